@@ -1,0 +1,382 @@
+//! What `taskctl` and `taskd` say to each other at protocol 1. Each request has one answer, in order, but for
+//! [`Request::Watch`], which is answered by updates until [`Response::WatchEnd`].
+//! Instants are milliseconds since the epoch, UTC. Variants and the fields of [`Rec`] structs only append.
+
+use bincode::{Decode, Encode};
+
+use crate::codec::Rec;
+use crate::definition::{TaskPatch, TaskSpec};
+use crate::refusal::Refusal;
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Request {
+    /// Accept a new task. Answered by [`Response::Accepted`] once it is durable.
+    Add(Rec<TaskSpec>),
+    /// Change fields of a task in place. Answered by [`Response::Accepted`].
+    Edit {
+        /// The task.
+        name: String,
+        /// What changes.
+        patch: Rec<TaskPatch>,
+    },
+    /// Remove tasks, all or none. Answered by [`Response::Done`].
+    Remove {
+        /// Names or patterns with `*` and `?`.
+        names: Vec<String>,
+        /// What becomes of runs in progress.
+        running: WhileRunning,
+    },
+    /// Let fire times start runs again. Answered by [`Response::Done`].
+    Enable {
+        /// Names or patterns.
+        names: Vec<String>,
+    },
+    /// Let fire times pass. Answered by [`Response::Done`].
+    Disable {
+        /// Names or patterns.
+        names: Vec<String>,
+    },
+    /// Start a run of each task now. Answered by [`Response::RunsStarted`] once durable.
+    Run {
+        /// Names or patterns.
+        names: Vec<String>,
+    },
+    /// Stop runs: TERM, grace, KILL. Answered by [`Response::Done`] with the runs that are being stopped.
+    Cancel {
+        /// Runs as `TASK/N`, or tasks, whose run in progress is meant.
+        runs: Vec<String>,
+    },
+    /// A page of tasks in the order of their names. Answered by [`Response::Tasks`].
+    List {
+        /// Names or patterns; empty is all.
+        names: Vec<String>,
+        /// Only names after this one.
+        after: Option<String>,
+        /// At most so many; the daemon may give fewer.
+        limit: u32,
+    },
+    /// All of one task. Answered by [`Response::Task`].
+    Show {
+        /// The task.
+        name: String,
+    },
+    /// A page of runs, newest first. Answered by [`Response::Runs`].
+    Runs {
+        /// Which.
+        filter: Rec<RunFilter>,
+        /// The cursor of the page before.
+        before: Option<u64>,
+        /// At most so many; the daemon may give fewer.
+        limit: u32,
+    },
+    /// The coming fire times of tasks. Answered by [`Response::Next`].
+    Next {
+        /// Names or patterns; empty is all tasks that have one.
+        names: Vec<String>,
+        /// How many for each.
+        n: u32,
+    },
+    /// How the daemon is. Answered by [`Response::Status`].
+    Status,
+    /// Where the output of a run is. Answered by [`Response::Output`].
+    Output {
+        /// A run as `TASK/N`, or a task, whose newest run that started is meant.
+        target: String,
+    },
+    /// Tell of these runs until each has ended. Answered by [`Response::Update`]s, the first of them at once, one a
+    /// run, with its present state; then [`Response::WatchEnd`].
+    Watch {
+        /// Runs as `TASK/N`.
+        runs: Vec<String>,
+    },
+    /// A page of definitions in the order of their names. Answered by [`Response::Definitions`].
+    Export {
+        /// Names or patterns; empty is all.
+        names: Vec<String>,
+        /// Only names after this one.
+        after: Option<String>,
+        /// At most so many; the daemon may give fewer.
+        limit: u32,
+    },
+    /// More definitions for the import of this connection. Answered by [`Response::Done`] (empty) or a refusal,
+    /// which ends the import.
+    ImportMore {
+        /// The next definitions.
+        tasks: Vec<Rec<TaskSpec>>,
+        /// The lines they stood on, one for each, from 1.
+        lines: Vec<u64>,
+    },
+    /// Accept all definitions of the import of this connection, or none. Answered by [`Response::Imported`].
+    ImportEnd,
+}
+
+/// What becomes of a run in progress when its task is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum WhileRunning {
+    /// Nothing is removed.
+    Refuse,
+    /// The run is stopped.
+    Cancel,
+    /// The run goes on to its end.
+    Keep,
+}
+
+/// Which runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RunFilter {
+    /// Names or patterns of tasks, or single runs as `TASK/N`; empty is all.
+    pub targets: Vec<String>,
+    /// Only these outcomes, as the words of the vocabulary; empty is all.
+    pub outcomes: Vec<String>,
+    /// Only runs created at or after this instant.
+    pub since_ms: Option<i64>,
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, between a connection and its buffer"
+)]
+pub enum Response {
+    /// It was not done, and why.
+    Refused(Refusal),
+    /// A definition is durable.
+    Accepted(Rec<Accepted>),
+    /// It is done, for these tasks or runs.
+    Done(Vec<String>),
+    /// These runs are durable and are being started.
+    RunsStarted(Vec<Rec<RunRef>>),
+    /// A page of tasks.
+    Tasks {
+        /// The tasks.
+        tasks: Vec<Rec<TaskSummary>>,
+        /// Whether names after the last one remain.
+        more: bool,
+    },
+    /// All of one task.
+    Task(Box<Rec<TaskDetail>>),
+    /// A page of runs.
+    Runs {
+        /// The runs.
+        runs: Vec<Rec<RunInfo>>,
+        /// The cursor for the next page; `None` at the end.
+        before: Option<u64>,
+    },
+    /// Coming fire times.
+    Next(Vec<Rec<TaskNext>>),
+    /// How the daemon is.
+    Status(Box<Rec<Status>>),
+    /// Where output is.
+    Output(Rec<RunOutput>),
+    /// A watched run has changed.
+    Update(Box<Rec<RunInfo>>),
+    /// Every watched run has ended.
+    WatchEnd,
+    /// A page of definitions.
+    Definitions {
+        /// The definitions.
+        tasks: Vec<Rec<TaskSpec>>,
+        /// Whether names after the last one remain.
+        more: bool,
+    },
+    /// So many definitions were imported.
+    Imported(u64),
+}
+
+/// The answer to `add` and `edit`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Accepted {
+    /// The task's name.
+    pub name: String,
+    /// The task's id.
+    pub id: u64,
+    /// Its next three fire times.
+    pub next_ms: Vec<i64>,
+    /// The zone of its schedule, where it has one.
+    pub tz: Option<String>,
+    /// Remarks about the schedule a user would want to hear.
+    pub warnings: Vec<String>,
+}
+
+/// A run by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RunRef {
+    /// `TASK/N`.
+    pub run: String,
+    /// W3C trace id, 32 hex digits.
+    pub trace_id: String,
+}
+
+/// One task in a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct TaskSummary {
+    /// Its definition.
+    pub spec: TaskSpec,
+    /// Its id.
+    pub id: u64,
+    /// The user it belongs to.
+    pub owner: u32,
+    /// The zone its schedule is read in, where it has one.
+    pub tz: Option<String>,
+    /// Its next fire time.
+    pub next_ms: Option<i64>,
+    /// Its newest finished run.
+    pub last: Option<LastRun>,
+    /// Its runs in progress, by number.
+    pub running: Vec<u64>,
+    /// Why it is held, where it is.
+    pub held: Option<String>,
+}
+
+/// The newest finished run of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct LastRun {
+    /// `TASK/N`.
+    pub run: String,
+    /// How it ended.
+    pub outcome: String,
+    /// When it ended.
+    pub finished_ms: i64,
+}
+
+/// All of one task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct TaskDetail {
+    /// As in a list.
+    pub summary: TaskSummary,
+    /// When it was accepted.
+    pub created_ms: i64,
+    /// When its definition last changed.
+    pub changed_ms: i64,
+    /// Its next three fire times.
+    pub next_ms: Vec<i64>,
+    /// The last fire time dealt with.
+    pub mark_ms: Option<i64>,
+    /// How many runs it has had.
+    pub runs: u64,
+    /// Its newest ledger entries without a run, newest first.
+    pub passed: Vec<Passed>,
+    /// Remarks about its schedule a user would want to hear.
+    pub warnings: Vec<String>,
+}
+
+/// Fire times that passed without a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Passed {
+    /// `skipped`, `missed` or `unknown`.
+    pub outcome: String,
+    /// The first of them.
+    pub first_ms: i64,
+    /// The last of them.
+    pub last_ms: i64,
+    /// How many.
+    pub count: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// One run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RunInfo {
+    /// `TASK/N`.
+    pub run: String,
+    /// The task's name.
+    pub task: String,
+    /// Why it exists.
+    pub trigger: String,
+    /// The fire time it is for.
+    pub fire_time_ms: Option<i64>,
+    /// When it was created.
+    pub created_ms: i64,
+    /// When its first attempt started.
+    pub started_ms: Option<i64>,
+    /// When it ended.
+    pub finished_ms: Option<i64>,
+    /// `waiting`, `starting`, `running`, `stopping`, `finished`.
+    pub state: String,
+    /// How it ended.
+    pub outcome: Option<String>,
+    /// The exit code of its last attempt.
+    pub exit_code: Option<i32>,
+    /// The signal that ended its last attempt.
+    pub signal: Option<i32>,
+    /// How many attempts it has had.
+    pub attempts: u32,
+    /// W3C trace id, 32 hex digits.
+    pub trace_id: String,
+    /// From start to end.
+    pub duration_ms: Option<u64>,
+    /// From fire time to start.
+    pub lateness_ms: Option<i64>,
+    /// Why it ended so, where the outcome alone does not say.
+    pub reason: Option<String>,
+    /// Process id of the attempt in progress.
+    pub pid: Option<u32>,
+    /// Largest resident size of the attempt, KiB.
+    pub max_rss_kib: Option<u64>,
+    /// CPU time in user mode, microseconds.
+    pub user_us: Option<u64>,
+    /// CPU time in the kernel, microseconds.
+    pub system_us: Option<u64>,
+    /// Bytes of output the command wrote.
+    pub output_bytes: Option<u64>,
+}
+
+/// The coming fire times of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct TaskNext {
+    /// The task.
+    pub name: String,
+    /// The zone of its schedule, where it has one.
+    pub tz: Option<String>,
+    /// Fire times, soonest first.
+    pub at_ms: Vec<i64>,
+}
+
+/// How the daemon is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// The protocol of this connection.
+    pub protocol: u16,
+    /// Process id.
+    pub pid: u32,
+    /// When it started.
+    pub started_ms: i64,
+    /// How many tasks there are.
+    pub tasks: u64,
+    /// How many runs are in progress.
+    pub running: u64,
+    /// How many runs wait for a place.
+    pub waiting: u64,
+    /// The soonest fire time.
+    pub next_ms: Option<i64>,
+    /// The runner's process id, while it is there.
+    pub runner_pid: Option<u32>,
+    /// The runner's version.
+    pub runner_version: Option<String>,
+    /// Bytes of the store.
+    pub store_bytes: u64,
+    /// Up to here firings may have started.
+    pub horizon_ms: Option<i64>,
+    /// Why the store takes no changes now.
+    pub store_error: Option<String>,
+    /// The daemon log in use.
+    pub log: String,
+    /// The state directory.
+    pub state_dir: String,
+    /// Lines the daemon log could not take.
+    pub log_lost: u64,
+}
+
+/// Where the output of a run is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RunOutput {
+    /// The run.
+    pub info: RunInfo,
+    /// The output file of each attempt, the first attempt first. A file is there only when there was output.
+    pub files: Vec<String>,
+}

@@ -1,0 +1,133 @@
+//! A task's definition as it is said, on the wire and in the JSON lines of `export` and `import`.
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// What `taskctl add` says of one task: everything a user may choose, as typed and not yet checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskSpec {
+    /// The task's name; empty asks the daemon to make one from the command.
+    #[serde(default)]
+    pub name: String,
+    /// When it is due.
+    pub schedule: ScheduleSpec,
+    /// What a run does.
+    pub action: ActionSpec,
+    /// Working directory of a run, absolute; `None` is the home of the owner.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// Environment added to what every run gets.
+    #[serde(default)]
+    pub env: Vec<EnvVar>,
+    /// A note for people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Whether fire times start runs.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// One environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvVar {
+    /// Its name, without `=`.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// When a task is due, as typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ScheduleSpec {
+    /// Only when asked for.
+    #[default]
+    #[serde(deserialize_with = "no_fields")]
+    Manual,
+    /// A cron expression in a time zone; without one, the daemon's own.
+    Cron {
+        /// Five, six or seven fields, or an `@` word.
+        expr: String,
+        /// A name of the tz database.
+        #[serde(default)]
+        tz: Option<String>,
+    },
+    /// Every so many milliseconds from `anchor`.
+    Every {
+        /// Milliseconds between fire times.
+        interval_ms: u64,
+        /// Milliseconds since the epoch from which the grid counts; `None` is the instant of acceptance.
+        #[serde(default)]
+        anchor_ms: Option<i64>,
+    },
+    /// Once, at a local time or an instant.
+    At {
+        /// RFC 3339, or a local time such as `2026-12-01T09:00`.
+        at: String,
+        /// The zone of a local time; without one, the daemon's own.
+        #[serde(default)]
+        tz: Option<String>,
+    },
+    /// Once, so many milliseconds after acceptance.
+    In {
+        /// Milliseconds from acceptance.
+        delay_ms: u64,
+    },
+}
+
+/// `deny_unknown_fields` does not reach a variant without fields, so this holds it to having none.
+fn no_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NoFields {}
+    NoFields::deserialize(deserializer).map(|NoFields {}| ())
+}
+
+/// What a run does, as typed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ActionSpec {
+    /// A program and its arguments, without a shell.
+    Exec {
+        /// The program, then its arguments.
+        argv: Vec<String>,
+    },
+    /// A line for `/bin/sh -c`.
+    Shell {
+        /// The line.
+        line: String,
+    },
+}
+
+impl Default for ActionSpec {
+    fn default() -> Self {
+        ActionSpec::Exec { argv: Vec::new() }
+    }
+}
+
+/// What `taskctl edit` changes; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct TaskPatch {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new schedule.
+    pub schedule: Option<ScheduleSpec>,
+    /// A new action.
+    pub action: Option<ActionSpec>,
+    /// A new working directory; the inner `None` takes it away.
+    pub cwd: Option<Option<String>>,
+    /// The whole new environment.
+    pub env: Option<Vec<EnvVar>>,
+    /// A new note; the inner `None` takes it away.
+    pub description: Option<Option<String>>,
+    /// Whether fire times start runs.
+    pub enabled: Option<bool>,
+    /// A new zone for the schedule the task has.
+    pub tz: Option<String>,
+}

@@ -1,0 +1,184 @@
+//! What `taskd` and its runner say to each other at protocol 1. Neither side answers the other: both send as things
+//! happen. The daemon opens with [`ToRunner::Attach`]; the runner then sends its inventory and after it events.
+//! Instants are milliseconds since the epoch, UTC. Variants and the fields of [`Rec`] structs only append.
+
+use bincode::{Decode, Encode};
+
+use crate::codec::Rec;
+use crate::definition::{ActionSpec, EnvVar};
+
+/// One attempt of one run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct AttemptKey {
+    /// The task's id.
+    pub task: u64,
+    /// The run's number in its task.
+    pub run: u64,
+    /// The attempt, from 1.
+    pub attempt: u32,
+}
+
+/// What the daemon tells the runner.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ToRunner {
+    /// First message of a connection: this daemon takes over, earlier connections end.
+    Attach,
+    /// Start an attempt.
+    Start(Box<Rec<Start>>),
+    /// Stop an attempt: TERM to its whole tree, KILL after the grace. Unknown keys are ignored.
+    Stop {
+        /// Which.
+        key: AttemptKey,
+        /// Milliseconds between TERM and KILL.
+        grace_ms: u64,
+    },
+    /// The result of this attempt is durable with the daemon; the runner may forget it.
+    Forget(AttemptKey),
+    /// Stop everything with the grace and end. Results not yet forgotten stay in the spool.
+    Shutdown {
+        /// Milliseconds between TERM and KILL.
+        grace_ms: u64,
+    },
+}
+
+/// What is to be started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Start {
+    /// Its key.
+    pub key: AttemptKey,
+    /// The task's name, for `TASKD_TASK`.
+    pub task: String,
+    /// The trigger, for `TASKD_TRIGGER`.
+    pub trigger: String,
+    /// The fire time.
+    pub fire_time_ms: Option<i64>,
+    /// When the run was created, given back in the inventory.
+    pub created_ms: i64,
+    /// W3C trace id, 16 bytes big-endian.
+    pub trace_id: u128,
+    /// What to run.
+    pub action: ActionSpec,
+    /// Working directory; `None` is the runner's home directory.
+    pub cwd: Option<String>,
+    /// The task's own environment.
+    pub env: Vec<EnvVar>,
+    /// Most bytes of output kept; head and tail of it when there is more.
+    pub output_max: u64,
+}
+
+/// What the runner tells the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum FromRunner {
+    /// A part of the inventory: attempts that live, and results not yet forgotten.
+    Inventory {
+        /// Attempts in progress.
+        live: Vec<Rec<Live>>,
+        /// Attempts that ended.
+        ended: Vec<Rec<Ended>>,
+    },
+    /// The inventory is whole: what it did not name, this runner does not know.
+    InventoryEnd(Rec<RunnerInfo>),
+    /// An attempt started.
+    Started {
+        /// Which.
+        key: AttemptKey,
+        /// Its process id.
+        pid: u32,
+        /// When.
+        at_ms: i64,
+    },
+    /// An attempt ended, or could not start.
+    Ended(Box<Rec<Ended>>),
+}
+
+/// The runner itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RunnerInfo {
+    /// Drawn at random when the runner started: tells one life of a runner from another.
+    pub instance: u64,
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started_ms: i64,
+}
+
+/// An attempt in progress.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Live {
+    /// What it is, as it was told; `action`, `cwd` and `env` are left empty.
+    pub origin: Origin,
+    /// Its process id; 0 while it is being spawned.
+    pub pid: u32,
+    /// When it started.
+    pub started_ms: i64,
+    /// Whether it is being stopped.
+    pub stopping: bool,
+}
+
+/// What a start said of the run it belongs to, given back so that a new daemon knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Origin {
+    /// Its key.
+    pub key: AttemptKey,
+    /// The task's name.
+    pub task: String,
+    /// The trigger.
+    pub trigger: String,
+    /// The fire time.
+    pub fire_time_ms: Option<i64>,
+    /// When the run was created.
+    pub created_ms: i64,
+    /// W3C trace id.
+    pub trace_id: u128,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Ended {
+    /// What it was.
+    pub origin: Origin,
+    /// Its process id; 0 when it never started.
+    pub pid: u32,
+    /// When it started; for one that did not, when that was tried.
+    pub started_ms: i64,
+    /// When it ended.
+    pub finished_ms: i64,
+    /// How.
+    pub end: End,
+    /// Whether a stop was asked for before it ended.
+    pub stopped: bool,
+    /// Largest resident size, KiB.
+    pub max_rss_kib: u64,
+    /// CPU time in user mode, microseconds.
+    pub user_us: u64,
+    /// CPU time in the kernel, microseconds.
+    pub system_us: u64,
+    /// Bytes the command wrote to stdout and stderr.
+    pub output_bytes: u64,
+    /// Bytes of it that could not be kept, over the cap or for want of room.
+    pub output_lost: u64,
+}
+
+/// How an attempt's process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum End {
+    /// It exited by itself with this code, 0 to 255.
+    Exited(i32),
+    /// A signal ended it.
+    Signalled(i32),
+    /// It could not be started.
+    SpawnFailed {
+        /// The system's error number.
+        errno: i32,
+        /// What failed: `exec`, `chdir`, `pipe`, `clone`, `output`.
+        what: String,
+    },
+}
+
+impl Default for End {
+    fn default() -> Self {
+        End::Exited(0)
+    }
+}

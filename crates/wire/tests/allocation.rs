@@ -1,0 +1,194 @@
+//! Hostile bytes cannot make a receiver allocate more than the bound that `codec` states.
+
+#![expect(unsafe_code, reason = "only an allocator sees all that is allocated")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use proptest::prelude::*;
+use taskd_wire::client::{Request, Response};
+use taskd_wire::codec::{CodecError, DECODE_MAX, FRAME_MAX, MESSAGE_MAX, Rec, decode, encode};
+use taskd_wire::frame::{FrameError, FrameReader};
+use taskd_wire::runner::{FromRunner, ToRunner};
+
+/// Counts what the present thread has allocated and not freed, and the most of it.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    static HELD: Cell<usize> = const { Cell::new(0) };
+    static PEAK: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to `System` unchanged. The counters allocate nothing: they are constant-initialised thread
+// locals without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.set(HELD.get() + layout.size());
+        PEAK.set(PEAK.get().max(HELD.get()));
+        // SAFETY: the caller's promises are those that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // What another thread allocated may be freed here.
+        HELD.set(HELD.get().saturating_sub(layout.size()));
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+/// What a call gives, and the most bytes it held at once.
+fn measured<T>(call: impl FnOnce() -> T) -> (T, usize) {
+    let before = HELD.get();
+    PEAK.set(before);
+    let out = call();
+    (out, PEAK.get() - before)
+}
+
+/// A length as bincode says it.
+fn length(len: usize) -> Vec<u8> {
+    [&[253], (len as u64).to_le_bytes().as_slice()].concat()
+}
+
+const DONE: u8 = 2;
+const TASKS: u8 = 4;
+const TEXT: usize = size_of::<String>();
+
+#[test]
+fn a_claim_over_the_limit_allocates_nothing() {
+    for len in [DECODE_MAX / TEXT + 1, 1 << 40, usize::MAX] {
+        let bytes = [vec![DONE], length(len)].concat();
+        let (got, peak) = measured(|| decode::<Response>(&bytes));
+        assert_eq!((got, peak), (Err(CodecError::OverLimit), 0));
+    }
+}
+
+#[test]
+fn a_claim_within_the_limit_allocates_no_more_than_that() {
+    let bytes = [vec![DONE], length(DECODE_MAX / TEXT - 1)].concat();
+    let (got, peak) = measured(|| decode::<Response>(&bytes));
+    assert_eq!(got, Err(CodecError::Truncated));
+    assert!(peak <= DECODE_MAX, "{peak} bytes");
+}
+
+#[test]
+fn claims_inside_a_record_at_most_double_it() {
+    let element = size_of::<Rec<taskd_wire::client::TaskSummary>>();
+    // A record whose spec is empty up to the list of arguments, which claims all it may.
+    let arguments = length(DECODE_MAX / TEXT - 4);
+    let record = [&[0, 0, 0], arguments.as_slice()].concat();
+    let bytes = [
+        &[TASKS],
+        length(DECODE_MAX / element - 1).as_slice(),
+        &[record.len() as u8],
+        &record,
+    ]
+    .concat();
+    let (got, peak) = measured(|| decode::<Response>(&bytes));
+    assert_eq!(got, Err(CodecError::Truncated));
+    assert!(
+        (DECODE_MAX + DECODE_MAX / 2..=2 * DECODE_MAX).contains(&peak),
+        "{peak} bytes"
+    );
+}
+
+#[test]
+fn a_frame_of_the_smallest_elements_stays_within_the_factor() {
+    let bytes = encode(&Response::Done(vec![String::new(); MESSAGE_MAX - 6])).unwrap();
+    assert!(bytes.len() > FRAME_MAX - 10);
+    let (got, peak) = measured(|| decode::<Response>(&bytes));
+    assert!(got.is_ok());
+    assert!(peak <= DECODE_MAX / FRAME_MAX * bytes.len(), "{peak} bytes");
+}
+
+#[test]
+fn a_frame_header_reserves_nothing_for_its_body() {
+    let mut reader = FrameReader::new();
+    let (got, peak) = measured(|| {
+        reader.push(&u32::MAX.to_le_bytes());
+        reader.next()
+    });
+    assert!(matches!(got, Err(FrameError::TooLong { .. })));
+    assert!(peak <= 64, "{peak} bytes");
+
+    let mut reader = FrameReader::new();
+    let (got, peak) = measured(|| {
+        reader.push(&(FRAME_MAX as u32).to_le_bytes());
+        reader.next()
+    });
+    assert_eq!(got, Ok(None));
+    assert!(peak <= 64, "{peak} bytes");
+}
+
+#[test]
+fn an_idle_reader_gives_a_large_buffer_back() {
+    let mut frame = (FRAME_MAX as u32).to_le_bytes().to_vec();
+    frame.resize(4 + FRAME_MAX, 7);
+    let mut reader = FrameReader::new();
+    let before = HELD.get();
+    reader.push(&frame);
+    drop(reader.next());
+    assert!(
+        HELD.get() - before <= 64 << 10,
+        "{} bytes",
+        HELD.get() - before
+    );
+}
+
+/// The golden bytes of the messages, to be damaged.
+fn messages() -> Vec<Vec<u8>> {
+    let of_messages = |line: &&str| {
+        ["Request", "Response", "ToRunner", "FromRunner"]
+            .iter()
+            .any(|of| line.starts_with(of))
+    };
+    let unhex = |hex: &str| -> Vec<u8> {
+        (0..hex.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
+            .collect()
+    };
+    include_str!("golden.txt")
+        .lines()
+        .filter(of_messages)
+        .map(|line| unhex(line.split_once(' ').unwrap().1))
+        .collect()
+}
+
+fn assert_bounded<T>(bytes: &[u8], result: &(Result<T, CodecError>, usize)) {
+    let (result, peak) = result;
+    let bound = if result.is_ok() {
+        DECODE_MAX / FRAME_MAX * bytes.len() + size_of::<T>()
+    } else {
+        2 * DECODE_MAX
+    };
+    assert!(
+        *peak <= bound,
+        "{peak} bytes of memory for {} on the wire",
+        bytes.len()
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_allocate_over_the_bound(
+        which: prop::sample::Index,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        tail in prop::collection::vec(any::<u8>(), 0..50),
+    ) {
+        let mut bytes = which.get(&messages()).clone();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.extend(tail);
+        assert_bounded(&bytes, &measured(|| decode::<Request>(&bytes)));
+        assert_bounded(&bytes, &measured(|| decode::<Response>(&bytes)));
+        assert_bounded(&bytes, &measured(|| decode::<ToRunner>(&bytes)));
+        assert_bounded(&bytes, &measured(|| decode::<FromRunner>(&bytes)));
+    }
+}

@@ -1,0 +1,114 @@
+//! A definition as a line of JSON, the form of `export` and `import`.
+
+use taskd_wire::definition::{ActionSpec, ScheduleSpec, TaskSpec};
+
+use crate::samples::{self, Said};
+
+const WHOLE: &str = r#"{"name":"backup","schedule":{"kind":"cron","expr":"30 2 * * *","tz":"Europe/Berlin"},"action":{"kind":"exec","argv":["/usr/bin/restic","backup","/home"]},"cwd":"/var/backups","env":[{"name":"LEVEL","value":"9=ü"}],"description":"nightly","enabled":true}"#;
+
+fn parse(json: &str) -> Result<TaskSpec, String> {
+    serde_json::from_str(json).map_err(|error| error.to_string())
+}
+
+/// Asserts that a definition is refused with a message that has all of these words.
+fn assert_refused(json: &str, words: &[&str]) {
+    let message = parse(json).unwrap_err();
+    for word in words {
+        assert!(message.contains(word), "{json}: {message}");
+    }
+}
+
+#[test]
+fn the_form_is_what_exports_already_written_have() {
+    assert_eq!(serde_json::to_string(&samples::spec()).unwrap(), WHOLE);
+    assert_eq!(parse(WHOLE), Ok(samples::spec()));
+}
+
+#[test]
+fn every_schedule_and_action_comes_back_as_it_was() {
+    for schedule in ScheduleSpec::samples() {
+        for action in ActionSpec::samples() {
+            let spec = TaskSpec {
+                schedule: schedule.clone(),
+                action,
+                ..TaskSpec::default()
+            };
+            let json = serde_json::to_string(&spec).unwrap();
+            assert!(!json.contains('\n'), "{json}");
+            assert_eq!(parse(&json), Ok(spec), "{json}");
+        }
+    }
+}
+
+#[test]
+fn only_schedule_and_action_must_be_said() {
+    let spec =
+        parse(r#"{"schedule":{"kind":"manual"},"action":{"kind":"shell","line":"true"}}"#).unwrap();
+    let action = ActionSpec::Shell {
+        line: "true".to_owned(),
+    };
+    assert_eq!(
+        spec,
+        TaskSpec {
+            action,
+            enabled: true,
+            ..TaskSpec::default()
+        }
+    );
+    assert_refused(
+        r#"{"action":{"kind":"shell","line":"true"}}"#,
+        &["missing field `schedule`"],
+    );
+    assert_refused(
+        r#"{"schedule":{"kind":"manual"}}"#,
+        &["missing field `action`"],
+    );
+    assert_refused(
+        r#"{"schedule":{"kind":"cron"},"action":{"kind":"shell","line":""}}"#,
+        &["missing field `expr`"],
+    );
+}
+
+#[test]
+fn an_unknown_field_is_refused_at_every_level() {
+    assert_refused(
+        &WHOLE.replace("\"cwd\"", "\"dir\""),
+        &["unknown field `dir`", "`cwd`"],
+    );
+    assert_refused(
+        &WHOLE.replace("\"tz\"", "\"zone\""),
+        &["unknown field `zone`", "`tz`"],
+    );
+    assert_refused(
+        &WHOLE.replace("\"argv\":", "\"stdin\":\"\",\"argv\":"),
+        &["unknown field `stdin`", "`argv`"],
+    );
+    assert_refused(
+        &WHOLE.replace("{\"name\":\"LEVEL\"", "{\"x\":1,\"name\":\"LEVEL\""),
+        &["unknown field `x`"],
+    );
+    assert_refused(
+        r#"{"schedule":{"kind":"manual","expr":"@daily"},"action":{"kind":"shell","line":""}}"#,
+        &["unknown field `expr`"],
+    );
+}
+
+#[test]
+fn an_unknown_kind_is_refused_with_those_that_exist() {
+    assert_refused(
+        &WHOLE.replace("\"cron\"", "\"solar\""),
+        &["`solar`", "`manual`", "`cron`", "`every`", "`at`", "`in`"],
+    );
+    assert_refused(
+        &WHOLE.replace("\"exec\"", "\"http\""),
+        &["`http`", "`exec`", "`shell`"],
+    );
+}
+
+#[test]
+fn a_field_said_twice_is_refused() {
+    assert_refused(
+        &WHOLE.replace("\"cwd\"", "\"name\":\"b\",\"cwd\""),
+        &["duplicate field `name`"],
+    );
+}

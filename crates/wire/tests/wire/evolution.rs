@@ -1,0 +1,166 @@
+//! Old and new versions read each other: records with more and with fewer fields, alone and in lists.
+
+use std::fmt::Debug;
+
+use bincode::{Decode, Encode};
+use taskd_wire::client::{Request, RunInfo, TaskSummary};
+use taskd_wire::codec::{CodecError, Rec, Tail, decode, encode};
+use taskd_wire::definition::TaskSpec;
+use taskd_wire::runner::{Ended, Live};
+
+use crate::samples;
+
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+struct Old {
+    id: u64,
+    name: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+struct New {
+    id: u64,
+    name: String,
+    weight: Tail<i8>,
+    zone: Tail<Option<String>>,
+}
+
+/// A list with something after it, which a record of the wrong length would spoil.
+type Page<T> = (Vec<Rec<T>>, bool);
+
+fn page<T>(records: Vec<T>) -> Page<T> {
+    (records.into_iter().map(Rec).collect(), true)
+}
+
+fn old(id: u64) -> Old {
+    Old {
+        id,
+        name: format!("task-{id}"),
+    }
+}
+
+fn new(id: u64, weight: i8, zone: Option<&str>) -> New {
+    New {
+        id,
+        name: format!("task-{id}"),
+        weight: Tail(weight),
+        zone: Tail(zone.map(str::to_owned)),
+    }
+}
+
+#[test]
+fn fields_an_old_sender_does_not_know_take_their_defaults() {
+    let bytes = encode(&page(vec![old(1), old(2), old(1000)])).unwrap();
+    let want = page(vec![new(1, 0, None), new(2, 0, None), new(1000, 0, None)]);
+    assert_eq!(decode::<Page<New>>(&bytes), Ok(want));
+}
+
+#[test]
+fn fields_an_old_receiver_does_not_know_are_skipped() {
+    let bytes = encode(&page(vec![
+        new(1, 5, Some("UTC")),
+        new(2, -5, None),
+        new(1000, 0, Some("")),
+    ]))
+    .unwrap();
+    assert_eq!(
+        decode::<Page<Old>>(&bytes),
+        Ok(page(vec![old(1), old(2), old(1000)]))
+    );
+}
+
+#[test]
+fn a_record_of_a_version_in_between_keeps_what_it_has() {
+    #[derive(Encode)]
+    struct Between {
+        id: u64,
+        name: String,
+        weight: i8,
+    }
+    let bytes = encode(&Rec(Between {
+        id: 7,
+        name: "task-7".to_owned(),
+        weight: 9,
+    }))
+    .unwrap();
+    assert_eq!(decode::<Rec<New>>(&bytes), Ok(Rec(new(7, 9, None))));
+}
+
+#[test]
+fn an_added_field_that_breaks_off_is_an_error_and_not_a_default() {
+    let whole = encode(&new(1, 5, Some("Europe/Berlin"))).unwrap();
+    let known = encode(&old(1)).unwrap().len();
+    for len in 0..whole.len() {
+        let mut bytes = vec![u8::try_from(len).unwrap()];
+        bytes.extend_from_slice(&whole[..len]);
+        let got = decode::<Rec<New>>(&bytes);
+        // The record may end where a field ends, and nowhere else.
+        if len == known {
+            assert_eq!(got, Ok(Rec(new(1, 0, None))));
+        } else if len == known + 1 {
+            assert_eq!(got, Ok(Rec(new(1, 5, None))));
+        } else {
+            assert_eq!(got, Err(CodecError::Truncated), "{len} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_record_costs_one_byte() {
+    assert_eq!(
+        encode(&Rec(old(1))).unwrap().len(),
+        encode(&old(1)).unwrap().len() + 1
+    );
+}
+
+/// Asserts that this version reads a list of records to which a later version has added fields.
+fn assert_grows<T: Encode + Decode<()> + Clone + Debug + PartialEq>(record: T) {
+    #[derive(Encode)]
+    struct Later<T> {
+        now: T,
+        added: Vec<u64>,
+        text: String,
+    }
+    let later = Later {
+        now: record.clone(),
+        added: vec![0, u64::MAX],
+        text: "x".repeat(300),
+    };
+    let bytes = encode(&page(vec![
+        later,
+        Later {
+            now: record.clone(),
+            added: vec![],
+            text: String::new(),
+        },
+    ]))
+    .unwrap();
+    assert_eq!(
+        decode::<Page<T>>(&bytes),
+        Ok(page(vec![record.clone(), record]))
+    );
+}
+
+#[test]
+fn the_records_of_our_lists_may_grow() {
+    assert_grows::<TaskSpec>(samples::spec());
+    assert_grows::<TaskSummary>(samples::summary());
+    assert_grows::<RunInfo>(samples::run_info());
+    assert_grows::<Live>(samples::live());
+    assert_grows::<Ended>(samples::ended());
+}
+
+#[test]
+fn a_variant_of_a_later_version_is_told_from_garbage() {
+    let (_, count) = samples::variants()[0];
+    assert_eq!(
+        decode::<Request>(&[count]),
+        Err(CodecError::UnknownVariant {
+            of: "Request",
+            variant: count.into()
+        })
+    );
+    assert_eq!(
+        decode::<Request>(&[count, 1, 2, 3]),
+        decode::<Request>(&[count])
+    );
+}

@@ -1,0 +1,235 @@
+//! Any bytes, and any messages.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use taskd_wire::basic::Basic;
+use taskd_wire::client::{LastRun, Request, Response, RunInfo, TaskSummary};
+use taskd_wire::codec::{MESSAGE_MAX, Rec, decode, encode, encoded_len};
+use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskSpec};
+use taskd_wire::frame::{FrameReader, Payload, put_frame, put_message, read_payload};
+use taskd_wire::hello::{Hello, HelloReader, agree};
+use taskd_wire::runner::{FromRunner, ToRunner};
+
+use crate::samples;
+
+prop_compose! {
+    fn env_var()(name in ".{0,12}", value in ".{0,40}") -> EnvVar {
+        EnvVar { name, value }
+    }
+}
+
+fn schedule() -> impl Strategy<Value = ScheduleSpec> {
+    prop_oneof![
+        Just(ScheduleSpec::Manual),
+        (".{0,30}", option::of(".{0,20}")).prop_map(|(expr, tz)| ScheduleSpec::Cron { expr, tz }),
+        (any::<u64>(), any::<Option<i64>>()).prop_map(|(interval_ms, anchor_ms)| {
+            ScheduleSpec::Every {
+                interval_ms,
+                anchor_ms,
+            }
+        }),
+        (".{0,30}", option::of(".{0,20}")).prop_map(|(at, tz)| ScheduleSpec::At { at, tz }),
+        any::<u64>().prop_map(|delay_ms| ScheduleSpec::In { delay_ms }),
+    ]
+}
+
+fn action() -> impl Strategy<Value = ActionSpec> {
+    prop_oneof![
+        vec(".{0,20}", 0..5).prop_map(|argv| ActionSpec::Exec { argv }),
+        ".{0,300}".prop_map(|line| ActionSpec::Shell { line }),
+    ]
+}
+
+prop_compose! {
+    fn spec()(
+        name in ".{0,70}",
+        schedule in schedule(),
+        action in action(),
+        cwd in option::of(".{0,40}"),
+        env in vec(env_var(), 0..4),
+        description in option::of(".{0,40}"),
+        enabled: bool,
+    ) -> TaskSpec {
+        TaskSpec { name, schedule, action, cwd, env, description, enabled }
+    }
+}
+
+prop_compose! {
+    fn summary()(
+        spec in spec(),
+        id: u64,
+        owner: u32,
+        tz in option::of(".{0,20}"),
+        next_ms: Option<i64>,
+        last in option::of((".{0,20}", ".{0,10}", any::<i64>())),
+        running in vec(any::<u64>(), 0..4),
+        held in option::of(".{0,20}"),
+    ) -> TaskSummary {
+        let last = last.map(|(run, outcome, finished_ms)| LastRun { run, outcome, finished_ms });
+        TaskSummary { spec, id, owner, tz, next_ms, last, running, held }
+    }
+}
+
+prop_compose! {
+    fn run_info()(
+        texts in vec(".{0,40}", 5),
+        maybe_texts in vec(option::of(".{0,40}"), 2),
+        instants in vec(any::<Option<i64>>(), 4),
+        created_ms: i64,
+        small in vec(any::<Option<i32>>(), 2),
+        attempts: u32,
+        sizes in vec(any::<Option<u64>>(), 5),
+        pid: Option<u32>,
+    ) -> RunInfo {
+        let [run, task, trigger, state, trace_id] = texts.try_into().expect("five were asked for");
+        let [outcome, reason] = maybe_texts.try_into().expect("two were asked for");
+        RunInfo {
+            run, task, trigger, state, trace_id, outcome, reason, created_ms, attempts, pid,
+            fire_time_ms: instants[0], started_ms: instants[1], finished_ms: instants[2], lateness_ms: instants[3],
+            exit_code: small[0], signal: small[1],
+            duration_ms: sizes[0], max_rss_kib: sizes[1], user_us: sizes[2], system_us: sizes[3], output_bytes: sizes[4],
+        }
+    }
+}
+
+fn decode_as_everything(bytes: &[u8]) {
+    let _ = decode::<Request>(bytes);
+    let _ = decode::<Response>(bytes);
+    let _ = decode::<ToRunner>(bytes);
+    let _ = decode::<FromRunner>(bytes);
+    let _ = read_payload(bytes);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_decode_or_are_refused(bytes in vec(any::<u8>(), 0..2000)) {
+        decode_as_everything(&bytes);
+    }
+
+    #[test]
+    fn a_message_with_some_bytes_changed_decodes_or_is_refused(
+        which: prop::sample::Index,
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let all = samples::all();
+        let sample = which.get(&all);
+        let mut bytes = sample.bytes.clone();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        decode_as_everything(&bytes);
+        if let Ok(once) = (sample.again)(&bytes) {
+            prop_assert_eq!((sample.again)(&once), Ok(once.clone()));
+        }
+    }
+
+    #[test]
+    fn requests_come_back_as_they_were(spec in spec(), tasks in vec(spec(), 0..4), names in vec(".{0,20}", 0..4)) {
+        for request in [
+            Request::Add(Rec(spec)),
+            Request::ImportMore { lines: (1..).take(tasks.len()).collect(), tasks: tasks.into_iter().map(Rec).collect() },
+            Request::Run { names },
+        ] {
+            let bytes = encode(&request).unwrap();
+            prop_assert_eq!(bytes.len(), encoded_len(&request));
+            prop_assert_eq!(decode(&bytes), Ok(request));
+        }
+    }
+
+    #[test]
+    fn answers_come_back_as_they_were(tasks in vec(summary(), 0..4), runs in vec(run_info(), 0..4), more: bool) {
+        for response in [
+            Response::Tasks { tasks: tasks.into_iter().map(Rec).collect(), more },
+            Response::Runs { runs: runs.into_iter().map(Rec).collect(), before: None },
+        ] {
+            let bytes = encode(&response).unwrap();
+            prop_assert_eq!(bytes.len(), encoded_len(&response));
+            prop_assert_eq!(decode(&bytes), Ok(response));
+        }
+    }
+
+    #[test]
+    fn a_definition_comes_back_from_json_as_it_was(spec in spec()) {
+        let json = serde_json::to_string(&spec).unwrap();
+        prop_assert_eq!(serde_json::from_str::<TaskSpec>(&json).unwrap(), spec);
+    }
+
+    #[test]
+    fn frames_come_out_whatever_the_pieces(
+        payloads in vec(vec(any::<u8>(), 1..300), 0..10),
+        pieces in vec(1..200_usize, 1..20),
+    ) {
+        let mut bytes = Vec::new();
+        for payload in &payloads {
+            put_frame(&mut bytes, payload).unwrap();
+        }
+        let mut reader = FrameReader::new();
+        let (mut rest, mut got, mut sizes) = (bytes.as_slice(), Vec::new(), pieces.iter().cycle());
+        while !rest.is_empty() {
+            let size = sizes.next().unwrap();
+            let (piece, after) = rest.split_at(rest.len().min(*size));
+            reader.push(piece);
+            rest = after;
+            // Frames are not always taken at once.
+            if size % 3 > 0 || rest.is_empty() {
+                while let Some(payload) = reader.next().unwrap() {
+                    got.push(payload);
+                }
+            }
+        }
+        prop_assert_eq!(got, payloads);
+        prop_assert!(!reader.is_partial());
+    }
+
+    #[test]
+    fn a_message_in_a_frame_comes_back(name in ".{0,500}") {
+        let request = Request::Show { name };
+        let mut out = Vec::new();
+        put_message(&mut out, &request).unwrap();
+        let mut reader = FrameReader::with_limit(MESSAGE_MAX + 1);
+        reader.push(&out);
+        let payload = reader.next().unwrap().unwrap();
+        let Ok(Payload::Message(bytes)) = read_payload(&payload) else { panic!("not a message") };
+        prop_assert_eq!(decode(bytes), Ok(request));
+    }
+
+    #[test]
+    fn any_bytes_are_a_hello_or_not(magic: bool, tail in vec(any::<u8>(), 0..300)) {
+        let mut reader = HelloReader::new();
+        reader.push(if magic { b"TSKD" } else { b"" });
+        reader.push(&tail);
+        if let Ok(Some(hello)) = reader.next() {
+            let mut again = HelloReader::new();
+            again.push(&hello.encode());
+            prop_assert_eq!(again.next(), Ok(Some(hello)));
+        }
+    }
+
+    #[test]
+    fn both_sides_agree(a: (u16, u16), b: (u16, u16)) {
+        let hello = |(x, y): (u16, u16)| Hello { min: x.min(y), max: x.max(y), ..Hello::ours() };
+        let (a, b) = (hello(a), hello(b));
+        match (agree(&a, &b), agree(&b, &a)) {
+            (Ok(one), Ok(other)) => {
+                prop_assert_eq!(one, other);
+                prop_assert!((a.min..=a.max).contains(&one) && (b.min..=b.max).contains(&one));
+            }
+            (Err(one), Err(other)) => {
+                prop_assert_ne!(one.older, other.older);
+                prop_assert!(a.max < b.min || b.max < a.min);
+            }
+            (one, other) => prop_assert!(false, "{:?} but {:?}", one, other),
+        }
+    }
+
+    #[test]
+    fn basic_messages_that_decode_encode_to_the_same_bytes(bytes in vec(any::<u8>(), 1..40)) {
+        let payload = [&[0][..], &bytes].concat();
+        if let Ok(Payload::Basic(message)) = read_payload(&payload) {
+            let is_unknown = matches!(message, Basic::Ask(taskd_wire::basic::Ask::Unknown(_)));
+            prop_assert!(is_unknown || message.encode() == payload);
+        }
+    }
+}

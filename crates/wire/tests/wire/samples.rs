@@ -1,0 +1,538 @@
+//! One value of every variant of every enum that is said, and every record with all its fields set.
+//!
+//! The struct literals name all fields, so that a new field does not compile until it has a value here.
+
+use std::fmt::Debug;
+
+use bincode::{Decode, Encode};
+use taskd_wire::client::*;
+use taskd_wire::codec::{CodecError, Rec, decode, encode};
+use taskd_wire::definition::*;
+use taskd_wire::refusal::*;
+use taskd_wire::runner::*;
+
+/// A type whose bytes are kept.
+pub trait Said: Encode + Decode<()> + Debug + PartialEq + 'static {
+    const NAME: &'static str;
+    fn samples() -> Vec<Self>
+    where
+        Self: Sized;
+}
+
+/// A sample without its type.
+pub struct Sample {
+    /// `Type::Variant`.
+    pub name: String,
+    pub bytes: Vec<u8>,
+    /// Decodes as the type of the sample and gives what that encodes to.
+    pub again: fn(&[u8]) -> Result<Vec<u8>, CodecError>,
+}
+
+/// All samples, of all types.
+pub fn all() -> Vec<Sample> {
+    let mut out = Vec::new();
+    of::<Request>(&mut out);
+    of::<Response>(&mut out);
+    of::<ToRunner>(&mut out);
+    of::<FromRunner>(&mut out);
+    of::<ScheduleSpec>(&mut out);
+    of::<ActionSpec>(&mut out);
+    of::<WhileRunning>(&mut out);
+    of::<Refusal>(&mut out);
+    of::<LineRefusal>(&mut out);
+    of::<End>(&mut out);
+    out
+}
+
+/// How many variants each enum has, found by asking the decoder: it knows a variant, or says that it does not.
+pub fn variants() -> Vec<(&'static str, u8)> {
+    vec![
+        count::<Request>(),
+        count::<Response>(),
+        count::<ToRunner>(),
+        count::<FromRunner>(),
+        count::<ScheduleSpec>(),
+        count::<ActionSpec>(),
+        count::<WhileRunning>(),
+        count::<Refusal>(),
+        count::<LineRefusal>(),
+        count::<End>(),
+    ]
+}
+
+fn of<T: Said>(out: &mut Vec<Sample>) {
+    for value in T::samples() {
+        let debug = format!("{value:?}");
+        let variant: String = debug.chars().take_while(|c| c.is_alphanumeric()).collect();
+        out.push(Sample {
+            name: format!("{}::{variant}", T::NAME),
+            bytes: encode(&value).unwrap(),
+            again: |bytes| encode(&decode::<T>(bytes)?),
+        });
+    }
+}
+
+fn count<T: Said>() -> (&'static str, u8) {
+    let unknown = |variant: &u8| matches!(decode::<T>(&[*variant]), Err(CodecError::UnknownVariant { of, .. }) if of == T::NAME);
+    (T::NAME, (0..=250).find(unknown).unwrap())
+}
+
+fn s(text: &str) -> String {
+    text.to_owned()
+}
+
+pub fn spec() -> TaskSpec {
+    TaskSpec {
+        name: s("backup"),
+        schedule: ScheduleSpec::Cron {
+            expr: s("30 2 * * *"),
+            tz: Some(s("Europe/Berlin")),
+        },
+        action: ActionSpec::Exec {
+            argv: vec![s("/usr/bin/restic"), s("backup"), s("/home")],
+        },
+        cwd: Some(s("/var/backups")),
+        env: vec![EnvVar {
+            name: s("LEVEL"),
+            value: s("9=ü"),
+        }],
+        description: Some(s("nightly")),
+        enabled: true,
+    }
+}
+
+fn patch() -> TaskPatch {
+    TaskPatch {
+        name: Some(s("backup2")),
+        schedule: Some(ScheduleSpec::Manual),
+        action: Some(ActionSpec::Shell { line: s("true") }),
+        cwd: Some(None),
+        env: Some(vec![]),
+        description: Some(Some(s("weekly"))),
+        enabled: Some(false),
+        tz: Some(s("UTC")),
+    }
+}
+
+pub fn summary() -> TaskSummary {
+    TaskSummary {
+        spec: spec(),
+        id: 7,
+        owner: 1000,
+        tz: Some(s("Europe/Berlin")),
+        next_ms: Some(1_796_000_000_000),
+        last: Some(LastRun {
+            run: s("backup/1041"),
+            outcome: s("succeeded"),
+            finished_ms: 1_795_913_660_000,
+        }),
+        running: vec![1042],
+        held: Some(s("no such zone")),
+    }
+}
+
+pub fn run_info() -> RunInfo {
+    RunInfo {
+        run: s("backup/1042"),
+        task: s("backup"),
+        trigger: s("schedule"),
+        fire_time_ms: Some(1_796_000_000_000),
+        created_ms: 1_796_000_000_001,
+        started_ms: Some(1_796_000_000_002),
+        finished_ms: Some(1_796_000_060_002),
+        state: s("finished"),
+        outcome: Some(s("failed")),
+        exit_code: Some(3),
+        signal: Some(15),
+        attempts: 2,
+        trace_id: s("4bf92f3577b34da6a3ce929d0e0e4736"),
+        duration_ms: Some(60_000),
+        lateness_ms: Some(-2),
+        reason: Some(s("timeout")),
+        pid: Some(4711),
+        max_rss_kib: Some(2048),
+        user_us: Some(300),
+        system_us: Some(70_000),
+        output_bytes: Some(1 << 33),
+    }
+}
+
+fn passed() -> Passed {
+    Passed {
+        outcome: s("missed"),
+        first_ms: 1_795_000_000_000,
+        last_ms: 1_795_000_120_000,
+        count: 3,
+        reason: s("the machine was asleep"),
+    }
+}
+
+fn detail() -> TaskDetail {
+    TaskDetail {
+        summary: summary(),
+        created_ms: 1_700_000_000_000,
+        changed_ms: 1_700_000_000_500,
+        next_ms: vec![1_796_000_000_000, 1_796_086_400_000],
+        mark_ms: Some(1_795_913_600_000),
+        runs: 1042,
+        passed: vec![passed()],
+        warnings: vec![s("runs twice on 2026-10-25")],
+    }
+}
+
+fn status() -> Status {
+    Status {
+        version: s("0.1.0"),
+        protocol: 1,
+        pid: 300,
+        started_ms: 1_790_000_000_000,
+        tasks: 1_000_000,
+        running: 12,
+        waiting: 1,
+        next_ms: Some(1_796_000_000_000),
+        runner_pid: Some(301),
+        runner_version: Some(s("0.1.0")),
+        store_bytes: 65_536,
+        horizon_ms: Some(1_796_000_005_000),
+        store_error: Some(s("No space left on device")),
+        log: s("/var/log/taskd/taskd.log"),
+        state_dir: s("/var/lib/taskd"),
+        log_lost: 5,
+    }
+}
+
+pub const KEY: AttemptKey = AttemptKey {
+    task: 7,
+    run: 1042,
+    attempt: 2,
+};
+
+fn start() -> Start {
+    Start {
+        key: KEY,
+        task: s("backup"),
+        trigger: s("schedule"),
+        fire_time_ms: Some(1_796_000_000_000),
+        created_ms: 1_796_000_000_001,
+        trace_id: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736,
+        action: spec().action,
+        cwd: spec().cwd,
+        env: spec().env,
+        output_max: 16 << 20,
+    }
+}
+
+fn origin() -> Origin {
+    Origin {
+        key: KEY,
+        task: s("backup"),
+        trigger: s("manual"),
+        fire_time_ms: None,
+        created_ms: 1_796_000_000_001,
+        trace_id: u128::MAX,
+    }
+}
+
+pub fn live() -> Live {
+    Live {
+        origin: origin(),
+        pid: 4711,
+        started_ms: 1_796_000_000_002,
+        stopping: true,
+    }
+}
+
+pub fn ended() -> Ended {
+    Ended {
+        origin: origin(),
+        pid: 4711,
+        started_ms: 1_796_000_000_002,
+        finished_ms: 1_796_000_060_002,
+        end: End::Exited(3),
+        stopped: true,
+        max_rss_kib: 2048,
+        user_us: 300,
+        system_us: 70_000,
+        output_bytes: 1 << 33,
+        output_lost: 1 << 32,
+    }
+}
+
+fn info() -> RunnerInfo {
+    RunnerInfo {
+        instance: u64::MAX,
+        pid: 301,
+        version: s("0.1.0"),
+        started_ms: -1,
+    }
+}
+
+impl Said for Request {
+    const NAME: &'static str = "Request";
+    fn samples() -> Vec<Self> {
+        let names = || vec![s("back*"), s("sync")];
+        vec![
+            Request::Add(Rec(spec())),
+            Request::Edit {
+                name: s("backup"),
+                patch: Rec(patch()),
+            },
+            Request::Remove {
+                names: names(),
+                running: WhileRunning::Cancel,
+            },
+            Request::Enable { names: names() },
+            Request::Disable { names: names() },
+            Request::Run { names: names() },
+            Request::Cancel {
+                runs: vec![s("backup/1042"), s("sync")],
+            },
+            Request::List {
+                names: names(),
+                after: Some(s("backup")),
+                limit: 1000,
+            },
+            Request::Show { name: s("backup") },
+            Request::Runs {
+                filter: Rec(RunFilter {
+                    targets: vec![s("backup/1042")],
+                    outcomes: vec![s("failed")],
+                    since_ms: Some(1_795_000_000_000),
+                }),
+                before: Some(99),
+                limit: 50,
+            },
+            Request::Next {
+                names: names(),
+                n: 5,
+            },
+            Request::Status,
+            Request::Output {
+                target: s("backup/1042"),
+            },
+            Request::Watch {
+                runs: vec![s("backup/1042")],
+            },
+            Request::Export {
+                names: names(),
+                after: None,
+                limit: 300,
+            },
+            Request::ImportMore {
+                tasks: vec![Rec(spec()), Rec(TaskSpec::default())],
+                lines: vec![1, 300],
+            },
+            Request::ImportEnd,
+        ]
+    }
+}
+
+impl Said for Response {
+    const NAME: &'static str = "Response";
+    fn samples() -> Vec<Self> {
+        vec![
+            Response::Refused(Refusal::Stopping),
+            Response::Accepted(Rec(Accepted {
+                name: s("backup"),
+                id: 7,
+                next_ms: vec![1_796_000_000_000],
+                tz: Some(s("Europe/Berlin")),
+                warnings: vec![s("runs twice on 2026-10-25")],
+            })),
+            Response::Done(vec![s("backup"), s("sync/3")]),
+            Response::RunsStarted(vec![Rec(RunRef {
+                run: s("backup/1043"),
+                trace_id: run_info().trace_id,
+            })]),
+            Response::Tasks {
+                tasks: vec![Rec(summary()), Rec(TaskSummary::default())],
+                more: true,
+            },
+            Response::Task(Box::new(Rec(detail()))),
+            Response::Runs {
+                runs: vec![Rec(run_info()), Rec(RunInfo::default())],
+                before: Some(98),
+            },
+            Response::Next(vec![Rec(TaskNext {
+                name: s("backup"),
+                tz: Some(s("Europe/Berlin")),
+                at_ms: vec![1_796_000_000_000, 1_796_086_400_000],
+            })]),
+            Response::Status(Box::new(Rec(status()))),
+            Response::Output(Rec(RunOutput {
+                info: run_info(),
+                files: vec![s("/var/lib/taskd/output/7/1042.1.jsonl")],
+            })),
+            Response::Update(Box::new(Rec(run_info()))),
+            Response::WatchEnd,
+            Response::Definitions {
+                tasks: vec![Rec(spec())],
+                more: false,
+            },
+            Response::Imported(100_000),
+        ]
+    }
+}
+
+impl Said for ToRunner {
+    const NAME: &'static str = "ToRunner";
+    fn samples() -> Vec<Self> {
+        vec![
+            ToRunner::Attach,
+            ToRunner::Start(Box::new(Rec(start()))),
+            ToRunner::Stop {
+                key: KEY,
+                grace_ms: 10_000,
+            },
+            ToRunner::Forget(KEY),
+            ToRunner::Shutdown { grace_ms: 10_000 },
+        ]
+    }
+}
+
+impl Said for FromRunner {
+    const NAME: &'static str = "FromRunner";
+    fn samples() -> Vec<Self> {
+        vec![
+            FromRunner::Inventory {
+                live: vec![Rec(live()), Rec(Live::default())],
+                ended: vec![Rec(ended()), Rec(Ended::default())],
+            },
+            FromRunner::InventoryEnd(Rec(info())),
+            FromRunner::Started {
+                key: KEY,
+                pid: 4711,
+                at_ms: 1_796_000_000_002,
+            },
+            FromRunner::Ended(Box::new(Rec(ended()))),
+        ]
+    }
+}
+
+impl Said for ScheduleSpec {
+    const NAME: &'static str = "ScheduleSpec";
+    fn samples() -> Vec<Self> {
+        vec![
+            ScheduleSpec::Manual,
+            spec().schedule,
+            ScheduleSpec::Every {
+                interval_ms: 90_000,
+                anchor_ms: Some(-1),
+            },
+            ScheduleSpec::At {
+                at: s("2026-12-01T09:00"),
+                tz: None,
+            },
+            ScheduleSpec::In { delay_ms: 600_000 },
+        ]
+    }
+}
+
+impl Said for ActionSpec {
+    const NAME: &'static str = "ActionSpec";
+    fn samples() -> Vec<Self> {
+        vec![
+            spec().action,
+            ActionSpec::Shell {
+                line: s("make && make install"),
+            },
+        ]
+    }
+}
+
+impl Said for WhileRunning {
+    const NAME: &'static str = "WhileRunning";
+    fn samples() -> Vec<Self> {
+        vec![
+            WhileRunning::Refuse,
+            WhileRunning::Cancel,
+            WhileRunning::Keep,
+        ]
+    }
+}
+
+impl Said for Refusal {
+    const NAME: &'static str = "Refusal";
+    fn samples() -> Vec<Self> {
+        vec![
+            Refusal::UnknownTask {
+                name: s("bakcup"),
+                near: vec![s("backup")],
+            },
+            Refusal::UnknownRun { run: s("backup/9") },
+            Refusal::NameTaken { name: s("backup") },
+            Refusal::BadField {
+                field: s("cron"),
+                text: s("99 * * * *"),
+                at: Some((0, 2)),
+                problem: s("minute is over 59"),
+                cure: Some(s("0 to 59")),
+            },
+            Refusal::Limit {
+                what: s("definition"),
+                limit: 65_536,
+                actual: 70_000,
+            },
+            Refusal::StillRunning {
+                name: s("backup"),
+                run: s("backup/1042"),
+            },
+            Refusal::NotRunning {
+                run: s("backup/1041"),
+            },
+            Refusal::ImportLine {
+                line: 12,
+                refusal: Box::new(LineRefusal::NameTaken { name: s("backup") }),
+            },
+            Refusal::StoreUnavailable {
+                reason: s("No space left on device"),
+            },
+            Refusal::RunnerUnavailable {
+                reason: s("Connection refused"),
+            },
+            Refusal::Stopping,
+            Refusal::UnknownRequest,
+            Refusal::NotAllowed { what: s("stop") },
+            Refusal::Internal { what: s("fault") },
+        ]
+    }
+}
+
+impl Said for LineRefusal {
+    const NAME: &'static str = "LineRefusal";
+    fn samples() -> Vec<Self> {
+        vec![
+            LineRefusal::NameTaken { name: s("backup") },
+            LineRefusal::NameTwice {
+                name: s("backup"),
+                line: 3,
+            },
+            LineRefusal::BadField {
+                field: s("tz"),
+                text: s("Mars/Base"),
+                at: None,
+                problem: s("no such zone"),
+                cure: None,
+            },
+            LineRefusal::Limit {
+                what: s("arguments"),
+                limit: 131_072,
+                actual: 131_073,
+            },
+        ]
+    }
+}
+
+impl Said for End {
+    const NAME: &'static str = "End";
+    fn samples() -> Vec<Self> {
+        vec![
+            End::Exited(255),
+            End::Signalled(9),
+            End::SpawnFailed {
+                errno: 2,
+                what: s("exec"),
+            },
+        ]
+    }
+}
