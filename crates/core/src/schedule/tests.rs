@@ -1,0 +1,331 @@
+use super::civil::DAY;
+use super::*;
+
+fn zones() -> Zones {
+    Zones::new(jiff::tz::TimeZoneDatabase::bundled())
+}
+
+fn instant(text: &str) -> Timestamp {
+    Timestamp::from_jiff(text.parse().unwrap())
+}
+
+fn fire_times(schedule: &Schedule, after: &str, count: usize) -> Vec<String> {
+    let mut at = instant(after);
+    std::iter::from_fn(|| {
+        at = schedule.next_after(at)?;
+        Some(at.to_string())
+    })
+    .take(count)
+    .collect()
+}
+
+#[test]
+fn a_grid_begins_one_interval_after_its_anchor_and_does_not_drift() {
+    let every = Schedule::Every {
+        anchor: instant("2026-01-01T00:00:00.5Z"),
+        interval: Duration::from_secs(90),
+    };
+    assert_eq!(
+        fire_times(&every, "2020-01-01T00:00:00Z", 2),
+        ["2026-01-01T00:01:30.5Z", "2026-01-01T00:03:00.5Z"]
+    );
+    assert_eq!(
+        fire_times(&every, "2026-01-01T00:03:00.5Z", 1),
+        ["2026-01-01T00:04:30.5Z"]
+    );
+    let passed = every
+        .passed(
+            instant("2026-01-01T00:00:00Z"),
+            instant("2036-01-01T00:00:00Z"),
+        )
+        .unwrap();
+    assert_eq!(passed.count, (3652 * 86_400) / 90 - 1);
+    assert_eq!(
+        (passed.first, passed.exact),
+        (instant("2026-01-01T00:01:30.5Z"), true)
+    );
+    assert!(
+        passed.last <= instant("2036-01-01T00:00:00Z")
+            && every.next_after(passed.last) > Some(instant("2036-01-01T00:00:00Z"))
+    );
+}
+
+#[test]
+fn a_grid_has_an_answer_for_every_instant() {
+    for interval in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+        let every = Schedule::Every {
+            anchor: Timestamp::MIN,
+            interval,
+        };
+        for after in [Timestamp::MIN, Timestamp::default(), Timestamp::MAX] {
+            assert!(every.next_after(after).is_none_or(|next| next > after));
+        }
+        assert!(
+            every
+                .passed(Timestamp::MIN, Timestamp::MAX)
+                .is_none_or(|passed| passed.first <= passed.last)
+        );
+    }
+}
+
+#[test]
+fn a_single_instant_fires_once() {
+    let at = Schedule::At(instant("2026-01-01T00:00:00Z"));
+    assert_eq!(
+        fire_times(&at, "2025-12-31T23:59:59.999Z", 3),
+        ["2026-01-01T00:00:00Z"]
+    );
+    assert!(
+        at.passed(instant("2026-01-01T00:00:00Z"), Timestamp::MAX)
+            .is_none()
+    );
+    assert_eq!(
+        at.passed(Timestamp::MIN, instant("2026-01-01T00:00:00Z"))
+            .map(|passed| passed.count),
+        Some(1)
+    );
+    assert_eq!(Schedule::Manual.next_after(Timestamp::MIN), None);
+}
+
+#[test]
+fn what_passed_is_counted_up_to_a_bound_and_its_ends_are_known_beyond_it() {
+    let schedule = Catalog::new(zones())
+        .cron("* * * * * *", "Europe/Berlin")
+        .unwrap();
+    let (after, until) = (
+        instant("2026-01-01T00:00:00Z"),
+        instant("2036-07-01T12:00:00.7Z"),
+    );
+    let passed = schedule.passed(after, until).unwrap();
+    assert_eq!(
+        (passed.first, passed.last),
+        (
+            instant("2026-01-01T00:00:01Z"),
+            instant("2036-07-01T12:00:00Z")
+        )
+    );
+    assert_eq!((passed.count, passed.exact), (PASSED_MAX, false));
+    let exactly = schedule
+        .passed(after, after.plus(Duration::from_secs(PASSED_MAX)))
+        .unwrap();
+    assert_eq!((exactly.count, exactly.exact), (PASSED_MAX, true));
+    assert_eq!(schedule.passed(after, after), None);
+
+    let seldom = Catalog::new(zones()).cron("* * 29 2 *", "UTC").unwrap();
+    let passed = seldom
+        .passed(
+            instant("2025-01-01T00:00:00Z"),
+            instant("2031-01-01T00:00:00Z"),
+        )
+        .unwrap();
+    assert_eq!(passed.last, instant("2028-02-29T23:59:00Z"));
+}
+
+#[test]
+fn the_rule_for_daylight_saving_can_be_chosen() {
+    let mut catalog = Catalog::new(zones());
+    let times = |catalog: &mut Catalog, expr: &str, gap, overlap, after: &str| {
+        fire_times(
+            &catalog
+                .cron_by(expr, "Europe/Berlin", DstRule { gap, overlap })
+                .unwrap(),
+            after,
+            2,
+        )
+    };
+    let gap = "2026-03-28T12:00:00Z";
+    assert_eq!(
+        times(&mut catalog, "30 2 * * *", Gap::Auto, Overlap::Auto, gap),
+        ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]
+    );
+    assert_eq!(
+        times(&mut catalog, "30 2 * * *", Gap::Skip, Overlap::Auto, gap),
+        ["2026-03-30T00:30:00Z", "2026-03-31T00:30:00Z"]
+    );
+    assert_eq!(
+        times(&mut catalog, "*/30 2 * * *", Gap::Run, Overlap::Auto, gap),
+        ["2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z"]
+    );
+    let overlap = "2026-10-24T12:00:00Z";
+    let (first, second, later) = (
+        "2026-10-25T00:30:00Z",
+        "2026-10-25T01:30:00Z",
+        "2026-10-26T01:30:00Z",
+    );
+    assert_eq!(
+        times(
+            &mut catalog,
+            "30 2 * * *",
+            Gap::Auto,
+            Overlap::Auto,
+            overlap
+        ),
+        [first, later]
+    );
+    assert_eq!(
+        times(
+            &mut catalog,
+            "30 2 * * *",
+            Gap::Auto,
+            Overlap::Second,
+            overlap
+        ),
+        [second, later]
+    );
+    assert_eq!(
+        times(
+            &mut catalog,
+            "30 2 * * *",
+            Gap::Auto,
+            Overlap::Both,
+            overlap
+        ),
+        [first, second]
+    );
+}
+
+#[test]
+fn changes_that_follow_each_other_closely_lose_and_repeat_nothing() {
+    // Forward by an hour, back by two half an hour later, forward by half an hour before the clock is where it was: each local
+    // time fires once, when it is first reached.
+    let (hour, start) = (3600, 1_000_000_000 / DAY * DAY);
+    let zone = Zone::with_changes(
+        0,
+        &[
+            (start + hour, 3600),
+            (start + hour + 1800, -3600),
+            (start + 2 * hour, -1800),
+            (start + 2 * DAY, 0),
+            (start + 2 * DAY + 900, -3600),
+        ],
+    );
+    for expr in [
+        "17 0-23/1 * * *",
+        "0,30 3 * * *",
+        "50 1 * * *",
+        "*/20 * * * *",
+        "15 1,2 * * *",
+    ] {
+        let cron = Cron::parse(expr).unwrap();
+        let (mut wanted, mut reached) = (Vec::new(), i64::MIN);
+        for at in (start - DAY..start + 5 * DAY).step_by(60) {
+            let local = at + i64::from(zone.offset_at(Timestamp::from_second(at)));
+            let mut fires = cron.next_local(local) == Some(local);
+            if cron.is_fixed() && reached != i64::MIN {
+                fires |= (reached + 60..local)
+                    .step_by(60)
+                    .any(|skipped| cron.next_local(skipped) == Some(skipped));
+                fires &= local > reached;
+            }
+            if fires {
+                wanted.push(at);
+            }
+            reached = reached.max(local);
+        }
+        let (mut found, mut at) = (Vec::new(), Timestamp::from_second(start - DAY - 1));
+        while let Some(next) = cron
+            .next_after(&zone, at)
+            .filter(|next| next.as_second() < start + 5 * DAY)
+        {
+            found.push(next.as_second());
+            at = next;
+        }
+        assert_eq!(found, wanted, "{expr}");
+    }
+}
+
+#[test]
+fn a_second_pass_is_found_when_the_next_match_is_a_year_away() {
+    let schedule = Catalog::new(zones())
+        .cron("*/30 1 1 11 *", "America/New_York")
+        .unwrap();
+    assert_eq!(
+        fire_times(&schedule, "2026-11-01T05:45:00Z", 3),
+        [
+            "2026-11-01T06:00:00Z",
+            "2026-11-01T06:30:00Z",
+            "2027-11-01T05:00:00Z"
+        ]
+    );
+}
+
+#[test]
+fn equal_expressions_share_one_form_and_unused_ones_are_forgotten() {
+    let mut catalog = Catalog::new(zones());
+    let form = |schedule: &Schedule| match schedule {
+        Schedule::Cron { cron, zone, .. } => (Arc::as_ptr(cron), Arc::as_ptr(zone)),
+        _ => unreachable!(),
+    };
+    let kept = catalog.cron("0 1 * * *", "europe/berlin").unwrap();
+    for minute in 0..60 {
+        for hour in 0..24 {
+            catalog
+                .cron(&format!("{minute} {hour} * * *"), "UTC")
+                .unwrap();
+        }
+    }
+    assert!(catalog.len() < 1440, "{}", catalog.len());
+    assert_eq!(
+        form(&catalog.cron("0 1 * * *", "Europe/Berlin").unwrap()),
+        form(&kept)
+    );
+}
+
+#[test]
+fn an_unknown_zone_is_refused_with_a_likely_one() {
+    let mut zones = zones();
+    for (name, near) in [
+        ("Europe/Belrin", Some("Europe/Berlin")),
+        ("berlin", Some("Europe/Berlin")),
+        ("New York", Some("America/New_York")),
+        ("Mars/Olympus", None),
+        ("", None),
+        ("Etc/Unknown", None),
+        ("right/Europe/Berlin", None),
+        ("../../etc/passwd", None),
+    ] {
+        let error = zones.get(name).expect_err(name);
+        assert_eq!(error.near.as_deref(), near, "{name}");
+    }
+    assert_eq!(zones.get("europe/BERLIN").unwrap().name(), "Europe/Berlin");
+    assert_eq!(zones.get(&"x".repeat(1 << 20)).unwrap_err().name.len(), 64);
+}
+
+#[test]
+fn a_zone_read_again_is_equal_as_long_as_its_rules_are() {
+    let mut zones = zones();
+    let before = zones.get("Europe/Berlin").unwrap();
+    zones.reset();
+    let after = zones.get("Europe/Berlin").unwrap();
+    assert!(!Arc::ptr_eq(&before, &after) && before == after);
+    assert_ne!(before, zones.get("Europe/Paris").unwrap());
+}
+
+#[test]
+fn far_offsets_follow_the_zones_rule() {
+    let mut zones = zones();
+    let zone = zones.get("America/New_York").unwrap();
+    assert_eq!(zone.offset_at(instant("2150-07-01T00:00:00Z")), -4 * 3600);
+    assert_eq!(zone.offset_at(instant("2150-01-01T00:00:00Z")), -5 * 3600);
+    assert_eq!(
+        zone.offset_at(instant("1850-01-01T00:00:00Z")),
+        -(4 * 3600 + 56 * 60 + 2)
+    );
+    let schedule = Catalog::new(zones)
+        .cron("30 2 * * *", "America/New_York")
+        .unwrap();
+    assert_eq!(
+        fire_times(&schedule, "2150-03-07T12:00:00Z", 2),
+        ["2150-03-08T07:00:00Z", "2150-03-09T06:30:00Z"]
+    );
+}
+
+#[test]
+fn the_systems_tz_database_serves_as_well() {
+    let Ok(db) = jiff::tz::TimeZoneDatabase::from_dir("/usr/share/zoneinfo") else {
+        return;
+    };
+    if let Ok(zone) = Zones::new(db).get("Europe/Berlin") {
+        assert_eq!(zone.offset_at(instant("2026-07-01T00:00:00Z")), 7200);
+    }
+}

@@ -1,0 +1,490 @@
+//! The search for fire times against slow oracles that share no code with it: clocks that are stepped, dates that are tried one by
+//! one, and croner's own search.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use std::sync::LazyLock;
+
+use jiff::civil::{Date, DateTime, Weekday};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::{SignedDuration, Timestamp as Instant, ToSpan};
+use proptest::prelude::*;
+use proptest::sample::select;
+use taskd_core::Timestamp;
+use taskd_core::schedule::{
+    Cron, CronErrorKind, DstRule, EXPRESSION_MAX, Gap, Overlap, Zone, Zones,
+};
+
+static DB: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    DB.available()
+        .map(|name| name.as_str().to_owned())
+        .filter(|name| name != "Etc/Unknown")
+        .collect()
+});
+
+/// A field as text and as the values it stands for.
+#[derive(Clone, Debug)]
+struct Field {
+    text: String,
+    values: Vec<bool>,
+}
+
+/// A day field: plain values and modifiers.
+#[derive(Clone, Debug)]
+enum Item {
+    Plain(Field),
+    LastDay,
+    LastWeekday,
+    Nearest(i8),
+    Nth(i8, i8),
+    LastOf(i8),
+}
+
+impl Item {
+    fn text(&self) -> String {
+        match self {
+            Item::Plain(field) => field.text.clone(),
+            Item::LastDay => "L".to_owned(),
+            Item::LastWeekday => "LW".to_owned(),
+            Item::Nearest(day) => format!("{day}W"),
+            Item::Nth(day, n) => format!("{day}#{n}"),
+            Item::LastOf(day) => format!("{day}L"),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Expression {
+    second: Option<Field>,
+    minute: Field,
+    hour: Field,
+    days: Option<Vec<Item>>,
+    month: Field,
+    weekdays: Option<Vec<Item>>,
+    both: bool,
+}
+
+impl Expression {
+    fn text(&self) -> String {
+        let items = |items: &Option<Vec<Item>>| match items {
+            Some(items) => items.iter().map(Item::text).collect::<Vec<_>>().join(","),
+            None => "*".to_owned(),
+        };
+        let plus = if self.both { "+" } else { "" };
+        let second = self
+            .second
+            .as_ref()
+            .map(|field| format!("{} ", field.text))
+            .unwrap_or_default();
+        format!(
+            "{second}{} {} {} {} {plus}{}",
+            self.minute.text,
+            self.hour.text,
+            items(&self.days),
+            self.month.text,
+            items(&self.weekdays)
+        )
+    }
+
+    fn is_fixed(&self) -> bool {
+        let starred = |field: &Field| field.text.starts_with('*');
+        !(self.second.as_ref().is_some_and(starred) || starred(&self.minute) || starred(&self.hour))
+    }
+
+    fn date_matches(&self, date: Date) -> bool {
+        if !self.month.values[date.month() as usize] {
+            return false;
+        }
+        let any = |items: &[Item]| items.iter().any(|item| item_matches(item, date));
+        match (&self.days, &self.weekdays) {
+            (None, None) => true,
+            (Some(days), None) => any(days),
+            (None, Some(weekdays)) => weekdays.iter().any(|item| weekday_matches(item, date)),
+            (Some(days), Some(weekdays)) => {
+                let (day, weekday) = (
+                    any(days),
+                    weekdays.iter().any(|item| weekday_matches(item, date)),
+                );
+                if self.both {
+                    day && weekday
+                } else {
+                    day || weekday
+                }
+            }
+        }
+    }
+
+    fn matches(&self, at: DateTime) -> bool {
+        self.minute.values[at.minute() as usize]
+            && self.hour.values[at.hour() as usize]
+            && self
+                .second
+                .as_ref()
+                .map_or(at.second() == 0, |field| field.values[at.second() as usize])
+            && self.date_matches(at.date())
+    }
+}
+
+fn is_workday(date: Date) -> bool {
+    !matches!(date.weekday(), Weekday::Saturday | Weekday::Sunday)
+}
+
+fn item_matches(item: &Item, date: Date) -> bool {
+    let month = || (1..=date.days_in_month()).map(|day| date.with().day(day).build().unwrap());
+    match item {
+        Item::Plain(field) => field.values[date.day() as usize],
+        Item::LastDay => date == date.last_of_month(),
+        Item::LastWeekday => month().rfind(|date| is_workday(*date)) == Some(date),
+        Item::Nearest(day) if *day > date.days_in_month() => false,
+        Item::Nearest(day) => {
+            month()
+                .filter(|date| is_workday(*date))
+                .min_by_key(|date| (date.day() - day).abs())
+                == Some(date)
+        }
+        Item::Nth(..) | Item::LastOf(_) => unreachable!("not in a day of month"),
+    }
+}
+
+fn weekday_matches(item: &Item, date: Date) -> bool {
+    let number = date.weekday().to_sunday_zero_offset();
+    match item {
+        Item::Plain(field) => field.values[number as usize] || number == 0 && field.values[7],
+        Item::Nth(day, n) => number == day % 7 && (date.day() - 1) / 7 + 1 == *n,
+        Item::LastOf(day) => number == day % 7 && date.day() + 7 > date.days_in_month(),
+        _ => unreachable!("not in a day of week"),
+    }
+}
+
+fn single(low: usize, high: usize) -> impl Strategy<Value = Field> {
+    (low..=high).prop_map(move |value| Field {
+        text: value.to_string(),
+        values: (0..=high).map(|v| v == value).collect(),
+    })
+}
+
+fn range(low: usize, high: usize) -> impl Strategy<Value = Field> {
+    (
+        low..=high,
+        low..=high,
+        prop_oneof![Just(0_usize), 1..=high + 2],
+    )
+        .prop_map(move |(a, b, step)| {
+            let (a, b) = (a.min(b), a.max(b));
+            let text = if step == 0 {
+                format!("{a}-{b}")
+            } else {
+                format!("{a}-{b}/{step}")
+            };
+            let values = (0..=high)
+                .map(|v| v >= a && v <= b && (v - a).is_multiple_of(step.max(1)))
+                .collect();
+            Field { text, values }
+        })
+}
+
+fn stars(low: usize, high: usize) -> impl Strategy<Value = Field> {
+    prop_oneof![Just(0_usize), 1..=high + 2].prop_map(move |step| {
+        let text = if step == 0 {
+            "*".to_owned()
+        } else {
+            format!("*/{step}")
+        };
+        Field {
+            text,
+            values: (0..=high)
+                .map(|v| v >= low && (v - low).is_multiple_of(step.max(1)))
+                .collect(),
+        }
+    })
+}
+
+fn list(low: usize, high: usize) -> impl Strategy<Value = Field> {
+    let item = prop_oneof![3 => single(low, high), 1 => range(low, high)];
+    prop::collection::vec(item, 2..4).prop_map(|fields| {
+        let text = fields
+            .iter()
+            .map(|field| field.text.as_str())
+            .collect::<Vec<_>>()
+            .join(",");
+        let values = (0..fields[0].values.len())
+            .map(|v| fields.iter().any(|field| field.values[v]))
+            .collect();
+        Field { text, values }
+    })
+}
+
+fn field(low: usize, high: usize) -> impl Strategy<Value = Field> {
+    prop_oneof![3 => single(low, high), 2 => stars(low, high), 2 => range(low, high), 2 => list(low, high)]
+}
+
+fn month() -> impl Strategy<Value = Field> {
+    prop_oneof![4 => Just(Field { text: "*".to_owned(), values: vec![true; 13] }), 1 => field(1, 12)]
+}
+
+fn days() -> impl Strategy<Value = Option<Vec<Item>>> {
+    let item = prop_oneof![
+        3 => single(1, 31).prop_map(Item::Plain),
+        3 => range(1, 31).prop_map(Item::Plain),
+        1 => (1_usize..=40).prop_map(|step| Item::Plain(Field {
+            text: format!("*/{step}"),
+            values: (0..=31_usize).map(|day| day >= 1 && (day - 1).is_multiple_of(step)).collect(),
+        })),
+        1 => Just(Item::LastDay),
+        1 => Just(Item::LastWeekday),
+        2 => (1_i8..=31).prop_map(Item::Nearest),
+    ];
+    prop_oneof![2 => Just(None), 1 => prop::collection::vec(item, 1..3).prop_map(Some)]
+}
+
+fn weekdays() -> impl Strategy<Value = Option<Vec<Item>>> {
+    let item = prop_oneof![
+        3 => single(0, 7).prop_map(Item::Plain),
+        2 => range(0, 7).prop_map(Item::Plain),
+        1 => (0_i8..=7, 1_i8..=5).prop_map(|(day, n)| Item::Nth(day, n)),
+        1 => (0_i8..=7).prop_map(Item::LastOf),
+    ];
+    prop_oneof![2 => Just(None), 1 => prop::collection::vec(item, 1..3).prop_map(Some)]
+}
+
+fn expression(seconds: bool) -> impl Strategy<Value = Expression> {
+    let second = if seconds {
+        field(0, 59).prop_map(Some).boxed()
+    } else {
+        Just(None).boxed()
+    };
+    (
+        second,
+        field(0, 59),
+        field(0, 23),
+        days(),
+        month(),
+        weekdays(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(second, minute, hour, days, month, weekdays, both)| Expression {
+                second,
+                minute,
+                hour,
+                days,
+                month,
+                weekdays,
+                both,
+            },
+        )
+}
+
+/// A change of a clock, after clocks began to show whole minutes of offset.
+fn change() -> impl Strategy<Value = (String, TimeZone, Instant)> {
+    let from: Instant = "1973-01-01T00:00Z".parse().unwrap();
+    let until: Instant = "2110-01-01T00:00Z".parse().unwrap();
+    (select(NAMES.as_slice()), any::<prop::sample::Index>()).prop_filter_map(
+        "a zone that changes",
+        move |(name, index)| {
+            let tz = DB.get(&name).ok()?;
+            let changes: Vec<Instant> = tz
+                .following(from)
+                .map(|change| change.timestamp())
+                .take_while(|change| *change < until)
+                .collect();
+            (!changes.is_empty()).then(|| (name, tz, *index.get(&changes)))
+        },
+    )
+}
+
+fn zone(name: &str) -> std::sync::Arc<Zone> {
+    Zones::new(DB.clone()).get(name).unwrap()
+}
+
+/// Steps a clock and writes down when the expression fires, by the wording of the rule for daylight saving.
+fn stepped(
+    expression: &Expression,
+    tz: &TimeZone,
+    from: Instant,
+    until: Instant,
+    step: SignedDuration,
+) -> Vec<Instant> {
+    let fixed = expression.is_fixed();
+    let (mut fired, mut reached) = (Vec::new(), None::<DateTime>);
+    let mut at = from;
+    while at <= until {
+        let local = tz.to_datetime(at);
+        let mut fires = expression.matches(local);
+        if fixed && let Some(reached) = reached {
+            let mut skipped = reached + step;
+            while skipped < local {
+                fires |= expression.matches(skipped);
+                skipped += step;
+            }
+            fires &= local > reached;
+        }
+        if fires {
+            fired.push(at);
+        }
+        reached = Some(reached.map_or(local, |reached| reached.max(local)));
+        at += step;
+    }
+    fired
+}
+
+fn fire_times(cron: &Cron, zone: &Zone, after: Instant, until: Instant) -> Vec<Instant> {
+    let mut fired = Vec::new();
+    let mut at = Timestamp::from_jiff(after);
+    while let Some(next) = cron
+        .next_after(zone, at)
+        .filter(|next| next.to_jiff() <= until)
+    {
+        assert!(next > at, "fire times increase");
+        fired.push(next.to_jiff());
+        at = next;
+    }
+    fired
+}
+
+/// The compiled expression, unless it can never fire.
+fn compiled(expression: &Expression) -> Option<Cron> {
+    match Cron::parse(&expression.text()) {
+        Ok(cron) => Some(cron),
+        Err(error) => {
+            assert!(
+                matches!(error.kind, CronErrorKind::NeverFires { .. }),
+                "{}: {error}",
+                expression.text()
+            );
+            None
+        }
+    }
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config(160))]
+
+    #[test]
+    fn around_a_change_the_fire_times_are_those_of_a_stepped_clock((name, tz, change) in change(), expression in expression(false)) {
+        let Some(cron) = compiled(&expression) else { return Ok(()) };
+        let (from, until) = (change - 40.hours(), change + 30.hours());
+        // The search asks for times after `from`, the clock begins with it.
+        let stepped: Vec<Instant> =
+            stepped(&expression, &tz, from, until, SignedDuration::from_mins(1)).into_iter().filter(|at| *at > from).collect();
+        prop_assert_eq!(fire_times(&cron, &zone(&name), from, until), stepped, "{} in {} around {}", expression.text(), name, change);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(48))]
+
+    #[test]
+    fn seconds_are_found_around_a_change((name, tz, change) in change(), expression in expression(true)) {
+        let mut expression = expression;
+        // The window is short, so all its days are meant.
+        (expression.days, expression.weekdays) = (None, None);
+        let Some(cron) = compiled(&expression) else { return Ok(()) };
+        let (from, until) = (change - 100.minutes(), change + 100.minutes());
+        let stepped: Vec<Instant> =
+            stepped(&expression, &tz, from, until, SignedDuration::from_secs(1)).into_iter().filter(|at| *at > from).collect();
+        prop_assert_eq!(fire_times(&cron, &zone(&name), from, until), stepped, "{} in {} around {}", expression.text(), name, change);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(1000))]
+
+    #[test]
+    fn away_from_changes_the_next_fire_time_is_that_of_a_calendar_and_of_croner(
+        expression in prop_oneof![expression(false), expression(true)],
+        second in 0_i64..4_102_444_800,
+    ) {
+        let text = expression.text();
+        let Some(cron) = compiled(&expression) else { return Ok(()) };
+        let utc = zone("UTC");
+        let after = Timestamp::from_second(second);
+        let found = cron.next_after(&utc, after).expect("it fires within a calendar of 400 years");
+        let civil = TimeZone::UTC.to_datetime(found.to_jiff());
+        prop_assert!(expression.matches(civil), "{} at {}", text, civil);
+        let start = TimeZone::UTC.to_datetime(after.to_jiff());
+        let mut date = start.date().tomorrow().unwrap();
+        let mut tried = 0;
+        while date < civil.date() && tried < 3000 {
+            prop_assert!(!expression.date_matches(date), "{} missed {}", text, date);
+            date = date.tomorrow().unwrap();
+            tried += 1;
+        }
+        // croner takes `L,LW` for `LW`.
+        let both_last = expression.days.as_ref().is_some_and(|items| {
+            items.iter().any(|item| matches!(item, Item::LastDay)) && items.iter().any(|item| matches!(item, Item::LastWeekday))
+        });
+        if !both_last {
+            let croner = text.parse::<croner::Cron>().expect("croner reads the dialect");
+            prop_assert_eq!(croner.find_next_occurrence(&start, false).unwrap(), civil, "{} after {}", text, start);
+        }
+    }
+
+    #[test]
+    fn fire_times_are_one_set_whatever_was_asked_before(
+        (name, _, change) in change(),
+        expression in prop_oneof![3 => expression(false), 1 => expression(true)],
+        gap in select(vec![Gap::Auto, Gap::Run, Gap::Skip]),
+        overlap in select(vec![Overlap::Auto, Overlap::First, Overlap::Second, Overlap::Both]),
+        lead in 0_i64..200_000,
+        part in 0.0..1.0,
+    ) {
+        let Some(cron) = compiled(&expression) else { return Ok(()) };
+        let (zone, rule) = (zone(&name), DstRule { gap, overlap });
+        let mut after = Timestamp::from_second(change.as_second() - lead);
+        for _ in 0..10 {
+            let Some(next) = cron.next_after_by(&zone, rule, after) else { break };
+            prop_assert!(next > after);
+            let between = after.as_millis() + ((next.as_millis() - after.as_millis() - 1) as f64 * part) as i64;
+            prop_assert_eq!(cron.next_after_by(&zone, rule, Timestamp::from_millis(between)), Some(next));
+            prop_assert_eq!(cron.next_after_by(&zone, rule, Timestamp::from_millis(next.as_millis() - 1)), Some(next));
+            after = next;
+        }
+    }
+
+    #[test]
+    fn any_text_is_an_expression_or_an_error_in_its_bounds(text in "[0-9*/,LW#+?MONJAd@ \u{e9}-]{0,24}|\\PC{0,40}") {
+        if let Err(error) = Cron::parse(&text) {
+            prop_assert!(!matches!(error.kind, CronErrorKind::Parser { .. }), "{text:?}: {error}");
+            let (from, to) = error.span;
+            prop_assert!(from <= to && to <= text.chars().count() + 1, "{text:?}: {error:?}");
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn far_years_and_strange_instants_have_an_answer(name in select(NAMES.as_slice()), expression in expression(false), millis in any::<i64>(), year in 2095_i64..9990) {
+        let Some(cron) = compiled(&expression) else { return Ok(()) };
+        let zone = zone(&name);
+        for after in [Timestamp::from_millis(millis), Timestamp::MIN, Timestamp::MAX, Timestamp::from_second((year - 1970) * 31_556_952)] {
+            if let Some(next) = cron.next_after(&zone, after) {
+                prop_assert!(next > after);
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_expressions_are_refused() {
+    for text in [
+        ",".repeat(64 * 1024),
+        ", * * * *".to_owned(),
+        "*".repeat(EXPRESSION_MAX + 1),
+        "@".repeat(500),
+        "0-59,".repeat(200),
+    ] {
+        assert!(Cron::parse(&text).is_err());
+    }
+    let longest = format!("{} * * * *", ["0-59/1"; 145].join(","));
+    assert!(longest.len() <= EXPRESSION_MAX);
+    assert_eq!(Cron::parse(&longest), Cron::parse("0-59 * * * *"));
+}
