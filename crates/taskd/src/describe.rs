@@ -1,0 +1,125 @@
+//! What the store and the core hold, in the words of the wire.
+
+use taskd_core::Timestamp;
+use taskd_core::event::Origin;
+use taskd_core::scheduler::RunView;
+use taskd_core::task::{Action, Definition, When};
+use taskd_store::RunRow;
+use taskd_wire::client::RunInfo;
+use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskSpec};
+
+/// A definition as it may be said again: importing it gives the same task.
+pub(crate) fn spec(definition: Definition) -> TaskSpec {
+    TaskSpec {
+        name: definition.name.to_string(),
+        schedule: match definition.when {
+            When::Manual => ScheduleSpec::Manual,
+            When::Cron { expr, tz } => ScheduleSpec::Cron { expr, tz: Some(tz) },
+            When::Every { interval_ms, anchor } => ScheduleSpec::Every {
+                interval_ms,
+                anchor_ms: Some(anchor.as_millis()),
+            },
+            When::At { at, text: _, tz } => ScheduleSpec::At { at: at.to_string(), tz },
+        },
+        action: match definition.action {
+            Action::Exec { argv } => ActionSpec::Exec { argv },
+            Action::Shell { line } => ActionSpec::Shell { line },
+        },
+        cwd: definition.cwd,
+        env: definition
+            .env
+            .into_iter()
+            .map(|(name, value)| EnvVar { name, value })
+            .collect(),
+        description: definition.description,
+        enabled: definition.enabled,
+    }
+}
+
+/// About how many bytes a definition has in a message: a little more than that.
+pub(crate) fn spec_bytes(spec: &TaskSpec) -> usize {
+    taskd_wire::codec::encoded_len(spec) + 16
+}
+
+/// What is known of a run in progress.
+pub(crate) struct LiveRun {
+    origin: Origin,
+    state: &'static str,
+    pid: Option<u32>,
+    started_at: Option<Timestamp>,
+}
+
+impl LiveRun {
+    /// Of the core's view.
+    pub(crate) fn of(view: &RunView<'_>) -> Self {
+        LiveRun {
+            origin: view.origin.clone(),
+            state: view.state,
+            pid: view.pid,
+            started_at: view.started_at,
+        }
+    }
+}
+
+/// A run as its row tells, with what is live where it has not ended.
+pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
+    let mut info = RunInfo {
+        run: format!("{}/{}", row.name, row.key.n),
+        task: row.name.to_string(),
+        trigger: row.trigger.word().to_owned(),
+        fire_time_ms: row.fire_time.map(Timestamp::as_millis),
+        created_ms: row.created_at.as_millis(),
+        started_ms: row.started_at.map(Timestamp::as_millis),
+        finished_ms: row.finished_at.map(Timestamp::as_millis),
+        state: row.state.word().to_owned(),
+        outcome: row.outcome.map(|outcome| outcome.word().to_owned()),
+        exit_code: row.exit_code,
+        signal: row.signal,
+        attempts: row.attempt,
+        trace_id: row.trace_id.to_string(),
+        reason: row.reason,
+        pid: None,
+        max_rss_kib: row.usage.map(|usage| usage.max_rss_kib),
+        user_us: row.usage.map(|usage| usage.user_us),
+        system_us: row.usage.map(|usage| usage.system_us),
+        output_bytes: row.usage.map(|usage| usage.output_bytes),
+        duration_ms: None,
+        lateness_ms: None,
+    };
+    if row.finished_at.is_none()
+        && let Some(live) = live
+    {
+        info.state = live.state.to_owned();
+        info.pid = live.pid;
+        info.started_ms = live.started_at.map(Timestamp::as_millis).or(info.started_ms);
+        info.attempts = info.attempts.max(u32::from(live.started_at.is_some()));
+    }
+    with_lengths(info)
+}
+
+/// A run whose record is not in the store yet.
+pub(crate) fn unrecorded(live: LiveRun) -> RunInfo {
+    let name = live.origin.name.to_string();
+    with_lengths(RunInfo {
+        run: format!("{name}/{}", live.origin.attempt.run.n),
+        task: name,
+        trigger: live.origin.trigger.word().to_owned(),
+        fire_time_ms: live.origin.fire_time.map(Timestamp::as_millis),
+        created_ms: live.origin.created_at.as_millis(),
+        started_ms: live.started_at.map(Timestamp::as_millis),
+        state: live.state.to_owned(),
+        attempts: u32::from(live.started_at.is_some()),
+        trace_id: live.origin.trace_id.to_string(),
+        pid: live.pid,
+        ..RunInfo::default()
+    })
+}
+
+fn with_lengths(mut info: RunInfo) -> RunInfo {
+    info.duration_ms = info
+        .started_ms
+        .zip(info.finished_ms)
+        .map(|(start, end)| u64::try_from(end - start).unwrap_or(0));
+    info.lateness_ms = info.started_ms.zip(info.fire_time_ms).map(|(start, due)| start - due);
+    info
+}

@@ -1,0 +1,163 @@
+//! What others may ask of the engine, and the handle they ask through.
+
+use taskd_core::Timestamp;
+use taskd_core::command::{Command, Reply};
+use taskd_core::run::RunKey;
+use taskd_core::scheduler::Scheduler;
+use taskd_wire::refusal::Refusal;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Config;
+
+/// How many messages may wait for the engine; those who send more wait themselves.
+const MAILBOX: usize = 1024;
+
+/// Makes the command of a change from the state as it is when the change is applied. Called again when an earlier
+/// change of the same task is still on its way to the store.
+pub(crate) type Build = Box<dyn FnMut(&Scheduler, Timestamp) -> Result<Command, Refusal> + Send>;
+
+/// Told once: what became of a change, with the state right after.
+pub(crate) type Changed = Box<dyn FnOnce(Result<(&Scheduler, &Reply), Refusal>) + Send>;
+
+/// One message.
+pub(super) enum Mail {
+    /// Read the state.
+    Look(Box<dyn FnOnce(&Scheduler, &Condition) + Send>),
+    /// Change the state.
+    Change {
+        /// Makes the command.
+        build: Build,
+        /// Told when it is durable, or refused.
+        done: Changed,
+        /// Whether nothing else may be on its way to the store when it is applied, so that `build` is called once.
+        alone: bool,
+    },
+    /// Tell of these runs as they change.
+    Watch {
+        /// Which.
+        runs: Vec<RunKey>,
+        /// Told the run each time; dropped by the engine when all of them have ended.
+        sink: mpsc::UnboundedSender<RunKey>,
+    },
+    /// Work by this configuration from now on.
+    Reload(Box<Config>),
+    /// Stop in order. `at_once` leaves no grace.
+    Stop {
+        /// Whether runs get no grace.
+        at_once: bool,
+    },
+}
+
+/// How the engine is, beside the scheduler's own state.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Condition {
+    /// The runner's process id and version, while it is there.
+    pub(crate) runner: Option<(u32, String)>,
+    /// Why the store takes no changes now.
+    pub(crate) store_error: Option<String>,
+    /// Whether the engine is stopping.
+    pub(crate) stopping: bool,
+}
+
+/// The way to the engine.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    mail: mpsc::Sender<Mail>,
+}
+
+impl Engine {
+    /// A handle and the mailbox behind it.
+    pub(super) fn channel() -> (Engine, mpsc::Receiver<Mail>) {
+        let (mail, mailbox) = mpsc::channel(MAILBOX);
+        (Engine { mail }, mailbox)
+    }
+
+    /// Reads something from the state.
+    ///
+    /// # Errors
+    /// [`Refusal::Stopping`] when the engine has ended.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Scheduler, &Condition) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let look = Box::new(move |state: &Scheduler, condition: &Condition| {
+            // The asker may have gone; then nobody needs the answer.
+            let _ = answer.send(read(state, condition));
+        });
+        self.mail.send(Mail::Look(look)).await.map_err(|_| Refusal::Stopping)?;
+        answered.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// Makes a change and, once it is durable, reads something from the state right after.
+    ///
+    /// # Errors
+    /// Why it was refused; nothing has changed then.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        build: impl FnMut(&Scheduler, Timestamp) -> Result<Command, Refusal> + Send + 'static,
+        read: impl FnOnce(&Scheduler, &Reply) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.send_change(Box::new(build), read, false).await
+    }
+
+    /// As [`Engine::change`], for a command too large to be made twice: it waits until no other change is on its way.
+    ///
+    /// # Errors
+    /// Why it was refused; nothing has changed then.
+    pub(crate) async fn change_alone<T: Send + 'static>(
+        &self,
+        command: Command,
+        read: impl FnOnce(&Scheduler, &Reply) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let mut command = Some(command);
+        let build = move |_: &Scheduler, _: Timestamp| {
+            command.take().ok_or_else(|| Refusal::Internal {
+                what: "a change that is made alone was made twice".to_owned(),
+            })
+        };
+        self.send_change(Box::new(build), read, true).await
+    }
+
+    async fn send_change<T: Send + 'static>(
+        &self,
+        build: Build,
+        read: impl FnOnce(&Scheduler, &Reply) -> T + Send + 'static,
+        alone: bool,
+    ) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let done: Changed = Box::new(move |result| {
+            let _ = answer.send(result.map(|(state, reply)| read(state, reply)));
+        });
+        self.mail
+            .send(Mail::Change { build, done, alone })
+            .await
+            .map_err(|_| Refusal::Stopping)?;
+        answered.await.map_err(|_| Refusal::Stopping)?
+    }
+
+    /// Is told of these runs each time one changes; ends when all have ended.
+    ///
+    /// # Errors
+    /// [`Refusal::Stopping`] when the engine has ended.
+    pub(crate) async fn watch(&self, runs: Vec<RunKey>) -> Result<mpsc::UnboundedReceiver<RunKey>, Refusal> {
+        let (sink, updates) = mpsc::unbounded_channel();
+        self.mail
+            .send(Mail::Watch { runs, sink })
+            .await
+            .map_err(|_| Refusal::Stopping)?;
+        Ok(updates)
+    }
+
+    /// Works by another configuration from now on.
+    pub(crate) async fn reload(&self, config: Config) {
+        // An engine that has ended needs none.
+        let _ = self.mail.send(Mail::Reload(Box::new(config))).await;
+    }
+
+    /// Stops in order.
+    pub(crate) async fn stop(&self, at_once: bool) {
+        // An engine that has ended has stopped.
+        let _ = self.mail.send(Mail::Stop { at_once }).await;
+    }
+}

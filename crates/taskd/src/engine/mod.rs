@@ -1,0 +1,367 @@
+//! The engine: one thread of control that owns the core.
+//!
+//! It waits for four things (the timer, the mailbox, the runner, the store), tells the core what happened, and does
+//! what the core wants done. Every decision is the core's; every wait is here. Each arm of the loop ends in the same
+//! [`Driver::pump`], so nothing the core wants is left undone while the engine sleeps.
+
+mod actions;
+mod link;
+mod mailbox;
+mod notices;
+mod records;
+mod runner;
+mod wakeup;
+mod watch;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::process::Child;
+use std::time::Duration;
+
+use taskd_core::command::{Accepted, Command, Refusal as CoreRefusal, Reply, Ticket};
+use taskd_core::effect::Effect;
+use taskd_core::event::Event;
+use taskd_core::scheduler::{Limits, Scheduler};
+use taskd_core::task::TaskId;
+use taskd_store::{Reader, Writer};
+use taskd_wire::refusal::Refusal;
+use taskd_wire::runner::ToRunner;
+use tokio::sync::mpsc;
+
+pub(crate) use self::link::Whereabouts;
+use self::link::{Attached, Link, LinkError};
+use self::mailbox::{Build, Changed, Mail};
+pub(crate) use self::mailbox::{Condition, Engine};
+use self::records::{Records, Stored};
+use self::wakeup::{Wakeup, Woken};
+use self::watch::Watchers;
+use crate::clock;
+use crate::config::Config;
+use crate::notify::Notify;
+use crate::refusal;
+
+/// Most messages taken in before what they caused is carried out.
+const BATCH: usize = 256;
+
+/// How long after the grace an orderly stop waits for the runner to end.
+const STOP_SLACK: Duration = Duration::from_secs(5);
+
+/// What the engine works with.
+pub(crate) struct Parts {
+    pub(crate) core: Scheduler,
+    pub(crate) writer: Writer,
+    pub(crate) reader: Reader,
+    pub(crate) runner: Whereabouts,
+    pub(crate) config: Config,
+    pub(crate) notify: Notify,
+}
+
+/// An engine not yet running, and the way to it.
+pub(crate) fn prepare(parts: Parts) -> (Engine, impl FnOnce() -> io::Result<()> + Send) {
+    let (engine, mailbox) = Engine::channel();
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move { Driver::new(parts, mailbox)?.run().await })
+    };
+    (engine, run)
+}
+
+/// A change whose records are on their way to the store.
+struct Pending {
+    reply: Reply,
+    done: Changed,
+    /// The task whose action may be another once it is durable.
+    edited: Option<TaskId>,
+}
+
+/// A change that waits for an earlier one to be durable.
+struct Waiting {
+    build: Build,
+    done: Changed,
+    /// Whether it waits for all earlier ones.
+    alone: bool,
+}
+
+struct Driver {
+    core: Scheduler,
+    condition: Condition,
+    mailbox: mpsc::Receiver<Mail>,
+    records: Records,
+    stored: mpsc::UnboundedReceiver<Stored>,
+    pending: HashMap<Ticket, Pending>,
+    /// Changes that must wait for earlier ones, first come first.
+    busy: VecDeque<Waiting>,
+    actions: actions::Actions,
+    watchers: Watchers,
+    wakeup: Wakeup,
+    place: Whereabouts,
+    link: Option<Link>,
+    /// The guard of a runner this daemon started, to be reaped.
+    guard: Option<Child>,
+    attached: mpsc::UnboundedReceiver<Result<(Attached, Option<Child>), LinkError>>,
+    attaching: mpsc::UnboundedSender<Result<(Attached, Option<Child>), LinkError>>,
+    /// How long to wait before the next try to attach; doubles while that fails.
+    patience: Duration,
+    config: Config,
+    notify: Notify,
+    stop: Stop,
+}
+
+/// How far an orderly stop has come.
+enum Stop {
+    /// Nobody asked for one.
+    No,
+    /// The runner is stopping its runs, until this instant at the latest.
+    Draining { until: tokio::time::Instant },
+    /// The engine ends as soon as every fact is durable.
+    Ending,
+}
+
+impl Driver {
+    fn new(parts: Parts, mailbox: mpsc::Receiver<Mail>) -> io::Result<Self> {
+        let (records, stored) = Records::new(parts.writer);
+        let (attaching, attached) = mpsc::unbounded_channel();
+        Ok(Driver {
+            core: parts.core,
+            condition: Condition::default(),
+            mailbox,
+            records,
+            stored,
+            pending: HashMap::new(),
+            busy: VecDeque::new(),
+            actions: actions::Actions::new(parts.reader),
+            watchers: Watchers::default(),
+            wakeup: Wakeup::new()?,
+            place: parts.runner,
+            link: None,
+            guard: None,
+            attached,
+            attaching,
+            patience: runner::PATIENCE_FIRST,
+            config: parts.config,
+            notify: parts.notify,
+            stop: Stop::No,
+        })
+    }
+
+    async fn run(mut self) -> io::Result<()> {
+        self.attach_after(Duration::ZERO);
+        let mut watchdog = self.notify.watchdog_interval().map(tokio::time::interval);
+        self.core.handle(clock::now(), Event::ClockStepped);
+        loop {
+            self.pump();
+            if self.ended() {
+                return Ok(());
+            }
+            self.arm()?;
+            tokio::select! {
+                biased;
+                woken = self.wakeup.woken() => match woken? {
+                    Woken::Due => self.core.handle(clock::now(), Event::Tick),
+                    Woken::ClockStepped => {
+                        tracing::info!("the clock was set or the machine resumed");
+                        self.core.handle(clock::now(), Event::ClockStepped);
+                        self.core.handle(clock::now(), Event::Tick);
+                    }
+                },
+                said = runner::said(&mut self.link) => self.runner_said(said),
+                Some(stored) = self.stored.recv() => {
+                    self.was_stored(stored);
+                    for _ in 0..BATCH {
+                        let Ok(stored) = self.stored.try_recv() else { break };
+                        self.was_stored(stored);
+                    }
+                }
+                Some(result) = self.attached.recv() => self.runner_attached(result),
+                mail = self.mailbox.recv() => {
+                    let Some(mail) = mail else { return Ok(()) };
+                    self.open(mail);
+                    for _ in 0..BATCH {
+                        let Ok(mail) = self.mailbox.try_recv() else { break };
+                        self.open(mail);
+                    }
+                }
+                () = self.records.retry_due() => self.records.retry(),
+                () = runner::deadline(&self.stop) => {
+                    tracing::warn!("the runner did not end in time; it is left to itself");
+                    self.stop = Stop::Ending;
+                }
+                () = beat(&mut watchdog) => self.notify.watchdog(),
+            }
+        }
+    }
+
+    /// Does all that the core wants done.
+    fn pump(&mut self) {
+        while let Some(effect) = self.core.poll_effect() {
+            match effect {
+                Effect::Record {
+                    ticket,
+                    records,
+                    weight,
+                } => self.records.write(ticket, records, weight),
+                Effect::Start(origin) => self.start(origin),
+                Effect::Stop { attempt, grace } => self.tell_runner(&ToRunner::Stop {
+                    key: runner::wire_key(attempt),
+                    grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
+                }),
+                Effect::Forget(attempt) => self.tell_runner(&ToRunner::Forget(runner::wire_key(attempt))),
+                Effect::Prepare(tasks) => {
+                    if let Err(error) = self.actions.prepare(&tasks) {
+                        tracing::warn!(error = %error, "actions of tasks that are due soon could not be read");
+                    }
+                }
+                Effect::Notice(notice) => self.notice(notice),
+            }
+        }
+        self.flush_runner();
+    }
+
+    fn arm(&mut self) -> io::Result<()> {
+        let at = match self.stop {
+            Stop::No => self.core.next_wakeup(),
+            Stop::Draining { .. } | Stop::Ending => None,
+        };
+        self.wakeup.arm(at)
+    }
+
+    fn open(&mut self, mail: Mail) {
+        match mail {
+            Mail::Look(read) => {
+                self.condition.store_error = self.records.error().map(str::to_owned);
+                read(&self.core, &self.condition);
+            }
+            Mail::Change { build, done, alone } => self.change(build, done, alone),
+            Mail::Watch { runs, sink } => {
+                for run in runs {
+                    self.watchers.add(run, self.core.run(run).is_some(), &sink);
+                }
+            }
+            Mail::Reload(config) => {
+                self.core.set_limits(core_limits(&config));
+                self.config = *config;
+                self.core.handle(clock::now(), Event::ZonesChanged);
+            }
+            Mail::Stop { at_once } => self.begin_stop(at_once),
+        }
+    }
+
+    fn change(&mut self, mut build: Build, done: Changed, alone: bool) {
+        if self.condition.stopping {
+            return done(Err(Refusal::Stopping));
+        }
+        if let Some(reason) = self.records.error() {
+            return done(Err(Refusal::StoreUnavailable {
+                reason: reason.to_owned(),
+            }));
+        }
+        let behind_a_loner = self.busy.iter().any(|waiting| waiting.alone);
+        if behind_a_loner || alone && !self.pending.is_empty() {
+            return self.busy.push_back(Waiting { build, done, alone });
+        }
+        let now = clock::now();
+        let command = match build(&self.core, now) {
+            Ok(command) => command,
+            Err(refusal) => return done(Err(refusal)),
+        };
+        let edited = match &command {
+            Command::Edit { id, .. } => Some(*id),
+            Command::Add { .. }
+            | Command::SetEnabled { .. }
+            | Command::Remove { .. }
+            | Command::Run { .. }
+            | Command::Cancel { .. } => None,
+        };
+        match self.core.apply(now, command) {
+            Ok(Accepted { ticket: None, reply }) => done(Ok((&self.core, &reply))),
+            Ok(Accepted {
+                ticket: Some(ticket),
+                reply,
+            }) => {
+                self.pending.insert(ticket, Pending { reply, done, edited });
+            }
+            Err(CoreRefusal::Busy) => self.busy.push_back(Waiting { build, done, alone }),
+            Err(refused) => done(Err(refusal::of_core(refused, &self.core))),
+        }
+    }
+
+    fn was_stored(&mut self, stored: Stored) {
+        let now = clock::now();
+        match self.records.settle(stored) {
+            records::Settled::Durable(ticket) => {
+                let pending = self.pending.remove(&ticket);
+                if let Some(id) = pending.as_ref().and_then(|pending| pending.edited) {
+                    self.actions.forget(id);
+                }
+                self.core.handle(now, Event::Durable(ticket));
+                if let Some(Pending { reply, done, .. }) = pending {
+                    done(Ok((&self.core, &reply)));
+                }
+            }
+            records::Settled::Refused { ticket, reason } => {
+                self.core.handle(now, Event::Refused(ticket));
+                if let Some(Pending { done, .. }) = self.pending.remove(&ticket) {
+                    done(Err(Refusal::StoreUnavailable { reason }));
+                }
+            }
+            records::Settled::Later => {}
+        }
+        for Waiting { build, done, alone } in std::mem::take(&mut self.busy) {
+            self.change(build, done, alone);
+        }
+    }
+
+    fn begin_stop(&mut self, at_once: bool) {
+        self.condition.stopping = true;
+        self.notify.stopping();
+        for Waiting { done, .. } in self.busy.drain(..) {
+            done(Err(Refusal::Stopping));
+        }
+        if self.link.is_none() || !self.place.start {
+            self.stop = Stop::Ending;
+            return;
+        }
+        let grace = if at_once {
+            Duration::ZERO
+        } else {
+            self.config.runner.grace
+        };
+        self.tell_runner(&ToRunner::Shutdown {
+            grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
+        });
+        self.flush_runner();
+        let slack = if at_once { Duration::from_secs(1) } else { STOP_SLACK };
+        self.stop = Stop::Draining {
+            until: tokio::time::Instant::from_std(clock::monotonic()) + grace + slack,
+        };
+    }
+
+    /// Whether an orderly stop has done all it can.
+    fn ended(&self) -> bool {
+        match self.stop {
+            Stop::No | Stop::Draining { .. } => false,
+            Stop::Ending => self.records.settled() || self.records.error().is_some(),
+        }
+    }
+}
+
+/// The limits of the core that a configuration sets.
+pub(crate) fn core_limits(config: &Config) -> Limits {
+    Limits {
+        running: config.limits.running,
+        tasks_of_root: config.limits.tasks_of_root,
+        tasks_of_others: config.limits.tasks_of_others,
+        grace: config.runner.grace,
+        ..Limits::default()
+    }
+}
+
+/// Waits for the next beat of the watchdog; for ever without one.
+async fn beat(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}

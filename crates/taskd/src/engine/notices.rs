@@ -1,0 +1,104 @@
+//! What people are told: a line in the daemon log for each notice, and the watchers of a run.
+
+use taskd_core::effect::Notice;
+
+use super::Driver;
+
+impl Driver {
+    pub(super) fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::RunCreated { origin, waiting } => {
+                let run = origin.attempt.run;
+                if waiting {
+                    tracing::info!(
+                        task = origin.name.as_str(),
+                        run = run.n,
+                        trigger = origin.trigger.word(),
+                        trace_id = %origin.trace_id,
+                        "run waits for a place"
+                    );
+                }
+                self.watchers.changed(run);
+            }
+            Notice::RunStarted {
+                origin,
+                pid,
+                at,
+                adopted,
+            } => {
+                let run = origin.attempt.run;
+                tracing::info!(
+                    task = origin.name.as_str(),
+                    run = run.n,
+                    attempt = origin.attempt.attempt,
+                    trace_id = %origin.trace_id,
+                    trigger = origin.trigger.word(),
+                    fire_time = origin.fire_time.map(|at| at.to_string()),
+                    lateness_ms = origin.fire_time.map(|due| at.as_millis() - due.as_millis()),
+                    pid,
+                    adopted,
+                    "run started"
+                );
+                self.watchers.changed(run);
+            }
+            Notice::RunStopping { run, name, reason } => {
+                tracing::info!(task = name.as_str(), run = run.n, reason, "run is being stopped");
+                self.watchers.changed(run);
+            }
+            Notice::RunFinished {
+                run,
+                attempt,
+                name,
+                trigger,
+                trace_id,
+                outcome,
+                reason,
+                exit_code,
+                signal,
+                duration,
+                usage,
+            } => {
+                tracing::info!(
+                    task = name.as_str(),
+                    run = run.n,
+                    attempt,
+                    trace_id = %trace_id,
+                    trigger = trigger.word(),
+                    outcome = outcome.word(),
+                    reason,
+                    exit_code,
+                    signal,
+                    duration_ms = duration.map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX)),
+                    output_bytes = usage.output_bytes,
+                    "run finished"
+                );
+                self.watchers.ended(run);
+            }
+            Notice::Passed {
+                task: _,
+                name,
+                first,
+                last,
+                count,
+                passing,
+                reason,
+            } => tracing::info!(
+                task = name.as_str(),
+                outcome = passing.word(),
+                first = %first,
+                last = %last,
+                count,
+                reason,
+                "fire times passed without a run"
+            ),
+            Notice::MarksReset { tasks, mark } => tracing::warn!(
+                tasks,
+                mark = %mark,
+                "the clock was set back far; fire times may come again"
+            ),
+            Notice::Held { name, problem } => {
+                tracing::error!(task = name.as_str(), error = problem, "task is held");
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The engine's side of the runner: what it says becomes events, what the core wants of it becomes messages.
+
+use std::time::Duration;
+
+use taskd_core::Timestamp;
+use taskd_core::event::{Event, Inventory, Live, Origin};
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, RunKey, TraceId, Trigger, Usage};
+use taskd_core::task::{Action, Definition, TaskId, TaskName};
+use taskd_wire::codec::Rec;
+use taskd_wire::definition::{ActionSpec, EnvVar};
+use taskd_wire::runner::{self as wire, End, FromRunner, ToRunner};
+
+use super::link::{self, Attached, Link, LinkError};
+use super::{Driver, Stop};
+use crate::clock;
+
+/// The first wait before another try to attach.
+pub(super) const PATIENCE_FIRST: Duration = Duration::from_millis(50);
+
+/// The longest wait before another try to attach.
+const PATIENCE_LAST: Duration = Duration::from_secs(5);
+
+/// Bytes of messages after which they are sent without waiting for more.
+const SEND_AT: usize = 32 * 1024;
+
+/// `EIO`, for a start whose definition could not be read.
+const EIO: i32 = 5;
+
+/// Waits for the runner to say something; for ever without one.
+pub(super) async fn said(link: &mut Option<Link>) -> Result<Vec<FromRunner>, LinkError> {
+    match link {
+        Some(link) => link.progress().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until a runner that was told to stop should have; for ever when none was.
+pub(super) async fn deadline(stop: &Stop) {
+    match stop {
+        Stop::Draining { until } => tokio::time::sleep_until(*until).await,
+        Stop::No | Stop::Ending => std::future::pending().await,
+    }
+}
+
+impl Driver {
+    /// Tries to attach to a runner, after a while.
+    pub(super) fn attach_after(&mut self, wait: Duration) {
+        let (place, attaching) = (self.place.clone(), self.attaching.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            // The engine may have ended; then nobody needs a runner.
+            let _ = attaching.send(link::attach(&place).await);
+        });
+    }
+
+    pub(super) fn runner_attached(&mut self, result: Result<(Attached, Option<std::process::Child>), LinkError>) {
+        match result {
+            Ok((attached, started)) => {
+                if started.is_some() {
+                    self.reap_guard();
+                    self.guard = started;
+                }
+                self.patience = PATIENCE_FIRST;
+                let Attached {
+                    link,
+                    info,
+                    live,
+                    ended,
+                } = attached;
+                tracing::info!(
+                    pid = info.pid,
+                    version = info.version,
+                    live = live.len(),
+                    ended = ended.len(),
+                    started = self.guard.is_some(),
+                    "a runner is attached"
+                );
+                self.link = Some(link);
+                self.condition.runner = Some((info.pid, info.version));
+                let inventory = Inventory {
+                    instance: info.instance,
+                    live: live.into_iter().filter_map(core_live).collect(),
+                    ended: ended.into_iter().filter_map(core_ended).collect(),
+                };
+                self.core.handle(clock::now(), Event::RunnerAttached(inventory));
+                self.core.handle(clock::now(), Event::Tick);
+                self.notify.ready("running tasks");
+            }
+            Err(error) => {
+                if matches!(self.stop, Stop::No) {
+                    tracing::warn!(error = %error, "no runner is attached");
+                    let wait = self.patience;
+                    self.patience = (wait * 2).min(PATIENCE_LAST);
+                    self.attach_after(wait);
+                }
+            }
+        }
+    }
+
+    pub(super) fn runner_said(&mut self, said: Result<Vec<FromRunner>, LinkError>) {
+        let messages = match said {
+            Ok(messages) => messages,
+            Err(error) => return self.runner_lost(&error),
+        };
+        let now = clock::now();
+        for message in messages {
+            match message {
+                FromRunner::Started { key, pid, at_ms } => self.core.handle(
+                    now,
+                    Event::Started {
+                        attempt: core_key(key),
+                        pid,
+                        at: Timestamp::from_millis(at_ms),
+                    },
+                ),
+                FromRunner::Ended(ended) => {
+                    if let Some((origin, end)) = core_ended(ended.0) {
+                        self.core.handle(now, Event::Ended { origin, end });
+                    }
+                }
+                FromRunner::Inventory { .. } | FromRunner::InventoryEnd(_) => {
+                    tracing::warn!("the runner sent a second inventory, which is ignored");
+                }
+            }
+        }
+    }
+
+    fn runner_lost(&mut self, error: &LinkError) {
+        self.link = None;
+        self.condition.runner = None;
+        match self.stop {
+            Stop::No => {
+                tracing::warn!(error = %error, "the runner is gone");
+                self.core.handle(clock::now(), Event::RunnerLost);
+                self.attach_after(Duration::ZERO);
+            }
+            Stop::Draining { .. } | Stop::Ending => {
+                self.core.handle(clock::now(), Event::RunnerLost);
+                self.stop = Stop::Ending;
+            }
+        }
+        self.reap_guard();
+    }
+
+    /// Takes the exit status of a guard that has ended, so that no zombie stays.
+    fn reap_guard(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            // It ends within moments of its worker; a thread of its own waits, so that the engine need not.
+            let reaper = std::thread::Builder::new().name("reaper".into());
+            if let Err(error) = reaper.spawn(move || guard.wait()) {
+                tracing::warn!(error = %error, "no thread could be made to reap the runner");
+            }
+        }
+    }
+
+    /// Sends the runner a message, if there is one.
+    pub(super) fn tell_runner(&mut self, message: &ToRunner) {
+        let Some(link) = &mut self.link else { return };
+        if let Err(error) = link.send(message) {
+            self.runner_lost(&error);
+        }
+    }
+
+    pub(super) fn flush_runner(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        if let Err(error) = link.flush() {
+            self.runner_lost(&error);
+        }
+    }
+
+    /// Has the runner start an attempt.
+    pub(super) fn start(&mut self, origin: Origin) {
+        let task = origin.attempt.run.task;
+        let definition = match self.actions.get(task) {
+            Ok(Some(definition)) => definition,
+            Ok(None) => return self.cannot_start(origin, "the store has no such task".to_owned()),
+            Err(error) => return self.cannot_start(origin, error.to_string()),
+        };
+        let start = wire_start(&origin, &definition, self.config.limits.output_bytes);
+        self.tell_runner(&ToRunner::Start(Box::new(Rec(start))));
+        if self.link.as_ref().is_some_and(|link| link.waiting() >= SEND_AT) {
+            self.flush_runner();
+        }
+    }
+
+    fn cannot_start(&mut self, origin: Origin, problem: String) {
+        tracing::error!(run = %origin.attempt.run.n, task = %origin.name, error = problem, "the action could not be read");
+        let now = clock::now();
+        let end = AttemptEnd {
+            started_at: now,
+            pid: 0,
+            finished_at: now,
+            exit: Exit::SpawnFailed {
+                errno: EIO,
+                what: "reading the definition".to_owned(),
+            },
+            stopped: false,
+            usage: Usage::default(),
+        };
+        self.core.handle(now, Event::Ended { origin, end });
+    }
+}
+
+pub(super) fn wire_key(key: AttemptKey) -> wire::AttemptKey {
+    wire::AttemptKey {
+        task: key.run.task.0,
+        run: key.run.n,
+        attempt: key.attempt,
+    }
+}
+
+fn core_key(key: wire::AttemptKey) -> AttemptKey {
+    AttemptKey {
+        run: RunKey {
+            task: TaskId(key.task),
+            n: key.run,
+        },
+        attempt: key.attempt,
+    }
+}
+
+fn wire_start(origin: &Origin, definition: &Definition, output_max: u64) -> wire::Start {
+    wire::Start {
+        key: wire_key(origin.attempt),
+        task: origin.name.to_string(),
+        trigger: origin.trigger.word().to_owned(),
+        fire_time_ms: origin.fire_time.map(Timestamp::as_millis),
+        created_ms: origin.created_at.as_millis(),
+        trace_id: origin.trace_id.0,
+        action: match &definition.action {
+            Action::Exec { argv } => ActionSpec::Exec { argv: argv.clone() },
+            Action::Shell { line } => ActionSpec::Shell { line: line.clone() },
+        },
+        cwd: definition.cwd.clone(),
+        env: definition
+            .env
+            .iter()
+            .map(|(name, value)| EnvVar {
+                name: name.clone(),
+                value: value.clone(),
+            })
+            .collect(),
+        output_max,
+    }
+}
+
+/// `None`, said in the log, when a runner of another version names a trigger or task this daemon cannot know.
+fn core_origin(origin: wire::Origin) -> Option<Origin> {
+    let known = TaskName::parse(&origin.task)
+        .ok()
+        .zip(Trigger::from_word(&origin.trigger));
+    let Some((name, trigger)) = known else {
+        tracing::error!(
+            task = origin.task,
+            trigger = origin.trigger,
+            "the runner names a run that cannot be"
+        );
+        return None;
+    };
+    Some(Origin {
+        attempt: core_key(origin.key),
+        name,
+        trigger,
+        fire_time: origin.fire_time_ms.map(Timestamp::from_millis),
+        created_at: Timestamp::from_millis(origin.created_ms),
+        trace_id: TraceId(origin.trace_id),
+    })
+}
+
+fn core_live(live: wire::Live) -> Option<Live> {
+    Some(Live {
+        origin: core_origin(live.origin)?,
+        pid: live.pid,
+        started_at: Timestamp::from_millis(live.started_ms),
+        stopping: live.stopping,
+    })
+}
+
+fn core_ended(ended: wire::Ended) -> Option<(Origin, AttemptEnd)> {
+    let end = AttemptEnd {
+        started_at: Timestamp::from_millis(ended.started_ms),
+        pid: ended.pid,
+        finished_at: Timestamp::from_millis(ended.finished_ms),
+        exit: match ended.end {
+            End::Exited(code) => Exit::Code(code),
+            End::Signalled(signal) => Exit::Signal(signal),
+            End::SpawnFailed { errno, what } => Exit::SpawnFailed { errno, what },
+        },
+        stopped: ended.stopped,
+        usage: Usage {
+            max_rss_kib: ended.max_rss_kib,
+            user_us: ended.user_us,
+            system_us: ended.system_us,
+            output_bytes: ended.output_bytes,
+            output_lost: ended.output_lost,
+        },
+    };
+    Some((core_origin(ended.origin)?, end))
+}

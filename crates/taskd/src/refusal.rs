@@ -1,0 +1,95 @@
+//! Refusals of the core in the words of the wire.
+
+use taskd_core::command::Refusal as Core;
+use taskd_core::run::RunKey;
+use taskd_core::scheduler::Scheduler;
+use taskd_wire::refusal::{LineRefusal, Refusal};
+
+/// What the core refused. What it says of one definition among many becomes [`Refusal::ImportLine`] with the place of
+/// that definition in the command, from 0; [`with_line`] or [`of_one`] makes of it what is answered.
+pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
+    match refused {
+        // The driver keeps such a command and applies it again.
+        Core::Busy => Refusal::Internal {
+            what: "a busy command was not kept".to_owned(),
+        },
+        Core::NoTask(id) => Refusal::UnknownTask {
+            name: format!("#{}", id.0),
+            near: Vec::new(),
+        },
+        Core::NotRunning(run) => Refusal::NotRunning {
+            run: run_name(state, run),
+        },
+        Core::NameTaken { name, index } => Refusal::ImportLine {
+            line: index as u64,
+            refusal: Box::new(LineRefusal::NameTaken { name: name.to_string() }),
+        },
+        Core::BadSchedule { index, problem } => Refusal::ImportLine {
+            line: index as u64,
+            refusal: Box::new(LineRefusal::BadField {
+                field: "schedule".to_owned(),
+                text: String::new(),
+                at: None,
+                problem,
+                cure: None,
+            }),
+        },
+        Core::TooManyTasks { limit } => Refusal::Limit {
+            what: "tasks".to_owned(),
+            limit,
+            actual: limit + 1,
+        },
+        Core::StillRunning { name, run } => Refusal::StillRunning {
+            run: format!("{name}/{}", run.n),
+            name: name.to_string(),
+        },
+        Core::NoRunner => Refusal::RunnerUnavailable {
+            reason: "none is attached".to_owned(),
+        },
+    }
+}
+
+fn run_name(state: &Scheduler, run: RunKey) -> String {
+    match state.task(run.task) {
+        Some(task) => format!("{}/{}", task.name, run.n),
+        None => format!("#{}/{}", run.task.0, run.n),
+    }
+}
+
+/// Puts the line of the file in place of the place in the command.
+pub(crate) fn with_line(refused: Refusal, lines: &[u64]) -> Refusal {
+    match refused {
+        Refusal::ImportLine { line: place, refusal } => Refusal::ImportLine {
+            line: usize::try_from(place)
+                .ok()
+                .and_then(|place| lines.get(place).copied())
+                .unwrap_or(0),
+            refusal,
+        },
+        other => other,
+    }
+}
+
+/// What is answered when the command held one definition.
+pub(crate) fn of_one(refused: Refusal) -> Refusal {
+    match refused {
+        Refusal::ImportLine { refusal, .. } => match *refusal {
+            LineRefusal::NameTaken { name } | LineRefusal::NameTwice { name, .. } => Refusal::NameTaken { name },
+            LineRefusal::BadField {
+                field,
+                text,
+                at,
+                problem,
+                cure,
+            } => Refusal::BadField {
+                field,
+                text,
+                at,
+                problem,
+                cure,
+            },
+            LineRefusal::Limit { what, limit, actual } => Refusal::Limit { what, limit, actual },
+        },
+        other => other,
+    }
+}

@@ -1,0 +1,213 @@
+//! Names as users type them: tasks by name or pattern, runs as `TASK/N`.
+
+use taskd_core::run::RunKey;
+use taskd_core::scheduler::Scheduler;
+use taskd_core::task::{Owner, TaskId, TaskName};
+use taskd_wire::refusal::Refusal;
+
+/// Most names looked at for a suggestion, so that a misspelt name costs the engine no scan of a million.
+const NEAR_SEEN: usize = 2000;
+
+/// Most names suggested.
+const NEAR_SHOWN: usize = 3;
+
+/// How alike a suggestion must be (Jaro–Winkler, 0 to 1).
+const NEAR_ENOUGH: f64 = 0.8;
+
+/// A name, or a pattern in which `*` stands for any characters and `?` for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pattern<'a>(&'a str);
+
+impl<'a> Pattern<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Pattern(text)
+    }
+
+    /// Whether it may stand for more than one name.
+    pub(super) fn is_wild(&self) -> bool {
+        self.0.contains(['*', '?'])
+    }
+
+    /// What every name it stands for begins with.
+    pub(super) fn literal_prefix(&self) -> &'a str {
+        &self.0[..self.0.find(['*', '?']).unwrap_or(self.0.len())]
+    }
+
+    /// Whether it stands for this name. Linear in the product of both lengths at worst, which are short.
+    pub(super) fn matches(&self, name: &str) -> bool {
+        let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
+        let (mut p, mut n) = (0, 0);
+        // Where to go on when what follows the last star does not fit: one character further.
+        let mut retry: Option<(usize, usize)> = None;
+        while n < name.len() {
+            match pattern.get(p) {
+                Some(b'*') => {
+                    retry = Some((p, n + 1));
+                    p += 1;
+                }
+                Some(byte) if *byte == b'?' || *byte == name[n] => {
+                    p += 1;
+                    n += 1;
+                }
+                Some(_) | None => match retry {
+                    Some((star, from)) => {
+                        retry = Some((star, from + 1));
+                        (p, n) = (star + 1, from);
+                    }
+                    None => return false,
+                },
+            }
+        }
+        pattern[p..].iter().all(|byte| *byte == b'*')
+    }
+}
+
+/// The tasks meant, each once, in the order of the arguments.
+///
+/// # Errors
+/// [`Refusal::UnknownTask`] for a name without a task, or a pattern without any.
+pub(super) fn tasks(state: &Scheduler, owner: Owner, names: &[String]) -> Result<Vec<TaskId>, Refusal> {
+    let mut found = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for name in names {
+        let pattern = Pattern::new(name);
+        let before = found.len();
+        if pattern.is_wild() {
+            let mut any = false;
+            for (candidate, id) in with_prefix(state, owner, pattern.literal_prefix()) {
+                if pattern.matches(candidate.as_str()) {
+                    any = true;
+                    if seen.insert(id) {
+                        found.push(id);
+                    }
+                }
+            }
+            if !any {
+                return Err(unknown(state, owner, name));
+            }
+        } else {
+            let id = task(state, owner, name)?;
+            if seen.insert(id) {
+                found.push(id);
+            }
+        }
+        debug_assert!(found.len() >= before);
+    }
+    Ok(found)
+}
+
+/// The task of this name.
+///
+/// # Errors
+/// [`Refusal::UnknownTask`], with names like it.
+pub(super) fn task(state: &Scheduler, owner: Owner, name: &str) -> Result<TaskId, Refusal> {
+    TaskName::parse(name)
+        .ok()
+        .and_then(|name| state.find(owner, &name))
+        .ok_or_else(|| unknown(state, owner, name))
+}
+
+/// Names of an owner that begin with `prefix`, in order.
+pub(super) fn with_prefix<'a>(
+    state: &'a Scheduler,
+    owner: Owner,
+    prefix: &'a str,
+) -> impl Iterator<Item = (&'a TaskName, TaskId)> + 'a {
+    let own = (!prefix.is_empty())
+        .then(|| TaskName::parse(prefix).ok())
+        .flatten()
+        .and_then(|name| state.find(owner, &name).map(|id| (name, id)))
+        .and_then(|(_, id)| state.task(id).map(|task| (task.name, id)));
+    let after = (!prefix.is_empty()).then_some(prefix);
+    own.into_iter().chain(
+        state
+            .names_after(owner, after)
+            .take_while(move |(name, _)| name.as_str().starts_with(prefix)),
+    )
+}
+
+/// A run as `TASK/N`.
+///
+/// # Errors
+/// [`Refusal::UnknownRun`] when it is not of that form, [`Refusal::UnknownTask`] when there is no such task.
+pub(super) fn run(state: &Scheduler, owner: Owner, text: &str) -> Result<RunKey, Refusal> {
+    let (name, n) = split_run(text).ok_or_else(|| Refusal::UnknownRun { run: text.to_owned() })?;
+    Ok(RunKey {
+        task: task(state, owner, name)?,
+        n,
+    })
+}
+
+/// The two parts of `TASK/N`.
+pub(super) fn split_run(text: &str) -> Option<(&str, u64)> {
+    let (name, n) = text.rsplit_once('/')?;
+    let digits = !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit());
+    Some((name, n.parse().ok().filter(|n| digits && *n > 0)?))
+}
+
+/// The refusal for a name without a task.
+pub(super) fn unknown(state: &Scheduler, owner: Owner, name: &str) -> Refusal {
+    let first: String = name.chars().take(1).filter(char::is_ascii_alphanumeric).collect();
+    let mut near: Vec<(f64, &TaskName)> = with_prefix(state, owner, &first)
+        .take(NEAR_SEEN)
+        .map(|(candidate, _)| (strsim::jaro_winkler(name, candidate.as_str()), candidate))
+        .filter(|(likeness, _)| *likeness >= NEAR_ENOUGH)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    Refusal::UnknownTask {
+        name: name.to_owned(),
+        near: near
+            .into_iter()
+            .take(NEAR_SHOWN)
+            .map(|(_, candidate)| candidate.to_string())
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_as_a_shell_would() {
+        for (pattern, name, matches) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "anything", true),
+            ("nightly-*", "nightly-db", true),
+            ("nightly-*", "nightly", false),
+            ("*-db", "nightly-db", true),
+            ("*a*b*", "xxaxxbxx", true),
+            ("*a*b*", "xxbxxaxx", false),
+            ("?", "a", true),
+            ("?", "", false),
+            ("a?c*", "abcd", true),
+            ("**", "", true),
+        ] {
+            assert_eq!(Pattern::new(pattern).matches(name), matches, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_made_to_be_slow_is_not() {
+        let pattern = "*a".repeat(32);
+        assert!(!Pattern::new(&pattern).matches(&"a".repeat(31)));
+        assert!(!Pattern::new(&(pattern + "b")).matches(&"a".repeat(64)));
+    }
+
+    #[test]
+    fn a_run_is_a_name_and_a_number() {
+        assert_eq!(split_run("backup/12"), Some(("backup", 12)));
+        for bad in [
+            "backup",
+            "backup/",
+            "backup/0",
+            "backup/-1",
+            "backup/+1",
+            "backup/1x",
+            "/",
+        ] {
+            assert_eq!(split_run(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `add`: a new task.
+
+use taskd_core::command::{Command, Reply};
+use taskd_core::scheduler::Scheduler;
+use taskd_core::task::{Owner, TaskId, TaskName};
+use taskd_wire::client::{Accepted, Response};
+use taskd_wire::codec::Rec;
+use taskd_wire::definition::TaskSpec;
+use taskd_wire::refusal::Refusal;
+
+use crate::accept::{self, Context};
+use crate::clock;
+use crate::refusal;
+use crate::server::Shared;
+
+/// How many coming fire times are shown.
+pub(super) const SHOWN: usize = 3;
+
+pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, Refusal> {
+    let now = clock::now();
+    let unnamed = spec.name.is_empty();
+    let definition = accept::definition(spec, &context(shared, now))?;
+    let warnings = accept::remarks(&definition, &shared.schedules, now);
+    let (owner, tz) = (shared.owner, accept::zone_of(&definition));
+    let accepted = shared
+        .engine
+        .change(
+            move |state, _| {
+                let mut definition = definition.clone();
+                if unnamed {
+                    definition.name = free_name(state, owner, &definition.name);
+                }
+                Ok(Command::Add {
+                    owner,
+                    definitions: vec![definition],
+                })
+            },
+            move |state, reply| match reply {
+                Reply::Added(ids) => ids.first().and_then(|id| accepted(state, *id, now)),
+                Reply::Done | Reply::Runs(_) => None,
+            },
+        )
+        .await
+        .map_err(refusal::of_one)?;
+    let Some(mut accepted) = accepted else {
+        return Err(Refusal::Internal {
+            what: "an accepted task is not there".to_owned(),
+        });
+    };
+    (accepted.tz, accepted.warnings) = (tz, warnings);
+    Ok(Response::Accepted(Rec(accepted)))
+}
+
+/// What definitions are accepted by.
+pub(super) fn context(shared: &Shared, now: taskd_core::Timestamp) -> Context<'_> {
+    Context {
+        now,
+        schedules: &shared.schedules,
+        local_zone: &shared.local_zone,
+        limits: shared.limits.borrow().clone(),
+        past: false,
+    }
+}
+
+/// What is answered of an accepted task.
+pub(super) fn accepted(state: &Scheduler, id: TaskId, now: taskd_core::Timestamp) -> Option<Accepted> {
+    let task = state.task(id)?;
+    Some(Accepted {
+        name: task.name.to_string(),
+        id: id.0,
+        next_ms: coming(&task, now, SHOWN),
+        tz: None,
+        warnings: Vec::new(),
+    })
+}
+
+/// The coming fire times of a task, at most `n`; none while it is disabled or held.
+pub(super) fn coming(task: &taskd_core::scheduler::TaskView<'_>, now: taskd_core::Timestamp, n: usize) -> Vec<i64> {
+    let Some(first) = task.next else {
+        return Vec::new();
+    };
+    let mut found = vec![first.as_millis()];
+    let mut last = first.max(now.minus(std::time::Duration::from_millis(1)));
+    while found.len() < n {
+        let Some(next) = task.schedule.and_then(|schedule| schedule.next_after(last)) else {
+            break;
+        };
+        found.push(next.as_millis());
+        last = next;
+    }
+    found.truncate(n);
+    found
+}
+
+/// `base`, or `base-2`, `base-3`, … Found in few steps however many there are, so that the number may not be the
+/// lowest free one.
+fn free_name(state: &Scheduler, owner: Owner, base: &TaskName) -> TaskName {
+    let numbered = |n: u64| {
+        let end = format!("-{n}");
+        let keep = base.as_str().len().min(taskd_core::task::NAME_MAX - end.len());
+        TaskName::parse(&format!("{}{end}", &base.as_str()[..keep])).unwrap_or_else(|_| base.clone())
+    };
+    if state.find(owner, base).is_none() {
+        return base.clone();
+    }
+    let free = |n: u64| state.find(owner, &numbered(n)).is_none();
+    let (mut taken, mut open) = (1, 2);
+    while !free(open) && open < u64::MAX / 2 {
+        (taken, open) = (open, open * 2);
+    }
+    while open - taken > 1 {
+        let middle = taken + (open - taken) / 2;
+        if free(middle) { open = middle } else { taken = middle }
+    }
+    numbered(open)
+}

@@ -1,0 +1,48 @@
+//! `edit`: fields of a task, in place.
+
+use taskd_core::command::Command;
+use taskd_wire::client::Response;
+use taskd_wire::codec::Rec;
+use taskd_wire::definition::TaskPatch;
+use taskd_wire::refusal::Refusal;
+
+use super::add;
+use crate::accept;
+use crate::clock;
+use crate::refusal;
+use crate::server::{Shared, names};
+
+pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> Result<Response, Refusal> {
+    let _editing = shared.editing.lock().await;
+    let (owner, asked) = (shared.owner, name.clone());
+    let id = shared
+        .engine
+        .look(move |state, _| names::task(state, owner, &asked))
+        .await??;
+    let stored = shared.readers.read(move |reader| reader.definition(id)).await?;
+    let Some(stored) = stored else {
+        return Err(Refusal::UnknownTask { name, near: Vec::new() });
+    };
+    let now = clock::now();
+    let definition = accept::patched(stored.definition, patch, &add::context(shared, now))?;
+    let warnings = accept::remarks(&definition, &shared.schedules, now);
+    let tz = accept::zone_of(&definition);
+    let accepted = shared
+        .engine
+        .change(
+            move |_, _| {
+                Ok(Command::Edit {
+                    id,
+                    definition: Box::new(definition.clone()),
+                })
+            },
+            move |state, _| add::accepted(state, id, now),
+        )
+        .await
+        .map_err(refusal::of_one)?;
+    let Some(mut accepted) = accepted else {
+        return Err(Refusal::UnknownTask { name, near: Vec::new() });
+    };
+    (accepted.tz, accepted.warnings) = (tz, warnings);
+    Ok(Response::Accepted(Rec(accepted)))
+}

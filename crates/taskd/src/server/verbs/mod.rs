@@ -1,0 +1,51 @@
+//! One verb, one file: each answers the request of its name.
+
+mod add;
+mod cancel;
+mod edit;
+mod enable;
+mod export;
+mod import;
+mod list;
+mod next;
+mod output;
+mod remove;
+mod run;
+mod runs;
+mod show;
+mod status;
+pub(super) mod watch;
+
+use taskd_wire::client::{Request, Response};
+use taskd_wire::refusal::Refusal;
+
+use super::Shared;
+use super::connection::Connection;
+
+/// The answer to one request.
+pub(super) async fn answer(
+    request: Request,
+    shared: &Shared,
+    connection: &mut Connection,
+) -> Result<Response, Refusal> {
+    match request {
+        Request::Add(spec) => add::answer(shared, spec.0).await,
+        Request::Edit { name, patch } => edit::answer(shared, name, patch.0).await,
+        Request::Remove { names, running } => remove::answer(shared, names, running).await,
+        Request::Enable { names } => enable::answer(shared, names, true).await,
+        Request::Disable { names } => enable::answer(shared, names, false).await,
+        Request::Run { names } => run::answer(shared, names).await,
+        Request::Cancel { runs } => cancel::answer(shared, runs).await,
+        Request::List { names, after, limit } => list::answer(shared, names, after, limit).await,
+        Request::Show { name } => show::answer(shared, name).await,
+        Request::Runs { filter, before, limit } => runs::answer(shared, filter.0, before, limit).await,
+        Request::Next { names, n } => next::answer(shared, names, n).await,
+        Request::Status => status::answer(shared).await,
+        Request::Output { target } => output::answer(shared, target).await,
+        Request::Export { names, after, limit } => export::answer(shared, names, after, limit).await,
+        Request::ImportMore { tasks, lines } => import::more(shared, &mut connection.import, tasks, lines),
+        Request::ImportEnd => import::end(shared, &mut connection.import).await,
+        // Answered by the connection itself, since it is not one answer.
+        Request::Watch { .. } => Err(Refusal::UnknownRequest),
+    }
+}

@@ -1,0 +1,55 @@
+//! `next`: the coming fire times of tasks.
+
+use taskd_core::schedule::Schedule;
+use taskd_wire::client::{Response, TaskNext};
+use taskd_wire::codec::Rec;
+use taskd_wire::refusal::Refusal;
+
+use super::add;
+use crate::clock;
+use crate::server::{Shared, names};
+
+/// Most fire times in one answer, over all tasks.
+const FIRE_TIMES_MAX: usize = 20_000;
+
+/// Most fire times of one task.
+const EACH_MAX: u32 = 1000;
+
+/// Most tasks in one answer: the soonest.
+const TASKS_MAX: usize = 1000;
+
+pub(super) async fn answer(shared: &Shared, asked: Vec<String>, n: u32) -> Result<Response, Refusal> {
+    let (owner, now) = (shared.owner, clock::now());
+    let each = n.clamp(1, EACH_MAX) as usize;
+    let found = shared
+        .engine
+        .look(move |state, _| {
+            let ids = if asked.is_empty() {
+                state.soonest(owner, TASKS_MAX)
+            } else {
+                names::tasks(state, owner, &asked)?
+            };
+            let mut left = FIRE_TIMES_MAX;
+            let mut found = Vec::new();
+            for id in ids.into_iter().take(TASKS_MAX) {
+                let Some(task) = state.task(id) else { continue };
+                let at_ms = add::coming(&task, now, each.min(left.max(1)));
+                left = left.saturating_sub(at_ms.len());
+                found.push(Rec(TaskNext {
+                    name: task.name.to_string(),
+                    tz: task.schedule.and_then(zone_name),
+                    at_ms,
+                }));
+            }
+            Ok::<_, Refusal>(found)
+        })
+        .await??;
+    Ok(Response::Next(found))
+}
+
+fn zone_name(schedule: &Schedule) -> Option<String> {
+    match schedule {
+        Schedule::Cron { zone, .. } => Some(zone.name().to_owned()),
+        Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => None,
+    }
+}

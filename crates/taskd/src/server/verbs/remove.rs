@@ -1,0 +1,40 @@
+//! `remove`: tasks, all or none.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use taskd_core::command::{Command, WhileRunning as Core};
+use taskd_wire::client::{Response, WhileRunning};
+use taskd_wire::refusal::Refusal;
+
+use crate::server::{Shared, names};
+
+pub(super) async fn answer(shared: &Shared, asked: Vec<String>, running: WhileRunning) -> Result<Response, Refusal> {
+    let _editing = shared.editing.lock().await;
+    let owner = shared.owner;
+    let removed = Arc::new(Mutex::new(Vec::new()));
+    let named = Arc::clone(&removed);
+    shared
+        .engine
+        .change(
+            move |state, _| {
+                let ids = names::tasks(state, owner, &asked)?;
+                *named.lock().unwrap_or_else(PoisonError::into_inner) = ids
+                    .iter()
+                    .filter_map(|id| state.task(*id).map(|task| task.name.to_string()))
+                    .collect();
+                Ok(Command::Remove {
+                    ids,
+                    running: match running {
+                        WhileRunning::Refuse => Core::Refuse,
+                        WhileRunning::Cancel => Core::Cancel,
+                        WhileRunning::Keep => Core::Keep,
+                    },
+                    reason: format!("its task was removed by uid {}", owner.0),
+                })
+            },
+            |_, _| (),
+        )
+        .await?;
+    let removed = std::mem::take(&mut *removed.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Response::Done(removed))
+}

@@ -1,0 +1,36 @@
+//! `run`: a run of each task now.
+
+use taskd_core::command::{Command, Reply};
+use taskd_wire::client::{Response, RunRef};
+use taskd_wire::codec::Rec;
+use taskd_wire::refusal::Refusal;
+
+use crate::server::{Shared, names};
+
+pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Response, Refusal> {
+    let owner = shared.owner;
+    let runs = shared
+        .engine
+        .change(
+            move |state, _| {
+                Ok(Command::Run {
+                    ids: names::tasks(state, owner, &asked)?,
+                })
+            },
+            |state, reply| match reply {
+                Reply::Runs(runs) => runs
+                    .iter()
+                    .map(|(run, trace_id)| {
+                        let name = state.task(run.task).map(|task| task.name.to_string());
+                        Rec(RunRef {
+                            run: format!("{}/{}", name.unwrap_or_default(), run.n),
+                            trace_id: trace_id.to_string(),
+                        })
+                    })
+                    .collect(),
+                Reply::Added(_) | Reply::Done => Vec::new(),
+            },
+        )
+        .await?;
+    Ok(Response::RunsStarted(runs))
+}

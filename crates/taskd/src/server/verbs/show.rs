@@ -1,0 +1,56 @@
+//! `show`: all of one task.
+
+use taskd_core::Timestamp;
+use taskd_wire::client::{Passed, Response, TaskDetail};
+use taskd_wire::codec::Rec;
+use taskd_wire::refusal::Refusal;
+
+use super::{add, list};
+use crate::accept;
+use crate::clock;
+use crate::server::{Shared, names};
+
+/// How many ledger entries are shown.
+const PASSED_SHOWN: usize = 10;
+
+pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Refusal> {
+    let (owner, now, asked) = (shared.owner, clock::now(), name.clone());
+    let (id, live, next_ms, mark, runs) = shared
+        .engine
+        .look(move |state, _| {
+            let id = names::task(state, owner, &asked)?;
+            let gone = || names::unknown(state, owner, &asked);
+            let task = state.task(id).ok_or_else(gone)?;
+            let live = list::live_task(state, id).ok_or_else(gone)?;
+            Ok::<_, Refusal>((id, live, add::coming(&task, now, add::SHOWN), task.mark, task.last_run))
+        })
+        .await??;
+    let (stored, passed) = shared
+        .readers
+        .read(move |reader| Ok((reader.definition(id)?, reader.passed(id, PASSED_SHOWN)?)))
+        .await?;
+    let (mut summaries, _) = list::summaries(shared, vec![live]).await?;
+    let (Some(stored), Some(Rec(summary))) = (stored, summaries.pop()) else {
+        return Err(Refusal::UnknownTask { name, near: Vec::new() });
+    };
+    let passed = passed
+        .into_iter()
+        .map(|span| Passed {
+            outcome: span.passing.word().to_owned(),
+            first_ms: span.first.as_millis(),
+            last_ms: span.last.as_millis(),
+            count: span.count,
+            reason: span.reason,
+        })
+        .collect();
+    Ok(Response::Task(Box::new(Rec(TaskDetail {
+        summary,
+        created_ms: stored.created_at.as_millis(),
+        changed_ms: stored.changed_at.as_millis(),
+        next_ms,
+        mark_ms: (mark != Timestamp::MIN).then_some(mark.as_millis()),
+        runs,
+        passed,
+        warnings: accept::remarks(&stored.definition, &shared.schedules, now),
+    }))))
+}

@@ -1,0 +1,43 @@
+//! `status`: how the daemon is.
+
+use taskd_core::Timestamp;
+use taskd_wire::client::{Response, Status};
+use taskd_wire::codec::Rec;
+use taskd_wire::hello::PROTOCOL_MAX;
+use taskd_wire::refusal::Refusal;
+
+use crate::server::Shared;
+
+pub(super) async fn answer(shared: &Shared) -> Result<Response, Refusal> {
+    let status = shared
+        .engine
+        .look(|state, condition| {
+            let counts = state.counts();
+            let (runner_pid, runner_version) = condition.runner.clone().unzip();
+            Status {
+                tasks: counts.tasks as u64,
+                running: counts.running as u64,
+                waiting: counts.waiting as u64,
+                next_ms: state.next_due().map(Timestamp::as_millis),
+                runner_pid,
+                runner_version,
+                horizon_ms: Some(state.horizon())
+                    .filter(|at| *at != Timestamp::MIN)
+                    .map(Timestamp::as_millis),
+                store_error: condition.store_error.clone(),
+                ..Status::default()
+            }
+        })
+        .await?;
+    Ok(Response::Status(Box::new(Rec(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: PROTOCOL_MAX,
+        pid: std::process::id(),
+        started_ms: shared.started_at.as_millis(),
+        store_bytes: shared.readers.read(|reader| Ok(reader.size_bytes())).await?,
+        log: shared.log.path().display().to_string(),
+        state_dir: shared.state_dir.display().to_string(),
+        log_lost: shared.log.lost(),
+        ..status
+    }))))
+}

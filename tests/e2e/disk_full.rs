@@ -1,0 +1,88 @@
+//! Promise: on a full disk commands are refused with that reason, running tasks go on, and all recovers by itself.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{World, wait_for};
+
+/// A small file system, unmounted when dropped.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    /// `None` when this user may not mount.
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).expect("a directory");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "tmpfs"])
+            .arg(at)
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then(|| Tmpfs(at.to_owned()))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // Lazily: what is still open in it ends with the world.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_commands_harms_no_run_and_is_left_behind() {
+    let mut world = World::new();
+    let Some(_disk) = Tmpfs::mount(&world.path("state"), "8m") else {
+        println!("skipped: this user may not mount a file system");
+        return;
+    };
+    world.start();
+    let (pid, end) = (world.path("pid"), world.path("end"));
+    let line = format!(
+        "echo $$ >{}; while [ ! -e {} ]; do sleep 0.02; done; exit 5",
+        pid.display(),
+        end.display()
+    );
+    world.ctl(&["add", "--name", "long", "--manual", "--shell", &line]).ok();
+    world.ctl(&["run", "long"]).ok();
+    wait_for("the run to begin", || pid.exists().then_some(()));
+    let ballast = world.path("state/ballast");
+    fill(&ballast);
+    let refused = wait_for("a refusal", || {
+        let ran = world.ctl(&["add", "--manual", "--description", &"x".repeat(30_000), "--", "true"]);
+        (!ran.status.success()).then_some(ran)
+    });
+    assert_eq!(refused.code(), 1);
+    assert!(
+        refused.stderr.contains("full") || refused.stderr.contains("space"),
+        "{}",
+        refused.stderr
+    );
+    world.ctl(&["status"]).ok();
+    std::fs::write(&end, "").expect("a file on the other disk");
+    wait_for("the run to end", || {
+        let status = world.ctl(&["status", "--json"]).json();
+        (status["running"] == 0).then_some(())
+    });
+    std::fs::remove_file(&ballast).expect("room again");
+    let run = world.finished("long/1");
+    assert_eq!(run["exit_code"], 5, "{run}");
+    wait_for("an add to be accepted", || {
+        world
+            .ctl(&["add", "--name", "after", "--manual", "--", "true"])
+            .status
+            .success()
+            .then_some(())
+    });
+    assert_eq!(world.ctl(&["run", "--wait", "after"]).code(), 0);
+}
+
+/// Fills the disk to its last byte.
+fn fill(path: &Path) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(path).expect("a file");
+    for size in [1 << 20, 4096, 512, 1] {
+        let block = vec![0_u8; size];
+        while file.write_all(&block).is_ok() {}
+    }
+}

@@ -1,0 +1,340 @@
+//! A world of its own for each test: a temporary directory, a real `taskd` in it, and `taskctl` with nothing of the
+//! caller's environment. Dropping it ends every process that was started in it.
+
+use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a condition may take to come true on a machine that is busy.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` gives something.
+///
+/// # Panics
+/// When it does not within [`DEADLINE`].
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = now();
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The time by a clock that is never set.
+#[expect(clippy::disallowed_methods, reason = "a deadline of the tests themselves")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// What a `taskctl` printed and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Its exit code.
+    #[track_caller]
+    pub fn code(&self) -> i32 {
+        self.status
+            .code()
+            .unwrap_or_else(|| panic!("it ended by signal {:?}: {self:?}", self.status.signal()))
+    }
+
+    /// Its standard output, when it ended well.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code(), 0, "{self:?}");
+        self.stdout
+    }
+
+    /// Its standard error, when it ended with this code.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[track_caller]
+    pub fn refused(self, code: i32) -> String {
+        assert_eq!(self.code(), code, "{self:?}");
+        self.stderr
+    }
+
+    /// Its standard output as JSON, when it ended well.
+    #[track_caller]
+    pub fn json(self) -> Value {
+        let text = self.ok();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    }
+}
+
+/// A temporary directory, the daemon that may run in it, and all that it starts.
+pub struct World {
+    dir: TempDir,
+    daemon: Option<Child>,
+    /// Set in every process of this world, so that none is forgotten.
+    mark: String,
+}
+
+impl World {
+    /// A world without a daemon.
+    #[must_use]
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("taskd-test")
+            .tempdir()
+            .expect("a temporary directory");
+        let mark = format!("TASKD_TEST_WORLD={}", dir.path().display());
+        World {
+            dir,
+            daemon: None,
+            mark,
+        }
+    }
+
+    /// A world with a daemon that serves.
+    #[must_use]
+    pub fn served() -> Self {
+        let mut world = World::new();
+        world.start();
+        world
+    }
+
+    /// A path in the world.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Where the daemon listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.path("taskd.sock")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let (name, value) = self.mark.split_once('=').expect("the mark is NAME=VALUE");
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", self.dir.path())
+            .env("TZ", "UTC")
+            .env(name, value)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A `taskd` for this world, not yet started.
+    #[must_use]
+    pub fn taskd(&self) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_taskd"));
+        command
+            .arg("--config")
+            .arg(self.path("taskd.toml"))
+            .arg("--socket")
+            .arg(self.socket())
+            .arg("--state-dir")
+            .arg(self.path("state"))
+            .arg("--log-dir")
+            .arg(self.path("log"));
+        if !self.path("taskd.toml").exists() {
+            std::fs::write(self.path("taskd.toml"), "").expect("a configuration file");
+        }
+        command
+    }
+
+    /// Starts the daemon and waits until it serves and has a runner.
+    #[track_caller]
+    pub fn start(&mut self) {
+        let stderr = std::fs::File::create(self.path("taskd.err")).expect("a file");
+        let child = self
+            .taskd()
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .expect("taskd starts");
+        self.daemon = Some(child);
+        self.wait_served();
+    }
+
+    /// Waits until the daemon serves and has a runner.
+    #[track_caller]
+    pub fn wait_served(&mut self) {
+        let start = now();
+        loop {
+            let ran = self.ctl(&["status", "--json"]);
+            if ran.status.success() {
+                let status: Value = serde_json::from_str(&ran.stdout).expect("status is JSON");
+                if status["runner"]["pid"].is_u64() {
+                    return;
+                }
+            }
+            let ended = self
+                .daemon
+                .as_mut()
+                .and_then(|child| child.try_wait().expect("a child"));
+            if ended.is_some() || start.elapsed() > DEADLINE {
+                let said = std::fs::read_to_string(self.path("taskd.err")).unwrap_or_default();
+                panic!("taskd does not serve ({ended:?}): {said}\n{ran:?}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The daemon's process id.
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("a daemon was started").id()
+    }
+
+    /// The runner's process id.
+    #[track_caller]
+    pub fn runner_pid(&self) -> u32 {
+        let status = self.ctl(&["status", "--json"]).json();
+        u32::try_from(status["runner"]["pid"].as_u64().expect("a runner is attached")).expect("a process id")
+    }
+
+    /// Kills the daemon without a word.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        let mut child = self.daemon.take().expect("a daemon was started");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+    }
+
+    /// Sends the daemon a signal.
+    #[track_caller]
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        kill(self.pid(), signal);
+    }
+
+    /// Waits for the daemon to end.
+    #[track_caller]
+    pub fn wait_ended(&mut self) -> ExitStatus {
+        let mut child = self.daemon.take().expect("a daemon was started");
+        wait_for("the daemon to end", || child.try_wait().expect("a child"))
+    }
+
+    /// A `taskctl` that talks to this world's daemon, not yet started.
+    #[must_use]
+    pub fn taskctl(&self, args: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_taskctl"));
+        command.env("TASKD_SOCKET", self.socket()).args(args);
+        command
+    }
+
+    /// Runs `taskctl` to its end.
+    #[track_caller]
+    pub fn ctl(&self, args: &[&str]) -> Ran {
+        run(&mut self.taskctl(args))
+    }
+
+    /// The daemon log, each line parsed.
+    #[must_use]
+    pub fn log(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path("log/taskd.log")).unwrap_or_default();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}")))
+            .collect()
+    }
+
+    /// The run, once it has ended.
+    #[track_caller]
+    pub fn finished(&self, run: &str) -> Value {
+        wait_for(&format!("{run} to end"), || {
+            let runs = self.ctl(&["runs", run, "--json"]).json();
+            runs.get(0).filter(|run| !run["outcome"].is_null()).cloned()
+        })
+    }
+
+    /// Processes of this world, by the mark in their environment.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
+            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            if environ.split(|byte| *byte == 0).any(|var| var == self.mark.as_bytes()) {
+                found.push(pid);
+            }
+        }
+        found
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            // It may have ended by itself.
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        // The guard of a killed worker ends by itself; children carry the runner's mark, not this world's, and end
+        // with the runner.
+        for pid in self.processes() {
+            kill(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Runs a command to its end.
+#[track_caller]
+pub fn run(command: &mut Command) -> Ran {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stderr = child.stderr.take().expect("a pipe");
+    let errors = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        // What was read before a failure is shown.
+        let _ = stderr.read_to_end(&mut text);
+        text
+    });
+    let mut stdout = Vec::new();
+    child
+        .stdout
+        .take()
+        .expect("a pipe")
+        .read_to_end(&mut stdout)
+        .expect("its output");
+    let status = child.wait().expect("it ends");
+    Ran {
+        status,
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&errors.join().expect("no panic")).into_owned(),
+    }
+}
+
+/// Sends a process a signal, if it is there.
+pub fn kill(pid: u32, signal: rustix::process::Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Whether a process is there and no zombie.
+#[must_use]
+pub fn alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some(Some('Z' | 'X')))
+}

@@ -1,0 +1,9 @@
+//! End to end: the real programs, a real store, real processes. One file a verb or promise.
+
+mod daemon_log;
+mod disk_full;
+mod durable;
+mod harness;
+mod signals;
+mod survive;
+mod wire;

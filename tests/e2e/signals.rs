@@ -1,0 +1,96 @@
+//! Signals: TERM and INT stop in order, HUP reads the configuration anew, a second INT ends at once.
+
+use rustix::process::Signal;
+
+use crate::harness::{World, alive, wait_for};
+
+#[test]
+fn term_stops_the_runs_of_its_own_runner_with_grace_and_leaves_nothing() {
+    let mut world = World::served();
+    let said = world.path("said");
+    let line = format!(
+        "trap 'echo ended >{}; exit 0' TERM; echo up; while :; do sleep 0.02; done",
+        said.display()
+    );
+    world
+        .ctl(&["add", "--name", "trapped", "--manual", "--shell", &line])
+        .ok();
+    world.ctl(&["run", "trapped"]).ok();
+    wait_for("the run's output", || {
+        world.ctl(&["logs", "trapped"]).stdout.contains("up").then_some(())
+    });
+    let runner = world.runner_pid();
+    world.signal(Signal::TERM);
+    assert!(world.wait_ended().success());
+    assert_eq!(std::fs::read_to_string(&said).expect("the trap ran"), "ended\n");
+    wait_for("the runner to end", || (!alive(runner)).then_some(()));
+    assert!(!world.socket().exists(), "the socket was left behind");
+    world.start();
+    let run = world.finished("trapped/1");
+    assert_eq!(run["outcome"], "cancelled", "{run}");
+}
+
+#[test]
+fn int_stops_as_term_does() {
+    let mut world = World::served();
+    world.signal(Signal::INT);
+    assert!(world.wait_ended().success());
+}
+
+#[test]
+fn a_second_int_ends_at_once() {
+    let mut world = World::served();
+    world
+        .ctl(&[
+            "add",
+            "--name",
+            "deaf",
+            "--manual",
+            "--shell",
+            "trap '' TERM; echo up; while :; do sleep 0.02; done",
+        ])
+        .ok();
+    world.ctl(&["run", "deaf"]).ok();
+    wait_for("the run's output", || {
+        world.ctl(&["logs", "deaf"]).stdout.contains("up").then_some(())
+    });
+    let start = crate::harness::now();
+    world.signal(Signal::INT);
+    wait_for("the stop to be logged", || {
+        world
+            .log()
+            .iter()
+            .any(|line| line["msg"] == "asked to stop")
+            .then_some(())
+    });
+    world.signal(Signal::INT);
+    world.wait_ended();
+    assert!(start.elapsed().as_secs() < 8, "the grace was waited for");
+}
+
+#[test]
+fn hup_reads_the_configuration_anew_and_keeps_the_old_one_when_it_is_wrong() {
+    let mut world = World::served();
+    std::fs::write(world.path("taskd.toml"), "[limits]\ndefinition_bytes = 100\n").expect("a file");
+    world.signal(Signal::HUP);
+    wait_for("the new limit", || {
+        let ran = world.ctl(&["add", "--name", "big", "--manual", "--", "echo", &"x".repeat(200)]);
+        ran.stderr.contains("100").then_some(())
+    });
+    std::fs::write(world.path("taskd.toml"), "[limits]\ndefinitoin_bytes = 1\n").expect("a file");
+    world.signal(Signal::HUP);
+    wait_for("the refusal in the log", || {
+        world
+            .log()
+            .iter()
+            .any(|line| {
+                line["error"]
+                    .as_str()
+                    .is_some_and(|text| text.contains("definition_bytes"))
+            })
+            .then_some(())
+    });
+    world.ctl(&["status"]).ok();
+    world.signal(Signal::TERM);
+    assert!(world.wait_ended().success());
+}

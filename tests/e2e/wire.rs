@@ -1,0 +1,185 @@
+//! Promise: bad input is an answer. A client that sends garbage, half a frame or nothing, or reads nothing, harms nobody.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use taskd_wire::client::{Request, Response};
+use taskd_wire::codec;
+use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
+use taskd_wire::hello::Hello;
+use taskd_wire::refusal::Refusal;
+
+use crate::harness::{World, wait_for};
+
+fn connect(world: &World) -> UnixStream {
+    let stream = UnixStream::connect(world.socket()).expect("the daemon listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
+    stream
+}
+
+/// Reads until the daemon hangs up; `None` when it does not.
+fn read_to_hangup(stream: &mut UnixStream) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    match stream.read_to_end(&mut all) {
+        Ok(_) => Some(all),
+        // Closed with something of ours unread.
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Some(all),
+        Err(_) => None,
+    }
+}
+
+fn still_serves(world: &World) {
+    world.ctl(&["status"]).ok();
+}
+
+#[test]
+fn garbage_closes_that_connection_alone() {
+    let world = World::served();
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 64], b"TSKX", &[0; 2000]] {
+        let mut stream = connect(&world);
+        // It may hang up before all is written.
+        let _ = stream.write_all(garbage);
+        assert!(
+            read_to_hangup(&mut stream).is_some(),
+            "{garbage:?} was not answered by the end"
+        );
+    }
+    still_serves(&world);
+}
+
+#[test]
+fn a_frame_over_the_limit_closes_that_connection_alone() {
+    let world = World::served();
+    let mut stream = connect(&world);
+    stream.write_all(&Hello::ours().encode()).expect("a hello");
+    stream.write_all(&u32::MAX.to_le_bytes()).expect("a header");
+    assert!(read_to_hangup(&mut stream).is_some());
+    still_serves(&world);
+}
+
+#[test]
+fn a_frame_that_is_no_message_is_refused() {
+    let world = World::served();
+    let mut stream = connect(&world);
+    stream.write_all(&Hello::ours().encode()).expect("a hello");
+    stream
+        .write_all(&[5, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff])
+        .expect("a frame");
+    let answer = read_to_hangup(&mut stream).expect("an answer, then the end");
+    assert!(answer.len() > Hello::ours().encode().len(), "no refusal before the end");
+    still_serves(&world);
+}
+
+#[test]
+fn half_a_hello_and_silence_harm_nobody() {
+    let world = World::served();
+    let silent: Vec<UnixStream> = (0..20).map(|_| connect(&world)).collect();
+    let mut half = connect(&world);
+    half.write_all(b"TSK").expect("half a hello");
+    still_serves(&world);
+    assert!(
+        read_to_hangup(&mut half).is_some(),
+        "half a hello was waited for without end"
+    );
+    drop(silent);
+    still_serves(&world);
+}
+
+#[test]
+fn a_client_that_reads_nothing_harms_nobody() {
+    let world = World::served();
+    for n in 0..20 {
+        world
+            .ctl(&[
+                "add",
+                "--name",
+                &format!("t{n}"),
+                "--manual",
+                "--description",
+                &"x".repeat(20_000),
+                "--",
+                "true",
+            ])
+            .ok();
+    }
+    let mut stream = connect(&world);
+    stream
+        .set_write_timeout(Some(Duration::from_secs(1)))
+        .expect("a timeout");
+    stream.write_all(&Hello::ours().encode()).expect("a hello");
+    let mut asked = Vec::new();
+    let list = Request::List {
+        names: Vec::new(),
+        after: None,
+        limit: 1000,
+    };
+    for _ in 0..200 {
+        put_message(&mut asked, &list).expect("a small message");
+    }
+    // The daemon stops reading when its answers are not read.
+    let _ = stream.write_all(&asked);
+    still_serves(&world);
+}
+
+#[test]
+fn the_65th_connection_is_refused_in_words_and_a_place_comes_back() {
+    let world = World::served();
+    let held: Vec<UnixStream> = (0..64)
+        .map(|_| {
+            let mut stream = connect(&world);
+            stream.write_all(&Hello::ours().encode()).expect("a hello");
+            let mut theirs = [0; 4];
+            stream.read_exact(&mut theirs).expect("its hello");
+            stream
+        })
+        .collect();
+    let said = world.ctl(&["status"]).refused(1);
+    assert!(said.contains("connections") && said.contains("64"), "{said}");
+    let mut over = connect(&world);
+    over.write_all(&Hello::ours().encode()).expect("a hello");
+    let bytes = read_to_hangup(&mut over).expect("the end");
+    let mut frames = FrameReader::new();
+    frames.push(&bytes[Hello::ours().encode().len()..]);
+    let payload = frames.next().expect("a frame").expect("a whole one");
+    let Payload::Message(message) = read_payload(&payload).expect("a payload") else {
+        panic!("not a message");
+    };
+    let Response::Refused(refusal) = codec::decode::<Response>(message).expect("a response") else {
+        panic!("not a refusal");
+    };
+    assert!(matches!(refusal, Refusal::Limit { limit: 64, .. }), "{refusal:?}");
+    drop(held);
+    wait_for("a place", || world.ctl(&["status"]).status.success().then_some(()));
+}
+
+#[test]
+fn other_protocol_versions_are_told_which_side_to_upgrade() {
+    use std::os::unix::net::UnixListener;
+    let world = World::new();
+    for (min, max, upgrade) in [(7_u16, 9_u16, "taskctl"), (0, 0, "taskd")] {
+        let path = world.path(&format!("fake{min}.sock"));
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let fake = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let hello = Hello {
+                min,
+                max,
+                caps: 0,
+                version: "9.9.9".to_owned(),
+            };
+            stream.write_all(&hello.encode()).expect("a hello");
+            let mut rest = Vec::new();
+            // However the client ends.
+            let _ = stream.read_to_end(&mut rest);
+        });
+        let said = crate::harness::run(world.taskctl(&["list"]).env("TASKD_SOCKET", &path)).refused(6);
+        fake.join().expect("no panic");
+        assert!(
+            said.contains("9.9.9") && said.contains(&format!("upgrade {upgrade}")),
+            "{said}"
+        );
+    }
+}
