@@ -9,7 +9,7 @@ fn kills() -> u32 {
     std::env::var("TASKD_TEST_KILLS")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(40)
+        .unwrap_or(200)
 }
 
 #[test]
@@ -17,14 +17,14 @@ fn no_acknowledged_task_is_lost_and_no_firing_is_doubled_when_killed_under_load(
     let mut world = World::served();
     let stamps = world.path("stamps");
     let line = format!("echo $TASKD_RUN $TASKD_FIRE_TIME >>{}", stamps.display());
-    for n in 0..4 {
+    for n in 0..8 {
         world
             .ctl(&[
                 "add",
                 "--name",
                 &format!("tick{n}"),
                 "--every",
-                "200ms",
+                "1s",
                 "--shell",
                 &line,
             ])

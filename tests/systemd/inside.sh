@@ -3,6 +3,8 @@
 # and a line of counts. Started a second time by the reboot that it asks for.
 set -u
 share=/opt/taskd-test
+repo=$share/repo              # what the README's commands find where they are run
+gates=/run/taskd-test         # where runs and tests meet
 kept=/var/lib/taskd-test      # what must outlive the reboot
 unset TASKD_SOCKET
 passed=0 failed=0
@@ -18,7 +20,7 @@ prove() { # prove NAME: the function of that name, as a test
     if said=$("$1" 2>&1); then echo "PASS $1"; passed=$((passed + 1)); return; fi
     echo "FAIL $1"; failed=$((failed + 1))
     [ -z "$said" ] || sed 's/^/    /' <<<"$said"
-    journalctl -n 25 -o short-monotonic --no-pager -u taskd -u taskd-runner | sed 's/^/    | /'
+    journalctl -b -n 200 -o short-monotonic --no-pager | grep -i taskd | tail -n 25 | sed 's/^/    | /'
     systemctl start taskd # for the next one
 }
 finish() {
@@ -35,16 +37,31 @@ is() { [ "$(newest "$1" "$2")" = "$3" ] || { echo "$2 of $1 is $(newest "$1" "$2
 has_runner() { local pid; pid=$(taskctl status --json | grep -oE '"runner": *\{[^}]*' | field pid) && [[ $pid =~ ^[0-9]+$ ]]; }
 identity() { cut -d' ' -f1,22 "/proc/$1/stat"; } # a process id and its start time: no other process has both
 
-# A task whose run writes its process id, waits for a file, and ends with 7.
-gated() {
-    rm -f "/tmp/$1".{pid,go}
-    taskctl add --name "$1" --manual --shell \
-        "echo begun; echo \$\$ >/tmp/$1.new; mv /tmp/$1.new /tmp/$1.pid; until [ -e /tmp/$1.go ]; do sleep 0.05; done; echo ended; exit 7" &&
-        taskctl run "$1" && wait_for 10 test -e "/tmp/$1.pid"
+as() { # as USER COMMAND...: in a login of that user
+    su - "$1" -c "$(printf '%q ' "${@:2}")" </dev/null
 }
-open_gate() { touch "/tmp/$1.go"; }
-lives() { identity "$(cat "/tmp/$1.pid")"; }
-gone() { [ ! -e "/proc/$(cat "/tmp/$1.pid")" ]; }
+block() { # block NAME: the commands that the README marks so, into a file, whose name is said
+    local file=$gates/$1.sh
+    awk -v mark="<!-- run: $1 -->" '
+        $0 == mark { marked = 1; next }
+        !marked { next }
+        /^```/ { if (inside) exit; inside = 1; next }
+        inside' "$repo/README.md" >"$file"
+    [ -s "$file" ] || { echo "the README has no commands marked $1" >&2; return 1; }
+    echo "$file"
+}
+
+# A task whose run writes its process id, waits for a file, and ends with 7.
+gate() { # gate TASK: its command
+    local at=$gates/$1
+    echo "echo begun; echo \$\$ >$at.new; mv $at.new $at.pid; until [ -e $at.go ]; do sleep 0.05; done; echo ended; exit 7"
+}
+gated() {
+    taskctl add --name "$1" --manual --shell "$(gate "$1")" && taskctl run "$1" && wait_for 30 test -e "$gates/$1.pid"
+}
+open_gate() { touch "$gates/$1.go"; }
+lives() { identity "$(cat "$gates/$1.pid")"; }
+gone() { [ ! -e "/proc/$(cat "$gates/$1.pid")" ]; }
 # Its run goes on as the same process, ends when it should, and all of that is recorded.
 ends_well() { # ends_well TASK IDENTITY
     [ "$(lives "$1")" = "$2" ] || { echo "the run did not survive"; return 1; }
@@ -52,26 +69,33 @@ ends_well() { # ends_well TASK IDENTITY
     recorded "$1"
 }
 recorded() {
-    wait_for 20 is "$1" state finished && is "$1" outcome failed && is "$1" exit_code 7 &&
+    wait_for 30 is "$1" state finished && is "$1" outcome failed && is "$1" exit_code 7 &&
         [ "$(taskctl logs "$1")" = $'begun\nended' ] || { taskctl runs "$1" --json; taskctl logs "$1"; return 1; }
 }
 
 # ---- promises
 
+readme_installs_for_the_machine() {
+    local script; script=$(block systemd-system) || return
+    (cd "$repo" && env -i HOME=/root PATH="$PATH" bash -ex "$script") || return
+    [ "$(taskctl status --json | field pid)" = "$(main_pid taskd)" ] && systemctl is-enabled taskd
+}
 units_verify() {
     local said
-    said=$(systemd-analyze verify /usr/lib/systemd/system/taskd{,-runner}.service 2>&1) && [ -z "$said" ] || { echo "$said"; return 1; }
+    said=$(systemd-analyze verify /etc/systemd/system/taskd{,-runner}.service 2>&1) && [ -z "$said" ] || { echo "$said"; return 1; }
 }
 start_returns_when_it_serves() {
-    systemctl start taskd && taskctl status && has_runner
+    for _ in 1 2 3; do
+        systemctl stop taskd taskd-runner && systemctl start taskd && taskctl status && has_runner || return
+    done
 }
 runner_is_a_unit_of_its_own() {
     gated own || return
-    grep -q '/taskd-runner.service' "/proc/$(cat /tmp/own.pid)/cgroup" && is_active taskd-runner || return
+    grep -q '/taskd-runner.service' "/proc/$(cat $gates/own.pid)/cgroup" && is_active taskd-runner || return
     open_gate own; recorded own
 }
 a_run_learns_nothing_of_the_service() {
-    taskctl add --name env --manual -- env && taskctl run --wait env || return
+    taskctl add --name env --manual -- env && taskctl run --wait env && taskctl logs env | grep -qx 'TASKD_RUN=env/1' || return
     ! taskctl logs env | grep -E '^(NOTIFY_SOCKET|WATCHDOG_|INVOCATION_ID|JOURNAL_STREAM|STATE_DIRECTORY|MAINPID)'
 }
 restart_leaves_a_run_alone() {
@@ -86,7 +110,7 @@ stop_and_start_leave_a_run_alone() {
     taskctl status; [ $? = 3 ] || { echo "something still answers"; return 1; }
     [ "$(lives stopped)" = "$before" ] || return
     # It ends while no daemon is there to see it.
-    open_gate stopped; wait_for 10 gone stopped && systemctl start taskd && recorded stopped
+    open_gate stopped; wait_for 30 gone stopped && systemctl start taskd && recorded stopped
 }
 came_back() { # came_back UNIT PID: it serves as another process than that
     local pid; pid=$(main_pid "$1")
@@ -95,14 +119,14 @@ came_back() { # came_back UNIT PID: it serves as another process than that
 killed_daemon_comes_back() {
     gated orphaned || return
     local before pid; before=$(lives orphaned); pid=$(main_pid taskd)
-    kill_main taskd "$pid" && wait_for 20 came_back taskd "$pid" && taskctl status && ends_well orphaned "$before"
+    kill_main taskd "$pid" && wait_for 30 came_back taskd "$pid" && taskctl status && ends_well orphaned "$before"
 }
 killed_runner_comes_back_and_its_run_is_unknown() {
     gated doomed || return
     local pid; pid=$(main_pid taskd-runner)
-    kill_main taskd-runner "$pid" && wait_for 20 came_back taskd-runner "$pid" && wait_for 20 gone doomed &&
-        wait_for 20 is doomed state finished && is doomed outcome unknown || return
-    wait_for 20 has_runner && taskctl add --name next --manual --shell 'exit 5' || return
+    kill_main taskd-runner "$pid" && wait_for 30 came_back taskd-runner "$pid" && wait_for 30 gone doomed &&
+        wait_for 30 is doomed state finished && is doomed outcome unknown || return
+    wait_for 30 has_runner && taskctl add --name next --manual --shell 'exit 5' || return
     taskctl run --wait next; [ $? = 5 ]
 }
 reload_keeps_the_process() {
@@ -117,13 +141,20 @@ reload_keeps_the_process() {
 beaten_since() { [ "$(systemctl show -P WatchdogTimestampMonotonic taskd)" -gt "$1" ]; }
 watchdog_is_fed() {
     mkdir -p /run/systemd/system/taskd.service.d
-    printf '[Service]\nWatchdogSec=2\n' >/run/systemd/system/taskd.service.d/watchdog.conf
+    printf '[Service]\nWatchdogSec=3\n' >/run/systemd/system/taskd.service.d/watchdog.conf
     systemctl daemon-reload && systemctl restart taskd || return
     local beat
-    for _ in 1 2 3; do
+    for _ in 1 2; do
         beat=$(systemctl show -P WatchdogTimestampMonotonic taskd)
-        wait_for 5 beaten_since "$beat" || return
+        wait_for 10 beaten_since "$beat" || return
     done
+    [ "$(systemctl show -P NRestarts taskd)" = 0 ]
+}
+stalled_daemon_is_replaced() { # by the watchdog of the test before
+    gated watched || return
+    local before pid; before=$(lives watched); pid=$(main_pid taskd)
+    [ "$pid" -gt 1 ] && kill -STOP "$pid" && wait_for 30 came_back taskd "$pid" && ends_well watched "$before" || return
+    journalctl -b -u taskd --no-pager | grep 'Watchdog timeout' || return
     rm -r /run/systemd/system/taskd.service.d
     systemctl daemon-reload && systemctl restart taskd && taskctl status
 }
@@ -131,64 +162,90 @@ files_are_where_they_belong() {
     [ -S /run/taskd/taskd.sock ] && [ -s /var/log/taskd/taskd.log ] && [ -S /var/lib/taskd/runner.sock ] || return
     [ "$(stat -c %a /var/lib/taskd)" = 700 ] && [ "$(stat -c %a /run/taskd)" = 755 ] && [ "$(stat -c %a /var/log/taskd/taskd.log)" = 600 ]
 }
-journal_has_priorities() {
-    journalctl -u taskd -o json --no-pager | grep '"MESSAGE":"run finished' | grep -q '"PRIORITY":"6"' ||
-        { journalctl -u taskd -o cat -n 5 --no-pager; return 1; }
+runs_are_told_in_the_journal() {
+    journalctl -b -u taskd -o json --no-pager | grep '"MESSAGE":"run finished' | grep '"PRIORITY":"6"'
 }
+journal_has_priorities() { wait_for 10 runs_are_told_in_the_journal; }
 
-# ---- an ordinary user, with units of her own
+# ---- ordinary users: alice has what root installed, bob follows the README
 
-as_alice() {
-    local id; id=$(id -u alice)
-    runuser -u alice -- env -i PATH="$PATH" HOME=/home/alice USER=alice LOGNAME=alice XDG_RUNTIME_DIR="/run/user/$id" \
-        DBUS_SESSION_BUS_ADDRESS="unix:path=/run/user/$id/bus" "$@"
+new_user() { useradd -m -s /bin/bash "$1" && loginctl enable-linger "$1" && wait_for 30 is_active "user@$(id -u "$1").service"; }
+user_main_pid() { as "$1" systemctl --user show -P MainPID "$2"; }
+user_answers() { # user_answers USER: it is the daemon of her unit that does
+    local pid; pid=$(user_main_pid "$1" taskd) && [ "$pid" -gt 1 ] && [ "$(as "$1" taskctl status --json | field pid)" = "$pid" ]
 }
-user_manager_runs() { is_active "user@$(id -u alice).service"; }
 user_units_verify() {
     local said
-    said=$(as_alice systemd-analyze --user verify /usr/lib/systemd/user/taskd{,-runner}.service 2>&1) && [ -z "$said" ] || { echo "$said"; return 1; }
+    said=$(as alice systemd-analyze --user verify /usr/lib/systemd/user/taskd{,-runner}.service 2>&1) && [ -z "$said" ] || { echo "$said"; return 1; }
 }
 a_user_has_a_daemon_of_her_own() {
-    cd /home/alice && as_alice systemctl --user start taskd && as_alice taskctl status || return
-    as_alice taskctl add --name hers --manual -- id -u && as_alice taskctl run --wait hers || return
-    [ "$(as_alice taskctl logs hers)" = "$(id -u alice)" ] || return
+    as alice systemctl --user start taskd && user_answers alice || return
+    as alice taskctl add --name hers --manual -- id -u && as alice taskctl run --wait hers || return
+    [ "$(as alice taskctl logs hers)" = "$(id -u alice)" ] || return
     # Not the system's tasks, nor the system hers.
-    ! as_alice taskctl list --json | grep -q restarted && ! taskctl list --json | grep -q hers
+    ! as alice taskctl list --json | grep -q restarted && ! taskctl list --json | grep -q hers
 }
 a_users_run_survives_a_restart() {
-    cd /home/alice; rm -f /tmp/alice.*
-    as_alice taskctl add --name long --manual --shell \
-        'echo $$ >/tmp/alice.new; mv /tmp/alice.new /tmp/alice.pid; until [ -e /tmp/alice.go ]; do sleep 0.05; done; exit 7' &&
-        as_alice taskctl run long && wait_for 10 test -e /tmp/alice.pid || return
-    local before; before=$(lives alice)
-    as_alice systemctl --user restart taskd && as_alice taskctl status && [ "$(lives alice)" = "$before" ] || return
-    touch /tmp/alice.go; wait_for 20 hers_is_recorded
+    as alice taskctl add --name long --manual --shell "$(gate long)" && as alice taskctl run long &&
+        wait_for 30 test -e "$gates/long.pid" || return
+    local before; before=$(lives long)
+    as alice systemctl --user restart taskd && user_answers alice && [ "$(lives long)" = "$before" ] || return
+    open_gate long; wait_for 30 hers_is_recorded
 }
-hers_is_recorded() { [ "$(as_alice taskctl runs long --limit 1 --json | field exit_code)" = 7 ]; }
+hers_is_recorded() { [ "$(as alice taskctl runs long --limit 1 --json | field exit_code)" = 7 ]; }
+
+# Programs where `cargo install` puts them and on bob's path, as rustup sees to; and a copy of the repository.
+bob_has_installed() {
+    install -d -o bob -g bob ~bob/.cargo ~bob/.cargo/bin &&
+        install -o bob -g bob -m 755 "$repo"/target/release/* ~bob/.cargo/bin/ &&
+        cp -r "$repo" ~bob/taskd && chown -R bob: ~bob/taskd && echo 'PATH=$HOME/.cargo/bin:$PATH' >>~bob/.profile &&
+        [ "$(as bob which taskctl)" = ~bob/.cargo/bin/taskctl ]
+}
+started_by_hand_is_not_disturbed() {
+    bob_has_installed && as bob taskctl start && as bob taskctl add --name kept --manual -- true || return
+    local pid; pid=$(as bob taskctl status --json | field pid)
+    ! as bob systemctl --user start taskd || return
+    as bob systemctl --user stop taskd taskd-runner
+    [ "$(as bob taskctl status --json | field pid)" = "$pid" ] && as bob taskctl stop || return
+    as bob systemctl --user reset-failed taskd taskd-runner
+    wait_for 30 ended "$pid"
+}
+ended() { [ ! -e "/proc/$1" ]; }
+readme_installs_for_a_user() {
+    local script; script=$(block systemd-user) || return
+    as bob bash -c 'cd ~/taskd && exec bash -ex "$0"' "$script" && user_answers bob || return
+    local unit
+    for unit in taskd taskd-runner; do
+        [ "$(readlink "/proc/$(user_main_pid bob $unit)/exe")" = ~bob/.cargo/bin/taskd ] || return
+    done
+    as bob taskctl run --wait kept && as bob systemctl --user is-enabled taskd
+}
 
 # ---- a reboot
 
 comes_back_with_the_machine() {
-    wait_for 20 is_active taskd && taskctl status && taskctl show own >/dev/null && wait_for 20 has_runner
+    wait_for 30 is_active taskd && taskctl status && taskctl show own >/dev/null && wait_for 30 has_runner
+}
+comes_back_for_a_user() {
+    wait_for 30 user_answers bob && as bob taskctl show kept
 }
 a_run_cut_off_by_the_reboot_has_an_outcome() {
-    wait_for 20 is cut state finished && [ "$(newest cut outcome)" != null ] || { taskctl runs cut --json; return 1; }
+    wait_for 30 is cut state finished && [ "$(newest cut outcome)" != null ] || { taskctl runs cut --json; return 1; }
     echo "$(newest cut outcome)"
 }
+
+mkdir -p -m 1777 "$gates"
+cd /
 
 if [ "${WITH_SYSTEMD_BOOT:-1}" != 1 ]; then
     read -r passed failed <"$kept/counts"
     prove comes_back_with_the_machine
     prove a_run_cut_off_by_the_reboot_has_an_outcome
+    prove comes_back_for_a_user
     finish
 fi
 
-install -m 755 "$share/taskd" "$share/taskctl" /usr/bin/
-install -m 644 "$share"/units/*.service /usr/lib/systemd/system/
-install -m 644 "$share"/units/user/*.service /usr/lib/systemd/user/
-systemctl daemon-reload
-cd /
-
+prove readme_installs_for_the_machine
 prove units_verify
 prove start_returns_when_it_serves
 prove files_are_where_they_belong
@@ -200,15 +257,18 @@ prove killed_daemon_comes_back
 prove killed_runner_comes_back_and_its_run_is_unknown
 prove reload_keeps_the_process
 prove watchdog_is_fed
+prove stalled_daemon_is_replaced
 prove journal_has_priorities
 
-id alice >/dev/null 2>&1 || useradd -m alice
-loginctl enable-linger alice && wait_for 20 user_manager_runs
+install -m 644 "$repo"/systemd/user/*.service /usr/lib/systemd/user/
+for user in alice bob; do new_user $user || { echo "FAIL no manager for the user $user"; failed=$((failed + 1)); finish; }; done
 prove user_units_verify
 prove a_user_has_a_daemon_of_her_own
 prove a_users_run_survives_a_restart
+prove started_by_hand_is_not_disturbed
+prove readme_installs_for_a_user
 
-gated cut && systemctl enable --quiet taskd || { echo "FAIL preparing the reboot"; failed=$((failed + 1)); finish; }
+said=$(gated cut 2>&1) || { echo "FAIL no run for the reboot: $said"; failed=$((failed + 1)); finish; }
 mkdir -p "$kept" && echo "$passed $failed" >"$kept/counts" && sync
 systemctl reboot
 wait_for 60 false

@@ -50,10 +50,7 @@ fn next(bencher: Bencher, expr: &str) {
 
 #[divan::bench]
 fn next_in_a_far_year(bencher: Bencher) {
-    let (zone, cron) = (
-        new_york(),
-        Cron::parse("30 2 * * *").expect("it is in the dialect"),
-    );
+    let (zone, cron) = (new_york(), Cron::parse("30 2 * * *").expect("it is in the dialect"));
     bencher.bench(|| cron.next_after(&zone, black_box(Timestamp::from_second(6_000_000_000))));
 }
 

@@ -11,9 +11,7 @@ use jiff::{SignedDuration, Timestamp as Instant, ToSpan};
 use proptest::prelude::*;
 use proptest::sample::select;
 use taskd_core::Timestamp;
-use taskd_core::schedule::{
-    Cron, CronErrorKind, DstRule, EXPRESSION_MAX, Gap, Overlap, Zone, Zones,
-};
+use taskd_core::schedule::{Cron, CronErrorKind, DstRule, EXPRESSION_MAX, Gap, Overlap, Zone, Zones};
 
 static DB: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -102,15 +100,8 @@ impl Expression {
             (Some(days), None) => any(days),
             (None, Some(weekdays)) => weekdays.iter().any(|item| weekday_matches(item, date)),
             (Some(days), Some(weekdays)) => {
-                let (day, weekday) = (
-                    any(days),
-                    weekdays.iter().any(|item| weekday_matches(item, date)),
-                );
-                if self.both {
-                    day && weekday
-                } else {
-                    day || weekday
-                }
+                let (day, weekday) = (any(days), weekdays.iter().any(|item| weekday_matches(item, date)));
+                if self.both { day && weekday } else { day || weekday }
             }
         }
     }
@@ -165,32 +156,23 @@ fn single(low: usize, high: usize) -> impl Strategy<Value = Field> {
 }
 
 fn range(low: usize, high: usize) -> impl Strategy<Value = Field> {
-    (
-        low..=high,
-        low..=high,
-        prop_oneof![Just(0_usize), 1..=high + 2],
-    )
-        .prop_map(move |(a, b, step)| {
-            let (a, b) = (a.min(b), a.max(b));
-            let text = if step == 0 {
-                format!("{a}-{b}")
-            } else {
-                format!("{a}-{b}/{step}")
-            };
-            let values = (0..=high)
-                .map(|v| v >= a && v <= b && (v - a).is_multiple_of(step.max(1)))
-                .collect();
-            Field { text, values }
-        })
+    (low..=high, low..=high, prop_oneof![Just(0_usize), 1..=high + 2]).prop_map(move |(a, b, step)| {
+        let (a, b) = (a.min(b), a.max(b));
+        let text = if step == 0 {
+            format!("{a}-{b}")
+        } else {
+            format!("{a}-{b}/{step}")
+        };
+        let values = (0..=high)
+            .map(|v| v >= a && v <= b && (v - a).is_multiple_of(step.max(1)))
+            .collect();
+        Field { text, values }
+    })
 }
 
 fn stars(low: usize, high: usize) -> impl Strategy<Value = Field> {
     prop_oneof![Just(0_usize), 1..=high + 2].prop_map(move |step| {
-        let text = if step == 0 {
-            "*".to_owned()
-        } else {
-            format!("*/{step}")
-        };
+        let text = if step == 0 { "*".to_owned() } else { format!("*/{step}") };
         Field {
             text,
             values: (0..=high)
@@ -263,17 +245,15 @@ fn expression(seconds: bool) -> impl Strategy<Value = Expression> {
         weekdays(),
         any::<bool>(),
     )
-        .prop_map(
-            |(second, minute, hour, days, month, weekdays, both)| Expression {
-                second,
-                minute,
-                hour,
-                days,
-                month,
-                weekdays,
-                both,
-            },
-        )
+        .prop_map(|(second, minute, hour, days, month, weekdays, both)| Expression {
+            second,
+            minute,
+            hour,
+            days,
+            month,
+            weekdays,
+            both,
+        })
 }
 
 /// A change of a clock, after clocks began to show whole minutes of offset.
@@ -332,10 +312,7 @@ fn stepped(
 fn fire_times(cron: &Cron, zone: &Zone, after: Instant, until: Instant) -> Vec<Instant> {
     let mut fired = Vec::new();
     let mut at = Timestamp::from_jiff(after);
-    while let Some(next) = cron
-        .next_after(zone, at)
-        .filter(|next| next.to_jiff() <= until)
-    {
+    while let Some(next) = cron.next_after(zone, at).filter(|next| next.to_jiff() <= until) {
         assert!(next > at, "fire times increase");
         fired.push(next.to_jiff());
         at = next;

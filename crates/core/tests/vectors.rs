@@ -11,40 +11,27 @@ use jiff::tz::TimeZoneDatabase;
 use serde_json::Value;
 use taskd_core::Timestamp;
 use taskd_core::schedule::{
-    Catalog, Cron, CronErrorKind, LocalTime, Schedule, ScheduleError, Zones, local_time,
-    parse_interval, remarks,
+    Catalog, Cron, CronErrorKind, LocalTime, Schedule, ScheduleError, Zones, local_time, parse_interval, remarks,
 };
 
 fn rows(file: &str) -> Vec<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../tests/vectors")
         .join(file);
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn text<'a>(row: &'a Value, key: &str) -> &'a str {
-    row[key]
-        .as_str()
-        .unwrap_or_else(|| panic!("{key} in {row}"))
+    row[key].as_str().unwrap_or_else(|| panic!("{key} in {row}"))
 }
 
 fn tagged(row: &Value, tag: &str) -> bool {
-    row["tags"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .any(|known| known == tag)
+    row["tags"].as_array().unwrap().iter().any(|known| known == tag)
 }
 
 fn instant(text: &str) -> Timestamp {
-    Timestamp::from_jiff(
-        text.parse()
-            .unwrap_or_else(|error| panic!("{text}: {error}")),
-    )
+    Timestamp::from_jiff(text.parse().unwrap_or_else(|error| panic!("{text}: {error}")))
 }
 
 fn instants(list: &Value) -> Vec<Timestamp> {
@@ -98,18 +85,11 @@ fn judge(catalog: &mut Catalog, row: &Value) -> Option<String> {
         at = next;
     }
     let alternatives = row["alt"].as_array().into_iter().flatten().map(instants);
-    let fits = [next]
-        .into_iter()
-        .chain(alternatives)
-        .any(|wanted| wanted == found);
+    let fits = [next].into_iter().chain(alternatives).any(|wanted| wanted == found);
     if !fits {
         return Some(format!(
             "found {}",
-            found
-                .iter()
-                .map(Timestamp::to_string)
-                .collect::<Vec<_>>()
-                .join(" ")
+            found.iter().map(Timestamp::to_string).collect::<Vec<_>>().join(" ")
         ));
     }
     // The same fire times, asked for as a span.
@@ -140,11 +120,7 @@ fn run(file: &str, judge: impl Fn(&mut Catalog, &Value) -> Option<String>) {
             failures.push(format!("{wrong}\n    {row}"));
         }
     }
-    println!(
-        "{file}: {} rows, {} failed; {tags:?}",
-        rows.len(),
-        failures.len()
-    );
+    println!("{file}: {} rows, {} failed; {tags:?}", rows.len(), failures.len());
     assert!(
         failures.is_empty(),
         "{} of {}:\n{}",

@@ -19,11 +19,7 @@ fn spec(n: usize) -> TaskSpec {
             tz: Some("Europe/Berlin".to_owned()),
         },
         action: ActionSpec::Exec {
-            argv: vec![
-                "/usr/local/bin/etl".to_owned(),
-                "--partition".to_owned(),
-                n.to_string(),
-            ],
+            argv: vec!["/usr/local/bin/etl".to_owned(), "--partition".to_owned(), n.to_string()],
         },
         cwd: None,
         env: vec![EnvVar {

@@ -171,9 +171,7 @@ impl Ask {
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], BasicError> {
-    let (head, rest) = bytes
-        .split_first_chunk::<N>()
-        .ok_or(BasicError::Truncated)?;
+    let (head, rest) = bytes.split_first_chunk::<N>().ok_or(BasicError::Truncated)?;
     *bytes = rest;
     Ok(*head)
 }

@@ -84,9 +84,7 @@ impl From<DecodeError> for CodecError {
         match error {
             DecodeError::UnexpectedEnd { .. } => CodecError::Truncated,
             DecodeError::LimitExceeded | DecodeError::OutsideUsizeRange(_) => CodecError::OverLimit,
-            DecodeError::UnexpectedVariant {
-                type_name, found, ..
-            } => CodecError::UnknownVariant {
+            DecodeError::UnexpectedVariant { type_name, found, .. } => CodecError::UnknownVariant {
                 of: type_name,
                 variant: found,
             },
@@ -133,13 +131,7 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
 /// Appends a message to `out`; on an error `out` is as it was.
 pub(crate) fn encode_onto<T: Encode>(out: &mut Vec<u8>, message: &T) -> Result<(), CodecError> {
     let start = out.len();
-    let mut encoder = EncoderImpl::new(
-        Bounded {
-            out,
-            left: MESSAGE_MAX,
-        },
-        CONFIG,
-    );
+    let mut encoder = EncoderImpl::new(Bounded { out, left: MESSAGE_MAX }, CONFIG);
     message.encode(&mut encoder).map_err(|error| {
         out.truncate(start);
         match (error, encoded_len(message)) {
@@ -166,10 +158,7 @@ struct Bounded<'a> {
 
 impl Writer for Bounded<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        self.left = self
-            .left
-            .checked_sub(bytes.len())
-            .ok_or(EncodeError::UnexpectedEnd)?;
+        self.left = self.left.checked_sub(bytes.len()).ok_or(EncodeError::UnexpectedEnd)?;
         self.out.extend_from_slice(bytes);
         Ok(())
     }
@@ -208,9 +197,7 @@ impl<C, T: Decode<()>> Decode<C> for Rec<T> {
 }
 
 impl<'de, C, T: Decode<()>> BorrowDecode<'de, C> for Rec<T> {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(
-        decoder: &mut D,
-    ) -> Result<Self, DecodeError> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
         Self::decode(decoder)
     }
 }
@@ -239,9 +226,7 @@ impl<C, T: Decode<C> + Default> Decode<C> for Tail<T> {
 }
 
 impl<'de, C, T: Decode<C> + Default> BorrowDecode<'de, C> for Tail<T> {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(
-        decoder: &mut D,
-    ) -> Result<Self, DecodeError> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
         Self::decode(decoder)
     }
 }

@@ -100,10 +100,7 @@ impl Hello {
             return Ok(None);
         };
         let [_, _, _, _, min0, min1, max0, max1, caps @ ..] = *head;
-        let (min, max) = (
-            u16::from_le_bytes([min0, min1]),
-            u16::from_le_bytes([max0, max1]),
-        );
+        let (min, max) = (u16::from_le_bytes([min0, min1]), u16::from_le_bytes([max0, max1]));
         if min > max {
             return Err(HelloError::Range { min, max });
         }
@@ -186,11 +183,7 @@ pub struct Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Mismatch {
-            older,
-            ours,
-            theirs,
-        } = self;
+        let Mismatch { older, ours, theirs } = self;
         let older = match older {
             Side::Ours => "this side",
             Side::Theirs => "the other side",

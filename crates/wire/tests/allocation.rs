@@ -132,11 +132,7 @@ fn an_idle_reader_gives_a_large_buffer_back() {
     let before = HELD.get();
     reader.push(&frame);
     drop(reader.next());
-    assert!(
-        HELD.get() - before <= 64 << 10,
-        "{} bytes",
-        HELD.get() - before
-    );
+    assert!(HELD.get() - before <= 64 << 10, "{} bytes", HELD.get() - before);
 }
 
 /// The golden bytes of the messages, to be damaged.
@@ -166,11 +162,7 @@ fn assert_bounded<T>(bytes: &[u8], result: &(Result<T, CodecError>, usize)) {
     } else {
         2 * DECODE_MAX
     };
-    assert!(
-        *peak <= bound,
-        "{peak} bytes of memory for {} on the wire",
-        bytes.len()
-    );
+    assert!(*peak <= bound, "{peak} bytes of memory for {} on the wire", bytes.len());
 }
 
 proptest! {

@@ -134,11 +134,7 @@ impl AtError {
             AtErrorKind::NoSuchDate => "the calendar has no such day".to_owned(),
             AtErrorKind::OutOfRange => "only the years from 1970 to 9999 can be used".to_owned(),
             AtErrorKind::Zone(unknown) => unknown.to_string(),
-            AtErrorKind::OffsetDisagrees {
-                written,
-                zone,
-                actual,
-            } => {
+            AtErrorKind::OffsetDisagrees { written, zone, actual } => {
                 let (written, actual) = (display_offset(*written), display_offset(*actual));
                 format!("the offset is {written}, but {zone} has {actual} then")
             }
@@ -150,16 +146,13 @@ impl AtError {
     #[must_use]
     pub fn cure(&self) -> Option<String> {
         match &self.kind {
-            AtErrorKind::Empty | AtErrorKind::NotATime => Some(
-                "write 09:00, `tomorrow 09:00`, 2026-12-01T09:00 or 2026-12-01T09:00:00+01:00"
-                    .to_owned(),
-            ),
+            AtErrorKind::Empty | AtErrorKind::NotATime => {
+                Some("write 09:00, `tomorrow 09:00`, 2026-12-01T09:00 or 2026-12-01T09:00:00+01:00".to_owned())
+            }
             AtErrorKind::NoTime => Some("add one, as in `tomorrow 09:00`".to_owned()),
             AtErrorKind::NoSuchTime => Some("write 00:00 to 23:59".to_owned()),
             AtErrorKind::OffsetDisagrees { .. } => Some("leave one of them out".to_owned()),
-            AtErrorKind::InThePast { .. } => {
-                Some("write a later time, or start it now with `taskctl run`".to_owned())
-            }
+            AtErrorKind::InThePast { .. } => Some("write a later time, or start it now with `taskctl run`".to_owned()),
             AtErrorKind::NoSuchDate | AtErrorKind::OutOfRange | AtErrorKind::Zone(_) => None,
         }
     }
@@ -229,13 +222,8 @@ fn find(local: i64, zone: &Zone) -> Found {
 
 fn local_millis(civil: DateTime) -> (i64, i64) {
     // The casts are of a month and a day.
-    let days = days_from_date(
-        i64::from(civil.year()),
-        civil.month() as u32,
-        civil.day() as u32,
-    );
-    let second =
-        i64::from(civil.hour()) * 3600 + i64::from(civil.minute()) * 60 + i64::from(civil.second());
+    let days = days_from_date(i64::from(civil.year()), civil.month() as u32, civil.day() as u32);
+    let second = i64::from(civil.hour()) * 3600 + i64::from(civil.minute()) * 60 + i64::from(civil.second());
     (days * DAY + second, i64::from(civil.millisecond()))
 }
 
@@ -249,12 +237,7 @@ fn local_millis(civil: DateTime) -> (i64, i64) {
 /// # Errors
 /// [`AtError`] says what is wrong, where, and how to put it right. A past instant is an answer:
 /// [`Resolved::later_than`] refuses it.
-pub fn resolve_at(
-    text: &str,
-    tz: &str,
-    now: Timestamp,
-    zones: &mut Zones,
-) -> Result<Resolved, AtError> {
+pub fn resolve_at(text: &str, tz: &str, now: Timestamp, zones: &mut Zones) -> Result<Resolved, AtError> {
     let refuse = |kind| AtError { kind, span: (0, 0) };
     let trimmed = text.trim();
     if trimmed.is_empty() {
@@ -265,9 +248,7 @@ pub fn resolve_at(
     }
     match Relative::parse(trimmed) {
         Some(Ok(relative)) => {
-            let zone = zones
-                .get(tz)
-                .map_err(|unknown| refuse(AtErrorKind::Zone(unknown)))?;
+            let zone = zones.get(tz).map_err(|unknown| refuse(AtErrorKind::Zone(unknown)))?;
             Ok(relative.resolve(now, zone))
         }
         Some(Err(kind)) => Err(refuse(kind)),
@@ -280,10 +261,7 @@ fn absolute(text: &str, trimmed: &str, tz: &str, zones: &mut Zones) -> Result<Re
     let Ok(pieces) = Pieces::parse(trimmed) else {
         return Err(explain(text, trimmed));
     };
-    let (named, mut offset) = match pieces
-        .time_zone_annotation()
-        .map(|annotation| annotation.kind())
-    {
+    let (named, mut offset) = match pieces.time_zone_annotation().map(|annotation| annotation.kind()) {
         Some(TimeZoneAnnotationKind::Named(name)) => (Some(name.as_str()), None),
         Some(TimeZoneAnnotationKind::Offset(offset)) => (None, Some(offset.seconds())),
         Some(_) => return Err(refuse(AtErrorKind::NotATime)),
@@ -310,10 +288,7 @@ fn absolute(text: &str, trimmed: &str, tz: &str, zones: &mut Zones) -> Result<Re
     let resolved = match (offset.or(zulu.then_some(0)), zone) {
         (Some(offset), zone) => {
             let at = Timestamp::from_millis((local - i64::from(offset)) * 1000 + millis);
-            if let Some(zone) = zone
-                .as_ref()
-                .filter(|zone| !zulu && zone.offset_at(at) != offset)
-            {
+            if let Some(zone) = zone.as_ref().filter(|zone| !zulu && zone.offset_at(at) != offset) {
                 let (zone, actual) = (zone.name().to_owned(), zone.offset_at(at));
                 return Err(refuse(AtErrorKind::OffsetDisagrees {
                     written: offset,
@@ -359,20 +334,15 @@ fn explain(text: &str, trimmed: &str) -> AtError {
             None
         }
     };
-    let dashes =
-        trimmed.as_bytes().get(4) == Some(&b'-') && trimmed.as_bytes().get(7) == Some(&b'-');
-    if dashes
-        && let (Some(year), Some(month), Some(day)) = (number(0, 4), number(5, 7), number(8, 10))
-    {
+    let dashes = trimmed.as_bytes().get(4) == Some(&b'-') && trimmed.as_bytes().get(7) == Some(&b'-');
+    if dashes && let (Some(year), Some(month), Some(day)) = (number(0, 4), number(5, 7), number(8, 10)) {
         if !(1..=12).contains(&month) || day == 0 || day > days_in_month(i64::from(year), month) {
             return AtError {
                 kind: AtErrorKind::NoSuchDate,
                 span: columns(text, &trimmed[..10]),
             };
         }
-        if number(11, 13).is_some_and(|hour| hour > 23)
-            || number(14, 16).is_some_and(|minute| minute > 59)
-        {
+        if number(11, 13).is_some_and(|hour| hour > 23) || number(14, 16).is_some_and(|minute| minute > 59) {
             return AtError {
                 kind: AtErrorKind::NoSuchTime,
                 span: columns(text, &trimmed[11..]),
@@ -444,17 +414,10 @@ impl Relative {
         let today = local_now.div_euclid(DAY);
         let on = |day: i64| {
             let (year, month, date) = date_from_days(day);
-            let (hour, minute, second) =
-                (self.second / 3600, self.second / 60 % 60, self.second % 60);
+            let (hour, minute, second) = (self.second / 3600, self.second / 60 % 60, self.second % 60);
             // `now` is an instant of our age, so all of these are in the bounds of jiff's types.
-            let date = jiff::civil::Date::new(year as i16, month as i8, date as i8)
-                .unwrap_or(jiff::civil::Date::MAX);
-            let civil = date.at(
-                hour as i8,
-                minute as i8,
-                second as i8,
-                self.millis as i32 * 1_000_000,
-            );
+            let date = jiff::civil::Date::new(year as i16, month as i8, date as i8).unwrap_or(jiff::civil::Date::MAX);
+            let civil = date.at(hour as i8, minute as i8, second as i8, self.millis as i32 * 1_000_000);
             resolve_local(civil, Arc::clone(&zone))
         };
         match self.day {
@@ -480,9 +443,7 @@ impl Day {
             "today" => Some(Day::Today),
             "tomorrow" => Some(Day::Tomorrow),
             _ => {
-                let index = WEEKDAYS
-                    .iter()
-                    .position(|name| *name == word || name[..3] == word)?;
+                let index = WEEKDAYS.iter().position(|name| *name == word || name[..3] == word)?;
                 Some(Day::Weekday(index as u32))
             }
         }
@@ -517,10 +478,7 @@ fn time_of_day(word: &str) -> Option<Result<(i64, i64), AtErrorKind>> {
         .chain(*b"000")
         .take(3)
         .fold(0, |millis, digit| millis * 10 + i64::from(digit - b'0'));
-    Some(Ok((
-        numbers[0] * 3600 + numbers[1] * 60 + numbers[2],
-        millis,
-    )))
+    Some(Ok((numbers[0] * 3600 + numbers[1] * 60 + numbers[2], millis)))
 }
 
 #[cfg(test)]

@@ -56,12 +56,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`ScheduleError`] says whether the expression or the zone is at fault.
-    pub fn cron_by(
-        &mut self,
-        expr: &str,
-        tz: &str,
-        rule: DstRule,
-    ) -> Result<Schedule, ScheduleError> {
+    pub fn cron_by(&mut self, expr: &str, tz: &str, rule: DstRule) -> Result<Schedule, ScheduleError> {
         let cron = match self.crons.get(expr).and_then(Weak::upgrade) {
             Some(cron) => cron,
             None => self.compile(expr)?,

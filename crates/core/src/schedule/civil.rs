@@ -19,8 +19,7 @@ pub(super) const fn date_from_days(days: i64) -> (i64, u32, u32) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u32;
@@ -83,11 +82,7 @@ mod tests {
         let mut date = start;
         while date.year() < 2370 {
             let days = i64::from((date - jiff::civil::date(1970, 1, 1)).get_days());
-            let (year, month, day) = (
-                i64::from(date.year()),
-                date.month() as u32,
-                date.day() as u32,
-            );
+            let (year, month, day) = (i64::from(date.year()), date.month() as u32, date.day() as u32);
             assert_eq!(days_from_date(year, month, day), days);
             assert_eq!(date_from_days(days), (year, month, day));
             assert_eq!(days_in_month(year, month), date.days_in_month() as u32);

@@ -73,16 +73,12 @@ impl Cron {
             })
         })?;
         let cron = Cron::compile(&parsed.pattern, &reading);
-        if cron
-            .next_local(days_from_date(YEAR_MIN, 1, 1) * DAY)
-            .is_none()
-        {
-            let missing_day =
-                if cron.flags & ANY_WEEKDAY != 0 && cron.flags & (LAST_DAY | LAST_WEEKDAY) == 0 {
-                    missing_day(cron.days | cron.nearest, cron.months)
-                } else {
-                    None
-                };
+        if cron.next_local(days_from_date(YEAR_MIN, 1, 1) * DAY).is_none() {
+            let missing_day = if cron.flags & ANY_WEEKDAY != 0 && cron.flags & (LAST_DAY | LAST_WEEKDAY) == 0 {
+                missing_day(cron.days | cron.nearest, cron.months)
+            } else {
+                None
+            };
             return Err(CronError {
                 span: reading.days_span,
                 ..refuse(CronErrorKind::NeverFires { missing_day })
@@ -92,11 +88,7 @@ impl Cron {
     }
 
     fn compile(pattern: &croner::CronPattern, reading: &Reading) -> Cron {
-        let bits = |values: Vec<u16>| {
-            values
-                .into_iter()
-                .fold(0_u64, |bits, value| bits | 1 << value)
-        };
+        let bits = |values: Vec<u16>| values.into_iter().fold(0_u64, |bits, value| bits | 1 << value);
         // The casts keep all bits: croner bounds hours by 23, days by 31, months by 12; weekday 7 it has made 0.
         let weekdays = |bit| bits(pattern.days_of_week.get_set_values(bit)) as u8;
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
@@ -175,8 +167,7 @@ impl Cron {
     /// The earliest day of a month that is meant, if only plain days of the month decide.
     pub(super) fn first_plain_day(&self) -> Option<u32> {
         let only_days = self.flags & ANY_WEEKDAY != 0 || self.flags & BOTH != 0;
-        let plain =
-            only_days && self.flags & (ANY_DAY | LAST_DAY | LAST_WEEKDAY) == 0 && self.nearest == 0;
+        let plain = only_days && self.flags & (ANY_DAY | LAST_DAY | LAST_WEEKDAY) == 0 && self.nearest == 0;
         plain.then_some(self.days.trailing_zeros())
     }
 
@@ -187,8 +178,7 @@ impl Cron {
 
     /// Whether some month that is meant has no such day.
     pub(super) fn skips_months(&self, first_day: u32) -> bool {
-        (1..=12)
-            .any(|month| self.months >> month & 1 == 1 && days_in_month(2001, month) < first_day)
+        (1..=12).any(|month| self.months >> month & 1 == 1 && days_in_month(2001, month) < first_day)
     }
 
     /// The first matching local second at or after `from`.
@@ -245,9 +235,7 @@ impl Cron {
 
     /// The first matching second of a day.
     fn first_time(&self) -> u32 {
-        self.hours.trailing_zeros() * 3600
-            + self.minutes.trailing_zeros() * 60
-            + self.seconds.trailing_zeros()
+        self.hours.trailing_zeros() * 3600 + self.minutes.trailing_zeros() * 60 + self.seconds.trailing_zeros()
     }
 
     /// The first matching second of a day at or after this one.
@@ -277,10 +265,7 @@ impl Cron {
             (false, true) => all & self.by_day(year, month, length),
             (true, false) => all & self.by_weekday(year, month, length),
             (false, false) => {
-                let (by_day, by_weekday) = (
-                    self.by_day(year, month, length),
-                    self.by_weekday(year, month, length),
-                );
+                let (by_day, by_weekday) = (self.by_day(year, month, length), self.by_weekday(year, month, length));
                 all & if self.flags & BOTH != 0 {
                     by_day & by_weekday
                 } else {

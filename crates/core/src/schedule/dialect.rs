@@ -137,10 +137,7 @@ pub(super) fn read(text: &str) -> Result<Reading, CronError> {
     if fields.len() < 7 {
         reading.plain.push_str(" *");
     }
-    let (day, weekday) = (
-        fields[fields.len().min(6) - 3],
-        fields[fields.len().min(6) - 1],
-    );
+    let (day, weekday) = (fields[fields.len().min(6) - 3], fields[fields.len().min(6) - 1]);
     reading.days_span = (day.at, weekday.at + weekday.text.len());
     Ok(reading)
 }
@@ -172,9 +169,7 @@ fn split_fields(text: &str) -> Vec<Piece<'_>> {
 
 /// The number of fields is wrong, unless a stray character explains it better.
 fn wrong_count(text: &str, fields: &[Piece<'_>], found: usize) -> CronError {
-    let stray = text
-        .char_indices()
-        .find(|(_, character)| !character.is_ascii());
+    let stray = text.char_indices().find(|(_, character)| !character.is_ascii());
     if let Some((at, character)) = stray {
         return CronError {
             kind: Kind::BadCharacter { character },
@@ -197,19 +192,14 @@ fn read_word(fields: &[Piece<'_>]) -> Result<Reading, CronError> {
     let first = fields[0];
     let word = first.text[1..].to_ascii_lowercase();
     if word == "every" {
-        let length = fields[1..]
-            .iter()
-            .map(|piece| piece.text)
-            .collect::<Vec<_>>()
-            .join(" ");
+        let length = fields[1..].iter().map(|piece| piece.text).collect::<Vec<_>>().join(" ");
         return Err(first.refuse(None, Kind::EveryWord { length }));
     }
     if word == "reboot" {
         return Err(first.refuse(None, Kind::RebootWord));
     }
     let Some((_, plain)) = WORDS.iter().find(|(known, _)| *known == word) else {
-        let near =
-            nearest(&word, WORDS.iter().map(|(known, _)| *known)).map(|near| format!("@{near}"));
+        let near = nearest(&word, WORDS.iter().map(|(known, _)| *known)).map(|near| format!("@{near}"));
         return Err(first.refuse(
             None,
             Kind::UnknownWord {
@@ -270,11 +260,7 @@ fn read_item(field: Field, item: Piece<'_>, reading: &mut Reading) -> Result<(),
     if item.text.is_empty() {
         return Err(item.refuse(field, Kind::EmptyItem));
     }
-    if let Some((offset, character)) = item
-        .text
-        .char_indices()
-        .find(|(_, character)| !is_known(*character))
-    {
+    if let Some((offset, character)) = item.text.char_indices().find(|(_, character)| !is_known(*character)) {
         let at = item.at + offset;
         return Err(Piece {
             at,
@@ -300,10 +286,7 @@ fn read_item(field: Field, item: Piece<'_>, reading: &mut Reading) -> Result<(),
     }
     if item.text == "*" {
         // croner knows `*` only alone.
-        write_plain(
-            reading,
-            format_args!("{}-{}", field.bounds().0, field.wrap_end()),
-        );
+        write_plain(reading, format_args!("{}-{}", field.bounds().0, field.wrap_end()));
         return Ok(());
     }
     if let Some((low, high)) = item.text.split_once('-') {
@@ -398,17 +381,8 @@ fn read_step(
     Err(item.refuse(field, Kind::StepWithoutRange { cure }))
 }
 
-fn read_range(
-    field: Field,
-    item: Piece<'_>,
-    low: &str,
-    high: &str,
-    reading: &mut Reading,
-) -> Result<(), CronError> {
-    let low = Piece {
-        at: item.at,
-        text: low,
-    };
+fn read_range(field: Field, item: Piece<'_>, low: &str, high: &str, reading: &mut Reading) -> Result<(), CronError> {
+    let low = Piece { at: item.at, text: low };
     let high = Piece {
         at: item.at + low.text.len() + 1,
         text: high,
@@ -420,8 +394,7 @@ fn read_range(
         if end.text.is_empty() {
             return Err(item.refuse(field, Kind::OpenRange));
         }
-        let special =
-            end.text.contains('#') || end.text.len() > 1 && field.is_day() && is_special(end.text);
+        let special = end.text.contains('#') || end.text.len() > 1 && field.is_day() && is_special(end.text);
         if special {
             return Err(item.refuse(field, Kind::SpecialInRange));
         }
@@ -466,17 +439,8 @@ fn read_nth(item: Piece<'_>, reading: &mut Reading) -> Result<(), CronError> {
     if day.is_empty() {
         return Err(item.refuse(field, Kind::BadNth { cure: None }));
     }
-    let value = read_value(
-        field,
-        Piece {
-            at: item.at,
-            text: day,
-        },
-    )? % 7;
-    let cure = nth
-        .text
-        .eq_ignore_ascii_case("L")
-        .then(|| format!("{day}L"));
+    let value = read_value(field, Piece { at: item.at, text: day })? % 7;
+    let cure = nth.text.eq_ignore_ascii_case("L").then(|| format!("{day}L"));
     match nth.text.as_bytes() {
         [n @ b'1'..=b'5'] => {
             write_plain(reading, format_args!("{value}#{}", char::from(*n)));
@@ -493,12 +457,7 @@ fn read_value(field: Field, piece: Piece<'_>) -> Result<u32, CronError> {
         let value = number(text);
         let (lowest, highest) = field.bounds();
         if value < lowest || value > highest {
-            return Err(piece.refuse(
-                field,
-                Kind::OutOfBounds {
-                    value: text.to_owned(),
-                },
-            ));
+            return Err(piece.refuse(field, Kind::OutOfBounds { value: text.to_owned() }));
         }
         return Ok(value);
     }
@@ -540,11 +499,7 @@ fn not_a_value(field: Field, piece: Piece<'_>, lower: &str) -> CronError {
         "l" | "lw" => Kind::LastElsewhere,
         "w" if field == Field::DayOfMonth => Kind::BareNearest,
         "?" => Kind::QuestionMark,
-        _ if lower.starts_with('h')
-            && !lower[1..].starts_with(|c: char| c.is_ascii_alphabetic()) =>
-        {
-            Kind::Hashed
-        }
+        _ if lower.starts_with('h') && !lower[1..].starts_with(|c: char| c.is_ascii_alphabetic()) => Kind::Hashed,
         _ if lower.starts_with('+') => Kind::Plus,
         _ if lower.contains('#') => Kind::NthElsewhere,
         _ => {
@@ -553,8 +508,7 @@ fn not_a_value(field: Field, piece: Piece<'_>, lower: &str) -> CronError {
                 Field::DayOfWeek => &WEEKDAYS,
                 _ => &[],
             };
-            let near =
-                nearest(lower, names.iter().map(|name| &name[..3])).map(str::to_ascii_uppercase);
+            let near = nearest(lower, names.iter().map(|name| &name[..3])).map(str::to_ascii_uppercase);
             Kind::NotAValue {
                 text: piece.text.to_owned(),
                 near,
@@ -567,15 +521,12 @@ fn not_a_value(field: Field, piece: Piece<'_>, lower: &str) -> CronError {
 /// Digits as a number; as many as there are, a very large one is as good as any other.
 fn number(digits: &str) -> u32 {
     digits.bytes().fold(0, |value: u32, digit| {
-        value
-            .saturating_mul(10)
-            .saturating_add(u32::from(digit - b'0'))
+        value.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
     })
 }
 
 fn is_known(character: char) -> bool {
-    character.is_ascii_alphanumeric()
-        || matches!(character, '*' | '/' | '-' | '#' | '?' | '+' | '(' | ')')
+    character.is_ascii_alphanumeric() || matches!(character, '*' | '/' | '-' | '#' | '?' | '+' | '(' | ')')
 }
 
 fn write_plain(reading: &mut Reading, text: std::fmt::Arguments<'_>) {

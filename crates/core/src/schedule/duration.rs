@@ -108,21 +108,13 @@ impl DurationError {
             }
             DurationErrorKind::Zero => Some("write at least 1ms".to_owned()),
             DurationErrorKind::NoUnit { number } => Some(format!("write {number}s for seconds")),
-            DurationErrorKind::UnknownUnit {
-                near: Some(near), ..
-            } => Some(format!("did you mean {near}?")),
+            DurationErrorKind::UnknownUnit { near: Some(near), .. } => Some(format!("did you mean {near}?")),
             DurationErrorKind::UnknownUnit { near: None, .. } => {
                 Some("known units are w, d, h, m, s and ms".to_owned())
             }
-            DurationErrorKind::Calendar { .. } => {
-                Some("write weeks or days, or use a cron expression".to_owned())
-            }
-            DurationErrorKind::Order { .. } => {
-                Some("write each unit once, the largest first".to_owned())
-            }
-            DurationErrorKind::Negative
-            | DurationErrorKind::TooFine { .. }
-            | DurationErrorKind::TooLong => None,
+            DurationErrorKind::Calendar { .. } => Some("write weeks or days, or use a cron expression".to_owned()),
+            DurationErrorKind::Order { .. } => Some("write each unit once, the largest first".to_owned()),
+            DurationErrorKind::Negative | DurationErrorKind::TooFine { .. } | DurationErrorKind::TooLong => None,
         }
     }
 }
@@ -205,11 +197,7 @@ pub fn format_duration(length: Duration) -> String {
             text.push_str(spellings[0]);
         }
     }
-    if text.is_empty() {
-        "0s".to_owned()
-    } else {
-        text
-    }
+    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 struct Reader<'a> {
@@ -248,9 +236,7 @@ impl Reader<'_> {
             let unit = self.skip(char::is_alphabetic);
             if unit.is_empty() && self.peek().is_none() {
                 return Err(self.refuse(
-                    DurationErrorKind::NoUnit {
-                        number: number.text(),
-                    },
+                    DurationErrorKind::NoUnit { number: number.text() },
                     number.at,
                     number_end,
                 ));
@@ -284,13 +270,7 @@ impl Reader<'_> {
             let number = self.number()?;
             let at = self.at;
             let Some(letter) = self.peek() else {
-                return Err(self.refuse(
-                    DurationErrorKind::NoUnit {
-                        number: number.text(),
-                    },
-                    number.at,
-                    at,
-                ));
+                return Err(self.refuse(DurationErrorKind::NoUnit { number: number.text() }, number.at, at));
             };
             self.at += 1;
             let size = match (letter.to_ascii_uppercase(), clock) {
@@ -370,11 +350,7 @@ impl Reader<'_> {
             };
             return Err(self.refuse(kind, at, self.at));
         }
-        Ok(Number {
-            at,
-            whole,
-            fraction,
-        })
+        Ok(Number { at, whole, fraction })
     }
 
     fn unit(&mut self, unit: &str, start: usize) -> Result<u64, DurationError> {
@@ -384,28 +360,19 @@ impl Reader<'_> {
         } else {
             unit.to_lowercase()
         };
-        if let Some((_, size)) = UNITS
-            .iter()
-            .find(|(spellings, _)| spellings.contains(&lower.as_str()))
-        {
+        if let Some((_, size)) = UNITS.iter().find(|(spellings, _)| spellings.contains(&lower.as_str())) {
             return Ok(*size);
         }
         let kind = match lower.as_str() {
             "M" | "mo" | "mon" | "month" | "months" | "y" | "yr" | "yrs" | "year" | "years" => {
-                DurationErrorKind::Calendar {
-                    unit: unit.to_owned(),
-                }
+                DurationErrorKind::Calendar { unit: unit.to_owned() }
             }
-            "us" | "µs" | "μs" | "ns" | "usec" | "microsecond" | "microseconds" | "nanosecond"
-            | "nanoseconds" => DurationErrorKind::TooFine {
-                unit: unit.to_owned(),
-            },
+            "us" | "µs" | "μs" | "ns" | "usec" | "microsecond" | "microseconds" | "nanosecond" | "nanoseconds" => {
+                DurationErrorKind::TooFine { unit: unit.to_owned() }
+            }
             "" => {
                 let text = self.skip(|c| !c.is_ascii_whitespace());
-                DurationErrorKind::UnknownUnit {
-                    unit: text,
-                    near: None,
-                }
+                DurationErrorKind::UnknownUnit { unit: text, near: None }
             }
             _ => {
                 let words = UNITS
@@ -443,9 +410,7 @@ impl Number {
     fn times(&self, size: u64) -> u64 {
         let digits = |text: &str| {
             text.bytes().fold(0_u64, |value, digit| {
-                value
-                    .saturating_mul(10)
-                    .saturating_add(u64::from(digit - b'0'))
+                value.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
             })
         };
         // Twelve digits of a week are finer than a millisecond.

@@ -225,13 +225,9 @@ impl CronError {
             }
             CronErrorKind::UnknownWord { word, .. } => format!("{word} is not a known word"),
             CronErrorKind::AfterWord { word } => format!("nothing can follow {word}"),
-            CronErrorKind::EveryWord { .. } => {
-                "@every is not a cron expression but a schedule of its own".to_owned()
-            }
+            CronErrorKind::EveryWord { .. } => "@every is not a cron expression but a schedule of its own".to_owned(),
             CronErrorKind::RebootWord => "@reboot is not available".to_owned(),
-            CronErrorKind::BadCharacter { character } => {
-                the(&format!("{character:?} has no meaning"))
-            }
+            CronErrorKind::BadCharacter { character } => the(&format!("{character:?} has no meaning")),
             CronErrorKind::EmptyItem => the("an item is missing"),
             CronErrorKind::NotAValue { text, .. } => the(&format!("`{text}` is not a value")),
             CronErrorKind::OutOfBounds { value } => match self.field {
@@ -241,18 +237,15 @@ impl CronError {
                 }
                 None => format!("{value} is out of range"),
             },
-            CronErrorKind::NameElsewhere { name, home } => the(&format!(
-                "{name} is the name of a {}, it cannot stand",
-                noun(*home)
-            )),
+            CronErrorKind::NameElsewhere { name, home } => {
+                the(&format!("{name} is the name of a {}, it cannot stand", noun(*home)))
+            }
             CronErrorKind::LongName { .. } => the("a name has three letters"),
             CronErrorKind::Backwards { .. } => the("a range goes backwards"),
             CronErrorKind::OpenRange => the("a range needs both a start and an end"),
             CronErrorKind::SpecialInRange => the("L, W and # cannot be part of a range"),
             CronErrorKind::StepWithoutRange { .. } => the("a step needs `*` or a range before it"),
-            CronErrorKind::BadStep { step } if step.is_empty() => {
-                the("a step is missing after `/`")
-            }
+            CronErrorKind::BadStep { step } if step.is_empty() => the("a step is missing after `/`"),
             CronErrorKind::BadStep { step } => the(&format!("`{step}` is not a step")),
             CronErrorKind::ZeroStep => the("a step of 0 leads nowhere"),
             CronErrorKind::QuestionMark => match self.field {
@@ -264,9 +257,7 @@ impl CronError {
             CronErrorKind::LastElsewhere => the("L has no meaning"),
             CronErrorKind::BareNearest => the("W needs a day before it"),
             CronErrorKind::NthElsewhere => the("`#` has no meaning"),
-            CronErrorKind::BadNth { .. } => {
-                the("`#` stands between a weekday and a number from 1 to 5")
-            }
+            CronErrorKind::BadNth { .. } => the("`#` stands between a weekday and a number from 1 to 5"),
             CronErrorKind::Hashed => the("H is not supported"),
             CronErrorKind::Plus => the("`+` cannot stand"),
             CronErrorKind::NeverFires {
@@ -301,7 +292,9 @@ impl CronError {
                 Some("known are @yearly, @annually, @monthly, @weekly, @daily, @midnight and @hourly".to_owned())
             }
             CronErrorKind::AfterWord { word } => Some(format!("write {word} alone, or the fields without it")),
-            CronErrorKind::EveryWord { length } if length.is_empty() => Some("use --every with a length, as in --every 5m".to_owned()),
+            CronErrorKind::EveryWord { length } if length.is_empty() => {
+                Some("use --every with a length, as in --every 5m".to_owned())
+            }
             CronErrorKind::EveryWord { length } => Some(format!("use --every '{length}'")),
             CronErrorKind::BadCharacter { character: ';' } => Some("separate the items of a list with `,`".to_owned()),
             CronErrorKind::BadCharacter { character } if character.is_whitespace() => {
@@ -312,14 +305,20 @@ impl CronError {
             CronErrorKind::NotAValue { near: None, .. } => match self.field? {
                 CronField::Month => Some("write 1 to 12 or JAN to DEC".to_owned()),
                 CronField::DayOfWeek => Some("write 0 to 7 or SUN to SAT".to_owned()),
-                field => Some(format!("write a number from {} to {}", field.bounds().0, field.bounds().1)),
+                field => Some(format!(
+                    "write a number from {} to {}",
+                    field.bounds().0,
+                    field.bounds().1
+                )),
             },
             CronErrorKind::NameElsewhere { home, .. } => Some(match home {
                 CronField::Month => "the month is the field before the day of week".to_owned(),
                 _ => "the day of week is the fifth of five fields, or the sixth if seconds come first".to_owned(),
             }),
             CronErrorKind::LongName { short } => Some(format!("write {short}")),
-            CronErrorKind::Backwards { cure } | CronErrorKind::StepWithoutRange { cure } => Some(format!("write {cure}")),
+            CronErrorKind::Backwards { cure } | CronErrorKind::StepWithoutRange { cure } => {
+                Some(format!("write {cure}"))
+            }
             CronErrorKind::SpecialInRange => Some("list the days one by one, separated by commas".to_owned()),
             CronErrorKind::ZeroStep => Some("write a step of 1 or more".to_owned()),
             CronErrorKind::QuestionMark => Some(match self.field {
@@ -327,10 +326,14 @@ impl CronError {
                 _ => "write `*`".to_owned(),
             }),
             CronErrorKind::LastMinus => Some("use L for the last day or LW for the last weekday".to_owned()),
-            CronErrorKind::BareLast => Some("write 5L for the last Friday of the month; the last day is L in the day of month field".to_owned()),
+            CronErrorKind::BareLast => Some(
+                "write 5L for the last Friday of the month; the last day is L in the day of month field".to_owned(),
+            ),
             CronErrorKind::LastElsewhere => Some("L and LW belong in the day of month field".to_owned()),
             CronErrorKind::BareNearest => Some("write 15W for the weekday nearest to the 15th".to_owned()),
-            CronErrorKind::NthElsewhere => Some("`#` belongs in the day of week field, as in MON#1 for the first Monday".to_owned()),
+            CronErrorKind::NthElsewhere => {
+                Some("`#` belongs in the day of week field, as in MON#1 for the first Monday".to_owned())
+            }
             CronErrorKind::BadNth { cure: Some(cure) } => Some(format!("write {cure}")),
             CronErrorKind::BadNth { cure: None } => Some("write MON#1 for the first Monday of the month".to_owned()),
             CronErrorKind::Hashed => Some("write a number, and spread tasks with --jitter".to_owned()),
@@ -338,7 +341,9 @@ impl CronError {
             CronErrorKind::OutOfBounds { .. } => self.bounds_cure(),
             CronErrorKind::OpenRange => Some("write both, as in 1-5".to_owned()),
             CronErrorKind::BadStep { .. } => Some("write a number after `/`, as in */5".to_owned()),
-            CronErrorKind::NeverFires { .. } => Some("use L for the last day of the month, or other months or years".to_owned()),
+            CronErrorKind::NeverFires { .. } => {
+                Some("use L for the last day of the month, or other months or years".to_owned())
+            }
             CronErrorKind::RebootWord
             | CronErrorKind::BadCharacter { .. }
             | CronErrorKind::TooLong { .. }
@@ -351,9 +356,7 @@ impl CronError {
             return None;
         };
         match (self.field?, value.trim_start_matches('0')) {
-            (CronField::Second | CronField::Minute, "60") | (CronField::Hour, "24") => {
-                Some("write 0".to_owned())
-            }
+            (CronField::Second | CronField::Minute, "60") | (CronField::Hour, "24") => Some("write 0".to_owned()),
             (CronField::DayOfMonth, "") => Some("the first day is 1".to_owned()),
             (CronField::Month, "") => Some("the first month is 1".to_owned()),
             (field, _) => Some(format!(

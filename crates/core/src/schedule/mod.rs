@@ -34,9 +34,7 @@ pub use at::{AtError, AtErrorKind, LocalTime, Resolution, Resolved, local_time, 
 pub use catalog::{Catalog, ScheduleError};
 pub use cron::Cron;
 pub use dialect::EXPRESSION_MAX;
-pub use duration::{
-    DurationError, DurationErrorKind, format_duration, parse_duration, parse_interval,
-};
+pub use duration::{DurationError, DurationErrorKind, format_duration, parse_duration, parse_interval};
 pub use error::{CronError, CronErrorKind, CronField};
 pub use remarks::remarks;
 pub use walk::{DstRule, Gap, Overlap};
@@ -91,11 +89,9 @@ impl Schedule {
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         match self {
             Schedule::Cron { cron, zone, rule } => cron.next_after_by(zone, *rule, after),
-            Schedule::Every { anchor, interval } => grid_point(
-                *anchor,
-                *interval,
-                grid_index(*anchor, *interval, after) + 1,
-            ),
+            Schedule::Every { anchor, interval } => {
+                grid_point(*anchor, *interval, grid_index(*anchor, *interval, after) + 1)
+            }
             Schedule::At(at) => (*at > after).then_some(*at),
             Schedule::Manual => None,
         }
@@ -166,9 +162,7 @@ impl Schedule {
     fn last_until(&self, known: Timestamp, until: Timestamp) -> Timestamp {
         let (mut last, mut none_after) = (known, until);
         while last < none_after {
-            let middle = Timestamp::from_millis(
-                last.as_millis() + (none_after.as_millis() - last.as_millis()) / 2,
-            );
+            let middle = Timestamp::from_millis(last.as_millis() + (none_after.as_millis() - last.as_millis()) / 2);
             match self.next_after(middle).filter(|next| *next <= until) {
                 Some(next) => last = next,
                 None => none_after = middle,
@@ -192,9 +186,7 @@ fn grid_point(anchor: Timestamp, interval: Duration, index: i128) -> Option<Time
 }
 
 fn interval_millis(interval: Duration) -> i128 {
-    i128::try_from(interval.as_millis())
-        .unwrap_or(i128::MAX)
-        .max(1)
+    i128::try_from(interval.as_millis()).unwrap_or(i128::MAX).max(1)
 }
 
 #[cfg(test)]

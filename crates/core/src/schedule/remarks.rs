@@ -85,13 +85,7 @@ fn uneven_step(mask: u64, length: u32) -> Option<(u32, u32)> {
     (mask == whole && rest != 0).then_some((step, rest))
 }
 
-fn clock_changes(
-    cron: &Cron,
-    zone: &Zone,
-    rule: DstRule,
-    now: Timestamp,
-    remarks: &mut Vec<String>,
-) {
+fn clock_changes(cron: &Cron, zone: &Zone, rule: DstRule, now: Timestamp, remarks: &mut Vec<String>) {
     // Fire times in every hour have neighbours everywhere: a change of the clock surprises nobody.
     let hourly = cron.hour_mask() == (1 << 24) - 1 && !cron.is_fixed();
     if hourly {
@@ -108,8 +102,7 @@ fn clock_changes(
         let remark = if segment.opens() > segment.reached {
             gap_remark(cron, zone, rule, &segment).filter(|_| !std::mem::replace(&mut gap, true))
         } else {
-            overlap_remark(cron, zone, rule, &segment)
-                .filter(|_| !std::mem::replace(&mut overlap, true))
+            overlap_remark(cron, zone, rule, &segment).filter(|_| !std::mem::replace(&mut overlap, true))
         };
         remarks.extend(remark);
     }

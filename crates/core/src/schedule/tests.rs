@@ -34,16 +34,10 @@ fn a_grid_begins_one_interval_after_its_anchor_and_does_not_drift() {
         ["2026-01-01T00:04:30.5Z"]
     );
     let passed = every
-        .passed(
-            instant("2026-01-01T00:00:00Z"),
-            instant("2036-01-01T00:00:00Z"),
-        )
+        .passed(instant("2026-01-01T00:00:00Z"), instant("2036-01-01T00:00:00Z"))
         .unwrap();
     assert_eq!(passed.count, (3652 * 86_400) / 90 - 1);
-    assert_eq!(
-        (passed.first, passed.exact),
-        (instant("2026-01-01T00:01:30.5Z"), true)
-    );
+    assert_eq!((passed.first, passed.exact), (instant("2026-01-01T00:01:30.5Z"), true));
     assert!(
         passed.last <= instant("2036-01-01T00:00:00Z")
             && every.next_after(passed.last) > Some(instant("2036-01-01T00:00:00Z"))
@@ -71,14 +65,8 @@ fn a_grid_has_an_answer_for_every_instant() {
 #[test]
 fn a_single_instant_fires_once() {
     let at = Schedule::At(instant("2026-01-01T00:00:00Z"));
-    assert_eq!(
-        fire_times(&at, "2025-12-31T23:59:59.999Z", 3),
-        ["2026-01-01T00:00:00Z"]
-    );
-    assert!(
-        at.passed(instant("2026-01-01T00:00:00Z"), Timestamp::MAX)
-            .is_none()
-    );
+    assert_eq!(fire_times(&at, "2025-12-31T23:59:59.999Z", 3), ["2026-01-01T00:00:00Z"]);
+    assert!(at.passed(instant("2026-01-01T00:00:00Z"), Timestamp::MAX).is_none());
     assert_eq!(
         at.passed(Timestamp::MIN, instant("2026-01-01T00:00:00Z"))
             .map(|passed| passed.count),
@@ -89,20 +77,12 @@ fn a_single_instant_fires_once() {
 
 #[test]
 fn what_passed_is_counted_up_to_a_bound_and_its_ends_are_known_beyond_it() {
-    let schedule = Catalog::new(zones())
-        .cron("* * * * * *", "Europe/Berlin")
-        .unwrap();
-    let (after, until) = (
-        instant("2026-01-01T00:00:00Z"),
-        instant("2036-07-01T12:00:00.7Z"),
-    );
+    let schedule = Catalog::new(zones()).cron("* * * * * *", "Europe/Berlin").unwrap();
+    let (after, until) = (instant("2026-01-01T00:00:00Z"), instant("2036-07-01T12:00:00.7Z"));
     let passed = schedule.passed(after, until).unwrap();
     assert_eq!(
         (passed.first, passed.last),
-        (
-            instant("2026-01-01T00:00:01Z"),
-            instant("2036-07-01T12:00:00Z")
-        )
+        (instant("2026-01-01T00:00:01Z"), instant("2036-07-01T12:00:00Z"))
     );
     assert_eq!((passed.count, passed.exact), (PASSED_MAX, false));
     let exactly = schedule
@@ -113,10 +93,7 @@ fn what_passed_is_counted_up_to_a_bound_and_its_ends_are_known_beyond_it() {
 
     let seldom = Catalog::new(zones()).cron("* * 29 2 *", "UTC").unwrap();
     let passed = seldom
-        .passed(
-            instant("2025-01-01T00:00:00Z"),
-            instant("2031-01-01T00:00:00Z"),
-        )
+        .passed(instant("2025-01-01T00:00:00Z"), instant("2031-01-01T00:00:00Z"))
         .unwrap();
     assert_eq!(passed.last, instant("2028-02-29T23:59:00Z"));
 }
@@ -147,39 +124,17 @@ fn the_rule_for_daylight_saving_can_be_chosen() {
         ["2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z"]
     );
     let overlap = "2026-10-24T12:00:00Z";
-    let (first, second, later) = (
-        "2026-10-25T00:30:00Z",
-        "2026-10-25T01:30:00Z",
-        "2026-10-26T01:30:00Z",
-    );
+    let (first, second, later) = ("2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-26T01:30:00Z");
     assert_eq!(
-        times(
-            &mut catalog,
-            "30 2 * * *",
-            Gap::Auto,
-            Overlap::Auto,
-            overlap
-        ),
+        times(&mut catalog, "30 2 * * *", Gap::Auto, Overlap::Auto, overlap),
         [first, later]
     );
     assert_eq!(
-        times(
-            &mut catalog,
-            "30 2 * * *",
-            Gap::Auto,
-            Overlap::Second,
-            overlap
-        ),
+        times(&mut catalog, "30 2 * * *", Gap::Auto, Overlap::Second, overlap),
         [second, later]
     );
     assert_eq!(
-        times(
-            &mut catalog,
-            "30 2 * * *",
-            Gap::Auto,
-            Overlap::Both,
-            overlap
-        ),
+        times(&mut catalog, "30 2 * * *", Gap::Auto, Overlap::Both, overlap),
         [first, second]
     );
 }
@@ -236,16 +191,10 @@ fn changes_that_follow_each_other_closely_lose_and_repeat_nothing() {
 
 #[test]
 fn a_second_pass_is_found_when_the_next_match_is_a_year_away() {
-    let schedule = Catalog::new(zones())
-        .cron("*/30 1 1 11 *", "America/New_York")
-        .unwrap();
+    let schedule = Catalog::new(zones()).cron("*/30 1 1 11 *", "America/New_York").unwrap();
     assert_eq!(
         fire_times(&schedule, "2026-11-01T05:45:00Z", 3),
-        [
-            "2026-11-01T06:00:00Z",
-            "2026-11-01T06:30:00Z",
-            "2027-11-01T05:00:00Z"
-        ]
+        ["2026-11-01T06:00:00Z", "2026-11-01T06:30:00Z", "2027-11-01T05:00:00Z"]
     );
 }
 
@@ -259,16 +208,11 @@ fn equal_expressions_share_one_form_and_unused_ones_are_forgotten() {
     let kept = catalog.cron("0 1 * * *", "europe/berlin").unwrap();
     for minute in 0..60 {
         for hour in 0..24 {
-            catalog
-                .cron(&format!("{minute} {hour} * * *"), "UTC")
-                .unwrap();
+            catalog.cron(&format!("{minute} {hour} * * *"), "UTC").unwrap();
         }
     }
     assert!(catalog.len() < 1440, "{}", catalog.len());
-    assert_eq!(
-        form(&catalog.cron("0 1 * * *", "Europe/Berlin").unwrap()),
-        form(&kept)
-    );
+    assert_eq!(form(&catalog.cron("0 1 * * *", "Europe/Berlin").unwrap()), form(&kept));
 }
 
 #[test]
@@ -311,9 +255,7 @@ fn far_offsets_follow_the_zones_rule() {
         zone.offset_at(instant("1850-01-01T00:00:00Z")),
         -(4 * 3600 + 56 * 60 + 2)
     );
-    let schedule = Catalog::new(zones)
-        .cron("30 2 * * *", "America/New_York")
-        .unwrap();
+    let schedule = Catalog::new(zones).cron("30 2 * * *", "America/New_York").unwrap();
     assert_eq!(
         fire_times(&schedule, "2150-03-07T12:00:00Z", 2),
         ["2150-03-08T07:00:00Z", "2150-03-09T06:30:00Z"]

@@ -86,9 +86,7 @@ pub(super) fn next_after(cron: &Cron, zone: &Zone, rule: DstRule, after: i64) ->
             Overlap::Auto | Overlap::Second | Overlap::Both => at + segment.offset,
         };
         let until = match passes {
-            Overlap::Second => segment
-                .closes()
-                .min(segment.end.saturating_add(segment.next_offset)),
+            Overlap::Second => segment.closes().min(segment.end.saturating_add(segment.next_offset)),
             Overlap::Auto | Overlap::First | Overlap::Both => segment.closes(),
         };
         let found = cron.next_local(from);

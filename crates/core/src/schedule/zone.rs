@@ -102,10 +102,7 @@ impl Zone {
     /// A zone with these changes of offset: instant in seconds, offset from then on.
     #[cfg(test)]
     pub(super) fn with_changes(first: i32, changes: &[(i64, i32)]) -> Self {
-        let changes = changes
-            .iter()
-            .map(|&(at, offset)| Change { at, offset })
-            .collect();
+        let changes = changes.iter().map(|&(at, offset)| Change { at, offset }).collect();
         Zone {
             name: "Test/Zone".into(),
             tz: TimeZone::UTC,
@@ -150,10 +147,7 @@ impl Zone {
             return self.late_segment(at);
         }
         let offset = self.offset_before(after);
-        let next = next.unwrap_or(Change {
-            at: i64::MAX,
-            offset,
-        });
+        let next = next.unwrap_or(Change { at: i64::MAX, offset });
         Segment {
             start: if after == 0 {
                 i64::MIN
@@ -197,10 +191,7 @@ impl Zone {
             })
             .take_while(|change| change.at.saturating_sub(at) < RULE_SPAN)
             .find(|change| change.offset != offset)
-            .unwrap_or(Change {
-                at: i64::MAX,
-                offset,
-            });
+            .unwrap_or(Change { at: i64::MAX, offset });
         let start = self
             .tz
             .preceding(second(at.saturating_add(1)))
@@ -302,9 +293,7 @@ impl Zones {
         // Files under right/ count leap seconds, and Etc/Unknown is jiff's word for no zone at all.
         let odd = name.is_empty()
             || name.len() > NAME_MAX
-            || name
-                .get(..6)
-                .is_some_and(|start| start.eq_ignore_ascii_case("right/"))
+            || name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("right/"))
             || name.eq_ignore_ascii_case("Etc/Unknown");
         if odd { None } else { self.db.get(name).ok() }
     }
@@ -318,11 +307,7 @@ impl Zones {
     /// A city without its continent, or a name with a letter or two wrong.
     fn near(&self, name: &str) -> Option<String> {
         let wanted = name.replace(' ', "_");
-        let names: Vec<String> = self
-            .db
-            .available()
-            .map(|name| name.as_str().to_owned())
-            .collect();
+        let names: Vec<String> = self.db.available().map(|name| name.as_str().to_owned()).collect();
         let city = |full: &String| {
             full.rsplit('/')
                 .next()

@@ -42,8 +42,7 @@ fn every_schedule_and_action_comes_back_as_it_was() {
 
 #[test]
 fn only_schedule_and_action_must_be_said() {
-    let spec =
-        parse(r#"{"schedule":{"kind":"manual"},"action":{"kind":"shell","line":"true"}}"#).unwrap();
+    let spec = parse(r#"{"schedule":{"kind":"manual"},"action":{"kind":"shell","line":"true"}}"#).unwrap();
     let action = ActionSpec::Shell {
         line: "true".to_owned(),
     };
@@ -59,10 +58,7 @@ fn only_schedule_and_action_must_be_said() {
         r#"{"action":{"kind":"shell","line":"true"}}"#,
         &["missing field `schedule`"],
     );
-    assert_refused(
-        r#"{"schedule":{"kind":"manual"}}"#,
-        &["missing field `action`"],
-    );
+    assert_refused(r#"{"schedule":{"kind":"manual"}}"#, &["missing field `action`"]);
     assert_refused(
         r#"{"schedule":{"kind":"cron"},"action":{"kind":"shell","line":""}}"#,
         &["missing field `expr`"],
@@ -71,14 +67,8 @@ fn only_schedule_and_action_must_be_said() {
 
 #[test]
 fn an_unknown_field_is_refused_at_every_level() {
-    assert_refused(
-        &WHOLE.replace("\"cwd\"", "\"dir\""),
-        &["unknown field `dir`", "`cwd`"],
-    );
-    assert_refused(
-        &WHOLE.replace("\"tz\"", "\"zone\""),
-        &["unknown field `zone`", "`tz`"],
-    );
+    assert_refused(&WHOLE.replace("\"cwd\"", "\"dir\""), &["unknown field `dir`", "`cwd`"]);
+    assert_refused(&WHOLE.replace("\"tz\"", "\"zone\""), &["unknown field `zone`", "`tz`"]);
     assert_refused(
         &WHOLE.replace("\"argv\":", "\"stdin\":\"\",\"argv\":"),
         &["unknown field `stdin`", "`argv`"],
@@ -99,10 +89,7 @@ fn an_unknown_kind_is_refused_with_those_that_exist() {
         &WHOLE.replace("\"cron\"", "\"solar\""),
         &["`solar`", "`manual`", "`cron`", "`every`", "`at`", "`in`"],
     );
-    assert_refused(
-        &WHOLE.replace("\"exec\"", "\"http\""),
-        &["`http`", "`exec`", "`shell`"],
-    );
+    assert_refused(&WHOLE.replace("\"exec\"", "\"http\""), &["`http`", "`exec`", "`shell`"]);
 }
 
 #[test]

@@ -62,10 +62,7 @@ fn fields_an_old_receiver_does_not_know_are_skipped() {
         new(1000, 0, Some("")),
     ]))
     .unwrap();
-    assert_eq!(
-        decode::<Page<Old>>(&bytes),
-        Ok(page(vec![old(1), old(2), old(1000)]))
-    );
+    assert_eq!(decode::<Page<Old>>(&bytes), Ok(page(vec![old(1), old(2), old(1000)])));
 }
 
 #[test]
@@ -106,10 +103,7 @@ fn an_added_field_that_breaks_off_is_an_error_and_not_a_default() {
 
 #[test]
 fn a_record_costs_one_byte() {
-    assert_eq!(
-        encode(&Rec(old(1))).unwrap().len(),
-        encode(&old(1)).unwrap().len() + 1
-    );
+    assert_eq!(encode(&Rec(old(1))).unwrap().len(), encode(&old(1)).unwrap().len() + 1);
 }
 
 /// Asserts that this version reads a list of records to which a later version has added fields.
@@ -134,10 +128,7 @@ fn assert_grows<T: Encode + Decode<()> + Clone + Debug + PartialEq>(record: T) {
         },
     ]))
     .unwrap();
-    assert_eq!(
-        decode::<Page<T>>(&bytes),
-        Ok(page(vec![record.clone(), record]))
-    );
+    assert_eq!(decode::<Page<T>>(&bytes), Ok(page(vec![record.clone(), record])));
 }
 
 #[test]
@@ -159,8 +150,5 @@ fn a_variant_of_a_later_version_is_told_from_garbage() {
             variant: count.into()
         })
     );
-    assert_eq!(
-        decode::<Request>(&[count, 1, 2, 3]),
-        decode::<Request>(&[count])
-    );
+    assert_eq!(decode::<Request>(&[count, 1, 2, 3]), decode::<Request>(&[count]));
 }

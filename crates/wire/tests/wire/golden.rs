@@ -59,10 +59,7 @@ fn basics() -> Vec<(&'static str, Basic)> {
             }),
         ),
         ("Basic::Answer::Stopping", Basic::Answer(Answer::Stopping)),
-        (
-            "Basic::Answer::Unsupported",
-            Basic::Answer(Answer::Unsupported),
-        ),
+        ("Basic::Answer::Unsupported", Basic::Answer(Answer::Unsupported)),
     ]
 }
 
@@ -83,11 +80,7 @@ fn present() -> Vec<(String, Vec<u8>)> {
             .into_iter()
             .map(|(name, message)| (name.to_owned(), message.encode())),
     );
-    all.extend(
-        samples::all()
-            .into_iter()
-            .map(|sample| (sample.name, sample.bytes)),
-    );
+    all.extend(samples::all().into_iter().map(|sample| (sample.name, sample.bytes)));
     all
 }
 
@@ -121,11 +114,7 @@ fn golden_bytes_decode_to_what_encodes_to_them() {
         assert_eq!((sample.again)(bytes).as_ref(), Ok(bytes), "{}", sample.name);
     }
     for (name, message) in basics() {
-        assert_eq!(
-            read_payload(&golden[name]),
-            Ok(Payload::Basic(message)),
-            "{name}"
-        );
+        assert_eq!(read_payload(&golden[name]), Ok(Payload::Basic(message)), "{name}");
     }
     let mut reader = HelloReader::new();
     reader.push(&golden["Hello"]);
@@ -141,8 +130,7 @@ fn bytes_of_earlier_versions_decode() {
             continue;
         };
         let sample = samples.iter().find(|sample| sample.name == name).unwrap();
-        (sample.again)(&bytes)
-            .unwrap_or_else(|error| panic!("{name} of version {version}: {error}"));
+        (sample.again)(&bytes).unwrap_or_else(|error| panic!("{name} of version {version}: {error}"));
     }
 }
 

@@ -4,8 +4,7 @@ use taskd_wire::basic::{Answer, Ask, Basic, BasicError};
 use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::{CodecError, FRAME_MAX, MESSAGE_MAX, decode, encode, encoded_len};
 use taskd_wire::frame::{
-    FrameError, FrameReader, KIND_MESSAGE, Payload, WireError, put_basic, put_frame, put_message,
-    read_payload,
+    FrameError, FrameReader, KIND_MESSAGE, Payload, WireError, put_basic, put_frame, put_message, read_payload,
 };
 use taskd_wire::hello::{Hello, HelloError, HelloReader, Mismatch, PROTOCOL_MAX, Side, agree};
 
@@ -59,10 +58,7 @@ fn a_hello_that_makes_no_sense_is_refused() {
         reader.push(bytes);
         reader.next()
     };
-    assert_eq!(
-        read(&hello(3, 2).encode()),
-        Err(HelloError::Range { min: 3, max: 2 })
-    );
+    assert_eq!(read(&hello(3, 2).encode()), Err(HelloError::Range { min: 3, max: 2 }));
     let mut bytes = hello(1, 1).encode();
     *bytes.last_mut().unwrap() = 0x1b;
     assert_eq!(read(&bytes), Err(HelloError::Version));
@@ -189,10 +185,7 @@ fn a_frame_over_the_limit_is_refused_by_its_header_alone() {
 
     let mut reader = FrameReader::with_limit(10);
     reader.push(&header(11));
-    assert_eq!(
-        reader.next(),
-        Err(FrameError::TooLong { len: 11, limit: 10 })
-    );
+    assert_eq!(reader.next(), Err(FrameError::TooLong { len: 11, limit: 10 }));
     reader.set_limit(11);
     assert_eq!(reader.next(), Ok(None));
 }
@@ -248,19 +241,13 @@ fn what_does_not_fit_a_frame_is_not_sent_at_all() {
 
 #[test]
 fn a_payload_says_what_it_is() {
-    assert_eq!(
-        read_payload(&[KIND_MESSAGE, 11]),
-        Ok(Payload::Message(&[11]))
-    );
+    assert_eq!(read_payload(&[KIND_MESSAGE, 11]), Ok(Payload::Message(&[11])));
     assert_eq!(decode(&[11]), Ok(Request::Status));
     assert_eq!(read_payload(&[2, 11]), Err(WireError::UnknownKind(2)));
     let mut out = Vec::new();
     put_basic(&mut out, &Basic::Ask(Ask::Stop));
     assert_eq!(out, [2, 0, 0, 0, 0, 4]);
-    assert_eq!(
-        read_payload(&out[4..]),
-        Ok(Payload::Basic(Basic::Ask(Ask::Stop)))
-    );
+    assert_eq!(read_payload(&out[4..]), Ok(Payload::Basic(Basic::Ask(Ask::Stop))));
 }
 
 #[test]

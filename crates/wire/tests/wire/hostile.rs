@@ -5,9 +5,7 @@ use std::thread;
 
 use bincode::Encode;
 use taskd_wire::client::*;
-use taskd_wire::codec::{
-    CodecError, DECODE_MAX, FRAME_MAX, MESSAGE_MAX, Rec, decode, encode, encoded_len,
-};
+use taskd_wire::codec::{CodecError, DECODE_MAX, FRAME_MAX, MESSAGE_MAX, Rec, decode, encode, encoded_len};
 use taskd_wire::definition::{EnvVar, TaskSpec};
 use taskd_wire::hello::HELLO_MAX;
 use taskd_wire::runner::{Ended, FromRunner, Live, ToRunner};
@@ -19,12 +17,7 @@ fn a_message_cut_at_any_byte_is_refused() {
     for sample in samples::all() {
         for len in 0..sample.bytes.len() {
             let got = (sample.again)(&sample.bytes[..len]);
-            assert_eq!(
-                got,
-                Err(CodecError::Truncated),
-                "{} cut to {len} bytes",
-                sample.name
-            );
+            assert_eq!(got, Err(CodecError::Truncated), "{} cut to {len} bytes", sample.name);
         }
     }
 }
@@ -67,11 +60,7 @@ fn a_length_that_no_memory_could_hold_is_refused() {
         ] {
             let bytes = [head, &length, &[0; 20]].concat();
             let got = decode::<Request>(&bytes);
-            assert_eq!(
-                got,
-                Err(CodecError::OverLimit),
-                "{head:?} and a length of {len}"
-            );
+            assert_eq!(got, Err(CodecError::OverLimit), "{head:?} and a length of {len}");
         }
     }
 }
@@ -88,24 +77,15 @@ fn a_record_cannot_reach_beyond_its_length() {
 #[test]
 fn garbage_inside_a_message_is_refused() {
     assert!(
-        matches!(
-            decode::<Request>(&[8, 2, 0xff, 0xfe]),
-            Err(CodecError::Malformed(_))
-        ),
+        matches!(decode::<Request>(&[8, 2, 0xff, 0xfe]), Err(CodecError::Malformed(_))),
         "a name that is not UTF-8"
     );
     assert!(
-        matches!(
-            decode::<Response>(&[4, 0, 2]),
-            Err(CodecError::Malformed(_))
-        ),
+        matches!(decode::<Response>(&[4, 0, 2]), Err(CodecError::Malformed(_))),
         "a bool of 2"
     );
     assert!(
-        matches!(
-            decode::<Response>(&[13, 255]),
-            Err(CodecError::Malformed(_))
-        ),
+        matches!(decode::<Response>(&[13, 255]), Err(CodecError::Malformed(_))),
         "an integer without a width"
     );
     assert_eq!(

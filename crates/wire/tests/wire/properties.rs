@@ -23,12 +23,8 @@ fn schedule() -> impl Strategy<Value = ScheduleSpec> {
     prop_oneof![
         Just(ScheduleSpec::Manual),
         (".{0,30}", option::of(".{0,20}")).prop_map(|(expr, tz)| ScheduleSpec::Cron { expr, tz }),
-        (any::<u64>(), any::<Option<i64>>()).prop_map(|(interval_ms, anchor_ms)| {
-            ScheduleSpec::Every {
-                interval_ms,
-                anchor_ms,
-            }
-        }),
+        (any::<u64>(), any::<Option<i64>>())
+            .prop_map(|(interval_ms, anchor_ms)| { ScheduleSpec::Every { interval_ms, anchor_ms } }),
         (".{0,30}", option::of(".{0,20}")).prop_map(|(at, tz)| ScheduleSpec::At { at, tz }),
         any::<u64>().prop_map(|delay_ms| ScheduleSpec::In { delay_ms }),
     ]

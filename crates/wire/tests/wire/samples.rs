@@ -73,7 +73,8 @@ fn of<T: Said>(out: &mut Vec<Sample>) {
 }
 
 fn count<T: Said>() -> (&'static str, u8) {
-    let unknown = |variant: &u8| matches!(decode::<T>(&[*variant]), Err(CodecError::UnknownVariant { of, .. }) if of == T::NAME);
+    let unknown =
+        |variant: &u8| matches!(decode::<T>(&[*variant]), Err(CodecError::UnknownVariant { of, .. }) if of == T::NAME);
     (T::NAME, (0..=250).find(unknown).unwrap())
 }
 
@@ -302,10 +303,7 @@ impl Said for Request {
                 before: Some(99),
                 limit: 50,
             },
-            Request::Next {
-                names: names(),
-                n: 5,
-            },
+            Request::Next { names: names(), n: 5 },
             Request::Status,
             Request::Output {
                 target: s("backup/1042"),
@@ -443,11 +441,7 @@ impl Said for ActionSpec {
 impl Said for WhileRunning {
     const NAME: &'static str = "WhileRunning";
     fn samples() -> Vec<Self> {
-        vec![
-            WhileRunning::Refuse,
-            WhileRunning::Cancel,
-            WhileRunning::Keep,
-        ]
+        vec![WhileRunning::Refuse, WhileRunning::Cancel, WhileRunning::Keep]
     }
 }
 
@@ -477,9 +471,7 @@ impl Said for Refusal {
                 name: s("backup"),
                 run: s("backup/1042"),
             },
-            Refusal::NotRunning {
-                run: s("backup/1041"),
-            },
+            Refusal::NotRunning { run: s("backup/1041") },
             Refusal::ImportLine {
                 line: 12,
                 refusal: Box::new(LineRefusal::NameTaken { name: s("backup") }),

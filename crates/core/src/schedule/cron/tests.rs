@@ -22,31 +22,11 @@ fn an_error_has_its_field_its_columns_and_its_cure() {
     let cases: [(&str, Option<CronField>, &str, &str); 40] = [
         ("60 * * * *", Some(Minute), "60", "write 0"),
         ("* 24 * * *", Some(Hour), "24", "write 0"),
-        (
-            "  0   25 * * *",
-            Some(Hour),
-            "25",
-            "write a number from 0 to 23",
-        ),
+        ("  0   25 * * *", Some(Hour), "25", "write a number from 0 to 23"),
         ("0 0 0 * *", Some(DayOfMonth), "0", "the first day is 1"),
-        (
-            "0 0 * 13 *",
-            Some(Month),
-            "13",
-            "write a number from 1 to 12",
-        ),
-        (
-            "0 0 * * 8",
-            Some(DayOfWeek),
-            "8",
-            "write a number from 0 to 7",
-        ),
-        (
-            "61 0 0 * * *",
-            Some(Second),
-            "61",
-            "write a number from 0 to 59",
-        ),
+        ("0 0 * 13 *", Some(Month), "13", "write a number from 1 to 12"),
+        ("0 0 * * 8", Some(DayOfWeek), "8", "write a number from 0 to 7"),
+        ("61 0 0 * * *", Some(Second), "61", "write a number from 0 to 59"),
         (
             "0 0 0 * * * 1969",
             Some(Year),
@@ -67,48 +47,18 @@ fn an_error_has_its_field_its_columns_and_its_cure() {
         ),
         ("0 0 * * Monday", Some(DayOfWeek), "Monday", "write MON"),
         ("0 0 * * MOM", Some(DayOfWeek), "MOM", "did you mean MON?"),
-        (
-            "0 0 * FOO *",
-            Some(Month),
-            "FOO",
-            "write 1 to 12 or JAN to DEC",
-        ),
-        (
-            "0,,5 * * * *",
-            Some(Minute),
-            "",
-            "remove the comma, or write a value",
-        ),
+        ("0 0 * FOO *", Some(Month), "FOO", "write 1 to 12 or JAN to DEC"),
+        ("0,,5 * * * *", Some(Minute), "", "remove the comma, or write a value"),
         ("5/15 * * * *", Some(Minute), "5/15", "write 5-59/15"),
         ("/15 * * * *", Some(Minute), "/15", "write */15"),
-        (
-            "*/0 * * * *",
-            Some(Minute),
-            "0",
-            "write a step of 1 or more",
-        ),
-        (
-            "*/x * * * *",
-            Some(Minute),
-            "x",
-            "write a number after `/`, as in */5",
-        ),
+        ("*/0 * * * *", Some(Minute), "0", "write a step of 1 or more"),
+        ("*/x * * * *", Some(Minute), "x", "write a number after `/`, as in */5"),
         ("0 22-2 * * *", Some(Hour), "22-2", "write 22-23,0-2"),
         ("0 23-0 * * *", Some(Hour), "23-0", "write 23,0"),
-        (
-            "0 0 * * FRI-MON",
-            Some(DayOfWeek),
-            "FRI-MON",
-            "write 5-6,0-1",
-        ),
+        ("0 0 * * FRI-MON", Some(DayOfWeek), "FRI-MON", "write 5-6,0-1"),
         ("0 0 * * SAT-SUN", Some(DayOfWeek), "SAT-SUN", "write 6-7"),
         ("0 0 * NOV-FEB *", Some(Month), "NOV-FEB", "write 11-12,1-2"),
-        (
-            "0 0 5- * *",
-            Some(DayOfMonth),
-            "5-",
-            "write both, as in 1-5",
-        ),
+        ("0 0 5- * *", Some(DayOfMonth), "5-", "write both, as in 1-5"),
         (
             "0 0 L-3 * *",
             Some(DayOfMonth),
@@ -153,12 +103,7 @@ fn an_error_has_its_field_its_columns_and_its_cure() {
             "write MON#1 for the first Monday of the month",
         ),
         ("? * * * *", Some(Minute), "?", "write `*`"),
-        (
-            "0 0 ?,1 * *",
-            Some(DayOfMonth),
-            "?",
-            "write `?` or `*` alone",
-        ),
+        ("0 0 ?,1 * *", Some(DayOfMonth), "?", "write `?` or `*` alone"),
         (
             "+5 * * * *",
             Some(Minute),
@@ -195,10 +140,7 @@ fn an_error_has_its_field_its_columns_and_its_cure() {
             error(expr)
         );
         // A missing item has the column where it is missing.
-        assert!(
-            found_part == part || part.is_empty(),
-            "{expr}: {found_part}"
-        );
+        assert!(found_part == part || part.is_empty(), "{expr}: {found_part}");
     }
 }
 
@@ -231,19 +173,10 @@ fn what_can_never_fire_is_refused() {
         ("0 0 0 29 2 * 2025-2027", None),
     ] {
         let error = error(expr);
-        assert_eq!(
-            error.kind,
-            CronErrorKind::NeverFires { missing_day },
-            "{expr}"
-        );
+        assert_eq!(error.kind, CronErrorKind::NeverFires { missing_day }, "{expr}");
     }
     // These are rare, but they happen.
-    for expr in [
-        "0 0 29 2 +MON",
-        "0 0 30 2 MON",
-        "0 0 0 29 2 * 2028",
-        "0 0 0 1 1 * 1999",
-    ] {
+    for expr in ["0 0 29 2 +MON", "0 0 30 2 MON", "0 0 0 29 2 * 2028", "0 0 0 1 1 * 1999"] {
         Cron::parse(expr).expect(expr);
     }
 }
@@ -268,44 +201,23 @@ fn spellings_of_the_same_schedule_compile_alike() {
 #[test]
 fn names_are_read_in_their_field_only_and_ranges_of_them_are_not_stretched() {
     // croner alone reads `SUN-SUN` as all days and `5SUN` as 50.
-    assert_eq!(
-        Cron::parse("0 0 * * SUN-SUN").map(|cron| cron.weekdays),
-        Ok(1)
-    );
+    assert_eq!(Cron::parse("0 0 * * SUN-SUN").map(|cron| cron.weekdays), Ok(1));
     assert!(Cron::parse("5SUN * * * *").is_err());
     assert!(Cron::parse("0 0 * * 0SUN").is_err());
 }
 
 #[test]
 fn the_nearest_weekday_stays_in_its_month() {
-    let zone = Zones::new(jiff::tz::TimeZoneDatabase::bundled())
-        .get("UTC")
-        .unwrap();
+    let zone = Zones::new(jiff::tz::TimeZoneDatabase::bundled()).get("UTC").unwrap();
     let next = |expr: &str, after: &str| {
         let after = Timestamp::from_jiff(after.parse().unwrap());
-        Cron::parse(expr)
-            .unwrap()
-            .next_after(&zone, after)
-            .unwrap()
-            .to_string()
+        Cron::parse(expr).unwrap().next_after(&zone, after).unwrap().to_string()
     };
     // The first is a Saturday, the last a Sunday, and the 29th of February a Sunday.
-    assert_eq!(
-        next("0 0 1W 8 *", "2026-07-31T00:00Z"),
-        "2026-08-03T00:00:00Z"
-    );
-    assert_eq!(
-        next("0 0 31W 5 *", "2026-05-01T00:00Z"),
-        "2026-05-29T00:00:00Z"
-    );
-    assert_eq!(
-        next("0 0 29W 2 *", "2032-01-01T00:00Z"),
-        "2032-02-27T00:00:00Z"
-    );
-    assert_eq!(
-        next("0 0 L,LW 5 *", "2026-05-30T00:00Z"),
-        "2026-05-31T00:00:00Z"
-    );
+    assert_eq!(next("0 0 1W 8 *", "2026-07-31T00:00Z"), "2026-08-03T00:00:00Z");
+    assert_eq!(next("0 0 31W 5 *", "2026-05-01T00:00Z"), "2026-05-29T00:00:00Z");
+    assert_eq!(next("0 0 29W 2 *", "2032-01-01T00:00Z"), "2032-02-27T00:00:00Z");
+    assert_eq!(next("0 0 L,LW 5 *", "2026-05-30T00:00Z"), "2026-05-31T00:00:00Z");
 }
 
 #[test]
@@ -314,8 +226,5 @@ fn an_expression_that_only_ever_falls_into_a_gap_has_no_fire_time_and_costs_no_t
         .get("America/New_York")
         .unwrap();
     let cron = Cron::parse("*/30 2 8-14 3 +SUN").unwrap();
-    assert_eq!(
-        cron.next_after(&zone, Timestamp::from_second(1_800_000_000)),
-        None
-    );
+    assert_eq!(cron.next_after(&zone, Timestamp::from_second(1_800_000_000)), None);
 }

@@ -22,11 +22,7 @@ fn lengths_are_read_in_every_usual_form() {
         ("0.0004s", 0),
         ("01m", 60_000),
     ] {
-        assert_eq!(
-            parse_duration(text),
-            Ok(Duration::from_millis(millis)),
-            "{text}"
-        );
+        assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
     }
 }
 
@@ -97,11 +93,7 @@ fn what_is_no_length_is_refused_at_its_column_with_a_cure() {
         ),
     ] {
         let error = parse_duration(text).expect_err(text);
-        assert_eq!(
-            (error.span, error.to_string().as_str()),
-            (span, message),
-            "{text}"
-        );
+        assert_eq!((error.span, error.to_string().as_str()), (span, message), "{text}");
     }
     assert_eq!(
         parse_interval("0s").map_err(|error| error.kind),

@@ -4,10 +4,7 @@ use super::*;
 fn about(expr: &str, tz: &str) -> Vec<String> {
     let mut catalog = Catalog::new(Zones::new(jiff::tz::TimeZoneDatabase::bundled()));
     let schedule = catalog.cron(expr, tz).unwrap();
-    remarks(
-        &schedule,
-        Timestamp::from_jiff("2026-11-21T11:00:00Z".parse().unwrap()),
-    )
+    remarks(&schedule, Timestamp::from_jiff("2026-11-21T11:00:00Z".parse().unwrap()))
 }
 
 #[test]

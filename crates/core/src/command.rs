@@ -1,0 +1,132 @@
+//! Commands: what a user asks of the core, what it answers, and why it refuses.
+
+use crate::run::{RunKey, TraceId};
+use crate::task::{Definition, Owner, TaskId, TaskName};
+
+/// What is asked. Names are resolved to ids before, through the getters of the scheduler.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Accept new tasks, all or none.
+    Add {
+        /// Whose.
+        owner: Owner,
+        /// What they are; schedules are checked here.
+        definitions: Vec<Definition>,
+    },
+    /// Replace a task's definition in place. A run in progress is not touched.
+    Edit {
+        /// Which.
+        id: TaskId,
+        /// The whole new definition.
+        definition: Box<Definition>,
+    },
+    /// Enable or disable tasks, all or none. The definitions are those of the store, with `enabled` as asked.
+    SetEnabled {
+        /// The tasks with their whole new definitions.
+        tasks: Vec<(TaskId, Definition)>,
+    },
+    /// Remove tasks, all or none.
+    Remove {
+        /// Which.
+        ids: Vec<TaskId>,
+        /// What becomes of runs in progress.
+        running: WhileRunning,
+        /// Why, for the record of a stopped run.
+        reason: String,
+    },
+    /// Start a run of each task now, all or none.
+    Run {
+        /// Which.
+        ids: Vec<TaskId>,
+    },
+    /// Stop runs, all or none.
+    Cancel {
+        /// Which.
+        runs: Vec<RunKey>,
+        /// Why, for the record.
+        reason: String,
+    },
+}
+
+/// What becomes of a run in progress when its task is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhileRunning {
+    /// Nothing is removed.
+    Refuse,
+    /// The run is stopped.
+    Cancel,
+    /// The run goes on to its end.
+    Keep,
+}
+
+/// What a command will have done once its records are durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// These tasks exist, in the order asked.
+    Added(Vec<TaskId>),
+    /// The tasks are changed, or removed.
+    Done,
+    /// These runs exist and will be started.
+    Runs(Vec<(RunKey, TraceId)>),
+}
+
+/// Names one batch of records on its way to the store; they count up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// An accepted command. The reply may be given once `ticket` is durable; without a ticket, at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// What must be durable first.
+    pub ticket: Option<Ticket>,
+    /// What to answer then.
+    pub reply: Reply,
+}
+
+/// Why a command was refused. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// A task or name it touches is being changed by an earlier command that is not durable yet: apply it again after
+    /// the next durable ticket.
+    #[error("an earlier change of the same task is not durable yet")]
+    Busy,
+    /// No such task.
+    #[error("there is no task {0:?}")]
+    NoTask(TaskId),
+    /// No such run in progress.
+    #[error("run {0:?} is not in progress")]
+    NotRunning(RunKey),
+    /// The name is taken. `index` is the place in an `Add`.
+    #[error("the name {name} is taken")]
+    NameTaken {
+        /// The name.
+        name: TaskName,
+        /// Which definition of the command.
+        index: usize,
+    },
+    /// The schedule does not hold (a zone that is gone, an expression that never fires).
+    #[error("the schedule of definition {index} is refused: {problem}")]
+    BadSchedule {
+        /// Which definition of the command.
+        index: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An owner may have so many tasks.
+    #[error("an owner may have {limit} tasks")]
+    TooManyTasks {
+        /// The limit.
+        limit: u64,
+    },
+    /// The task has a run in progress.
+    #[error("task {name} has run {run:?} in progress")]
+    StillRunning {
+        /// Its name.
+        name: TaskName,
+        /// The run.
+        run: RunKey,
+    },
+    /// No runner is attached that could start a run.
+    #[error("no runner is attached")]
+    NoRunner,
+}

@@ -1,0 +1,127 @@
+//! Records: the facts that make up the state. Replaying them in order gives the live state.
+//!
+//! A *decision* (what a user asked for) becomes state only once it is durable; until then its task is reserved.
+//! A *fact* (what happened in the world) is state at once, since it cannot be refused, and is written until it holds.
+
+use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
+use crate::task::{Definition, Owner, TaskId};
+use crate::time::Timestamp;
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// A task was accepted. Its mark is `at`.
+    TaskAdded {
+        /// Its id.
+        id: TaskId,
+        /// Its owner.
+        owner: Owner,
+        /// When.
+        at: Timestamp,
+        /// Its definition.
+        definition: Box<Definition>,
+    },
+    /// A task's definition changed.
+    TaskChanged {
+        /// Which.
+        id: TaskId,
+        /// When.
+        at: Timestamp,
+        /// The whole new definition.
+        definition: Box<Definition>,
+        /// The new mark, when the schedule changed or the task was enabled: what came before owes nothing.
+        mark: Option<Timestamp>,
+    },
+    /// A task was removed. Its history stays.
+    TaskRemoved {
+        /// Which.
+        id: TaskId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Firings up to here may have started before their record is durable.
+    Horizon {
+        /// Up to and with this instant.
+        until: Timestamp,
+    },
+    /// A runner was attached: runs in progress from here on belong to this life of it.
+    RunnerAttached {
+        /// The runner's own random number.
+        instance: u64,
+    },
+    /// A run exists. With a fire time, the task's mark is that. Its first state is waiting or starting.
+    RunCreated {
+        /// Which.
+        run: RunKey,
+        /// Why.
+        trigger: Trigger,
+        /// The fire time it is for.
+        fire_time: Option<Timestamp>,
+        /// When.
+        at: Timestamp,
+        /// Its trace id.
+        trace_id: TraceId,
+        /// Whether it waits for a place.
+        waiting: bool,
+    },
+    /// A waiting run got its place and is starting.
+    RunAdmitted {
+        /// Which.
+        run: RunKey,
+        /// When.
+        at: Timestamp,
+    },
+    /// An attempt's process started.
+    AttemptStarted {
+        /// Which.
+        attempt: AttemptKey,
+        /// Its process id.
+        pid: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// A stop of the run was decided.
+    RunStopping {
+        /// Which.
+        run: RunKey,
+        /// When.
+        at: Timestamp,
+        /// Why, such as "cancelled by uid 1000".
+        reason: String,
+    },
+    /// A run ended.
+    RunFinished {
+        /// Which.
+        run: RunKey,
+        /// When.
+        at: Timestamp,
+        /// How.
+        outcome: Outcome,
+        /// Why, where the outcome alone does not say.
+        reason: Option<String>,
+        /// What the runner said of its last attempt; `None` when nobody knows.
+        end: Option<AttemptEnd>,
+    },
+    /// Fire times of a task passed without a run. Its mark is `last`.
+    Passed {
+        /// The task.
+        task: TaskId,
+        /// The first of them.
+        first: Timestamp,
+        /// The last of them.
+        last: Timestamp,
+        /// How many; at least that many when counting was cut short.
+        count: u64,
+        /// What became of them.
+        passing: Passing,
+        /// Why.
+        reason: String,
+    },
+    /// A task's mark was set back, since the clock was.
+    MarkReset {
+        /// The task.
+        task: TaskId,
+        /// The new mark.
+        mark: Timestamp,
+    },
+}

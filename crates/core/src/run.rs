@@ -1,0 +1,157 @@
+//! Runs: their names, why they exist, how they end.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::TaskId;
+use crate::time::Timestamp;
+
+/// One run: the `N`th of its task, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunKey {
+    /// The task.
+    pub task: TaskId,
+    /// The number.
+    pub n: u64,
+}
+
+/// One process of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttemptKey {
+    /// The run.
+    pub run: RunKey,
+    /// The attempt, from 1.
+    pub attempt: u32,
+}
+
+/// W3C trace id, never zero; shown as 32 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TraceId(pub u128);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Declares an enum whose variants have one stable word each, in messages, the store and logs.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $variant,)* }
+
+        impl $name {
+            /// Every one of them.
+            pub const ALL: &'static [$name] = &[$($name::$variant),*];
+
+            /// Its word.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $($name::$variant => $word),* }
+            }
+
+            /// The one with this word.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some($name::$variant),)* _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+    };
+}
+
+words! {
+    /// Why a run exists.
+    Trigger {
+        /// Its fire time came.
+        Schedule = "schedule",
+        /// A user asked.
+        Manual = "manual",
+        /// Its fire time had passed without a start.
+        CatchUp = "catch-up",
+    }
+}
+
+words! {
+    /// How a run ended.
+    Outcome {
+        /// Exit code 0.
+        Succeeded = "succeeded",
+        /// Another exit code, or a signal nobody of ours sent.
+        Failed = "failed",
+        /// It was stopped on request.
+        Cancelled = "cancelled",
+        /// Its process could not be started.
+        SpawnFailed = "spawn-failed",
+        /// Its fate is not known: the runner or the machine ended under it.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// What became of fire times that have no run.
+    Passing {
+        /// A policy or a limit kept them from starting.
+        Skipped = "skipped",
+        /// They passed while nothing could be started.
+        Missed = "missed",
+        /// They may or may not have started: the machine ended inside the horizon.
+        Unknown = "unknown",
+    }
+}
+
+/// How the process of an attempt ended, as the runner saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// It could not be started.
+    SpawnFailed {
+        /// The system's error number.
+        errno: i32,
+        /// What failed: `exec`, `chdir`, …
+        what: String,
+    },
+}
+
+/// What an attempt used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Largest resident size, KiB.
+    pub max_rss_kib: u64,
+    /// CPU time in user mode, microseconds.
+    pub user_us: u64,
+    /// CPU time in the kernel, microseconds.
+    pub system_us: u64,
+    /// Bytes of output written by the command.
+    pub output_bytes: u64,
+    /// Bytes of output that were not kept.
+    pub output_lost: u64,
+}
+
+/// What the runner says of an attempt that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptEnd {
+    /// When it started, or when that was tried.
+    pub started_at: Timestamp,
+    /// Its process id; 0 when it never started.
+    pub pid: u32,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// How.
+    pub exit: Exit,
+    /// Whether a stop was asked for before it ended.
+    pub stopped: bool,
+    /// What it used.
+    pub usage: Usage,
+}

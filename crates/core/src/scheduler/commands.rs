@@ -1,0 +1,325 @@
+//! Commands: what a user asks is checked against the state, and becomes a decision on its way to the store, or a refusal
+//! that has changed nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::command::{Accepted, Command, Refusal, Reply, WhileRunning};
+use crate::policy::Concurrency;
+use crate::record::Record;
+use crate::run::{Passing, RunKey, Trigger};
+use crate::task::{Definition, Owner, TaskId, When};
+use crate::time::Timestamp;
+
+use super::Scheduler;
+use super::evolve::runs_of;
+use super::pending::Reserved;
+use super::runs::State;
+use super::tasks::{NameKey, Place, Task};
+
+impl Scheduler {
+    /// Accepts a command, or refuses it. What is due at `now` comes first.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why nothing will change. [`Refusal::Busy`] passes by itself.
+    pub fn apply(&mut self, now: Timestamp, command: Command) -> Result<Accepted, Refusal> {
+        self.wake(now);
+        self.settle(now);
+        self.flush();
+        match command {
+            Command::Add { owner, definitions } => self.add(now, owner, definitions),
+            Command::Edit { id, definition } => self.edit(now, id, *definition),
+            Command::SetEnabled { tasks } => self.set_enabled(now, tasks),
+            Command::Remove { ids, running, reason } => self.remove(now, &ids, running, &reason),
+            Command::Run { ids } => self.run_now(now, &ids),
+            Command::Cancel { runs, reason } => self.cancel(now, &runs, &reason),
+        }
+    }
+
+    fn add(&mut self, now: Timestamp, owner: Owner, definitions: Vec<Definition>) -> Result<Accepted, Refusal> {
+        let limit = if owner == Owner(0) {
+            self.limits.tasks_of_root
+        } else {
+            self.limits.tasks_of_others
+        };
+        let count = definitions.len() as u64;
+        let count_now = |counts: &BTreeMap<Owner, u64>| counts.get(&owner).copied().unwrap_or(0);
+        if count_now(&self.owners) + count_now(&self.reserved_adds) + count > limit {
+            return Err(Refusal::TooManyTasks { limit });
+        }
+        let mut names = BTreeSet::new();
+        for (index, definition) in definitions.iter().enumerate() {
+            let name = NameKey {
+                owner,
+                name: definition.name.clone(),
+            };
+            self.check_name_free(&name, index)?;
+            self.check_schedule(&definition.when, index)?;
+            if let Some(twice) = names.replace(name) {
+                return Err(Refusal::NameTaken {
+                    name: twice.name,
+                    index,
+                });
+            }
+        }
+        let first = self.last_task + 1;
+        self.last_task += count;
+        let ids: Vec<_> = (first..=self.last_task).map(TaskId).collect();
+        let records = ids
+            .iter()
+            .zip(definitions)
+            .map(|(id, definition)| Record::TaskAdded {
+                id: *id,
+                owner,
+                at: now,
+                definition: Box::new(definition),
+            })
+            .collect();
+        let reserved = Reserved {
+            names: names.into_iter().collect(),
+            added: Some((owner, count)),
+            ..Reserved::default()
+        };
+        Ok(self.accept(records, reserved, Reply::Added(ids)))
+    }
+
+    fn edit(&mut self, now: Timestamp, id: TaskId, definition: Definition) -> Result<Accepted, Refusal> {
+        let task = self.decidable(id)?;
+        let mut reserved = Reserved {
+            tasks: vec![id],
+            ..Reserved::default()
+        };
+        if task.name != definition.name {
+            let name = NameKey {
+                owner: task.owner,
+                name: definition.name.clone(),
+            };
+            self.check_name_free(&name, 0)?;
+            reserved.names.push(name);
+        }
+        self.check_schedule(&definition.when, 0)?;
+        let mut records = Vec::new();
+        self.change(now, id, definition, &mut records);
+        Ok(self.accept(records, reserved, Reply::Done))
+    }
+
+    fn set_enabled(&mut self, now: Timestamp, tasks: Vec<(TaskId, Definition)>) -> Result<Accepted, Refusal> {
+        let mut changed = BTreeMap::new();
+        for (index, (id, definition)) in tasks.into_iter().enumerate() {
+            if self.decidable(id)?.enabled == definition.enabled {
+                continue;
+            }
+            if definition.enabled {
+                self.check_schedule(&definition.when, index)?;
+            }
+            changed.insert(id, definition);
+        }
+        let reserved = Reserved {
+            tasks: changed.keys().copied().collect(),
+            ..Reserved::default()
+        };
+        let mut records = Vec::new();
+        for (id, definition) in changed {
+            self.change(now, id, definition, &mut records);
+        }
+        Ok(self.accept(records, reserved, Reply::Done))
+    }
+
+    /// The records of a new definition, and of what the old one still owed.
+    fn change(&self, now: Timestamp, id: TaskId, definition: Definition, records: &mut Vec<Record>) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let other_times = task.when() != definition.when;
+        let mark = if other_times {
+            Some(now)
+        } else if definition.enabled && !task.enabled {
+            // After a small step back of the clock the mark is ahead, and what it says was dealt with.
+            let ahead = task.mark > now && task.mark <= now.plus(self.limits.clock_back);
+            Some(if ahead { task.mark } else { now })
+        } else {
+            None
+        };
+        if other_times || !definition.enabled {
+            let how = if other_times { "changed" } else { "disabled" };
+            records.extend(self.debt(now, id, task, how));
+        }
+        records.push(Record::TaskChanged {
+            id,
+            at: now,
+            definition: Box::new(definition),
+            mark,
+        });
+    }
+
+    /// Fire times of a task that passed and were not dealt with yet, when they never will be.
+    fn debt(&self, now: Timestamp, id: TaskId, task: &Task, how: &str) -> Option<Record> {
+        task.due().filter(|due| *due <= now)?;
+        let passed = task.schedule.passed(task.mark, now)?;
+        let reason = if now.since(passed.last) <= self.limits.late {
+            format!("the task was {how} before it could start")
+        } else {
+            self.why_missed(passed.last).to_owned()
+        };
+        Some(Record::Passed {
+            task: id,
+            first: passed.first,
+            last: passed.last,
+            count: passed.count,
+            passing: Passing::Missed,
+            reason,
+        })
+    }
+
+    fn remove(
+        &mut self,
+        now: Timestamp,
+        ids: &[TaskId],
+        running: WhileRunning,
+        reason: &str,
+    ) -> Result<Accepted, Refusal> {
+        let ids: BTreeSet<_> = ids.iter().copied().collect();
+        let mut records = Vec::new();
+        for id in &ids {
+            let task = self.decidable(*id)?;
+            for (key, run) in self.runs.range(runs_of(*id)) {
+                let stopped = match running {
+                    WhileRunning::Refuse => {
+                        return Err(Refusal::StillRunning {
+                            name: task.name.clone(),
+                            run: *key,
+                        });
+                    }
+                    WhileRunning::Cancel => !matches!(run.state, State::Stopping { .. }),
+                    // What has not begun cannot begin without its definition.
+                    WhileRunning::Keep => matches!(run.state, State::Waiting),
+                };
+                if stopped {
+                    records.push(stop(now, *key, reason));
+                }
+            }
+            records.extend(self.debt(now, *id, task, "removed"));
+            records.push(Record::TaskRemoved { id: *id, at: now });
+        }
+        let reserved = Reserved {
+            tasks: ids.into_iter().collect(),
+            ..Reserved::default()
+        };
+        Ok(self.accept(records, reserved, Reply::Done))
+    }
+
+    fn run_now(&mut self, now: Timestamp, ids: &[TaskId]) -> Result<Accepted, Refusal> {
+        let mut wanted = BTreeSet::new();
+        let mut runs = Vec::with_capacity(ids.len());
+        for id in ids {
+            let task = self.decidable(*id)?;
+            let run = RunKey {
+                task: *id,
+                n: task.last_run + 1,
+            };
+            let twice = !wanted.insert(*id);
+            match task.policies.concurrency {
+                Concurrency::Forbid => {
+                    let other = self.runs.range(runs_of(*id)).next().map(|(key, _)| *key);
+                    if let Some(other) = other.or(twice.then_some(run)) {
+                        return Err(Refusal::StillRunning {
+                            name: task.name.clone(),
+                            run: other,
+                        });
+                    }
+                }
+            }
+            runs.push(run);
+        }
+        if !self.life.attached {
+            return Err(Refusal::NoRunner);
+        }
+        let mut reserved = Reserved {
+            tasks: wanted.into_iter().collect(),
+            ..Reserved::default()
+        };
+        let mut records = Vec::with_capacity(runs.len());
+        let mut reply = Vec::with_capacity(runs.len());
+        for run in runs {
+            let waiting = !self.has_place(reserved.places);
+            reserved.places += usize::from(!waiting);
+            let trace_id = self.traces.draw();
+            records.push(Record::RunCreated {
+                run,
+                trigger: Trigger::Manual,
+                fire_time: None,
+                at: now,
+                trace_id,
+                waiting,
+            });
+            reply.push((run, trace_id));
+        }
+        Ok(self.accept(records, reserved, Reply::Runs(reply)))
+    }
+
+    fn cancel(&mut self, now: Timestamp, runs: &[RunKey], reason: &str) -> Result<Accepted, Refusal> {
+        let mut records = Vec::new();
+        let mut reserved = Reserved::default();
+        for key in runs.iter().copied().collect::<BTreeSet<_>>() {
+            let run = self.runs.get(&key).ok_or(Refusal::NotRunning(key))?;
+            // A run may outlive its task.
+            if self.tasks.contains_key(&key.task) {
+                self.decidable(key.task)?;
+                if reserved.tasks.last() != Some(&key.task) {
+                    reserved.tasks.push(key.task);
+                }
+            }
+            if !matches!(run.state, State::Stopping { .. }) {
+                records.push(stop(now, key, reason));
+            }
+        }
+        Ok(self.accept(records, reserved, Reply::Done))
+    }
+
+    /// A task that something may be decided about: no other decision about it is on its way, and no earlier life may have
+    /// started a run of it that is not recorded.
+    fn decidable(&self, id: TaskId) -> Result<&Task, Refusal> {
+        let task: &Task = self.tasks.get(&id).ok_or(Refusal::NoTask(id))?;
+        if task.reserved {
+            return Err(Refusal::Busy);
+        }
+        if let Some(horizon) = self.life.inherited
+            && !self.life.met_runner
+            && task.enabled
+            && (task.held || task.due().is_some_and(|due| due <= horizon))
+        {
+            return Err(Refusal::NoRunner);
+        }
+        Ok(task)
+    }
+
+    fn check_name_free(&self, key: &NameKey, index: usize) -> Result<(), Refusal> {
+        let holder = self.names.get(key as &dyn Place).and_then(|id| self.tasks.get(id));
+        match holder {
+            Some(task) if task.reserved => Err(Refusal::Busy),
+            Some(_) => Err(Refusal::NameTaken {
+                name: key.name.clone(),
+                index,
+            }),
+            None if self.reserved_names.contains(key) => Err(Refusal::Busy),
+            None => Ok(()),
+        }
+    }
+
+    fn check_schedule(&mut self, when: &When, index: usize) -> Result<(), Refusal> {
+        match self.schedules.read(when).problem {
+            None => Ok(()),
+            Some(problem) => Err(Refusal::BadSchedule { index, problem }),
+        }
+    }
+
+    fn accept(&mut self, records: Vec<Record>, reserved: Reserved, reply: Reply) -> Accepted {
+        let ticket = (!records.is_empty()).then(|| self.decide(records, reserved));
+        Accepted { ticket, reply }
+    }
+}
+
+fn stop(at: Timestamp, run: RunKey, reason: &str) -> Record {
+    Record::RunStopping {
+        run,
+        at,
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,252 @@
+//! The one place where the state changes: a record goes in, and what replay gives is what was live. Nothing is decided
+//! here, and no effect leaves from here.
+
+use crate::record::Record;
+use crate::run::RunKey;
+use crate::task::{Outline, Owner, TaskId};
+use crate::time::Timestamp;
+
+use super::Scheduler;
+use super::runs::{Halted, Process, Run, State, Told};
+use super::tasks::{NameKey, Task};
+
+impl Scheduler {
+    /// Takes in one record. A record about a run or task that is gone changes nothing: a decision may become durable
+    /// after a fact that came later.
+    pub(super) fn evolve(&mut self, record: &Record) {
+        match record {
+            Record::TaskAdded {
+                id,
+                owner,
+                at,
+                definition,
+            } => {
+                self.header.last_task = self.header.last_task.max(id.0);
+                self.last_task = self.last_task.max(id.0);
+                self.insert_task(*id, *owner, &definition.outline(), *at);
+            }
+            Record::TaskChanged {
+                id,
+                at: _,
+                definition,
+                mark,
+            } => self.change_task(*id, &definition.outline(), *mark),
+            Record::TaskRemoved { id, at: _ } => self.remove_task(*id),
+            Record::Horizon { until } => self.header.horizon = *until,
+            Record::RunnerAttached { instance } => self.header.runner = Some(*instance),
+            Record::RunCreated {
+                run,
+                trigger,
+                fire_time,
+                at,
+                trace_id,
+                waiting,
+            } => {
+                let Some(task) = self.tasks.get_mut(&run.task) else {
+                    return;
+                };
+                task.last_run = task.last_run.max(run.n);
+                let name = task.name.clone();
+                let state = if *waiting {
+                    self.waiting.insert((*at, *run));
+                    State::Waiting
+                } else {
+                    State::Starting(Told::Yes)
+                };
+                self.runs.insert(
+                    *run,
+                    Run {
+                        name,
+                        trigger: *trigger,
+                        fire_time: *fire_time,
+                        created_at: *at,
+                        trace_id: *trace_id,
+                        state,
+                    },
+                );
+                if let Some(fire_time) = fire_time {
+                    self.set_mark(run.task, *fire_time);
+                }
+            }
+            Record::RunAdmitted { run, at: _ } => self.move_run(*run, |state| match state {
+                State::Waiting => State::Starting(Told::Yes),
+                State::Stopping {
+                    reason,
+                    of: Halted::Waiting,
+                } => State::Stopping {
+                    reason,
+                    of: Halted::Starting(Told::Yes),
+                },
+                State::Starting(_)
+                | State::Running(_)
+                | State::Stopping {
+                    reason: _,
+                    of: Halted::Starting(_) | Halted::Running(_),
+                } => state,
+            }),
+            Record::AttemptStarted { attempt, pid, at } => {
+                let process = Process {
+                    attempt: attempt.attempt,
+                    pid: *pid,
+                    started_at: *at,
+                };
+                self.move_run(attempt.run, |state| match state {
+                    State::Waiting | State::Starting(_) | State::Running(_) => State::Running(process),
+                    State::Stopping { reason, of: _ } => State::Stopping {
+                        reason,
+                        of: Halted::Running(process),
+                    },
+                });
+            }
+            Record::RunStopping { run, at: _, reason } => self.move_run(*run, |state| {
+                let of = match state {
+                    State::Waiting => Halted::Waiting,
+                    State::Starting(told) => Halted::Starting(told),
+                    State::Running(process) => Halted::Running(process),
+                    State::Stopping { reason: _, of } => of,
+                };
+                State::Stopping {
+                    reason: reason.clone(),
+                    of,
+                }
+            }),
+            Record::RunFinished { run, .. } => {
+                if let Some(ended) = self.runs.remove(run) {
+                    self.waiting.remove(&(ended.created_at, *run));
+                }
+            }
+            Record::Passed { task, last, .. } => self.set_mark(*task, *last),
+            Record::MarkReset { task, mark } => self.set_mark(*task, *mark),
+        }
+    }
+
+    fn insert_task(&mut self, id: TaskId, owner: Owner, outline: &Outline, mark: Timestamp) {
+        let reading = self.schedules.read(&outline.when);
+        let held = reading.problem.is_some();
+        if let Some(problem) = reading.problem {
+            self.problems.insert(id, problem);
+        }
+        let task = Task {
+            name: outline.name.clone(),
+            written: reading.written,
+            next: reading.schedule.next_after(mark).unwrap_or(Timestamp::MAX),
+            schedule: reading.schedule,
+            mark,
+            last_run: 0,
+            policies: outline.policies,
+            owner,
+            enabled: outline.enabled,
+            held,
+            reserved: false,
+            queued: false,
+        };
+        let key = NameKey {
+            owner,
+            name: task.name.clone(),
+        };
+        self.names.insert(key, id);
+        *self.owners.entry(owner).or_default() += 1;
+        self.tasks.insert(id, Box::new(task));
+        self.queue(id);
+    }
+
+    fn change_task(&mut self, id: TaskId, outline: &Outline, mark: Option<Timestamp>) {
+        self.unqueue(id);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if task.name != outline.name {
+            let key = |name| NameKey {
+                owner: task.owner,
+                name,
+            };
+            self.names.remove(&key(task.name.clone()));
+            self.names.insert(key(outline.name.clone()), id);
+            task.name = outline.name.clone();
+            // A run goes by the name its task has now.
+            for (_, run) in self.runs.range_mut(runs_of(id)) {
+                run.name = task.name.clone();
+            }
+        }
+        task.enabled = outline.enabled;
+        task.policies = outline.policies;
+        if let Some(mark) = mark {
+            task.mark = mark;
+        }
+        self.read_anew(id, outline);
+    }
+
+    /// Reads the schedule of a task again.
+    pub(super) fn read_anew(&mut self, id: TaskId, outline: &Outline) {
+        self.unqueue(id);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let reading = self.schedules.read(&outline.when);
+        task.held = reading.problem.is_some();
+        match reading.problem {
+            Some(problem) => self.problems.insert(id, problem),
+            None => self.problems.remove(&id),
+        };
+        task.written = reading.written;
+        task.schedule = reading.schedule;
+        task.next = task.schedule.next_after(task.mark).unwrap_or(Timestamp::MAX);
+        self.queue(id);
+    }
+
+    fn remove_task(&mut self, id: TaskId) {
+        self.unqueue(id);
+        let Some(task) = self.tasks.remove(&id) else { return };
+        self.problems.remove(&id);
+        self.names.remove(&NameKey {
+            owner: task.owner,
+            name: task.name,
+        });
+        if let Some(count) = self.owners.get_mut(&task.owner) {
+            *count -= 1;
+            if *count == 0 {
+                self.owners.remove(&task.owner);
+            }
+        }
+    }
+
+    fn set_mark(&mut self, id: TaskId, mark: Timestamp) {
+        self.unqueue(id);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.mark = mark;
+        task.next = task.schedule.next_after(mark).unwrap_or(Timestamp::MAX);
+        self.queue(id);
+    }
+
+    /// Moves a run on by consuming its state; one that waits stands in the queue for places, others do not.
+    fn move_run(&mut self, key: RunKey, to: impl FnOnce(State) -> State) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        run.state = to(std::mem::replace(&mut run.state, State::Waiting));
+        if !matches!(run.state, State::Waiting) {
+            self.waiting.remove(&(run.created_at, key));
+        }
+    }
+
+    /// Puts a task into the due queue, if it is due at all. One that is reserved is put there when it no longer is.
+    pub(super) fn queue(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&id)
+            && !task.reserved
+            && !task.queued
+            && let Some(next) = task.due()
+        {
+            task.queued = true;
+            self.due.insert((next, id));
+        }
+    }
+
+    /// Takes a task out of the due queue.
+    pub(super) fn unqueue(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&id)
+            && task.queued
+        {
+            task.queued = false;
+            self.due.remove(&(task.next, id));
+        }
+    }
+}
+
+/// The keys of all runs of a task.
+pub(super) fn runs_of(task: TaskId) -> std::ops::RangeInclusive<RunKey> {
+    RunKey { task, n: 0 }..=RunKey { task, n: u64::MAX }
+}

@@ -1,0 +1,279 @@
+//! Fire times: what starts, what is passed over and why, and how far ahead the store must know.
+
+use std::ops::Bound;
+use std::time::Duration;
+
+use crate::effect::{Effect, Notice};
+use crate::policy::{Concurrency, Misfire};
+use crate::record::Record;
+use crate::run::{Passing, RunKey, Trigger};
+use crate::schedule::{Passed, Schedule};
+use crate::task::TaskId;
+use crate::time::Timestamp;
+
+use super::Scheduler;
+use super::evolve::runs_of;
+use super::pending::After;
+use super::runs::{Input, Told};
+use super::tasks::Task;
+
+/// Most tasks named in one [`Effect::Prepare`].
+const PREPARE_MAX: usize = 4096;
+
+/// The unit in which instants are told apart.
+pub(super) const INSTANT: Duration = Duration::from_millis(1);
+
+impl Scheduler {
+    /// Deals with every task that is due, as far as the durable horizon allows.
+    pub(super) fn fire_due(&mut self, now: Timestamp) {
+        if self.life.resets > 0 {
+            return;
+        }
+        let until = now.min(self.durable_horizon);
+        while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= until) {
+            self.fire(now, id, at, until);
+        }
+    }
+
+    /// Deals with the fire times of one task up to `until`: at most the latest is started, the others are passed over.
+    fn fire(&mut self, now: Timestamp, id: TaskId, at: Timestamp, until: Timestamp) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let single = Passed {
+            first: at,
+            last: at,
+            count: 1,
+            exact: true,
+        };
+        let passed = task.schedule.passed(task.mark, until).unwrap_or(single);
+        let latest = passed.last;
+        let Some(trigger) = self.trigger(task, now.since(latest)) else {
+            let reason = self.why_missed(latest).to_owned();
+            return self.pass(id, passed, Passing::Missed, reason);
+        };
+        if passed.first < latest
+            && let Some(earlier) = task.schedule.passed(task.mark, latest.minus(INSTANT))
+        {
+            let reason = self.why_missed(earlier.last).to_owned();
+            self.pass(id, earlier, Passing::Missed, reason);
+        }
+        if let Some(reason) = self.overlap(id) {
+            let skipped = Passed {
+                first: latest,
+                last: latest,
+                count: 1,
+                exact: true,
+            };
+            return self.pass(id, skipped, Passing::Skipped, reason);
+        }
+        self.create(now, id, trigger, latest);
+    }
+
+    /// Why a fire time that is dealt with so late still starts; `None` when it does not.
+    fn trigger(&self, task: &Task, lateness: Duration) -> Option<Trigger> {
+        if lateness <= self.limits.late {
+            return Some(Trigger::Schedule);
+        }
+        let in_time = match task.policies.misfire {
+            // An instant is not one of many: without it the task would never run.
+            Misfire::Once { .. } if matches!(task.schedule, Schedule::At(_)) => true,
+            Misfire::Once { within_ms } => lateness <= Duration::from_millis(within_ms),
+        };
+        in_time.then_some(Trigger::CatchUp)
+    }
+
+    /// Why a task may not start while an earlier run of it is there.
+    fn overlap(&self, id: TaskId) -> Option<String> {
+        let task = self.tasks.get(&id)?;
+        match task.policies.concurrency {
+            Concurrency::Forbid => {
+                let (run, _) = self.runs.range(runs_of(id)).next()?;
+                Some(format!("run {}/{} is still running", task.name, run.n))
+            }
+        }
+    }
+
+    /// Creates the run of a firing. It starts ahead of its record, since the horizon says that it may have.
+    fn create(&mut self, now: Timestamp, id: TaskId, trigger: Trigger, fire_time: Timestamp) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let run = RunKey {
+            task: id,
+            n: task.last_run + 1,
+        };
+        let waiting = !self.has_place(0);
+        let trace_id = self.traces.draw();
+        self.fact(Record::RunCreated {
+            run,
+            trigger,
+            fire_time: Some(fire_time),
+            at: now,
+            trace_id,
+            waiting,
+        });
+        if let Some(created) = self.runs.get(&run) {
+            let origin = created.origin(run);
+            self.outbox
+                .push_back(Effect::Notice(Notice::RunCreated { origin, waiting }));
+        }
+        if !waiting {
+            self.drive(now, run, Input::Cleared);
+        }
+    }
+
+    /// Records fire times that have no run.
+    pub(super) fn pass(&mut self, task: TaskId, passed: Passed, passing: Passing, reason: String) {
+        let record = Record::Passed {
+            task,
+            first: passed.first,
+            last: passed.last,
+            count: passed.count,
+            passing,
+            reason,
+        };
+        self.notice_passed(&record);
+        self.fact(record);
+    }
+
+    /// Why a fire time was missed, as far as this life can tell.
+    pub(super) fn why_missed(&self, at: Timestamp) -> &'static str {
+        let during = |span: Option<(Timestamp, Timestamp)>| span.is_some_and(|(from, to)| from <= at && at <= to);
+        if self.life.since.is_some_and(|since| at < since) {
+            "taskd was not running"
+        } else if self.life.alone_since.is_some_and(|since| at >= since) || during(self.life.alone) {
+            "the runner was away"
+        } else if during(self.life.stall) {
+            "the store took no changes"
+        } else {
+            "the machine was asleep or busy"
+        }
+    }
+
+    /// Whether a run may be started now, after `more` others.
+    pub(super) fn has_place(&self, more: usize) -> bool {
+        self.waiting.is_empty() && self.occupied() + self.reserved_places + more < self.limits.running
+    }
+
+    /// Gives free places to waiting runs, oldest first. They start when that is durable: nothing says before that they
+    /// may have.
+    pub(super) fn admit(&mut self, now: Timestamp) {
+        while self.occupied() + self.reserved_places < self.limits.running {
+            // What is being decided about a task might be that its run shall not start.
+            let reserved = |run: &RunKey| self.tasks.get(&run.task).is_some_and(|task| task.reserved);
+            let Some((_, key)) = self.waiting.iter().find(|(_, run)| !reserved(run)).copied() else {
+                return;
+            };
+            self.fact(Record::RunAdmitted { run: key, at: now });
+            if let Some(run) = self.runs.get_mut(&key) {
+                run.state.set_told(Told::Unrecorded);
+            }
+            self.after.push(After::Start(key));
+        }
+    }
+
+    /// The earliest fire time that may not start yet, unless an extension of the horizon is on its way.
+    pub(super) fn first_beyond_horizon(&self) -> Option<Timestamp> {
+        if self.header.horizon > self.durable_horizon {
+            return None;
+        }
+        let beyond = Bound::Excluded((self.durable_horizon, TaskId(u64::MAX)));
+        self.due.range((beyond, Bound::Unbounded)).next().map(|(at, _)| *at)
+    }
+
+    /// Puts the horizon ahead when something beyond it is due soon. With nothing due soon nothing is written.
+    pub(super) fn extend_horizon(&mut self, now: Timestamp) {
+        let Some(at) = self
+            .first_beyond_horizon()
+            .filter(|at| *at <= now.plus(self.limits.horizon_lead))
+        else {
+            return;
+        };
+        let until = now.max(at).plus(self.limits.horizon_ahead);
+        let coming = (
+            Bound::Excluded((self.durable_horizon, TaskId(u64::MAX))),
+            Bound::Included((until, TaskId(u64::MAX))),
+        );
+        let tasks = self.due.range(coming).map(|(_, id)| *id).take(PREPARE_MAX).collect();
+        self.fact(Record::Horizon { until });
+        self.after.push(After::Horizon { until, asked_at: now });
+        self.outbox.push_back(Effect::Prepare(tasks));
+    }
+
+    /// Sets marks back that are so far ahead of the clock that their tasks would not fire for hours, and the horizon, which
+    /// says up to when they may have.
+    pub(super) fn clamp_all_marks(&mut self, now: Timestamp) {
+        let bound = now.plus(self.limits.clock_back);
+        // It is that far ahead of the latest time the clock has shown.
+        let ahead = self.limits.horizon_lead + self.limits.horizon_ahead;
+        if self.header.horizon > bound.plus(ahead) {
+            self.draw_horizon_back(now);
+        }
+        let ahead: Vec<_> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.mark > bound)
+            .map(|(id, _)| *id)
+            .collect();
+        self.clamp_marks(now, &ahead);
+    }
+
+    /// Takes back what the horizon promises of times that the clock has not come to.
+    pub(super) fn draw_horizon_back(&mut self, now: Timestamp) {
+        self.durable_horizon = self.durable_horizon.min(now);
+        self.fact(Record::Horizon { until: now });
+        self.after.push(After::Horizon {
+            until: now,
+            asked_at: now,
+        });
+    }
+
+    /// Sets back the marks of these tasks that are too far ahead. One that is reserved comes when its decision is settled, since that may set its mark. A
+    /// firing after a mark that was set back waits until that is durable: the next life takes what may have started from
+    /// the mark and the horizon.
+    pub(super) fn clamp_marks(&mut self, now: Timestamp, ids: &[TaskId]) {
+        let bound = now.plus(self.limits.clock_back);
+        let mut reset = 0;
+        for id in ids {
+            if self
+                .tasks
+                .get(id)
+                .is_some_and(|task| task.mark > bound && !task.reserved)
+            {
+                self.fact(Record::MarkReset { task: *id, mark: now });
+                reset += 1;
+            }
+        }
+        if reset > 0 {
+            self.life.resets += 1;
+            self.after.push(After::Reset);
+            self.outbox.push_back(Effect::Notice(Notice::MarksReset {
+                tasks: reset,
+                mark: now,
+            }));
+        }
+    }
+
+    /// Reads every schedule anew, since the tz database has changed.
+    pub(super) fn read_all_anew(&mut self, now: Timestamp) {
+        self.schedules.reset();
+        let zoned: Vec<_> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.written.is_some())
+            .map(|(id, task)| (*id, task.outline(), task.held))
+            .collect();
+        for (id, outline, was_held) in zoned {
+            self.read_anew(id, &outline);
+            let Some(task) = self.tasks.get(&id) else { continue };
+            match (was_held, task.held) {
+                (false, true) => self.notice_held(id),
+                (true, false) if task.due().is_some() && !task.reserved => {
+                    let until = now.minus(INSTANT);
+                    if let Some(passed) = task.schedule.passed(task.mark, until) {
+                        let reason = "its schedule could not be read".to_owned();
+                        self.pass(id, passed, Passing::Missed, reason);
+                    }
+                }
+                (true, true | false) | (false, false) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,510 @@
+//! The scheduler: what is known of tasks and runs, and what follows from it.
+//!
+//! # Theory of operation
+//!
+//! A driver owns one [`Scheduler`] and calls four families of methods, in any order, as a driver of a protocol library
+//! would:
+//!
+//! * [`apply`](Scheduler::apply) for what a user asks, [`handle`](Scheduler::handle) for what happened;
+//! * [`poll_effect`](Scheduler::poll_effect) after each of them until it is empty, doing each effect at once and in order;
+//! * [`next_wakeup`](Scheduler::next_wakeup) then, to know when to come with [`Event::Tick`] at the latest. Coming too
+//!   often is harmless;
+//! * getters at any time.
+//!
+//! The state changes in one function, `evolve`, by records. A *fact* is state at once; a *decision* is once it is durable,
+//! and until then what it touches is reserved. Replaying the records in the order of their tickets gives the live state.
+//!
+//! Four things are known of one life only, never recorded: which tickets are pending, whether a runner is attached, what
+//! it was told, and since when this life goes. A restored scheduler starts nothing until a runner is attached, since the
+//! inventory tells what an earlier life started without having recorded it.
+
+mod commands;
+mod evolve;
+mod firing;
+mod pending;
+mod recovery;
+mod runs;
+mod tasks;
+mod trace;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+pub use self::views::{Counts, RunView, TaskView};
+
+use self::pending::{After, Batch};
+use self::runs::{Act, Input, Process, Run, State, Told};
+use self::tasks::{NameKey, Schedules, Task};
+use self::trace::Traces;
+use crate::command::Ticket;
+use crate::effect::{Effect, Notice};
+use crate::event::Event;
+use crate::record::Record;
+use crate::run::{AttemptEnd, Exit, Outcome, RunKey};
+use crate::schedule::Catalog;
+use crate::snapshot::{Header, RunImage, Snapshot, TaskImage};
+use crate::task::{Owner, TaskId, TaskName};
+use crate::time::Timestamp;
+
+/// What bounds the scheduler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most runs that are starting, running or stopping at once; more wait.
+    pub running: usize,
+    /// Most tasks of uid 0.
+    pub tasks_of_root: u64,
+    /// Most tasks of any other uid.
+    pub tasks_of_others: u64,
+    /// How far the horizon is put ahead of what is due.
+    pub horizon_ahead: Duration,
+    /// How long before something is due the horizon is put ahead.
+    pub horizon_lead: Duration,
+    /// A firing that starts later than this after its fire time is a misfire.
+    pub late: Duration,
+    /// The furthest the clock may be set back without fire times coming again.
+    pub clock_back: Duration,
+    /// Between TERM and KILL of a run that is stopped.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            running: 512,
+            tasks_of_root: 1_000_000,
+            tasks_of_others: 10_000,
+            horizon_ahead: Duration::from_secs(5),
+            horizon_lead: Duration::from_secs(2),
+            late: Duration::from_secs(10),
+            clock_back: Duration::from_secs(3 * 60 * 60),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What is known of this life of the daemon only.
+#[derive(Default)]
+struct Life {
+    /// When it first heard of the time.
+    since: Option<Timestamp>,
+    /// Whether a runner is attached.
+    attached: bool,
+    /// Whether one ever was.
+    met_runner: bool,
+    /// The horizon that an earlier life left.
+    inherited: Option<Timestamp>,
+    /// Whether the daemon is stopping: nothing new becomes due.
+    closing: bool,
+    /// Since when no runner is attached, while that is so.
+    alone_since: Option<Timestamp>,
+    /// The last time no runner was attached, once it is over.
+    alone: Option<(Timestamp, Timestamp)>,
+    /// How many batches that set marks back are not durable yet.
+    resets: usize,
+    /// How long the last extension of the horizon took to be durable.
+    stall: Option<(Timestamp, Timestamp)>,
+}
+
+/// The state machine.
+pub struct Scheduler {
+    // The recorded state, changed in `evolve` only.
+    header: Header,
+    tasks: BTreeMap<TaskId, Box<Task>>,
+    runs: BTreeMap<RunKey, Run>,
+    // What follows from it.
+    names: BTreeMap<NameKey, TaskId>,
+    owners: BTreeMap<Owner, u64>,
+    problems: BTreeMap<TaskId, String>,
+    due: BTreeSet<(Timestamp, TaskId)>,
+    /// Runs in state waiting, by age.
+    waiting: BTreeSet<(Timestamp, RunKey)>,
+    // How it is read, and bounded.
+    schedules: Schedules,
+    limits: Limits,
+    traces: Traces,
+    // This life.
+    life: Life,
+    durable_horizon: Timestamp,
+    last_task: u64,
+    last_ticket: u64,
+    pending: BTreeMap<Ticket, Batch>,
+    reserved_names: BTreeSet<NameKey>,
+    reserved_adds: BTreeMap<Owner, u64>,
+    reserved_places: usize,
+    // What the call that is in progress has come to, in the order it leaves.
+    facts: Vec<Record>,
+    after: Vec<After>,
+    outbox: VecDeque<Effect>,
+    effects: VecDeque<Effect>,
+}
+
+impl Scheduler {
+    /// One that knows of no task. Trace ids follow from `seed`, which should be random.
+    #[must_use]
+    pub fn new(catalog: Catalog, limits: Limits, seed: [u64; 2]) -> Self {
+        let header = Header::default();
+        Scheduler {
+            header,
+            tasks: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            names: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            due: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            schedules: Schedules::new(catalog),
+            limits,
+            traces: Traces::new(seed),
+            life: Life::default(),
+            durable_horizon: header.horizon,
+            last_task: header.last_task,
+            last_ticket: 0,
+            pending: BTreeMap::new(),
+            reserved_names: BTreeSet::new(),
+            reserved_adds: BTreeMap::new(),
+            reserved_places: 0,
+            facts: Vec::new(),
+            after: Vec::new(),
+            outbox: VecDeque::new(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// One in the state that all these records, which are durable, lead to.
+    #[must_use]
+    pub fn replay(catalog: Catalog, limits: Limits, seed: [u64; 2], records: impl IntoIterator<Item = Record>) -> Self {
+        let mut scheduler = Scheduler::new(catalog, limits, seed);
+        for record in records {
+            scheduler.evolve(&record);
+        }
+        scheduler.inherit(scheduler.header.horizon);
+        scheduler
+    }
+
+    /// One in the state that was loaded from tables; the tables give what replay of all their records would.
+    #[must_use]
+    pub fn restore(
+        catalog: Catalog,
+        limits: Limits,
+        seed: [u64; 2],
+        header: Header,
+        tasks: impl Iterator<Item = TaskImage>,
+        runs: Vec<RunImage>,
+    ) -> Self {
+        let mut scheduler = Scheduler::new(catalog, limits, seed);
+        scheduler.header = header;
+        scheduler.inherit(header.horizon);
+        scheduler.last_task = header.last_task;
+        scheduler.restore_tasks(tasks);
+        for image in runs {
+            let (key, run) = Run::of_image(image);
+            if matches!(run.state, State::Waiting) {
+                scheduler.waiting.insert((run.created_at, key));
+            }
+            scheduler.runs.insert(key, run);
+        }
+        scheduler
+    }
+
+    fn inherit(&mut self, horizon: Timestamp) {
+        self.durable_horizon = horizon;
+        self.life.inherited = (horizon > Timestamp::MIN).then_some(horizon);
+    }
+
+    /// Builds the ordered tables at once, from sorted rows: a million insertions one by one would take seconds.
+    fn restore_tasks(&mut self, images: impl Iterator<Item = TaskImage>) {
+        let mut tasks = Vec::with_capacity(images.size_hint().0);
+        let mut due = Vec::new();
+        for image in images {
+            let reading = self.schedules.read(&image.outline.when);
+            let mut task = Task {
+                name: image.outline.name,
+                written: reading.written,
+                next: reading.schedule.next_after(image.mark).unwrap_or(Timestamp::MAX),
+                schedule: reading.schedule,
+                mark: image.mark,
+                last_run: image.last_run,
+                policies: image.outline.policies,
+                owner: image.owner,
+                enabled: image.outline.enabled,
+                held: reading.problem.is_some(),
+                reserved: false,
+                queued: false,
+            };
+            if let Some(problem) = reading.problem {
+                self.problems.insert(image.id, problem);
+            }
+            if let Some(next) = task.due() {
+                task.queued = true;
+                due.push((next, image.id));
+            }
+            *self.owners.entry(task.owner).or_default() += 1;
+            tasks.push((image.id, Box::new(task)));
+        }
+        // Most comparisons of names are settled by their first characters, without a look at the text.
+        let prefix = |name: &TaskName| {
+            let mut bytes = [0; 16];
+            let text = name.as_str().as_bytes();
+            let length = text.len().min(bytes.len());
+            bytes[..length].copy_from_slice(&text[..length]);
+            u128::from_be_bytes(bytes)
+        };
+        let mut names: Vec<_> = tasks
+            .iter()
+            .map(|(id, task)| {
+                let key = NameKey {
+                    owner: task.owner,
+                    name: task.name.clone(),
+                };
+                (key.owner, prefix(&key.name), key, *id)
+            })
+            .collect();
+        names.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| a.2.cmp(&b.2)));
+        due.sort_unstable();
+        self.names = names.into_iter().map(|(_, _, key, id)| (key, id)).collect();
+        self.tasks = tasks.into_iter().collect();
+        self.due = due.into_iter().collect();
+    }
+
+    /// The recorded state, with facts that are not durable yet and without decisions that are not.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            header: self.header,
+            tasks: self
+                .tasks
+                .iter()
+                .map(|(id, task)| TaskImage {
+                    id: *id,
+                    owner: task.owner,
+                    outline: task.outline(),
+                    mark: task.mark,
+                    last_run: task.last_run,
+                })
+                .collect(),
+            runs: self.runs.iter().map(|(key, run)| run.image(*key)).collect(),
+        }
+    }
+
+    /// Works by other limits from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Timestamp, event: Event) {
+        self.wake(now);
+        match event {
+            Event::Tick => {}
+            Event::Durable(ticket) => self.durable(now, ticket),
+            Event::Refused(ticket) => self.refused(now, ticket),
+            Event::RunnerAttached(inventory) => self.attach(now, inventory),
+            Event::RunnerLost => self.lose_runner(now),
+            Event::Started { attempt, pid, at } => {
+                let process = Process {
+                    attempt: attempt.attempt,
+                    pid,
+                    started_at: at,
+                };
+                self.started(now, attempt.run, process, Input::Started);
+            }
+            Event::Ended { origin, end } => self.ended(now, origin, end),
+            Event::ClockStepped => self.clamp_all_marks(now),
+            Event::ZonesChanged => self.read_all_anew(now),
+            Event::Closing => self.close(now),
+        }
+        self.settle(now);
+        self.flush();
+    }
+
+    /// When [`Event::Tick`] should come at the latest; `None` when nothing is due, or what is due waits for another
+    /// event.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        if !self.life.attached || self.life.closing {
+            return None;
+        }
+        let first = self.due.first().map(|(at, _)| *at);
+        let startable = first.filter(|at| *at <= self.durable_horizon && self.life.resets == 0);
+        let beyond = self.first_beyond_horizon().map(|at| at.minus(self.limits.horizon_lead));
+        [startable, beyond].into_iter().flatten().min()
+    }
+
+    /// The next thing to be done.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// What a life does before anything else.
+    fn wake(&mut self, now: Timestamp) {
+        if self.life.since.is_some() {
+            return;
+        }
+        self.life.since = Some(now);
+        self.life.alone_since = Some(now);
+        self.clamp_all_marks(now);
+        let held: Vec<_> = self.problems.keys().copied().collect();
+        for id in held {
+            self.notice_held(id);
+        }
+        // Their cancellation was decided, and they have no process.
+        let halted: Vec<_> = self
+            .runs
+            .iter()
+            .filter(|(_, run)| {
+                matches!(
+                    run.state,
+                    State::Stopping {
+                        of: runs::Halted::Waiting,
+                        ..
+                    }
+                )
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        for run in halted {
+            self.drive(now, run, Input::StopDecided);
+        }
+    }
+
+    /// Does what is due, at the end of every call.
+    fn settle(&mut self, now: Timestamp) {
+        if self.life.attached && !self.life.closing {
+            self.fire_due(now);
+            self.admit(now);
+            self.extend_horizon(now);
+        }
+    }
+
+    /// The daemon is about to end: what is due from now on is left to its next life, which need not ask whether this one
+    /// may have started it.
+    fn close(&mut self, now: Timestamp) {
+        self.settle(now);
+        self.life.closing = true;
+        // Without a runner, what an earlier life may have started is still to be asked for.
+        if self.life.met_runner && self.header.horizon > now {
+            self.draw_horizon_back(now);
+        }
+    }
+
+    /// Runs that are starting, running or stopping.
+    fn occupied(&self) -> usize {
+        self.runs.len() - self.waiting.len()
+    }
+
+    /// Gives an input to a run that has neither process nor end to tell of.
+    fn drive(&mut self, now: Timestamp, key: RunKey, input: Input) {
+        if let Some(run) = self.runs.get(&key) {
+            let act = run.state.step(input).act;
+            self.act(now, key, act, None);
+        }
+    }
+
+    /// Does what follows for a run. `end` is what the runner told of its end.
+    fn act(&mut self, now: Timestamp, key: RunKey, act: Act, end: Option<AttemptEnd>) {
+        match act {
+            Act::Nothing => {}
+            Act::Start => self.start(now, key),
+            Act::Stop => self.stop(key),
+            Act::Finish => {
+                if let Some(end) = end {
+                    let stopping = self.runs.get(&key).and_then(|run| run.state.stopping());
+                    let (outcome, reason) = runs::outcome(&end, stopping);
+                    self.finish(end.finished_at, key, outcome, reason, Some(end));
+                }
+            }
+            Act::Cancel => {
+                let reason = self
+                    .runs
+                    .get(&key)
+                    .and_then(|run| run.state.stopping())
+                    .map(str::to_owned);
+                self.finish(now, key, Outcome::Cancelled, reason, None);
+            }
+            Act::Lose => {
+                let reason = Some("the runner ended under it".to_owned());
+                self.finish(now, key, Outcome::Unknown, reason, None);
+            }
+        }
+    }
+
+    /// Has the runner start a run, or notes that this is owed to it.
+    fn start(&mut self, now: Timestamp, key: RunKey) {
+        if !self.tasks.contains_key(&key.task) {
+            // What it would do went with its task.
+            let reason = Some("its task was removed before it started".to_owned());
+            return self.finish(now, key, Outcome::Cancelled, reason, None);
+        }
+        let attached = self.life.attached;
+        if let Some(run) = self.runs.get_mut(&key) {
+            run.state.set_told(if attached { Told::Yes } else { Told::Owed });
+            if attached {
+                self.outbox.push_back(Effect::Start(run.origin(key)));
+            }
+        }
+    }
+
+    /// Has the runner stop a run. Without a runner it is told when one is attached.
+    fn stop(&mut self, key: RunKey) {
+        if let Some(run) = self.runs.get(&key)
+            && self.life.attached
+        {
+            self.outbox.push_back(Effect::Stop {
+                attempt: run.attempt(key),
+                grace: self.limits.grace,
+            });
+        }
+    }
+
+    /// Records the end of a run. People are told, and the runner may forget it, when that is durable.
+    fn finish(
+        &mut self,
+        at: Timestamp,
+        key: RunKey,
+        outcome: Outcome,
+        reason: Option<String>,
+        end: Option<AttemptEnd>,
+    ) {
+        let Some(run) = self.runs.get(&key) else { return };
+        let attempt = run.attempt(key);
+        let exit = end.as_ref().map(|end| &end.exit);
+        let notice = Notice::RunFinished {
+            run: key,
+            attempt: attempt.attempt,
+            name: run.name.clone(),
+            trigger: run.trigger,
+            trace_id: run.trace_id,
+            outcome,
+            reason: reason.clone(),
+            exit_code: match exit {
+                Some(Exit::Code(code)) => Some(*code),
+                Some(Exit::Signal(_) | Exit::SpawnFailed { .. }) | None => None,
+            },
+            signal: match exit {
+                Some(Exit::Signal(signal)) => Some(*signal),
+                Some(Exit::Code(_) | Exit::SpawnFailed { .. }) | None => None,
+            },
+            duration: end
+                .as_ref()
+                .filter(|end| end.pid != 0)
+                .map(|end| end.finished_at.since(end.started_at)),
+            usage: end.as_ref().map(|end| end.usage).unwrap_or_default(),
+        };
+        let told = end.is_some();
+        self.fact(Record::RunFinished {
+            run: key,
+            at,
+            outcome,
+            reason,
+            end,
+        });
+        self.after.push(After::Notice(notice));
+        if told {
+            self.after.push(After::Forget(attempt));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! What is on its way to the store, and what waits for it.
+//!
+//! Records leave in batches, one ticket each. A batch of facts is state already, and what must come after it (a start, a
+//! notice, leave to forget) stands with its ticket. A decision is not state yet: the tasks it touches are reserved, which
+//! keeps them out of the due queue and refuses every other decision about them, so that whatever becomes durable first,
+//! taking the records in the order of the tickets gives the same state.
+
+use crate::command::Ticket;
+use crate::effect::{Effect, Notice, Weight};
+use crate::record::Record;
+use crate::run::{AttemptKey, RunKey};
+use crate::task::{Owner, TaskId};
+use crate::time::Timestamp;
+
+use super::Scheduler;
+use super::runs::Input;
+use super::tasks::NameKey;
+
+/// A batch that is not durable yet.
+pub(super) enum Batch {
+    /// What happened, and what follows once it is durable.
+    Facts(Vec<After>),
+    /// What a user asked for.
+    Decision { records: Vec<Record>, reserved: Reserved },
+}
+
+/// What follows a batch of facts.
+pub(super) enum After {
+    /// Firings up to here may start.
+    Horizon { until: Timestamp, asked_at: Timestamp },
+    /// Marks are set back; firings may start again.
+    Reset,
+    /// A run that got its place may start.
+    Start(RunKey),
+    /// The runner may forget an attempt.
+    Forget(AttemptKey),
+    /// People may be told.
+    Notice(Notice),
+}
+
+/// What no other decision may touch.
+#[derive(Default)]
+pub(super) struct Reserved {
+    pub(super) tasks: Vec<TaskId>,
+    pub(super) names: Vec<NameKey>,
+    /// Tasks to be added, and whose.
+    pub(super) added: Option<(Owner, u64)>,
+    /// Places for runs to be started.
+    pub(super) places: usize,
+}
+
+impl Scheduler {
+    /// Takes a fact: state at once, written with the batch of this call.
+    pub(super) fn fact(&mut self, record: Record) {
+        self.evolve(&record);
+        self.facts.push(record);
+    }
+
+    /// Sends the facts of this call to the store, and behind them what need not wait for that.
+    pub(super) fn flush(&mut self) {
+        let after = std::mem::take(&mut self.after);
+        if !self.facts.is_empty() {
+            let records = std::mem::take(&mut self.facts);
+            self.send(records, Weight::Fact, Batch::Facts(after));
+        } else if !after.is_empty() {
+            self.after_earlier(after);
+        }
+        self.effects.append(&mut self.outbox);
+    }
+
+    /// What follows facts of earlier calls waits for the last of them.
+    fn after_earlier(&mut self, after: Vec<After>) {
+        let last = self.pending.values_mut().rev().find_map(|batch| match batch {
+            Batch::Facts(waiting) => Some(waiting),
+            Batch::Decision { .. } => None,
+        });
+        match last {
+            Some(waiting) => waiting.extend(after),
+            None => after.into_iter().for_each(|after| self.follow_fact(after)),
+        }
+    }
+
+    /// Sends a decision to the store, and reserves what it touches.
+    pub(super) fn decide(&mut self, records: Vec<Record>, reserved: Reserved) -> Ticket {
+        for id in &reserved.tasks {
+            self.unqueue(*id);
+            if let Some(task) = self.tasks.get_mut(id) {
+                task.reserved = true;
+            }
+        }
+        self.reserved_names.extend(reserved.names.iter().cloned());
+        if let Some((owner, count)) = reserved.added {
+            *self.reserved_adds.entry(owner).or_default() += count;
+        }
+        self.reserved_places += reserved.places;
+        let batch = Batch::Decision {
+            records: records.clone(),
+            reserved,
+        };
+        self.send(records, Weight::Decision, batch)
+    }
+
+    fn send(&mut self, records: Vec<Record>, weight: Weight, batch: Batch) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.pending.insert(ticket, batch);
+        self.effects.push_back(Effect::Record {
+            ticket,
+            records,
+            weight,
+        });
+        ticket
+    }
+
+    /// The records of a ticket are durable.
+    pub(super) fn durable(&mut self, now: Timestamp, ticket: Ticket) {
+        match self.pending.remove(&ticket) {
+            Some(Batch::Facts(after)) => {
+                for after in after {
+                    match after {
+                        After::Horizon { until, asked_at } => self.horizon_durable(now, until, asked_at),
+                        After::Reset => self.life.resets -= 1,
+                        After::Start(run) => self.drive(now, run, Input::Cleared),
+                        After::Forget(_) | After::Notice(_) => self.follow_fact(after),
+                    }
+                }
+            }
+            Some(Batch::Decision { records, reserved }) => {
+                for record in &records {
+                    // A task that is removed by a later one of them still has its name.
+                    self.notice_passed(record);
+                }
+                for record in &records {
+                    self.evolve(record);
+                }
+                self.release(&reserved);
+                for record in &records {
+                    self.follow_decision(now, record);
+                }
+                self.clamp_marks(now, &reserved.tasks);
+            }
+            None => {}
+        }
+    }
+
+    /// The store refused the records of a ticket. Facts cannot be refused: they stay until they hold.
+    pub(super) fn refused(&mut self, now: Timestamp, ticket: Ticket) {
+        match self.pending.remove(&ticket) {
+            Some(Batch::Decision { records: _, reserved }) => {
+                self.release(&reserved);
+                self.clamp_marks(now, &reserved.tasks);
+            }
+            Some(facts @ Batch::Facts(_)) => {
+                self.pending.insert(ticket, facts);
+            }
+            None => {}
+        }
+    }
+
+    fn release(&mut self, reserved: &Reserved) {
+        for id in &reserved.tasks {
+            if let Some(task) = self.tasks.get_mut(id) {
+                task.reserved = false;
+            }
+            self.queue(*id);
+        }
+        for name in &reserved.names {
+            self.reserved_names.remove(name);
+        }
+        if let Some((owner, count)) = reserved.added
+            && let Some(adds) = self.reserved_adds.get_mut(&owner)
+        {
+            *adds -= count;
+            if *adds == 0 {
+                self.reserved_adds.remove(&owner);
+            }
+        }
+        self.reserved_places -= reserved.places;
+    }
+
+    fn follow_fact(&mut self, after: After) {
+        match after {
+            After::Forget(attempt) => self.outbox.push_back(Effect::Forget(attempt)),
+            After::Notice(notice) => self.outbox.push_back(Effect::Notice(notice)),
+            // These come with a record of their own, never behind an earlier one.
+            After::Horizon { .. } | After::Reset | After::Start(_) => {}
+        }
+    }
+
+    /// What follows a record of a decision that has become state.
+    fn follow_decision(&mut self, now: Timestamp, record: &Record) {
+        match record {
+            Record::TaskAdded { id, .. } => {
+                self.clamp_marks(now, &[*id]);
+                self.notice_held(*id);
+            }
+            Record::TaskChanged { id, .. } => self.notice_held(*id),
+            Record::RunCreated { run, waiting, .. } => {
+                if let Some(created) = self.runs.get(run) {
+                    let notice = Notice::RunCreated {
+                        origin: created.origin(*run),
+                        waiting: *waiting,
+                    };
+                    self.outbox.push_back(Effect::Notice(notice));
+                    if !waiting {
+                        self.drive(now, *run, Input::Cleared);
+                    }
+                }
+            }
+            Record::RunStopping { run, at: _, reason } => {
+                if let Some(stopping) = self.runs.get(run) {
+                    let notice = Notice::RunStopping {
+                        run: *run,
+                        name: stopping.name.clone(),
+                        reason: reason.clone(),
+                    };
+                    self.outbox.push_back(Effect::Notice(notice));
+                    self.drive(now, *run, Input::StopDecided);
+                }
+            }
+            Record::TaskRemoved { .. } | Record::Passed { .. } => {}
+            // No decision holds these.
+            Record::Horizon { .. }
+            | Record::RunnerAttached { .. }
+            | Record::RunAdmitted { .. }
+            | Record::AttemptStarted { .. }
+            | Record::RunFinished { .. }
+            | Record::MarkReset { .. } => {}
+        }
+    }
+
+    fn horizon_durable(&mut self, now: Timestamp, until: Timestamp, asked_at: Timestamp) {
+        self.durable_horizon = until;
+        self.life.stall = Some((asked_at, now));
+    }
+
+    /// Tells that a task is held, if it is.
+    pub(super) fn notice_held(&mut self, id: TaskId) {
+        if let (Some(task), Some(problem)) = (self.tasks.get(&id), self.problems.get(&id)) {
+            self.outbox.push_back(Effect::Notice(Notice::Held {
+                name: task.name.clone(),
+                problem: problem.clone(),
+            }));
+        }
+    }
+
+    /// Tells of a record of fire times that passed.
+    pub(super) fn notice_passed(&mut self, record: &Record) {
+        if let Record::Passed {
+            task,
+            first,
+            last,
+            count,
+            passing,
+            reason,
+        } = record
+            && let Some(of) = self.tasks.get(task)
+        {
+            self.outbox.push_back(Effect::Notice(Notice::Passed {
+                task: *task,
+                name: of.name.clone(),
+                first: *first,
+                last: *last,
+                count: *count,
+                passing: *passing,
+                reason: reason.clone(),
+            }));
+        }
+    }
+}

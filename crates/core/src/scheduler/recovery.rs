@@ -1,0 +1,208 @@
+//! The runner: what it tells, and what follows when another life of the daemon or of the runner begins.
+//!
+//! An inventory is the whole truth. What it names and we do not know was started by an earlier life of the daemon that
+//! ended before it could record it: it is adopted, with what the start said of it. What we know and it does not name was
+//! never started, if this is the same life of the runner; if it is another, nobody knows.
+
+use std::collections::BTreeSet;
+
+use crate::effect::{Effect, Notice};
+use crate::event::{Inventory, Live, Origin};
+use crate::record::Record;
+use crate::run::{AttemptEnd, AttemptKey, Passing, RunKey};
+use crate::schedule::Passed;
+use crate::time::Timestamp;
+
+use super::Scheduler;
+use super::firing::INSTANT;
+use super::pending::After;
+use super::runs::{Input, Process, Told};
+
+impl Scheduler {
+    /// A runner is attached.
+    pub(super) fn attach(&mut self, now: Timestamp, inventory: Inventory) {
+        let Inventory { instance, live, ended } = inventory;
+        let same = self.header.runner == Some(instance);
+        let first = !self.life.met_runner;
+        if !same {
+            self.fact(Record::RunnerAttached { instance });
+        }
+        self.life.attached = true;
+        self.life.met_runner = true;
+        if let Some(since) = self.life.alone_since.take() {
+            self.life.alone = Some((since, now));
+        }
+        let mut ours: BTreeSet<RunKey> = self.runs.keys().copied().collect();
+        for origin in live
+            .iter()
+            .map(|live| &live.origin)
+            .chain(ended.iter().map(|(origin, _)| origin))
+        {
+            ours.remove(&origin.attempt.run);
+        }
+        self.adopt_unrecorded(now, &live, &ended, same);
+        for (origin, end) in ended {
+            self.ended(now, origin, end);
+        }
+        for live in live {
+            self.listed(now, &live);
+        }
+        for run in ours {
+            self.drive(now, run, Input::Absent { same });
+        }
+        if first && !same {
+            self.give_up_unrecorded();
+        }
+    }
+
+    /// The runner is gone.
+    pub(super) fn lose_runner(&mut self, now: Timestamp) {
+        if self.life.attached {
+            self.life.attached = false;
+            self.life.alone_since = Some(now);
+        }
+    }
+
+    /// A run has a process.
+    pub(super) fn started(&mut self, now: Timestamp, key: RunKey, process: Process, input: Input) {
+        let Some(run) = self.runs.get(&key) else { return };
+        let step = run.state.step(input);
+        if step.note_start {
+            self.note_start(key, process, false);
+        }
+        self.act(now, key, step.act, None);
+    }
+
+    /// An attempt ended, or could not start.
+    pub(super) fn ended(&mut self, now: Timestamp, origin: Origin, end: AttemptEnd) {
+        let key = origin.attempt.run;
+        if self.is_unrecorded(&origin) {
+            self.adopt(now, &origin, true);
+        }
+        let Some(run) = self.runs.get(&key) else {
+            // Its end is recorded, if not durable yet.
+            self.after.push(After::Forget(origin.attempt));
+            return;
+        };
+        let step = run.state.step(Input::Ended);
+        if run.state.process().is_none() && end.pid != 0 {
+            let process = Process {
+                attempt: origin.attempt.attempt,
+                pid: end.pid,
+                started_at: end.started_at,
+            };
+            self.note_start(key, process, false);
+        }
+        self.act(now, key, step.act, Some(end));
+    }
+
+    /// A runner that was just attached has this run.
+    fn listed(&mut self, now: Timestamp, live: &Live) {
+        let AttemptKey { run: key, attempt } = live.origin.attempt;
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        run.state.set_told(Told::Yes);
+        let step = run.state.step(Input::Listed {
+            spawned: live.pid != 0,
+            stopping: live.stopping,
+        });
+        if step.note_start {
+            let process = Process {
+                attempt,
+                pid: live.pid,
+                started_at: live.started_at,
+            };
+            self.note_start(key, process, true);
+        }
+        self.act(now, key, step.act, None);
+    }
+
+    fn note_start(&mut self, key: RunKey, process: Process, adopted: bool) {
+        let Some(run) = self.runs.get(&key) else { return };
+        let origin = run.origin(key);
+        self.fact(Record::AttemptStarted {
+            attempt: AttemptKey {
+                run: key,
+                attempt: process.attempt,
+            },
+            pid: process.pid,
+            at: process.started_at,
+        });
+        self.outbox.push_back(Effect::Notice(Notice::RunStarted {
+            origin,
+            pid: process.pid,
+            at: process.started_at,
+            adopted,
+        }));
+    }
+
+    /// Adopts what no record tells of.
+    fn adopt_unrecorded(&mut self, now: Timestamp, live: &[Live], ended: &[(Origin, AttemptEnd)], same: bool) {
+        let live = live.iter().map(|live| &live.origin);
+        let mut origins: Vec<_> = live.chain(ended.iter().map(|(origin, _)| origin)).collect();
+        // In the order in which they were created, so that each finds the mark where the one before it left it.
+        origins.sort_by_key(|origin| origin.attempt);
+        for origin in origins {
+            if self.is_unrecorded(origin) {
+                self.adopt(now, origin, same);
+            }
+        }
+    }
+
+    /// Whether no record tells of a run. All of a removed task are recorded, since a task is not removed while it may have
+    /// an unrecorded run.
+    fn is_unrecorded(&self, origin: &Origin) -> bool {
+        let run = origin.attempt.run;
+        self.tasks.get(&run.task).is_some_and(|task| run.n > task.last_run)
+    }
+
+    /// Records a run that an earlier life started and did not record.
+    fn adopt(&mut self, now: Timestamp, origin: &Origin, same: bool) {
+        let run = origin.attempt.run;
+        let Some(task) = self.tasks.get(&run.task) else { return };
+        if let Some(fire_time) = origin.fire_time
+            && task.due().is_some()
+            && let Some(passed) = task.schedule.passed(task.mark, fire_time.minus(INSTANT))
+        {
+            // The earlier life passed over them, for a reason that was lost with it.
+            let (passing, reason) = if same {
+                (Passing::Missed, "taskd ended before it was recorded")
+            } else {
+                (Passing::Unknown, LOST_WITH_BOTH)
+            };
+            self.pass(run.task, passed, passing, reason.to_owned());
+        }
+        self.fact(Record::RunCreated {
+            run,
+            trigger: origin.trigger,
+            fire_time: origin.fire_time,
+            at: origin.created_at,
+            trace_id: origin.trace_id,
+            waiting: false,
+        });
+        self.clamp_marks(now, &[run.task]);
+        self.outbox.push_back(Effect::Notice(Notice::RunCreated {
+            origin: origin.clone(),
+            waiting: false,
+        }));
+    }
+
+    /// Fire times inside the horizon that have no run may have been started by an earlier life, in a runner that is gone.
+    /// That holds for those still to come as well: the clock may have been set back since.
+    fn give_up_unrecorded(&mut self) {
+        let until = self.header.horizon;
+        while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= until) {
+            let Some(task) = self.tasks.get(&id) else { return };
+            let single = Passed {
+                first: at,
+                last: at,
+                count: 1,
+                exact: true,
+            };
+            let passed = task.schedule.passed(task.mark, until).unwrap_or(single);
+            self.pass(id, passed, Passing::Unknown, LOST_WITH_BOTH.to_owned());
+        }
+    }
+}
+
+/// Why a fire time inside the horizon is unknown.
+const LOST_WITH_BOTH: &str = "taskd and its runner ended before it was recorded";

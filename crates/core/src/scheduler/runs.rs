@@ -1,0 +1,366 @@
+//! The life of one run.
+//!
+//! `waiting → starting → running → finished`, and from each of the first three to `stopping` and from there to finished.
+//! [`State::step`] says for every state and every input what follows; the scheduler does it, by records. A finished run is
+//! no longer here.
+
+use crate::event::Origin;
+use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger};
+use crate::snapshot::{RunImage, Stage};
+use crate::task::TaskName;
+use crate::time::Timestamp;
+
+/// Every run has one attempt; a retry would be the next.
+pub(super) const FIRST_ATTEMPT: u32 = 1;
+
+/// One run that has not ended.
+pub(super) struct Run {
+    pub(super) name: TaskName,
+    pub(super) trigger: Trigger,
+    pub(super) fire_time: Option<Timestamp>,
+    pub(super) created_at: Timestamp,
+    pub(super) trace_id: TraceId,
+    pub(super) state: State,
+}
+
+/// Where a run stands.
+pub(super) enum State {
+    /// It has no place yet. The scheduler moves it when a run ends. After a crash it waits again.
+    Waiting,
+    /// It has a place. The runner moves it: its process starts, or cannot. After a crash the runner's inventory tells
+    /// whether it was started; if the runner ended too, its fate is unknown.
+    Starting(Told),
+    /// Its process runs. The runner moves it when that ends. A crash of the daemon is nothing to it; if the runner ended
+    /// under it, its fate is unknown.
+    Running(Process),
+    /// A stop was decided. The runner moves it when the process is gone; without a process it ends at once. After a
+    /// crash the runner is told again.
+    Stopping {
+        /// Why.
+        reason: String,
+        /// Where it stood.
+        of: Halted,
+    },
+}
+
+/// Where a run stood when its stop was decided; its process may yet turn out to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halted {
+    Waiting,
+    Starting(Told),
+    Running(Process),
+}
+
+/// Whether the runner was told to start a run. Known to one life of the daemon only, no part of the recorded state: a
+/// run that is loaded counts as told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// No: the record that lets it start is not durable yet.
+    Unrecorded,
+    /// No: it may start, but no runner was there.
+    Owed,
+    /// Yes, or an earlier life may have.
+    Yes,
+}
+
+/// The process of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) attempt: u32,
+    pub(super) pid: u32,
+    pub(super) started_at: Timestamp,
+}
+
+/// What a run hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// The record that lets it start is durable.
+    Cleared,
+    /// The decision to stop it is durable.
+    StopDecided,
+    /// The runner says that its process started.
+    Started,
+    /// A runner that was just attached has it, with a process or about to spawn one, stopping it or not.
+    Listed { spawned: bool, stopping: bool },
+    /// A runner that was just attached does not have it. `same` is whether it is the life of the runner that was
+    /// attached before, which would know it if it had been told.
+    Absent { same: bool },
+    /// The runner says how it ended.
+    Ended,
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Record that its process runs.
+    pub(super) note_start: bool,
+    /// What to do.
+    pub(super) act: Act,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Nothing,
+    /// Have the runner start it.
+    Start,
+    /// Have the runner stop it.
+    Stop,
+    /// Record its end as the runner tells it.
+    Finish,
+    /// Record that it was cancelled before it had a process.
+    Cancel,
+    /// Record that nobody knows how it ended.
+    Lose,
+}
+
+impl Act {
+    const fn step(self) -> Step {
+        Step {
+            note_start: false,
+            act: self,
+        }
+    }
+
+    const fn noting_start(self, note_start: bool) -> Step {
+        Step { note_start, act: self }
+    }
+}
+
+impl State {
+    /// What follows from an input.
+    pub(super) fn step(&self, input: Input) -> Step {
+        match self {
+            State::Waiting => match input {
+                Input::Cleared | Input::StopDecided | Input::Absent { .. } => Act::Nothing.step(),
+                // The runner was never told of it; should it know it all the same, what it says is true.
+                Input::Started => Act::Nothing.noting_start(true),
+                Input::Listed { spawned, stopping: _ } => Act::Nothing.noting_start(spawned),
+                Input::Ended => Act::Finish.step(),
+            },
+            State::Starting(told) => match input {
+                Input::Cleared => Act::Start.step(),
+                Input::StopDecided => Act::Nothing.step(),
+                Input::Started => Act::Nothing.noting_start(true),
+                Input::Listed { spawned, stopping: _ } => Act::Nothing.noting_start(spawned),
+                Input::Absent { same } => match told {
+                    Told::Unrecorded => Act::Nothing.step(),
+                    Told::Owed => Act::Start.step(),
+                    Told::Yes if same => Act::Start.step(),
+                    Told::Yes => Act::Lose.step(),
+                },
+                Input::Ended => Act::Finish.step(),
+            },
+            State::Running(_) => match input {
+                Input::Cleared | Input::StopDecided | Input::Started | Input::Listed { .. } => Act::Nothing.step(),
+                Input::Absent { .. } => Act::Lose.step(),
+                Input::Ended => Act::Finish.step(),
+            },
+            State::Stopping { reason: _, of } => of.step(input),
+        }
+    }
+
+    /// As the store keeps it.
+    pub(super) fn stage(&self) -> Stage {
+        match self {
+            State::Waiting => Stage::Waiting,
+            State::Starting(_) => Stage::Starting,
+            State::Running(process) => process.stage(),
+            State::Stopping { reason: _, of } => match of {
+                Halted::Waiting => Stage::Waiting,
+                Halted::Starting(_) => Stage::Starting,
+                Halted::Running(process) => process.stage(),
+            },
+        }
+    }
+
+    /// Why it is being stopped, if it is.
+    pub(super) fn stopping(&self) -> Option<&str> {
+        match self {
+            State::Stopping { reason, of: _ } => Some(reason),
+            State::Waiting | State::Starting(_) | State::Running(_) => None,
+        }
+    }
+
+    /// Its process, if it has one.
+    pub(super) fn process(&self) -> Option<Process> {
+        match self {
+            State::Running(process)
+            | State::Stopping {
+                reason: _,
+                of: Halted::Running(process),
+            } => Some(*process),
+            State::Waiting
+            | State::Starting(_)
+            | State::Stopping {
+                reason: _,
+                of: Halted::Waiting | Halted::Starting(_),
+            } => None,
+        }
+    }
+
+    /// Notes whether the runner was told to start it.
+    pub(super) fn set_told(&mut self, new: Told) {
+        match self {
+            State::Starting(told)
+            | State::Stopping {
+                reason: _,
+                of: Halted::Starting(told),
+            } => *told = new,
+            State::Waiting
+            | State::Running(_)
+            | State::Stopping {
+                reason: _,
+                of: Halted::Waiting | Halted::Running(_),
+            } => {}
+        }
+    }
+
+    /// The word people know it by.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Starting(_) => "starting",
+            State::Running(_) => "running",
+            State::Stopping { .. } => "stopping",
+        }
+    }
+}
+
+impl Halted {
+    /// What follows from an input when a stop was decided.
+    fn step(self, input: Input) -> Step {
+        match self {
+            Halted::Waiting => match input {
+                Input::Cleared => Act::Nothing.step(),
+                Input::StopDecided | Input::Absent { .. } => Act::Cancel.step(),
+                Input::Started => Act::Stop.noting_start(true),
+                Input::Listed { spawned, stopping } => stop_unless(stopping).noting_start(spawned),
+                Input::Ended => Act::Finish.step(),
+            },
+            Halted::Starting(told) => match input {
+                Input::Cleared => Act::Cancel.step(),
+                Input::StopDecided => match told {
+                    Told::Unrecorded | Told::Owed => Act::Cancel.step(),
+                    Told::Yes => Act::Stop.step(),
+                },
+                // The runner was told to stop it right after it was told to start it, or hears it when it is attached.
+                Input::Started => Act::Nothing.noting_start(true),
+                Input::Listed { spawned, stopping } => stop_unless(stopping).noting_start(spawned),
+                Input::Absent { same } => match told {
+                    Told::Unrecorded | Told::Owed => Act::Cancel.step(),
+                    Told::Yes if same => Act::Cancel.step(),
+                    Told::Yes => Act::Lose.step(),
+                },
+                Input::Ended => Act::Finish.step(),
+            },
+            Halted::Running(_) => match input {
+                Input::Cleared | Input::Started => Act::Nothing.step(),
+                Input::StopDecided => Act::Stop.step(),
+                Input::Listed { spawned: _, stopping } => stop_unless(stopping).step(),
+                Input::Absent { .. } => Act::Lose.step(),
+                Input::Ended => Act::Finish.step(),
+            },
+        }
+    }
+}
+
+const fn stop_unless(stopping: bool) -> Act {
+    if stopping { Act::Nothing } else { Act::Stop }
+}
+
+impl Process {
+    fn stage(self) -> Stage {
+        Stage::Running {
+            attempt: self.attempt,
+            pid: self.pid,
+            started_at: self.started_at,
+        }
+    }
+}
+
+impl Run {
+    pub(super) fn of_image(image: RunImage) -> (RunKey, Self) {
+        let of = match image.stage {
+            Stage::Waiting => Halted::Waiting,
+            Stage::Starting => Halted::Starting(Told::Yes),
+            Stage::Running {
+                attempt,
+                pid,
+                started_at,
+            } => Halted::Running(Process {
+                attempt,
+                pid,
+                started_at,
+            }),
+        };
+        let state = match (image.stopping, of) {
+            (Some(reason), of) => State::Stopping { reason, of },
+            (None, Halted::Waiting) => State::Waiting,
+            (None, Halted::Starting(told)) => State::Starting(told),
+            (None, Halted::Running(process)) => State::Running(process),
+        };
+        let run = Run {
+            name: image.name,
+            trigger: image.trigger,
+            fire_time: image.fire_time,
+            created_at: image.created_at,
+            trace_id: image.trace_id,
+            state,
+        };
+        (image.key, run)
+    }
+
+    pub(super) fn image(&self, key: RunKey) -> RunImage {
+        RunImage {
+            key,
+            name: self.name.clone(),
+            trigger: self.trigger,
+            fire_time: self.fire_time,
+            created_at: self.created_at,
+            trace_id: self.trace_id,
+            stage: self.state.stage(),
+            stopping: self.state.stopping().map(str::to_owned),
+        }
+    }
+
+    pub(super) fn origin(&self, run: RunKey) -> Origin {
+        Origin {
+            attempt: self.attempt(run),
+            name: self.name.clone(),
+            trigger: self.trigger,
+            fire_time: self.fire_time,
+            created_at: self.created_at,
+            trace_id: self.trace_id,
+        }
+    }
+
+    /// The attempt it is at.
+    pub(super) fn attempt(&self, run: RunKey) -> AttemptKey {
+        AttemptKey {
+            run,
+            attempt: self.state.process().map_or(FIRST_ATTEMPT, |process| process.attempt),
+        }
+    }
+}
+
+/// The outcome that follows from how an attempt ended, and why, where the outcome alone does not say. `stopping` is why
+/// we had it stopped, if we had.
+pub(super) fn outcome(end: &AttemptEnd, stopping: Option<&str>) -> (Outcome, Option<String>) {
+    match &end.exit {
+        Exit::SpawnFailed { errno, what } => {
+            let error = std::io::Error::from_raw_os_error(*errno);
+            (Outcome::SpawnFailed, Some(format!("{what}: {error}")))
+        }
+        Exit::Code(_) | Exit::Signal(_) if end.stopped => {
+            let reason = stopping.unwrap_or("the runner was stopped");
+            (Outcome::Cancelled, Some(reason.to_owned()))
+        }
+        Exit::Code(0) => (Outcome::Succeeded, None),
+        Exit::Code(code) => (Outcome::Failed, Some(format!("exit code {code}"))),
+        Exit::Signal(signal) => (Outcome::Failed, Some(format!("signal {signal}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Every cell of the table of states and inputs.
+
+use super::*;
+
+const INPUTS: [Input; 9] = [
+    Input::Cleared,
+    Input::StopDecided,
+    Input::Started,
+    Input::Listed {
+        spawned: false,
+        stopping: false,
+    },
+    Input::Listed {
+        spawned: true,
+        stopping: false,
+    },
+    Input::Listed {
+        spawned: true,
+        stopping: true,
+    },
+    Input::Absent { same: true },
+    Input::Absent { same: false },
+    Input::Ended,
+];
+
+fn process() -> Process {
+    Process {
+        attempt: 1,
+        pid: 7,
+        started_at: Timestamp::from_millis(0),
+    }
+}
+
+fn stopping(of: Halted) -> State {
+    State::Stopping {
+        reason: "asked".to_owned(),
+        of,
+    }
+}
+
+/// One letter per act: nothing, start, halt, finish, cancel, lose; in upper case if the start is to be noted.
+fn letters(state: &State) -> String {
+    let letter = |step: Step| {
+        let letter = match step.act {
+            Act::Nothing => 'n',
+            Act::Start => 's',
+            Act::Stop => 'h',
+            Act::Finish => 'f',
+            Act::Cancel => 'c',
+            Act::Lose => 'l',
+        };
+        if step.note_start { letter.to_ascii_uppercase() } else { letter }
+    };
+    INPUTS.iter().map(|input| letter(state.step(*input))).collect()
+}
+
+#[test]
+fn every_state_answers_every_input() {
+    // cleared, stop decided, started, listed unspawned, listed, listed stopping, absent same, absent other, ended
+    for (state, expected) in [
+        (State::Waiting, "nnNnNNnnf"),
+        (State::Starting(Told::Unrecorded), "snNnNNnnf"),
+        (State::Starting(Told::Owed), "snNnNNssf"),
+        (State::Starting(Told::Yes), "snNnNNslf"),
+        (State::Running(process()), "nnnnnnllf"),
+        (stopping(Halted::Waiting), "ncHhHNccf"),
+        (stopping(Halted::Starting(Told::Unrecorded)), "ccNhHNccf"),
+        (stopping(Halted::Starting(Told::Owed)), "ccNhHNccf"),
+        (stopping(Halted::Starting(Told::Yes)), "chNhHNclf"),
+        (stopping(Halted::Running(process())), "nhnhhnllf"),
+    ] {
+        assert_eq!(letters(&state), expected, "{}, {:?}", state.word(), state.stage());
+    }
+}
+
+#[test]
+fn outcomes_follow_from_how_an_attempt_ended() {
+    for (exit, stopped, ours, outcome, reason) in [
+        (Exit::Code(0), false, false, Outcome::Succeeded, None),
+        (Exit::Code(0), false, true, Outcome::Succeeded, None),
+        (Exit::Code(3), false, false, Outcome::Failed, Some("exit code 3")),
+        (Exit::Signal(11), false, false, Outcome::Failed, Some("signal 11")),
+        (Exit::Code(0), true, true, Outcome::Cancelled, Some("asked")),
+        (Exit::Signal(9), true, true, Outcome::Cancelled, Some("asked")),
+        (Exit::Signal(15), true, false, Outcome::Cancelled, Some("the runner was stopped")),
+    ] {
+        let end = AttemptEnd {
+            started_at: Timestamp::from_millis(0),
+            pid: 7,
+            finished_at: Timestamp::from_millis(1),
+            exit,
+            stopped,
+            usage: crate::run::Usage::default(),
+        };
+        let found = super::outcome(&end, ours.then_some("asked"));
+        assert_eq!(found, (outcome, reason.map(str::to_owned)), "{end:?}");
+    }
+}

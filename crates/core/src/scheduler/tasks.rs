@@ -1,0 +1,215 @@
+//! What is kept of a task in memory, and how its schedule is read. A million idle tasks are a design size, so what equal
+//! schedules have in common is shared, and what is rare stands in tables of its own.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::policy::Policies;
+use crate::schedule::{Catalog, Schedule};
+use crate::task::{Outline, Owner, TaskName, When};
+use crate::time::Timestamp;
+
+/// Written schedules are looked through for unused ones when there are at least this many.
+const SWEEP_MIN: usize = 256;
+
+/// One task.
+pub(super) struct Task {
+    pub(super) name: TaskName,
+    /// What a cron or `at` schedule was written as, which its reading does not tell; shared by equal cron schedules.
+    pub(super) written: Option<Arc<When>>,
+    pub(super) schedule: Schedule,
+    /// The last fire time dealt with.
+    pub(super) mark: Timestamp,
+    /// The first fire time after the mark, of a disabled task too; [`Timestamp::MAX`] for none.
+    pub(super) next: Timestamp,
+    pub(super) last_run: u64,
+    pub(super) policies: Policies,
+    pub(super) owner: Owner,
+    pub(super) enabled: bool,
+    /// Its schedule cannot be read; the table of problems says why.
+    pub(super) held: bool,
+    /// A decision about it is on its way to the store, and nothing else may be decided until it is there.
+    pub(super) reserved: bool,
+    /// It stands in the due queue, at `next`.
+    pub(super) queued: bool,
+}
+
+impl Task {
+    /// Its next fire time, if it has one.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        (self.enabled && !self.held && self.next != Timestamp::MAX).then_some(self.next)
+    }
+
+    /// When it is due, as accepted.
+    pub(super) fn when(&self) -> When {
+        match (&self.written, &self.schedule) {
+            (Some(written), _) => When::clone(written),
+            (None, Schedule::Every { anchor, interval }) => When::Every {
+                interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
+                anchor: *anchor,
+            },
+            // Cron and `at` are always written; what is left is manual.
+            (None, Schedule::Manual | Schedule::Cron { .. } | Schedule::At(_)) => When::Manual,
+        }
+    }
+
+    pub(super) fn outline(&self) -> Outline {
+        Outline {
+            name: self.name.clone(),
+            when: self.when(),
+            enabled: self.enabled,
+            policies: self.policies,
+        }
+    }
+}
+
+/// A schedule as read. With a problem, `schedule` is manual: what cannot be read is never due.
+pub(super) struct Reading {
+    pub(super) written: Option<Arc<When>>,
+    pub(super) schedule: Schedule,
+    pub(super) problem: Option<String>,
+}
+
+/// Reads schedules; equal cron schedules are read once.
+pub(super) struct Schedules {
+    catalog: Catalog,
+    crons: HashMap<Arc<When>, Schedule>,
+    sweep_at: usize,
+}
+
+impl Schedules {
+    pub(super) fn new(catalog: Catalog) -> Self {
+        Schedules {
+            catalog,
+            crons: HashMap::new(),
+            sweep_at: SWEEP_MIN,
+        }
+    }
+
+    /// The tz database has changed: nothing read before holds.
+    pub(super) fn reset(&mut self) {
+        self.catalog.zones().reset();
+        self.crons.clear();
+    }
+
+    pub(super) fn read(&mut self, when: &When) -> Reading {
+        let read = |schedule| Reading {
+            written: None,
+            schedule,
+            problem: None,
+        };
+        match when {
+            When::Manual => read(Schedule::Manual),
+            When::Every { interval_ms: 0, .. } => Reading {
+                written: Some(Arc::new(when.clone())),
+                schedule: Schedule::Manual,
+                problem: Some("its interval is zero".to_owned()),
+            },
+            When::Every { interval_ms, anchor } => read(Schedule::Every {
+                anchor: *anchor,
+                interval: Duration::from_millis(*interval_ms),
+            }),
+            When::At { at, .. } => Reading {
+                written: Some(Arc::new(when.clone())),
+                schedule: Schedule::At(*at),
+                problem: None,
+            },
+            When::Cron { expr, tz } => self.read_cron(when, expr, tz),
+        }
+    }
+
+    fn read_cron(&mut self, when: &When, expr: &str, tz: &str) -> Reading {
+        if let Some((written, schedule)) = self.crons.get_key_value(when) {
+            return Reading {
+                written: Some(Arc::clone(written)),
+                schedule: schedule.clone(),
+                problem: None,
+            };
+        }
+        let written = Arc::new(when.clone());
+        let (schedule, problem) = match self.catalog.cron(expr, tz) {
+            Ok(schedule) => {
+                self.sweep();
+                self.crons.insert(Arc::clone(&written), schedule.clone());
+                (schedule, None)
+            }
+            Err(error) => (Schedule::Manual, Some(error.to_string())),
+        };
+        Reading {
+            written: Some(written),
+            schedule,
+            problem,
+        }
+    }
+
+    /// Forgets what no task uses any more, now and then.
+    fn sweep(&mut self) {
+        if self.crons.len() >= self.sweep_at {
+            self.crons.retain(|written, _| Arc::strong_count(written) > 1);
+            self.sweep_at = (self.crons.len() * 2).max(SWEEP_MIN);
+        }
+    }
+}
+
+/// Names are unique per owner and listed in order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NameKey {
+    pub(super) owner: Owner,
+    pub(super) name: TaskName,
+}
+
+/// What a name is found by, without making one: any text may bound a range.
+pub(super) trait Place {
+    fn place(&self) -> (Owner, &str);
+}
+
+impl Place for NameKey {
+    fn place(&self) -> (Owner, &str) {
+        (self.owner, self.name.as_str())
+    }
+}
+
+impl Place for (Owner, &str) {
+    fn place(&self) -> (Owner, &str) {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn Place + 'a> for NameKey {
+    fn borrow(&self) -> &(dyn Place + 'a) {
+        self
+    }
+}
+
+impl PartialEq for dyn Place + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for dyn Place + '_ {}
+
+impl PartialOrd for dyn Place + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for dyn Place + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_stays_small() {
+        assert!(size_of::<Task>() <= 104, "{} bytes", size_of::<Task>());
+    }
+}

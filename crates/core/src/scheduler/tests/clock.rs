@@ -1,0 +1,142 @@
+//! The clock is set, zones come and go.
+
+use super::*;
+use crate::scheduler::tasks::Schedules;
+
+#[test]
+fn a_step_back_repeats_nothing_up_to_the_bound() {
+    for (back, reset) in [(3 * HOUR, false), (3 * HOUR + 1, true)] {
+        let mut rig = Rig::new();
+        let id = rig.add(definition("a", every(MINUTE)));
+        rig.pass(10 * HOUR);
+        rig.effects.clear();
+        rig.now = at(10 * HOUR - back);
+        rig.tell(Event::ClockStepped);
+        let told = rig.notices().iter().any(|notice| matches!(notice, Notice::MarksReset { tasks: 1, .. }));
+        assert_eq!(told, reset, "{back} ms back");
+        let mark = if reset { rig.now } else { at(10 * HOUR) };
+        assert_eq!(rig.core.task(id).unwrap().mark, mark, "{back} ms back");
+    }
+}
+
+#[test]
+fn a_horizon_that_was_written_by_a_wrong_clock_is_drawn_back() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", every(MINUTE)));
+    rig.pass(MINUTE);
+    let origin = rig.start();
+    rig.ended(&origin, ended(Exit::Code(0)));
+    rig.now = at(1000 * HOUR);
+    rig.tell(Event::ClockStepped);
+    assert_eq!(rig.core.horizon(), at(1000 * HOUR + 5000));
+    let origin = rig.start();
+    rig.ended(&origin, ended(Exit::Code(0)));
+    rig.now = at(HOUR);
+    rig.tell(Event::ClockStepped);
+    assert_eq!(rig.core.horizon(), at(HOUR));
+    rig.pass(HOUR + MINUTE);
+    assert_eq!(rig.start().fire_time, Some(at(HOUR + MINUTE)));
+}
+
+#[test]
+fn a_firing_waits_until_the_mark_that_was_set_back_is_durable() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", every(MINUTE)));
+    rig.pass(10 * HOUR);
+    rig.prompt = false;
+    rig.now = at(HOUR);
+    rig.tell(Event::ClockStepped);
+    rig.effects.clear();
+    rig.go(HOUR + MINUTE);
+    assert_eq!(rig.starts(), []);
+    assert_eq!(rig.core.next_wakeup(), None);
+}
+
+#[test]
+fn a_mark_far_ahead_is_found_by_the_next_life() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(MINUTE)));
+    rig.pass(10 * HOUR);
+    let mut rig = rig.restart();
+    rig.now = at(HOUR);
+    rig.tell(Event::Tick);
+    assert_eq!(rig.core.task(id).unwrap().mark, at(HOUR));
+}
+
+#[test]
+fn a_mark_on_its_way_is_set_back_when_it_comes() {
+    let mut rig = Rig::new();
+    rig.go(10 * HOUR);
+    rig.prompt = false;
+    let id = rig.add(definition("a", every(MINUTE)));
+    rig.now = at(HOUR);
+    rig.tell(Event::ClockStepped);
+    rig.store();
+    assert_eq!(rig.core.task(id).unwrap().mark, at(HOUR));
+}
+
+#[test]
+fn enabling_after_a_small_step_back_repeats_nothing() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(MINUTE)));
+    rig.pass(10 * MINUTE);
+    rig.now = at(5 * MINUTE);
+    rig.tell(Event::ClockStepped);
+    rig.apply(disable(id, definition("a", every(MINUTE)))).unwrap();
+    let tasks = vec![(id, definition("a", every(MINUTE)))];
+    rig.apply(Command::SetEnabled { tasks }).unwrap();
+    assert_eq!(rig.core.next_due(), Some(at(11 * MINUTE)));
+}
+
+fn zoned() -> When {
+    When::Cron {
+        expr: "* * * * *".to_owned(),
+        tz: "Europe/Berlin".to_owned(),
+    }
+}
+
+fn without_zones() -> Schedules {
+    Schedules::new(Catalog::new(Zones::new(TimeZoneDatabase::none())))
+}
+
+#[test]
+fn a_task_whose_zone_vanished_is_held_and_never_run_in_utc() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", zoned()));
+    rig.core.schedules = without_zones();
+    rig.effects.clear();
+    rig.tell(Event::ZonesChanged);
+    assert!(matches!(rig.notices().as_slice(), [Notice::Held { .. }]));
+    let view = rig.core.task(id).unwrap();
+    assert!(view.held.is_some_and(|problem| problem.contains("Europe/Berlin")), "{:?}", view.held);
+    assert_eq!((view.next, view.schedule), (None, None));
+    assert_eq!(rig.core.next_due(), None);
+    rig.go(10 * MINUTE);
+    assert_eq!(rig.starts(), []);
+    assert_eq!(rig.core.snapshot().tasks[0].outline.when, zoned(), "its definition stays");
+
+    rig.core.schedules = Schedules::new(catalog());
+    rig.tell(Event::ZonesChanged);
+    let passed = rig.passed();
+    assert!(matches!(passed.as_slice(), [(Passing::Missed, .., why)] if why == "its schedule could not be read"));
+    assert!(rig.core.task(id).unwrap().held.is_none());
+    assert!(rig.core.next_due().is_some());
+}
+
+#[test]
+fn a_task_that_cannot_be_read_at_start_is_held() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", zoned()));
+    let image = rig.core.snapshot();
+    let catalog = Catalog::new(Zones::new(TimeZoneDatabase::none()));
+    let tasks = image.tasks.clone().into_iter();
+    let core = Scheduler::restore(catalog, Limits::default(), [1, 2], image.header, tasks, Vec::new());
+    let mut rig = Rig::of(core);
+    rig.tell(Event::Tick);
+    assert!(matches!(rig.notices().as_slice(), [Notice::Held { .. }]));
+    assert!(rig.core.task(id).unwrap().held.is_some());
+    let tasks = vec![(id, definition("a", zoned()))];
+    assert_eq!(rig.apply(Command::SetEnabled { tasks }).unwrap().ticket, None, "it is enabled");
+    rig.apply(edit(id, definition("a", every(MINUTE)))).unwrap();
+    assert!(rig.core.task(id).unwrap().held.is_none());
+}

@@ -1,0 +1,175 @@
+//! Getters: the state as the driver reads it.
+
+use std::ops::Bound;
+
+use crate::event::Origin;
+use crate::run::RunKey;
+use crate::schedule::Schedule;
+use crate::task::{Owner, TaskId, TaskName};
+use crate::time::Timestamp;
+
+use super::Scheduler;
+use super::evolve::runs_of;
+use super::runs::Run;
+use super::tasks::{NameKey, Place, Task};
+
+/// A task as it is now. A decision that is not durable yet does not show.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskView<'a> {
+    /// Its id.
+    pub id: TaskId,
+    /// Its owner.
+    pub owner: Owner,
+    /// Its name.
+    pub name: &'a TaskName,
+    /// Whether fire times start runs.
+    pub enabled: bool,
+    /// Its next fire time; none while it is disabled or held.
+    pub next: Option<Timestamp>,
+    /// The last fire time dealt with.
+    pub mark: Timestamp,
+    /// The number of its newest run, 0 if none.
+    pub last_run: u64,
+    /// Its schedule; none while it is held.
+    pub schedule: Option<&'a Schedule>,
+    /// Why its schedule cannot be read, if it cannot: then it is never due.
+    pub held: Option<&'a str>,
+}
+
+/// A run that has not ended, as it is now.
+#[derive(Clone, Debug)]
+pub struct RunView<'a> {
+    /// What it is.
+    pub origin: Origin,
+    /// `waiting`, `starting`, `running` or `stopping`.
+    pub state: &'static str,
+    /// Its process id, if it has a process.
+    pub pid: Option<u32>,
+    /// When that started.
+    pub started_at: Option<Timestamp>,
+    /// Why it is being stopped, if it is.
+    pub stopping: Option<&'a str>,
+}
+
+/// How many there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tasks.
+    pub tasks: usize,
+    /// Runs that are starting, running or stopping.
+    pub running: usize,
+    /// Runs that wait for a place.
+    pub waiting: usize,
+}
+
+impl Scheduler {
+    /// A task.
+    #[must_use]
+    pub fn task(&self, id: TaskId) -> Option<TaskView<'_>> {
+        let task: &Task = self.tasks.get(&id)?;
+        Some(TaskView {
+            id,
+            owner: task.owner,
+            name: &task.name,
+            enabled: task.enabled,
+            next: task.due(),
+            mark: task.mark,
+            last_run: task.last_run,
+            schedule: (!task.held).then_some(&task.schedule),
+            held: self.problems.get(&id).map(String::as_str),
+        })
+    }
+
+    /// The id of an owner's task.
+    #[must_use]
+    pub fn find(&self, owner: Owner, name: &TaskName) -> Option<TaskId> {
+        self.names.get(&(owner, name.as_str()) as &dyn Place).copied()
+    }
+
+    /// An owner's tasks in the order of their names, from the first that comes after `after`, which need be no name.
+    pub fn names_after<'a>(
+        &'a self,
+        owner: Owner,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a TaskName, TaskId)> + use<'a> {
+        let from = (owner, after.unwrap_or(""));
+        self.names
+            .range::<dyn Place, _>((Bound::Excluded(&from as &dyn Place), Bound::Unbounded))
+            .take_while(move |(key, _)| key.owner == owner)
+            .map(|(NameKey { owner: _, name }, id)| (name, *id))
+    }
+
+    /// Every owner's tasks, by owner and name, from the first that comes after `after`.
+    pub fn all_names_after<'a>(
+        &'a self,
+        after: Option<(Owner, &str)>,
+    ) -> impl Iterator<Item = (Owner, &'a TaskName, TaskId)> + use<'a> {
+        let from = after.unwrap_or((Owner(0), ""));
+        self.names
+            .range::<dyn Place, _>((Bound::Excluded(&from as &dyn Place), Bound::Unbounded))
+            .map(|(NameKey { owner, name }, id)| (*owner, name, *id))
+    }
+
+    /// The tasks of an owner that are due soonest, at most `n`. One with a change on its way to the store is not among
+    /// them.
+    #[must_use]
+    pub fn soonest(&self, owner: Owner, n: usize) -> Vec<TaskId> {
+        let is_theirs = |id: &TaskId| self.tasks.get(id).is_some_and(|task| task.owner == owner);
+        self.due.iter().map(|(_, id)| *id).filter(is_theirs).take(n).collect()
+    }
+
+    /// A run that has not ended.
+    #[must_use]
+    pub fn run(&self, key: RunKey) -> Option<RunView<'_>> {
+        self.runs.get(&key).map(|run| view(key, run))
+    }
+
+    /// The runs of a task that have not ended.
+    pub fn runs_of(&self, task: TaskId) -> impl Iterator<Item = RunKey> + '_ {
+        self.runs.range(runs_of(task)).map(|(key, _)| *key)
+    }
+
+    /// All runs that have not ended.
+    pub fn active_runs(&self) -> impl Iterator<Item = RunView<'_>> + '_ {
+        self.runs.iter().map(|(key, run)| view(*key, run))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            tasks: self.tasks.len(),
+            running: self.occupied(),
+            waiting: self.waiting.len(),
+        }
+    }
+
+    /// The earliest fire time of all tasks.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Firings up to here may start: the horizon that is durable. [`Timestamp::MIN`] before there is one.
+    #[must_use]
+    pub fn horizon(&self) -> Timestamp {
+        self.durable_horizon
+    }
+
+    /// Whether a runner is attached.
+    #[must_use]
+    pub fn runner_attached(&self) -> bool {
+        self.life.attached
+    }
+}
+
+fn view(key: RunKey, run: &Run) -> RunView<'_> {
+    let process = run.state.process();
+    RunView {
+        origin: run.origin(key),
+        state: run.state.word(),
+        pid: process.map(|process| process.pid),
+        started_at: process.map(|process| process.started_at),
+        stopping: run.state.stopping(),
+    }
+}

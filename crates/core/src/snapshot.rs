@@ -1,0 +1,91 @@
+//! The state as tables: what the store loads at start, equal to what replaying every record would give.
+
+use crate::run::{RunKey, TraceId, Trigger};
+use crate::task::{Outline, Owner, TaskId, TaskName};
+use crate::time::Timestamp;
+
+/// What is not of one task or run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Firings up to here may have started.
+    pub horizon: Timestamp,
+    /// The runner's life that was last attached.
+    pub runner: Option<u64>,
+    /// The highest task id ever given, 0 if none.
+    pub last_task: u64,
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Header {
+            horizon: Timestamp::MIN,
+            runner: None,
+            last_task: 0,
+        }
+    }
+}
+
+/// One task that is not removed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskImage {
+    /// Its id.
+    pub id: TaskId,
+    /// Its owner.
+    pub owner: Owner,
+    /// The part of its definition that decisions need.
+    pub outline: Outline,
+    /// The last fire time dealt with.
+    pub mark: Timestamp,
+    /// The number of its newest run, 0 if none.
+    pub last_run: u64,
+}
+
+/// One run that has not ended. Its task may have been removed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunImage {
+    /// Which.
+    pub key: RunKey,
+    /// Its task's name.
+    pub name: TaskName,
+    /// Why it exists.
+    pub trigger: Trigger,
+    /// The fire time it is for.
+    pub fire_time: Option<Timestamp>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Its trace id.
+    pub trace_id: TraceId,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Why it is being stopped, if it is.
+    pub stopping: Option<String>,
+}
+
+/// How far a run that has not ended has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits for a place.
+    Waiting,
+    /// The runner was or will be told to start it.
+    Starting,
+    /// Its attempt's process runs.
+    Running {
+        /// Attempt, from 1.
+        attempt: u32,
+        /// Process id.
+        pid: u32,
+        /// When it started.
+        started_at: Timestamp,
+    },
+}
+
+/// The whole state, for tests that compare.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// What is not of one task or run.
+    pub header: Header,
+    /// Tasks in the order of their ids.
+    pub tasks: Vec<TaskImage>,
+    /// Runs that have not ended, in the order of their keys.
+    pub runs: Vec<RunImage>,
+}

@@ -1,0 +1,192 @@
+//! Tasks: what a definition holds, and the part of it that decisions need.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Policies;
+use crate::time::Timestamp;
+
+/// Most characters of a task's name.
+pub const NAME_MAX: usize = 64;
+
+/// A task's number, never used again after it is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskId(pub u64);
+
+/// The Unix user on whose behalf a task exists and runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Owner(pub u32);
+
+/// A task's name: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, unique per owner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TaskName(std::sync::Arc<str>);
+
+/// Why a text is no task name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// It has no characters.
+    #[error("a name needs at least one character")]
+    Empty,
+    /// It has more than [`NAME_MAX`] characters.
+    #[error("a name has at most {NAME_MAX} characters, this one has {0}")]
+    TooLong(usize),
+    /// This character cannot stand at this column.
+    #[error(
+        "{character:?} cannot stand here: a name is made of letters, digits, '.', '_' and '-', and begins with a letter or digit"
+    )]
+    BadCharacter {
+        /// The character.
+        character: char,
+        /// Its column, in characters from 0.
+        column: usize,
+    },
+}
+
+impl TaskName {
+    /// Checks a text.
+    ///
+    /// # Errors
+    /// [`NameError`] says what is wrong, and where.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        for (column, character) in text.chars().enumerate() {
+            let first = character.is_ascii_alphanumeric();
+            if !(first || column > 0 && matches!(character, '.' | '_' | '-')) {
+                return Err(NameError::BadCharacter { character, column });
+            }
+        }
+        if text.len() > NAME_MAX {
+            return Err(NameError::TooLong(text.len()));
+        }
+        Ok(TaskName(text.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for TaskName {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        TaskName::parse(&text)
+    }
+}
+
+impl From<TaskName> for String {
+    fn from(name: TaskName) -> String {
+        name.as_str().to_owned()
+    }
+}
+
+/// When a task is due, as accepted: everything that was relative is an instant now.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum When {
+    /// Only when asked for.
+    Manual,
+    /// A cron expression in a zone of the tz database.
+    Cron {
+        /// The expression as typed.
+        expr: String,
+        /// The zone's name.
+        tz: String,
+    },
+    /// Every `interval_ms` from `anchor`.
+    Every {
+        /// Milliseconds, at least 1.
+        interval_ms: u64,
+        /// The instant of acceptance.
+        anchor: Timestamp,
+    },
+    /// Once.
+    At {
+        /// The instant.
+        at: Timestamp,
+        /// What was typed, for people.
+        text: String,
+        /// The zone what was typed was read in.
+        tz: Option<String>,
+    },
+}
+
+/// What a run does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Action {
+    /// A program and its arguments, without a shell.
+    Exec {
+        /// The program, then its arguments; never empty.
+        argv: Vec<String>,
+    },
+    /// A line for `/bin/sh -c`.
+    Shell {
+        /// The line.
+        line: String,
+    },
+}
+
+/// All that is known of a task by definition, as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// Its name.
+    pub name: TaskName,
+    /// When it is due.
+    pub when: When,
+    /// What a run does.
+    pub action: Action,
+    /// Working directory, absolute; `None` is the owner's home.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// The task's own environment, in the order given.
+    #[serde(default)]
+    pub env: Vec<(String, String)>,
+    /// A note for people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Whether fire times start runs.
+    pub enabled: bool,
+    /// What happens when things do not go as planned.
+    #[serde(default)]
+    pub policies: Policies,
+}
+
+/// The part of a definition that decisions need, kept in memory for every task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Its name.
+    pub name: TaskName,
+    /// When it is due.
+    pub when: When,
+    /// Whether fire times start runs.
+    pub enabled: bool,
+    /// What happens when things do not go as planned.
+    pub policies: Policies,
+}
+
+impl Definition {
+    /// The part that decisions need.
+    #[must_use]
+    pub fn outline(&self) -> Outline {
+        Outline {
+            name: self.name.clone(),
+            when: self.when.clone(),
+            enabled: self.enabled,
+            policies: self.policies,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Idle tasks are cheap. The only test of its process, so that nothing else moves the numbers.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use jiff::tz::TimeZoneDatabase;
+use taskd_core::Timestamp;
+use taskd_core::command::{Command, Reply};
+use taskd_core::event::{Event, Inventory};
+use taskd_core::policy::Policies;
+use taskd_core::schedule::{Catalog, Zones};
+use taskd_core::scheduler::{Limits, Scheduler};
+use taskd_core::snapshot::{Header, TaskImage};
+use taskd_core::task::{Action, Definition, Outline, Owner, TaskId, TaskName, When};
+
+const TASKS: u64 = 100_000;
+
+/// Bytes that one idle task may cost.
+const EACH: u64 = 250;
+
+/// Resident bytes that belong to nobody else.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages = |n| statm.split(' ').nth(n).unwrap().parse::<u64>().unwrap();
+    (pages(1) - pages(2)) * 4096
+}
+
+fn catalog() -> Catalog {
+    Catalog::new(Zones::new(TimeZoneDatabase::bundled()))
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000)
+}
+
+/// Half of them by the clock, half by elapsed time.
+fn when(n: u64) -> When {
+    if n.is_multiple_of(2) {
+        When::Cron {
+            expr: format!("{} {} * * *", n / 2 % 60, n / 120 % 24),
+            tz: "Europe/Berlin".to_owned(),
+        }
+    } else {
+        When::Every {
+            interval_ms: 3_600_000 + n,
+            anchor: now(),
+        }
+    }
+}
+
+fn name(n: u64) -> TaskName {
+    TaskName::parse(&format!("task-{n:06}")).unwrap()
+}
+
+fn restored() -> Scheduler {
+    let header = Header {
+        last_task: TASKS,
+        ..Header::default()
+    };
+    let images = (1..=TASKS).map(|n| TaskImage {
+        id: TaskId(n),
+        owner: Owner(0),
+        outline: Outline {
+            name: name(n),
+            when: when(n),
+            enabled: true,
+            policies: Policies::default(),
+        },
+        mark: now(),
+        last_run: 0,
+    });
+    Scheduler::restore(catalog(), Limits::default(), [1, 2], header, images, Vec::new())
+}
+
+fn added() -> Scheduler {
+    let mut core = Scheduler::new(catalog(), Limits::default(), [1, 2]);
+    core.handle(now(), Event::RunnerAttached(Inventory::default()));
+    for n in 1..=TASKS {
+        let definition = Definition {
+            name: name(n),
+            when: when(n),
+            action: Action::Shell { line: "true".to_owned() },
+            cwd: None,
+            env: Vec::new(),
+            description: None,
+            enabled: true,
+            policies: Policies::default(),
+        };
+        let definitions = vec![definition];
+        let owner = Owner(0);
+        let accepted = core.apply(now(), Command::Add { owner, definitions }).unwrap();
+        assert_eq!(accepted.reply, Reply::Added(vec![TaskId(n)]));
+        core.handle(now(), Event::Durable(accepted.ticket.unwrap()));
+        while core.poll_effect().is_some() {}
+    }
+    core
+}
+
+#[test]
+fn an_idle_task_costs_little() {
+    // What is read once, and what the allocator takes for itself.
+    drop(restored());
+    let (before, added) = (resident(), added());
+    let grown = (resident() - before) / TASKS;
+    assert!(grown <= EACH, "{grown} bytes for each task that was added");
+    let (before, restored) = (resident(), restored());
+    let grown = (resident() - before) / TASKS;
+    assert!(grown <= EACH, "{grown} bytes for each task that was restored");
+    assert_eq!(added.counts().tasks + restored.counts().tasks, 2 * TASKS as usize);
+    println!("{grown} bytes");
+}

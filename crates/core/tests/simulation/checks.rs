@@ -1,0 +1,352 @@
+//! What must hold, at every step and at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use taskd_core::Timestamp;
+use taskd_core::effect::{Effect, Notice, Weight};
+use taskd_core::event::Origin;
+use taskd_core::record::Record;
+use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger};
+use taskd_core::schedule::Schedule;
+use taskd_core::scheduler::{Limits, Scheduler};
+use taskd_core::task::{TaskId, When};
+
+use crate::world::{Daemon, Stage, World, catalog};
+
+/// What a life of the daemon knows to be durable: the ground every effect must stand on.
+#[derive(Default)]
+pub struct Known {
+    horizon: Option<Timestamp>,
+    created: BTreeSet<RunKey>,
+    waiting: BTreeSet<RunKey>,
+    stopping: BTreeSet<RunKey>,
+    finished: BTreeSet<RunKey>,
+}
+
+impl Known {
+    pub fn learn(&mut self, record: &Record) {
+        match record {
+            Record::Horizon { until } => self.horizon = Some(*until),
+            Record::RunCreated { run, waiting, .. } => {
+                self.created.insert(*run);
+                if *waiting {
+                    self.waiting.insert(*run);
+                }
+            }
+            Record::RunAdmitted { run, .. } => {
+                self.waiting.remove(run);
+            }
+            Record::RunStopping { run, .. } => {
+                self.stopping.insert(*run);
+            }
+            Record::RunFinished { run, .. } => {
+                self.finished.insert(*run);
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing is done or said before what explains it is durable; a start inside the horizon may run ahead of its record.
+    pub fn check(&self, effect: &Effect, sent: &BTreeSet<RunKey>) {
+        match effect {
+            Effect::Start(origin) => {
+                let run = origin.attempt.run;
+                let ahead = origin.trigger != Trigger::Manual
+                    && sent.contains(&run)
+                    && origin.fire_time.is_some_and(|at| Some(at) <= self.horizon);
+                assert!(self.created.contains(&run) || ahead, "{run:?} starts before it may: {origin:?}");
+                assert!(!self.waiting.contains(&run), "{run:?} starts before it is admitted");
+                assert!(!self.finished.contains(&run), "{run:?} starts after its end");
+            }
+            Effect::Stop { attempt, .. } => {
+                assert!(self.stopping.contains(&attempt.run), "{attempt:?} is stopped before that is durable");
+            }
+            Effect::Forget(attempt) => {
+                assert!(self.finished.contains(&attempt.run), "{attempt:?} is forgotten before its end is durable");
+            }
+            Effect::Notice(Notice::RunFinished { run, .. }) => {
+                assert!(self.finished.contains(run), "the end of {run:?} is told before it is durable");
+            }
+            Effect::Record { .. } | Effect::Prepare(_) | Effect::Notice(_) => {}
+        }
+    }
+}
+
+/// What the runners of all lives really did.
+#[derive(Default)]
+pub struct Spawned {
+    /// How often the fire times of a task began anew: another schedule, or a clock set back far.
+    epochs: BTreeMap<TaskId, u32>,
+    whens: BTreeMap<TaskId, When>,
+    firings: BTreeMap<(TaskId, u32, Timestamp), (RunKey, u128)>,
+    runs: BTreeSet<(RunKey, u128)>,
+    live: BTreeMap<RunKey, TraceId>,
+    horizon: Timestamp,
+    /// Whether the horizon was ever drawn back far.
+    set_back: bool,
+    /// The epoch in which a run was created, by its trace id.
+    created: BTreeMap<u128, u32>,
+}
+
+impl Spawned {
+    /// A record leaves the scheduler.
+    pub fn emitted(&mut self, record: &Record) {
+        if let Record::Horizon { until } = record {
+            // Drawn back so far, it says that the clock was set back by more than the bound.
+            if self.horizon.since(*until) > Limits::default().clock_back {
+                self.whens.keys().for_each(|task| *self.epochs.entry(*task).or_default() += 1);
+                self.set_back = true;
+            }
+            self.horizon = *until;
+        }
+        if let Record::MarkReset { task, .. } = record {
+            *self.epochs.entry(*task).or_default() += 1;
+        }
+        if let Record::RunCreated { run, trace_id, .. } = record {
+            let epoch = self.epochs.get(&run.task).copied().unwrap_or(0);
+            self.created.entry(trace_id.0).or_insert(epoch);
+        }
+    }
+
+    /// A record is on disk.
+    pub fn durable(&mut self, record: &Record) {
+        if let Record::TaskAdded { id, definition, .. } | Record::TaskChanged { id, definition, .. } = record {
+            let before = self.whens.insert(*id, definition.when.clone());
+            if before.is_some_and(|before| before != definition.when) {
+                *self.epochs.entry(*id).or_default() += 1;
+            }
+        }
+    }
+
+    pub fn start(&mut self, origin: &Origin, limit: usize) {
+        let run = origin.attempt.run;
+        assert!(self.runs.insert((run, origin.trace_id.0)), "{run:?} started twice");
+        if let Some(at) = origin.fire_time {
+            let epoch = self.created.get(&origin.trace_id.0).copied().expect("it is created before it starts");
+            let earlier = self.firings.insert((run.task, epoch, at), (run, origin.trace_id.0));
+            assert_eq!(earlier, None, "the firing of {:?} at {at} started twice, now as {run:?}", run.task);
+        }
+        let overlap = self.live.keys().find(|live| live.task == run.task);
+        assert_eq!(overlap, None, "{run:?} started while another run of its task is live");
+        self.live.insert(run, origin.trace_id);
+        assert!(self.live.len() <= limit, "{} processes live, {limit} may", self.live.len());
+    }
+
+    pub fn died(&mut self, origin: &Origin) {
+        if self.live.get(&origin.attempt.run) == Some(&origin.trace_id) {
+            self.live.remove(&origin.attempt.run);
+        }
+    }
+}
+
+impl World {
+    /// Replaying what the store has, with facts that are on their way, gives the live state.
+    pub fn check_equal(&self, daemon: &Daemon) {
+        let own = daemon
+            .journal
+            .iter()
+            .filter(|entry| match entry.weight {
+                Weight::Fact => true,
+                Weight::Decision => entry.stage == Stage::Told,
+            })
+            .flat_map(|entry| entry.records.iter());
+        let records = self.disk.iter().chain(own).cloned();
+        let replayed = Scheduler::replay(catalog(), self.limits.clone(), [1, 1], records);
+        let (live, replayed) = (daemon.core.snapshot(), replayed.snapshot());
+        assert_eq!(live, replayed, "the live state (left) is not what its records say (right)");
+    }
+
+    /// What must hold when everything under way has come to rest.
+    pub fn check_rest(&self) {
+        let Some(daemon) = &self.daemon else { return };
+        self.check_equal(daemon);
+        let image = daemon.core.snapshot();
+        let views = image.tasks.iter().filter_map(|task| daemon.core.task(task.id));
+        let soonest = views.filter_map(|view| view.next).min();
+        assert_eq!(daemon.core.next_due(), soonest, "a task is not in the due queue");
+        let linked = daemon.linked && !daemon.closing && !self.full;
+        if linked && let Some(next) = soonest {
+            assert!(next > self.wall(), "{next} passed and was not dealt with");
+            assert!(daemon.core.next_wakeup().is_some(), "nothing will wake for {next}");
+        }
+        let enabled = image.tasks.iter().filter(|task| task.outline.enabled);
+        for task in enabled {
+            let schedule = read(&task.outline.when);
+            let view = daemon.core.task(task.id).expect("it is in the snapshot");
+            assert_eq!(view.next, schedule.next_after(task.mark), "{:?} waits for the wrong time", task.id);
+        }
+    }
+
+    /// What must hold in the end, of all that was ever made durable. Nothing is under way, no task enabled.
+    pub fn check_end(&self) {
+        let (mut ledger, mut runs) = (BTreeMap::new(), BTreeMap::new());
+        let mut removed = BTreeSet::new();
+        for record in &self.disk {
+            account(record, &mut ledger, &mut runs, &mut removed);
+        }
+        for (task, account) in &ledger {
+            assert!(!account.enabled, "{task:?} is still enabled");
+        }
+        for task in &self.acked_tasks {
+            let there = ledger.contains_key(task) || removed.contains(task);
+            assert!(there, "{task:?} was acknowledged and is lost");
+        }
+        for task in &self.acked_removals {
+            assert!(removed.contains(task), "{task:?} was acknowledged as removed and is there");
+        }
+        for (run, (_, outcome)) in &runs {
+            assert!(outcome.is_some(), "{run:?} has no outcome");
+        }
+        for run in &self.acked_runs {
+            assert!(runs.contains_key(run), "{run:?} was acknowledged and is lost");
+        }
+        for (run, (trace, outcome)) in &runs {
+            let ran = self.spawned.runs.contains(&(*run, *trace));
+            let told = matches!(outcome, Some(Outcome::Succeeded | Outcome::Failed));
+            assert!(ran || !told, "{run:?} is {outcome:?} and never had a process");
+        }
+        if self.spawned.set_back {
+            // What had started by the old reckoning and was not recorded may be dealt with anew.
+            return;
+        }
+        for ((task, _, at), (run, trace)) in &self.spawned.firings {
+            let recorded = runs.get(run).is_some_and(|(recorded, _)| recorded == trace);
+            let unknown = self.disk.iter().any(|record| match record {
+                Record::Passed {
+                    task: of,
+                    first,
+                    last,
+                    passing,
+                    ..
+                } => of == task && *passing == Passing::Unknown && first <= at && at <= last,
+                Record::MarkReset { task: of, .. } => of == task,
+                _ => false,
+            });
+            assert!(recorded || unknown, "{run:?} ran for {at}, and the ledger says otherwise");
+        }
+    }
+}
+
+/// The fire times of one task, as far as they are accounted for.
+struct Account {
+    schedule: Schedule,
+    when: When,
+    enabled: bool,
+    /// Every fire time up to here has exactly one record.
+    mark: Timestamp,
+    last_run: u64,
+}
+
+impl Account {
+    fn settled(&self, id: TaskId, until: Timestamp) {
+        if self.enabled
+            && let Some(next) = self.schedule.next_after(self.mark)
+        {
+            assert!(next > until, "{id:?} was due at {next}, before {until}, and nothing tells what became of that");
+        }
+    }
+
+    fn next(&self, id: TaskId, at: Timestamp) {
+        assert!(self.enabled, "{id:?} fires at {at} and is disabled");
+        let next = self.schedule.next_after(self.mark);
+        assert_eq!(next, Some(at), "the next fire time of {id:?} is not the one that is recorded");
+    }
+}
+
+fn account(
+    record: &Record,
+    ledger: &mut BTreeMap<TaskId, Account>,
+    runs: &mut BTreeMap<RunKey, (u128, Option<Outcome>)>,
+    removed: &mut BTreeSet<TaskId>,
+) {
+    match record {
+        Record::TaskAdded { id, at, definition, .. } => {
+            let account = Account {
+                schedule: read(&definition.when),
+                when: definition.when.clone(),
+                enabled: definition.enabled,
+                mark: *at,
+                last_run: 0,
+            };
+            assert!(ledger.insert(*id, account).is_none() && !removed.contains(id), "{id:?} was added twice");
+        }
+        Record::TaskChanged {
+            id,
+            at,
+            definition,
+            mark,
+        } => {
+            let account = ledger.get_mut(id).expect("only a task that is there is changed");
+            if account.when != definition.when || !definition.enabled {
+                account.settled(*id, *at);
+            }
+            if account.enabled && definition.enabled && account.when == definition.when {
+                assert_eq!(*mark, None, "{id:?} forgets fire times though its schedule stays");
+            }
+            account.schedule = read(&definition.when);
+            account.when = definition.when.clone();
+            account.enabled = definition.enabled;
+            account.mark = mark.unwrap_or(account.mark);
+        }
+        Record::TaskRemoved { id, at } => {
+            let account = ledger.remove(id).expect("only a task that is there is removed");
+            account.settled(*id, *at);
+            removed.insert(*id);
+        }
+        Record::RunCreated {
+            run,
+            fire_time,
+            trace_id,
+            ..
+        } => {
+            let account = ledger.get_mut(&run.task).expect("a run is of a task that is there");
+            assert_eq!(account.last_run + 1, run.n, "the runs of {:?} are not counted up", run.task);
+            account.last_run = run.n;
+            if let Some(at) = fire_time {
+                account.next(run.task, *at);
+                account.mark = *at;
+            }
+            assert!(runs.insert(*run, (trace_id.0, None)).is_none(), "{run:?} is created twice");
+        }
+        Record::RunFinished { run, outcome, .. } => {
+            let open = runs.get_mut(run).filter(|(_, ended)| ended.is_none());
+            let (_, ended) = open.unwrap_or_else(|| panic!("{run:?} ends and was not in progress"));
+            *ended = Some(*outcome);
+        }
+        Record::Passed {
+            task,
+            first,
+            last,
+            count,
+            ..
+        } => {
+            let account = ledger.get_mut(task).expect("fire times are of a task that is there");
+            account.next(*task, *first);
+            let passed = account.schedule.passed(account.mark, *last).expect("its first is a fire time");
+            assert_eq!((passed.first, passed.last, passed.count), (*first, *last, *count), "{record:?}");
+            account.mark = *last;
+        }
+        Record::MarkReset { task, mark } => {
+            let account = ledger.get_mut(task).expect("a mark is of a task that is there");
+            assert!(*mark < account.mark, "the mark of {task:?} is set ahead");
+            account.mark = *mark;
+        }
+        Record::Horizon { .. }
+        | Record::RunnerAttached { .. }
+        | Record::RunAdmitted { .. }
+        | Record::AttemptStarted { .. }
+        | Record::RunStopping { .. } => {}
+    }
+}
+
+fn read(when: &When) -> Schedule {
+    match when {
+        When::Manual => Schedule::Manual,
+        When::Every { interval_ms, anchor } => Schedule::Every {
+            anchor: *anchor,
+            interval: std::time::Duration::from_millis(*interval_ms),
+        },
+        When::At { at, .. } => Schedule::At(*at),
+        When::Cron { expr, tz } => catalog().cron(expr, tz).expect("the simulation writes good expressions"),
+    }
+}

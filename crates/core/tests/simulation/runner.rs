@@ -1,0 +1,172 @@
+//! A runner with a life of its own. It does what it is told in order, keeps every result until it may forget it, and gives
+//! back what a start said of its run.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use taskd_core::Timestamp;
+use taskd_core::event::{Event, Inventory, Live, Origin};
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Usage};
+
+use crate::dice::Dice;
+
+/// What the daemon sent.
+#[derive(Clone, Debug)]
+pub enum Message {
+    Start(Origin),
+    Stop(AttemptKey, Duration),
+    Forget(AttemptKey),
+}
+
+/// One child. Times without a name of their own are of the monotonic clock, in milliseconds.
+pub struct Child {
+    pub origin: Origin,
+    /// `None` while it is being spawned.
+    pub process: Option<(u32, Timestamp)>,
+    pub ends: u64,
+    pub exit: Exit,
+    pub stopping: bool,
+}
+
+pub type Ended = BTreeMap<AttemptKey, (Origin, AttemptEnd)>;
+
+/// One life of a runner.
+pub struct Runner {
+    pub instance: u64,
+    pub children: BTreeMap<AttemptKey, Child>,
+    pub ended: Ended,
+    /// What is sent and not yet read.
+    pub inbox: VecDeque<Message>,
+    /// What is said and not yet read by the daemon that is connected.
+    pub outbox: VecDeque<Event>,
+    next_pid: u32,
+}
+
+impl Runner {
+    pub fn new(instance: u64, spool: Ended) -> Self {
+        Runner {
+            instance,
+            children: BTreeMap::new(),
+            ended: spool,
+            inbox: VecDeque::new(),
+            outbox: VecDeque::new(),
+            next_pid: 100,
+        }
+    }
+
+    /// A new connection: what the old one sent is dropped, and the inventory is the first thing said.
+    pub fn supersede(&mut self) {
+        self.inbox.clear();
+        self.outbox.clear();
+        let live = self.children.values().map(|child| Live {
+            origin: child.origin.clone(),
+            pid: child.process.map_or(0, |(pid, _)| pid),
+            started_at: child.process.map_or(child.origin.created_at, |(_, at)| at),
+            stopping: child.stopping,
+        });
+        let inventory = Inventory {
+            instance: self.instance,
+            live: live.collect(),
+            ended: self.ended.values().cloned().collect(),
+        };
+        self.outbox.push_back(Event::RunnerAttached(inventory));
+    }
+
+    /// Takes in one message, if there is one.
+    pub fn read(&mut self, now: u64, dice: &mut Dice) -> bool {
+        match self.inbox.pop_front() {
+            None => return false,
+            Some(Message::Start(origin)) => {
+                let key = origin.attempt;
+                if !self.children.contains_key(&key) && !self.ended.contains_key(&key) {
+                    self.children.insert(key, child(origin, now, dice));
+                }
+            }
+            Some(Message::Stop(key, grace)) => {
+                if let Some(child) = self.children.get_mut(&key)
+                    && !child.stopping
+                {
+                    child.stopping = true;
+                    let obeys = dice.length(Duration::from_millis(1), grace * 2).min(grace);
+                    child.ends = child.ends.min(now + obeys.as_millis() as u64);
+                    child.exit = if obeys < grace && dice.chance(500) {
+                        Exit::Code(0)
+                    } else {
+                        Exit::Signal(if obeys < grace { 15 } else { 9 })
+                    };
+                }
+            }
+            Some(Message::Forget(key)) => {
+                self.ended.remove(&key);
+            }
+        }
+        true
+    }
+
+    /// Spawns what is to be spawned, and tells which.
+    pub fn spawn(&mut self, wall: Timestamp) -> Vec<Origin> {
+        let mut spawned = Vec::new();
+        for (key, child) in &mut self.children {
+            if child.process.is_none() && !matches!(child.exit, Exit::SpawnFailed { .. }) {
+                let pid = self.next_pid;
+                self.next_pid += 1;
+                child.process = Some((pid, wall));
+                let attempt = *key;
+                self.outbox.push_back(Event::Started { attempt, pid, at: wall });
+                spawned.push(child.origin.clone());
+            }
+        }
+        spawned
+    }
+
+    /// Ends what has come to its end.
+    pub fn reap(&mut self, now: u64, wall: Timestamp) {
+        let over = |child: &Child| match child.process {
+            Some(_) => child.ends <= now,
+            None => matches!(child.exit, Exit::SpawnFailed { .. }),
+        };
+        let keys: Vec<_> = self.children.iter().filter(|(_, child)| over(child)).map(|(key, _)| *key).collect();
+        for key in keys {
+            if let Some(child) = self.children.remove(&key) {
+                let end = AttemptEnd {
+                    started_at: child.process.map_or(wall, |(_, at)| at),
+                    pid: child.process.map_or(0, |(pid, _)| pid),
+                    finished_at: wall,
+                    exit: child.exit,
+                    stopped: child.stopping,
+                    usage: Usage::default(),
+                };
+                self.ended.insert(key, (child.origin.clone(), end.clone()));
+                self.outbox.push_back(Event::Ended {
+                    origin: child.origin,
+                    end,
+                });
+            }
+        }
+    }
+
+    /// When the next child ends.
+    pub fn next_end(&self) -> Option<u64> {
+        self.children.values().map(|child| child.ends).min()
+    }
+}
+
+fn child(origin: Origin, now: u64, dice: &mut Dice) -> Child {
+    let exit = match dice.below(10) {
+        0 => Exit::SpawnFailed {
+            errno: 2,
+            what: "exec".to_owned(),
+        },
+        1 => Exit::Signal(11),
+        2 => Exit::Code(3),
+        _ => Exit::Code(0),
+    };
+    let most = Duration::from_secs(4 * 60 * 60);
+    Child {
+        origin,
+        process: None,
+        ends: now + dice.length(Duration::from_millis(1), most).as_millis() as u64,
+        exit,
+        stopping: false,
+    }
+}

@@ -1,0 +1,160 @@
+//! Users: they add, change, run and cancel at random, and hold the daemon to what it answered.
+
+use std::time::Duration;
+
+use taskd_core::command::{Command, Refusal, WhileRunning};
+use taskd_core::policy::{Misfire, Policies};
+use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
+
+use crate::world::World;
+
+const OWNER: Owner = Owner(1000);
+
+/// A user asks for something.
+pub fn ask(world: &mut World) {
+    let ids: Vec<TaskId> = world.definitions.keys().copied().collect();
+    let few = ids.len() < 3;
+    let some = world.dice.pick(&ids).copied();
+    match (world.dice.below(20), some) {
+        (0..2, _) | (_, None) => add(world),
+        (2..7, _) if few => add(world),
+        (2..5, Some(id)) => edit(world, id),
+        (5..9, Some(id)) => set_enabled(world, id),
+        (9..11, Some(id)) => remove(world, id),
+        (11..16, Some(id)) => answered(world.apply(Command::Run { ids: vec![id] }, Vec::new())),
+        (_, Some(_)) => cancel(world),
+    }
+}
+
+/// Disables every task that is enabled.
+pub fn disable_all(world: &mut World) {
+    let enabled = |world: &World| {
+        let all = world.definitions.iter();
+        all.filter(|(_, definition)| definition.enabled).map(|(id, _)| *id).collect::<Vec<_>>()
+    };
+    while let Some(id) = enabled(world).first() {
+        set_enabled(world, *id);
+        world.rest();
+    }
+}
+
+fn answered(result: Result<(), Refusal>) {
+    match result {
+        Ok(())
+        | Err(
+            Refusal::Busy
+            | Refusal::NoTask(_)
+            | Refusal::NotRunning(_)
+            | Refusal::NameTaken { .. }
+            | Refusal::TooManyTasks { .. }
+            | Refusal::StillRunning { .. }
+            | Refusal::NoRunner,
+        ) => {}
+        Err(refusal @ Refusal::BadSchedule { .. }) => panic!("{refusal}"),
+    }
+}
+
+fn add(world: &mut World) {
+    let count = 1 + world.dice.below(2);
+    let definitions = (0..count).map(|_| definition(world)).collect();
+    let owner = OWNER;
+    answered(world.apply(Command::Add { owner, definitions }, Vec::new()));
+}
+
+fn edit(world: &mut World, id: TaskId) {
+    let mut new = definition(world);
+    let old = world.definitions[&id].clone();
+    if world.dice.chance(500) {
+        new.when = old.when;
+    }
+    if world.dice.chance(500) {
+        new.enabled = old.enabled;
+    }
+    if world.dice.chance(700) {
+        new.name = old.name;
+    }
+    let definition = Box::new(new);
+    answered(world.apply(Command::Edit { id, definition }, Vec::new()));
+}
+
+fn set_enabled(world: &mut World, id: TaskId) {
+    let mut definition = world.definitions[&id].clone();
+    definition.enabled = !definition.enabled;
+    let tasks = vec![(id, definition)];
+    answered(world.apply(Command::SetEnabled { tasks }, Vec::new()));
+}
+
+fn remove(world: &mut World, id: TaskId) {
+    let running = match world.dice.below(3) {
+        0 => WhileRunning::Refuse,
+        1 => WhileRunning::Cancel,
+        _ => WhileRunning::Keep,
+    };
+    let command = Command::Remove {
+        ids: vec![id],
+        running,
+        reason: "its task was removed".to_owned(),
+    };
+    answered(world.apply(command, vec![id]));
+}
+
+fn cancel(world: &mut World) {
+    let Some(daemon) = &world.daemon else { return };
+    let runs: Vec<_> = daemon.core.active_runs().map(|run| run.origin.attempt.run).collect();
+    if let Some(run) = world.dice.pick(&runs).copied() {
+        let reason = "cancelled by a user".to_owned();
+        let runs = vec![run];
+        answered(world.apply(Command::Cancel { runs, reason }, Vec::new()));
+    }
+}
+
+fn definition(world: &mut World) -> Definition {
+    world.names += 1;
+    let name = if world.dice.chance(900) {
+        format!("task-{}", world.names)
+    } else {
+        "shared".to_owned()
+    };
+    let second = Duration::from_secs(1);
+    let when = match world.dice.below(12) {
+        0 => When::Manual,
+        1 | 2 => {
+            let length = world.dice.length(second, 10 * 3600 * second);
+            When::At {
+                at: world.wall().plus(length),
+                text: "once".to_owned(),
+                tz: None,
+            }
+        }
+        3..6 => {
+            let exprs = ["* * * * *", "*/5 * * * *", "0 * * * *", "30 2 * * *", "15 */3 * * *"];
+            When::Cron {
+                expr: (*world.dice.pick(&exprs).unwrap()).to_owned(),
+                tz: if world.dice.chance(500) { "UTC" } else { "Europe/Berlin" }.to_owned(),
+            }
+        }
+        _ => {
+            let interval = world.dice.length(second, 24 * 3600 * second);
+            When::Every {
+                interval_ms: interval.as_millis() as u64,
+                anchor: world.wall(),
+            }
+        }
+    };
+    let within = world.dice.length(second, 24 * 3600 * second);
+    Definition {
+        name: TaskName::parse(&name).unwrap(),
+        when,
+        action: Action::Shell { line: "true".to_owned() },
+        cwd: None,
+        env: Vec::new(),
+        description: None,
+        enabled: world.dice.chance(850),
+        policies: Policies {
+            misfire: Misfire::Once {
+                within_ms: within.as_millis() as u64,
+            },
+            ..Policies::default()
+        },
+    }
+}

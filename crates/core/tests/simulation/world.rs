@@ -1,0 +1,447 @@
+//! The world around the scheduler: a disk, a clock, a runner, users, and everything that goes wrong with them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use jiff::tz::TimeZoneDatabase;
+use taskd_core::Timestamp;
+use taskd_core::command::{Refusal, Reply, Ticket};
+use taskd_core::effect::{Effect, Weight};
+use taskd_core::event::{Event, Origin};
+use taskd_core::record::Record;
+use taskd_core::run::{RunKey, TraceId};
+use taskd_core::schedule::{Catalog, Zones};
+use taskd_core::scheduler::{Limits, Scheduler};
+use taskd_core::task::{Definition, TaskId};
+
+use crate::checks::{Known, Spawned};
+use crate::dice::Dice;
+use crate::runner::{Ended, Message, Runner};
+
+/// 2026-03-28, the day before the clocks of Berlin change.
+const BEGIN: i64 = 1_774_656_000_000;
+
+/// A batch of records and how far it has come.
+pub struct Entry {
+    pub ticket: Ticket,
+    pub weight: Weight,
+    pub records: Vec<Record>,
+    pub stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Sent,
+    OnDisk,
+    /// On disk, and the scheduler knows.
+    Told,
+    Refused,
+}
+
+/// One life of the daemon.
+pub struct Daemon {
+    pub core: Scheduler,
+    pub journal: Vec<Entry>,
+    /// Answers that are owed.
+    pub owed: BTreeMap<Ticket, Owed>,
+    pub linked: bool,
+    /// What this life knows to be durable.
+    pub known: Known,
+    /// Runs whose creation this life has sent to the store.
+    pub created: BTreeSet<RunKey>,
+    pub closing: bool,
+}
+
+/// What a user will hear, and what it was about.
+pub struct Owed {
+    pub reply: Reply,
+    pub removed: Vec<TaskId>,
+}
+
+pub struct World {
+    pub dice: Dice,
+    pub limits: Limits,
+    pub elapsed: u64,
+    pub wall_shift: i64,
+    /// What earlier lives of the daemon made durable.
+    pub disk: Vec<Record>,
+    /// The definitions on the disk.
+    pub definitions: BTreeMap<TaskId, Definition>,
+    pub full: bool,
+    pub daemon: Option<Daemon>,
+    pub runner: Option<Runner>,
+    pub spool: Ended,
+    pub spawned: Spawned,
+    pub acked_tasks: BTreeSet<TaskId>,
+    pub acked_removals: BTreeSet<TaskId>,
+    pub acked_runs: BTreeSet<RunKey>,
+    pub names: u64,
+    pub trace: bool,
+}
+
+pub fn catalog() -> Catalog {
+    static DB: OnceLock<TimeZoneDatabase> = OnceLock::new();
+    Catalog::new(Zones::new(DB.get_or_init(TimeZoneDatabase::bundled).clone()))
+}
+
+impl World {
+    pub fn new(seed: u64, trace: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let limits = Limits {
+            running: 1 + dice.below(4) as usize,
+            tasks_of_others: 6,
+            ..Limits::default()
+        };
+        World {
+            dice,
+            limits,
+            elapsed: 0,
+            wall_shift: 0,
+            disk: Vec::new(),
+            definitions: BTreeMap::new(),
+            full: false,
+            daemon: None,
+            runner: None,
+            spool: Ended::new(),
+            spawned: Spawned::default(),
+            acked_tasks: BTreeSet::new(),
+            acked_removals: BTreeSet::new(),
+            acked_runs: BTreeSet::new(),
+            names: 0,
+            trace,
+        }
+    }
+
+    pub fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(BEGIN + self.elapsed as i64 + self.wall_shift)
+    }
+
+    pub fn say(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{} {}", self.wall(), what());
+        }
+    }
+
+    // The daemon and its disk.
+
+    pub fn start_daemon(&mut self) {
+        let seed = [self.dice.word(), self.dice.word()];
+        let replayed = Scheduler::replay(catalog(), self.limits.clone(), seed, self.disk.iter().cloned());
+        let core = if self.dice.chance(500) {
+            replayed
+        } else {
+            let image = replayed.snapshot();
+            let tasks = image.tasks.clone().into_iter();
+            let (limits, runs) = (self.limits.clone(), image.runs.clone());
+            let restored = Scheduler::restore(catalog(), limits, seed, image.header, tasks, runs);
+            assert_eq!(restored.snapshot(), image, "a restored scheduler differs from the replayed one");
+            restored
+        };
+        self.say(|| "daemon starts".to_owned());
+        let mut known = Known::default();
+        self.disk.iter().for_each(|record| known.learn(record));
+        self.daemon = Some(Daemon {
+            core,
+            journal: Vec::new(),
+            owed: BTreeMap::new(),
+            linked: false,
+            known,
+            created: BTreeSet::new(),
+            closing: false,
+        });
+        let now = self.wall();
+        self.tell(now, Event::ClockStepped);
+    }
+
+    /// The daemon is gone; what of its batches was on disk stays, and the runner may still read what was sent.
+    pub fn crash_daemon(&mut self) {
+        let Some(daemon) = self.daemon.take() else { return };
+        self.say(|| "daemon ends".to_owned());
+        self.check_equal(&daemon);
+        for entry in daemon.journal {
+            if matches!(entry.stage, Stage::OnDisk | Stage::Told) {
+                self.disk.extend(entry.records);
+            }
+        }
+        if let Some(runner) = &mut self.runner {
+            runner.outbox.clear();
+        }
+    }
+
+    /// Gives the scheduler an event and does what it wants.
+    pub fn tell(&mut self, now: Timestamp, event: Event) {
+        if let Some(daemon) = &mut self.daemon {
+            if self.trace {
+                eprintln!("{} -> {event:?}", self.elapsed);
+            }
+            daemon.core.handle(now, event);
+            self.pump();
+        }
+    }
+
+    pub fn pump(&mut self) {
+        let Some(mut daemon) = self.daemon.take() else { return };
+        while let Some(effect) = daemon.core.poll_effect() {
+            if self.trace {
+                eprintln!("{} <- {effect:?}", self.elapsed);
+            }
+            daemon.known.check(&effect, &daemon.created);
+            let mut send = |message| {
+                if let (true, Some(runner)) = (daemon.linked, &mut self.runner) {
+                    runner.inbox.push_back(message);
+                }
+            };
+            match effect {
+                Effect::Record {
+                    ticket,
+                    records,
+                    weight,
+                } => {
+                    let last = daemon.journal.last().map(|entry| entry.ticket);
+                    assert!(last < Some(ticket), "tickets count up");
+                    assert!(!records.is_empty(), "an empty batch");
+                    for record in &records {
+                        self.spawned.emitted(record);
+                        if let Record::RunCreated { run, .. } = record {
+                            daemon.created.insert(*run);
+                        }
+                    }
+                    daemon.journal.push(Entry {
+                        ticket,
+                        weight,
+                        records,
+                        stage: Stage::Sent,
+                    });
+                }
+                Effect::Start(origin) => send(Message::Start(origin)),
+                Effect::Stop { attempt, grace } => send(Message::Stop(attempt, grace)),
+                Effect::Forget(attempt) => send(Message::Forget(attempt)),
+                Effect::Prepare(_) | Effect::Notice(_) => {}
+            }
+        }
+        self.daemon = Some(daemon);
+    }
+
+    /// Writes the next batch, or refuses a decision. Tells whether anything was done.
+    pub fn commit(&mut self) -> bool {
+        let refuse = self.full || self.dice.chance(5);
+        let Some(daemon) = &mut self.daemon else { return false };
+        let mut sent = daemon.journal.iter_mut().filter(|entry| entry.stage == Stage::Sent);
+        if !refuse {
+            let Some(entry) = sent.next() else { return false };
+            entry.stage = Stage::OnDisk;
+            for record in &entry.records {
+                self.spawned.durable(record);
+                match record {
+                    Record::TaskAdded { id, definition, .. } | Record::TaskChanged { id, definition, .. } => {
+                        self.definitions.insert(*id, Definition::clone(definition));
+                    }
+                    Record::TaskRemoved { id, .. } => {
+                        self.definitions.remove(id);
+                    }
+                    _ => {}
+                }
+            }
+            return true;
+        }
+        let Some(entry) = sent.find(|entry| entry.weight == Weight::Decision) else {
+            return !self.full;
+        };
+        entry.stage = Stage::Refused;
+        let ticket = entry.ticket;
+        daemon.owed.remove(&ticket);
+        let now = self.wall();
+        self.tell(now, Event::Refused(ticket));
+        true
+    }
+
+    /// Tells the scheduler of the next batch on disk, and the user who waits for it.
+    pub fn acknowledge(&mut self) -> bool {
+        let Some(daemon) = &mut self.daemon else { return false };
+        let Some(entry) = daemon.journal.iter_mut().find(|entry| entry.stage == Stage::OnDisk) else {
+            return false;
+        };
+        entry.stage = Stage::Told;
+        entry.records.iter().for_each(|record| daemon.known.learn(record));
+        let ticket = entry.ticket;
+        let owed = daemon.owed.remove(&ticket);
+        let now = self.wall();
+        self.tell(now, Event::Durable(ticket));
+        if let Some(owed) = owed {
+            self.answered(owed);
+        }
+        true
+    }
+
+    pub fn answered(&mut self, owed: Owed) {
+        match owed.reply {
+            Reply::Added(ids) => self.acked_tasks.extend(ids),
+            Reply::Runs(runs) => self.acked_runs.extend(runs.iter().map(|(run, _): &(RunKey, TraceId)| *run)),
+            Reply::Done => self.acked_removals.extend(owed.removed),
+        }
+    }
+
+    // The runner.
+
+    pub fn start_runner(&mut self) {
+        let instance = self.dice.word();
+        self.say(|| format!("runner {instance:x} starts"));
+        self.runner = Some(Runner::new(instance, std::mem::take(&mut self.spool)));
+    }
+
+    pub fn kill_runner(&mut self) {
+        let Some(runner) = self.runner.take() else { return };
+        self.say(|| format!("runner {:x} is killed", runner.instance));
+        let alone = !self.daemon.as_ref().is_some_and(|daemon| daemon.linked);
+        if alone || self.dice.chance(500) {
+            self.spool = runner.ended;
+        }
+        for child in runner.children.values() {
+            self.spawned.died(&child.origin);
+        }
+        self.unlink();
+    }
+
+    /// The daemon notices that its connection is gone.
+    pub fn unlink(&mut self) {
+        if let Some(daemon) = &mut self.daemon
+            && daemon.linked
+        {
+            daemon.linked = false;
+            let now = self.wall();
+            self.tell(now, Event::RunnerLost);
+        }
+    }
+
+    pub fn link(&mut self) {
+        let now = self.elapsed;
+        if let (Some(daemon), Some(runner)) = (&mut self.daemon, &mut self.runner)
+            && !daemon.linked
+        {
+            // The runner takes in some of what the old connection sent, and drops the rest.
+            for _ in 0..self.dice.below(4) {
+                runner.read(now, &mut self.dice);
+            }
+            runner.supersede();
+            daemon.linked = true;
+            self.say(|| "the daemon is connected".to_owned());
+        }
+    }
+
+    /// The runner reads a message, if it has one.
+    pub fn runner_reads(&mut self) -> bool {
+        let now = self.elapsed;
+        let Some(runner) = &mut self.runner else { return false };
+        runner.read(now, &mut self.dice)
+    }
+
+    /// The runner spawns and reaps. Tells whether it had to.
+    pub fn runner_works(&mut self) -> bool {
+        let (now, wall, limit) = (self.elapsed, self.wall(), self.limits.running);
+        let Some(runner) = &mut self.runner else { return false };
+        let before = runner.outbox.len();
+        runner.reap(now, wall);
+        for origin in runner.children.values().filter(|child| child.ends <= now) {
+            debug_assert!(origin.process.is_none());
+        }
+        let gone: Vec<Origin> = runner.ended.values().map(|(origin, _)| origin.clone()).collect();
+        gone.iter().for_each(|origin| self.spawned.died(origin));
+        for origin in runner.spawn(wall) {
+            self.spawned.start(&origin, limit);
+        }
+        let linked = self.daemon.as_ref().is_some_and(|daemon| daemon.linked);
+        let said = runner.outbox.len() > before;
+        if !linked {
+            runner.outbox.clear();
+        }
+        said
+    }
+
+    /// The daemon hears one thing from the runner.
+    pub fn hear(&mut self) -> bool {
+        let linked = self.daemon.as_ref().is_some_and(|daemon| daemon.linked);
+        let event = self.runner.as_mut().filter(|_| linked).and_then(|runner| runner.outbox.pop_front());
+        let Some(event) = event else { return false };
+        let now = self.wall();
+        self.tell(now, event);
+        true
+    }
+
+    // Time.
+
+    /// When something happens by itself, at the monotonic clock.
+    pub fn next_moment(&self) -> Option<u64> {
+        let wakeup = self
+            .daemon
+            .as_ref()
+            .and_then(|daemon| daemon.core.next_wakeup())
+            .map(|at| self.elapsed + at.since(self.wall()).as_millis() as u64);
+        let end = self.runner.as_ref().and_then(Runner::next_end);
+        [wakeup, end].into_iter().flatten().min()
+    }
+
+    pub fn advance(&mut self, length: Duration) {
+        self.elapsed += length.as_millis() as u64;
+    }
+
+    /// The timer of the daemon.
+    pub fn tick(&mut self) -> bool {
+        let now = self.wall();
+        let due = |daemon: &Daemon| daemon.core.next_wakeup().is_some_and(|at| at <= now);
+        if !self.daemon.as_ref().is_some_and(due) {
+            return false;
+        }
+        self.tell(now, Event::Tick);
+        // What was due is done, or waits for something else than the time.
+        let again = self.daemon.as_ref().is_some_and(due);
+        assert!(!again, "a tick at {now} left something due that waits for nothing");
+        true
+    }
+
+    /// Lets everything that is under way come to rest, without time passing.
+    pub fn rest(&mut self) {
+        let mut turns = 0;
+        while self.commit() | self.acknowledge() | self.runner_reads() | self.runner_works() | self.hear() | self.tick()
+        {
+            turns += 1;
+            assert!(turns < 10_000, "the world does not come to rest");
+        }
+    }
+
+    /// A command of a user, with its answer.
+    pub fn apply(&mut self, command: taskd_core::command::Command, removed: Vec<TaskId>) -> Result<(), Refusal> {
+        let now = self.wall();
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        if self.trace {
+            eprintln!("{} -> {command:?}", self.elapsed);
+        }
+        let before = daemon.core.snapshot();
+        let accepted = daemon.core.apply(now, command);
+        self.pump();
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        match accepted {
+            Ok(accepted) => {
+                let owed = Owed {
+                    reply: accepted.reply,
+                    removed,
+                };
+                match accepted.ticket {
+                    Some(ticket) => {
+                        daemon.owed.insert(ticket, owed);
+                    }
+                    None => self.answered(owed),
+                }
+                Ok(())
+            }
+            Err(refusal) => {
+                let sent: VecDeque<_> = daemon.journal.iter().rev().take(1).map(|entry| entry.weight).collect();
+                let after = daemon.core.snapshot();
+                // What was due came first; that apart, nothing has changed.
+                assert!(before == after || sent == [Weight::Fact], "a refused command changed something");
+                self.say(|| format!("refused: {refusal}"));
+                Err(refusal)
+            }
+        }
+    }
+}

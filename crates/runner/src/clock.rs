@@ -1,0 +1,22 @@
+//! The one place that asks for the time.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+/// The time of day, for what is written down.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
+pub(crate) fn wall() -> Timestamp {
+    Timestamp::now()
+}
+
+/// The time of day in milliseconds since the epoch.
+pub(crate) fn wall_ms() -> i64 {
+    wall().as_millisecond()
+}
+
+/// The time that only goes forward, for deadlines.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
+pub(crate) fn steady() -> Instant {
+    Instant::now()
+}

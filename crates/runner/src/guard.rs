@@ -1,0 +1,108 @@
+//! The guard: the process above the worker. It has nothing to do but to outlive it, so that it can make sure that
+//! nothing that the worker started does. Orphans of the runs come to it, and it reaps them.
+
+use std::env;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+
+use crate::notify::complain;
+use crate::{Options, RunnerError, clock, sweep, sys};
+
+/// The variable by which the worker knows the guard it has to die with.
+pub(crate) const GUARD_PID: &str = "TASKD_GUARD_PID";
+
+/// Starts the worker, `/proc/self/exe runner --worker --state-dir DIR --socket PATH`, and waits for its end. When it
+/// has ended, for whatever reason, everything that its children started is killed. To be called before the process has
+/// any thread. Gives back the worker's exit code, or 128 and the signal that ended it.
+///
+/// SIGTERM and SIGINT are handed on to the worker, which then shuts down.
+///
+/// # Errors
+/// [`RunnerError`] when the worker cannot be started.
+pub fn guard(options: &Options) -> Result<ExitCode, RunnerError> {
+    sys::block_signals();
+    // Only a name for people.
+    let _ = rustix::thread::set_name(c"taskd-guard");
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|errno| RunnerError::system("adopt orphans", errno))?;
+    let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT];
+    let failed = |source| RunnerError::System { what: "guard", source };
+    let signals = sys::signal_fd(&caught, false).map_err(failed)?;
+    let worker = Command::new("/proc/self/exe")
+        .arg0(env::args_os().next().unwrap_or_else(|| "taskd".into()))
+        .args(["runner", "--worker", "--state-dir"])
+        .arg(&options.state_dir)
+        .arg("--socket")
+        .arg(&options.socket)
+        .env(GUARD_PID, std::process::id().to_string())
+        .stdin(Stdio::null())
+        .spawn()
+        .map_err(failed)?;
+    let worker = Pid::from_child(&worker);
+    let status = attend(worker, &signals).map_err(failed)?;
+    end_all(&signals);
+    Ok(exit_code(status))
+}
+
+/// Hands signals on and reaps orphans until the worker has ended.
+fn attend(worker: Pid, signals: &OwnedFd) -> io::Result<WaitStatus> {
+    loop {
+        for signal in sys::read_signals(signals)? {
+            match signal {
+                libc::SIGCHLD => {
+                    if let Some(status) = reap(worker) {
+                        return Ok(status);
+                    }
+                }
+                // It fails if the worker has just ended.
+                _ => drop(rustix::process::kill_process(worker, Signal::TERM)),
+            }
+        }
+    }
+}
+
+/// Reaps who has ended. Gives back how the worker did, if it did.
+fn reap(worker: Pid) -> Option<WaitStatus> {
+    let mut status = None;
+    while let Ok(Some((pid, ended))) = rustix::process::wait(WaitOptions::NOHANG) {
+        if pid == worker {
+            status = Some(ended);
+        }
+    }
+    status
+}
+
+/// Kills until there are no children left, for a killed process leaves its own to this one.
+fn end_all(signals: &OwnedFd) {
+    let deadline = clock::steady() + sweep::PATIENCE;
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(None) => {}
+            // There are none.
+            Err(_) => return,
+        }
+        let left = deadline.saturating_duration_since(clock::steady());
+        if left.is_zero() {
+            complain(format_args!("some processes of runs cannot be killed"));
+            return;
+        }
+        sweep::kill_descendants();
+        let mut fds = [PollFd::new(signals, PollFlags::IN)];
+        // Whether one ended or the time did is seen above.
+        let _ = rustix::event::poll(&mut fds, Timespec::try_from(left).ok().as_ref());
+        let _ = sys::read_signals(signals);
+    }
+}
+
+fn exit_code(status: WaitStatus) -> ExitCode {
+    let code = status
+        .exit_status()
+        .or(status.terminating_signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}

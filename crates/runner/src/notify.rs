@@ -1,0 +1,38 @@
+//! Telling systemd, or whoever else waits at `$NOTIFY_SOCKET`, and complaining on stderr.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// Sends `state` to the socket named by `address`, the value of `$NOTIFY_SOCKET`. A leading `@` means the abstract
+/// name space.
+pub(crate) fn notify(address: Option<&OsStr>, state: &str) {
+    let Some(address) = address.filter(|address| !address.is_empty()) else {
+        return;
+    };
+    if let Err(error) = send(address, state) {
+        complain(format_args!("cannot tell {} {state}: {error}", address.display()));
+    }
+}
+
+fn send(address: &OsStr, state: &str) -> io::Result<()> {
+    let target = match address.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(address)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    // Nobody who waits for readiness lets a datagram queue fill up; if so, it must not hold up the runs.
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(state.as_bytes(), &target)?;
+    Ok(())
+}
+
+/// Writes a line to stderr, which may be closed: the runner outlives who started it.
+pub(crate) fn complain(message: fmt::Arguments<'_>) {
+    let line = format!("taskd runner: {message}\n");
+    // There is nobody left to tell.
+    let _ = io::stderr().write_all(line.as_bytes());
+}

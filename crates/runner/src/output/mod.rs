@@ -1,0 +1,122 @@
+//! What a command writes, kept in a file of JSON lines.
+//!
+//! One attempt has one file, `output/<task>/<run>.<attempt>.jsonl` below the state directory, made when the first
+//! bytes come. Each line is one record in the shape that container log shippers read:
+//!
+//! ```json
+//! {"log":"hello\n","stream":"stdout","time":"2026-01-02T03:04:05.000000006Z"}
+//! ```
+//!
+//! * `log` has no `\n` at its end when the record is a part of a line: the rest follows in the next record of that
+//!   stream, or the command ended without one. Lines longer than 16 KiB are cut so.
+//! * Bytes that are not UTF-8 are shown as well as can be, and `raw` holds them exactly, in base64.
+//! * A gap is `{"log":"","stream":"taskd","time":…,"gap":{"bytes":N}}`: so many bytes are missing here.
+//!
+//! [`lines`] cuts a stream into records and writes them as JSON, [`keep`] decides what stays.
+
+mod keep;
+mod lines;
+
+use std::path::{Path, PathBuf};
+
+use taskd_wire::runner::AttemptKey;
+
+use crate::clock;
+use keep::Keeper;
+use lines::Splitter;
+
+/// Where the output of an attempt is, if it has any.
+///
+/// While an attempt runs whose output is over its cap, its file has a hole between head and tail that reads as NUL
+/// bytes; `SEEK_DATA` skips it. In the end a gap line stands in its place.
+#[must_use]
+pub fn output_path(state_dir: &Path, key: &AttemptKey) -> PathBuf {
+    let AttemptKey { task, run, attempt } = key;
+    state_dir.join(format!("output/{task}/{run}.{attempt}.jsonl"))
+}
+
+/// One of the two streams of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// The output of one attempt.
+#[derive(Debug)]
+pub(crate) struct Output {
+    keeper: Keeper,
+    stdout: Splitter,
+    stderr: Splitter,
+    bytes: u64,
+    /// JSON bytes per byte of the command, last time.
+    growth: usize,
+}
+
+impl Output {
+    /// Output at `path` of which at most `max` bytes are kept.
+    pub(crate) fn new(path: PathBuf, max: u64) -> Self {
+        Output {
+            keeper: Keeper::new(path, max),
+            stdout: Splitter::default(),
+            stderr: Splitter::default(),
+            bytes: 0,
+            growth: 1,
+        }
+    }
+
+    /// Takes in what was read from a stream. `batch` is memory to work in, the same for all outputs.
+    pub(crate) fn feed(&mut self, stream: Stream, bytes: &[u8], batch: &mut Vec<u8>) {
+        self.bytes += bytes.len() as u64;
+        let time = lines::stamp(clock::wall());
+        let splitter = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let before = self.keeper.begin(batch, &time);
+        splitter.feed(bytes, &mut self.keeper, |keeper, record| {
+            keeper.put(batch, stream, record, &time);
+        });
+        self.keeper.commit(before, batch);
+        self.growth = batch.len() / bytes.len().max(1);
+    }
+
+    /// How much should be read at once of what could be `most`: less of what takes much work, such as empty lines.
+    pub(crate) fn appetite(&self, most: usize) -> usize {
+        most / (self.growth / 4).max(1)
+    }
+
+    /// Takes in the ends of both streams. Says whether [`seal`](Self::seal) has anything to do.
+    pub(crate) fn end(&mut self, batch: &mut Vec<u8>) -> bool {
+        let pending = !self.stdout.is_empty() || !self.stderr.is_empty();
+        if pending || self.keeper.has_unmarked_loss() {
+            let time = lines::stamp(clock::wall());
+            let before = self.keeper.begin(batch, &time);
+            for (splitter, stream) in [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)] {
+                splitter.end(&mut self.keeper, |keeper, record| {
+                    keeper.put(batch, stream, record, &time);
+                });
+            }
+            self.keeper.commit(before, batch);
+        }
+        self.keeper.has_gap()
+    }
+
+    /// Puts head, gap and tail together. Copies up to the cap, so it is no work for the loop.
+    pub(crate) fn seal(mut self) {
+        self.keeper.seal(&lines::stamp(clock::wall()));
+    }
+
+    /// Bytes that the command wrote.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes of it that are not kept.
+    pub(crate) fn lost(&self) -> u64 {
+        self.keeper.lost()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Reading what runs write, as it comes and at their end.
+//!
+//! All pipes are watched by one epoll instance, which the loop watches in turn: so any number of busy pipes is one event
+//! there, and a few of them are read in each turn.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+
+use crate::notify::complain;
+use crate::output::Stream;
+use crate::roster::{Attempt, Roster};
+
+/// Pipes read between two looks at everything else, so that noisy runs do not hold up a start.
+const PER_TURN: usize = 8;
+
+/// Bytes read from a pipe at once: what a pipe holds.
+const READ: usize = 64 * 1024;
+
+/// Our end of a pipe. It does not block.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    file: File,
+    watched: bool,
+}
+
+impl From<File> for Pipe {
+    fn from(file: File) -> Self {
+        Pipe { file, watched: false }
+    }
+}
+
+/// What it takes to read all pipes.
+pub(crate) struct Pipes {
+    epoll: OwnedFd,
+    events: Vec<Event>,
+    buffer: Box<[u8]>,
+    batch: Vec<u8>,
+}
+
+impl Pipes {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Pipes {
+            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            events: Vec::with_capacity(PER_TURN),
+            buffer: vec![0; READ].into_boxed_slice(),
+            batch: Vec::new(),
+        })
+    }
+
+    /// Begins to watch the pipes of an attempt.
+    pub(crate) fn watch(&self, id: u64, attempt: &mut Attempt) {
+        for (stream, number) in [(Stream::Stdout, id << 1), (Stream::Stderr, id << 1 | 1)] {
+            let Some(pipe) = attempt.pipe(stream) else {
+                continue;
+            };
+            match epoll::add(&self.epoll, &pipe.file, EventData::new_u64(number), EventFlags::IN) {
+                Ok(()) => pipe.watched = true,
+                // Out of memory or of watches. What it writes is read at its end, or it stops for a full pipe.
+                Err(errno) => complain(format_args!("cannot watch a pipe: {errno}")),
+            }
+        }
+    }
+
+    /// Reads once from some of the pipes that have something.
+    pub(crate) fn read_ready(&mut self, roster: &mut Roster) {
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // An error is an interruption; the pipes are still readable then.
+        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&now));
+        for event in &events {
+            let number = event.data.u64();
+            let stream = if number & 1 == 0 {
+                Stream::Stdout
+            } else {
+                Stream::Stderr
+            };
+            if let Some(attempt) = roster.get_mut(number >> 1) {
+                self.read(attempt, stream);
+            }
+        }
+        self.events = events;
+    }
+
+    /// Reads what is in both pipes now and closes them. More may come from a process that holds the other end and got
+    /// away. Says whether the output has to be [sealed](crate::output::Output::seal).
+    pub(crate) fn finish(&mut self, attempt: &mut Attempt) -> bool {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let waiting = match attempt.pipe(stream) {
+                Some(pipe) => rustix::io::ioctl_fionread(&pipe.file).unwrap_or(0),
+                None => 0,
+            };
+            let mut left = usize::try_from(waiting).unwrap_or(usize::MAX);
+            while left > 0 {
+                match self.read(attempt, stream) {
+                    0 => break,
+                    length => left = left.saturating_sub(length),
+                }
+            }
+            self.close(attempt, stream);
+        }
+        let seal = attempt.output.as_mut().is_some_and(|output| output.end(&mut self.batch));
+        self.batch.clear();
+        self.batch.shrink_to(4 * READ);
+        seal
+    }
+
+    /// Reads once from a pipe into the output; closes it at its end. Gives back how many bytes there were.
+    fn read(&mut self, attempt: &mut Attempt, stream: Stream) -> usize {
+        let most = attempt.output.as_ref().map_or(READ, |output| output.appetite(READ));
+        let Some(pipe) = attempt.pipe(stream) else {
+            return 0;
+        };
+        match pipe.file.read(&mut self.buffer[..most]) {
+            Ok(length) if length > 0 => {
+                if let Some(output) = &mut attempt.output {
+                    output.feed(stream, &self.buffer[..length], &mut self.batch);
+                }
+                length
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+            Ok(_) | Err(_) => {
+                self.close(attempt, stream);
+                0
+            }
+        }
+    }
+
+    fn close(&self, attempt: &mut Attempt, stream: Stream) {
+        if let Some(pipe) = attempt.pipe(stream).take()
+            && pipe.watched
+        {
+            // Closing alone is not enough: while a child between clone and exec has a copy, it would still be watched.
+            let _ = epoll::delete(&self.epoll, &pipe.file);
+        }
+    }
+}
+
+impl AsFd for Pipes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}

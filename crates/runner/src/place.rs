@@ -1,0 +1,118 @@
+//! The state directory, the lock on it, and the socket.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, Mode};
+use rustix::io::Errno;
+
+use crate::{Options, RunnerError};
+
+/// Where a runner works. While this lives no other runner works there.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Absolute and free of links.
+    pub(crate) state_dir: PathBuf,
+    socket: PathBuf,
+    _lock: File,
+}
+
+impl Place {
+    /// Makes the directories if need be and locks the state directory.
+    pub(crate) fn take(options: &Options) -> Result<Self, RunnerError> {
+        let state_dir = directory(&options.state_dir)?;
+        let folder = match options.socket.parent() {
+            Some(folder) if folder != Path::new("") => directory(folder)?,
+            Some(_) | None => directory(Path::new("."))?,
+        };
+        let name = options.socket.file_name().ok_or_else(|| RunnerError::Socket {
+            path: options.socket.clone(),
+            source: io::ErrorKind::InvalidFilename.into(),
+        })?;
+        Ok(Place {
+            _lock: lock(&state_dir)?,
+            socket: folder.join(name),
+            state_dir,
+        })
+    }
+
+    /// Opens the socket, readable and writable by this user alone from its first moment. A socket that is there
+    /// already is a dead runner's, for we hold the lock.
+    pub(crate) fn listen(&self) -> Result<(UnixListener, SocketFile), RunnerError> {
+        let failed = |source| RunnerError::Socket {
+            path: self.socket.clone(),
+            source,
+        };
+        match fs::symlink_metadata(&self.socket) {
+            Ok(found) if found.file_type().is_socket() => {
+                fs::remove_file(&self.socket).map_err(failed)?;
+            }
+            // Bind says that the name is taken, or creates it.
+            Ok(_) | Err(_) => {}
+        }
+        let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
+        let listener = UnixListener::bind(&self.socket);
+        rustix::process::umask(mask);
+        let listener = listener.map_err(failed)?;
+        let file = SocketFile(self.socket.clone());
+        listener.set_nonblocking(true).map_err(failed)?;
+        Ok((listener, file))
+    }
+}
+
+/// The name of a socket that was opened. It goes with this, which must not outlive the [`Place`].
+#[derive(Debug)]
+pub(crate) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Only a courtesy to whoever would knock: the next runner replaces it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn directory(path: &Path) -> Result<PathBuf, RunnerError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .and_then(|()| path.canonicalize())
+        .map_err(|source| RunnerError::Directory {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn lock(state_dir: &Path) -> Result<File, RunnerError> {
+    /// A runner that was just killed holds its lock until the kernel has taken it apart.
+    const ATTEMPTS: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    let path = state_dir.join("runner.lock");
+    let failed = |source: io::Error| RunnerError::Directory {
+        path: path.clone(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
+    for _ in 0..ATTEMPTS {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) => thread::sleep(PAUSE),
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+    Err(RunnerError::Locked {
+        path: state_dir.to_owned(),
+    })
+}

@@ -1,0 +1,382 @@
+//! Results that the daemon has not yet acknowledged.
+//!
+//! They are held in memory, and in a spool file, `spool/<instance>.jsonl` below the state directory, from the moment
+//! that no daemon is there to take them: then only the disk may lose them. Each line of the file is one result; the
+//! file is removed when all of its results are acknowledged. A new life of the runner takes over what it finds, so a
+//! result may be handed over again that was acknowledged in the life before; the daemon knows it by its key.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use taskd_wire::runner::{AttemptKey, End, Ended, Origin};
+
+use crate::notify::complain;
+
+/// A result and whether it is in the spool.
+#[derive(Debug)]
+struct Kept {
+    ended: Ended,
+    spooled: bool,
+}
+
+/// All results not yet acknowledged.
+#[derive(Debug)]
+pub(crate) struct Results {
+    kept: BTreeMap<AttemptKey, Kept>,
+    path: PathBuf,
+    spool: Option<File>,
+    /// How many of them are in the spool.
+    spooled: usize,
+    /// Whether something was written that may not be on the disk yet.
+    unsynced: bool,
+}
+
+impl Results {
+    /// Takes over what earlier lives left in `directory`, which is made if need be.
+    pub(crate) fn open(directory: &Path, instance: u64) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let mut results = Results {
+            kept: BTreeMap::new(),
+            path: directory.join(format!("{instance:016x}.jsonl")),
+            spool: None,
+            spooled: 0,
+            unsynced: false,
+        };
+        let mut earlier = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "jsonl") {
+                results.take_over(&path)?;
+                earlier.push(path);
+            }
+        }
+        if !results.kept.is_empty() {
+            results.spool()?;
+            results.sync()?;
+        }
+        for path in earlier {
+            fs::remove_file(path)?;
+        }
+        Ok(results)
+    }
+
+    /// Reads a spool of an earlier life. A last line without its end was being written when that life ended. Any other
+    /// line that cannot be read means that somebody else wrote here; the file is kept aside for people to look at.
+    fn take_over(&mut self, path: &Path) -> io::Result<()> {
+        let text = fs::read(path)?;
+        let mut broken = false;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            match serde_json::from_slice::<Line>(line) {
+                Ok(line) => {
+                    let ended = Ended::from(line);
+                    let kept = Kept { ended, spooled: false };
+                    self.kept.insert(kept.ended.origin.key, kept);
+                }
+                Err(_) if !line.ends_with(b"\n") => {}
+                Err(_) => broken = true,
+            }
+        }
+        if broken {
+            let aside = path.with_extension("broken");
+            complain(format_args!(
+                "{} holds lines that are no results; a copy is kept as {}",
+                path.display(),
+                aside.display()
+            ));
+            fs::copy(path, aside)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn contains(&self, key: &AttemptKey) -> bool {
+        self.kept.contains_key(key)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Ended> {
+        self.kept.values().map(|kept| &kept.ended)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Keeps a result until it is acknowledged.
+    pub(crate) fn keep(&mut self, ended: Ended) {
+        let kept = Kept { ended, spooled: false };
+        self.kept.insert(kept.ended.origin.key, kept);
+    }
+
+    /// The daemon has it.
+    pub(crate) fn forget(&mut self, key: &AttemptKey) {
+        if self.kept.remove(key).is_some_and(|kept| kept.spooled) {
+            self.spooled -= 1;
+            if self.spooled == 0 {
+                self.spool = None;
+                // If it stays, a later life hands over results that the daemon knows.
+                let _ = fs::remove_file(&self.path);
+            }
+        }
+    }
+
+    /// Nobody is there to take them: writes what is not yet in the spool. What cannot be written stays in memory and is
+    /// tried again with the next call.
+    pub(crate) fn spool(&mut self) -> io::Result<()> {
+        if self.spooled == self.kept.len() {
+            return Ok(());
+        }
+        let file = match &mut self.spool {
+            Some(file) => file,
+            None => self.spool.insert(
+                OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .mode(0o600)
+                    .open(&self.path)?,
+            ),
+        };
+        for kept in self.kept.values_mut().filter(|kept| !kept.spooled) {
+            let mut line = serde_json::to_vec(&Line::from(&kept.ended))?;
+            line.push(b'\n');
+            let length = file.metadata()?.len();
+            if let Err(error) = file.write_all(&line) {
+                // Half a line in the middle would be taken for damage.
+                file.set_len(length)?;
+                return Err(error);
+            }
+            kept.spooled = true;
+            self.spooled += 1;
+            self.unsynced = true;
+        }
+        Ok(())
+    }
+
+    /// Makes what was spooled durable.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.unsynced)
+            && let Some(file) = &self.spool
+        {
+            file.sync_data()?;
+        }
+        Ok(())
+    }
+}
+
+/// A result as the spool holds it. Fields only append, each with a default.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Line {
+    task_id: u64,
+    run: u64,
+    attempt: u32,
+    task: String,
+    trigger: String,
+    fire_time_ms: Option<i64>,
+    created_ms: i64,
+    /// 32 hex digits.
+    trace_id: String,
+    pid: u32,
+    started_ms: i64,
+    finished_ms: i64,
+    end: LineEnd,
+    stopped: bool,
+    max_rss_kib: u64,
+    user_us: u64,
+    system_us: u64,
+    output_bytes: u64,
+    output_lost: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LineEnd {
+    Exited(i32),
+    Signalled(i32),
+    SpawnFailed { errno: i32, what: String },
+}
+
+impl Default for LineEnd {
+    fn default() -> Self {
+        LineEnd::Exited(0)
+    }
+}
+
+impl From<&Ended> for Line {
+    fn from(ended: &Ended) -> Self {
+        let Origin {
+            key,
+            task,
+            trigger,
+            fire_time_ms,
+            created_ms,
+            trace_id,
+        } = &ended.origin;
+        Line {
+            task_id: key.task,
+            run: key.run,
+            attempt: key.attempt,
+            task: task.clone(),
+            trigger: trigger.clone(),
+            fire_time_ms: *fire_time_ms,
+            created_ms: *created_ms,
+            trace_id: format!("{trace_id:032x}"),
+            pid: ended.pid,
+            started_ms: ended.started_ms,
+            finished_ms: ended.finished_ms,
+            end: match &ended.end {
+                End::Exited(code) => LineEnd::Exited(*code),
+                End::Signalled(signal) => LineEnd::Signalled(*signal),
+                End::SpawnFailed { errno, what } => LineEnd::SpawnFailed {
+                    errno: *errno,
+                    what: what.clone(),
+                },
+            },
+            stopped: ended.stopped,
+            max_rss_kib: ended.max_rss_kib,
+            user_us: ended.user_us,
+            system_us: ended.system_us,
+            output_bytes: ended.output_bytes,
+            output_lost: ended.output_lost,
+        }
+    }
+}
+
+impl From<Line> for Ended {
+    fn from(line: Line) -> Self {
+        Ended {
+            origin: Origin {
+                key: AttemptKey {
+                    task: line.task_id,
+                    run: line.run,
+                    attempt: line.attempt,
+                },
+                task: line.task,
+                trigger: line.trigger,
+                fire_time_ms: line.fire_time_ms,
+                created_ms: line.created_ms,
+                trace_id: u128::from_str_radix(&line.trace_id, 16).unwrap_or(0),
+            },
+            pid: line.pid,
+            started_ms: line.started_ms,
+            finished_ms: line.finished_ms,
+            end: match line.end {
+                LineEnd::Exited(code) => End::Exited(code),
+                LineEnd::Signalled(signal) => End::Signalled(signal),
+                LineEnd::SpawnFailed { errno, what } => End::SpawnFailed { errno, what },
+            },
+            stopped: line.stopped,
+            max_rss_kib: line.max_rss_kib,
+            user_us: line.user_us,
+            system_us: line.system_us,
+            output_bytes: line.output_bytes,
+            output_lost: line.output_lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(run: u64, end: End) -> Ended {
+        Ended {
+            origin: Origin {
+                key: AttemptKey {
+                    task: 1,
+                    run,
+                    attempt: 1,
+                },
+                task: "backup".into(),
+                trigger: "schedule".into(),
+                fire_time_ms: Some(-5),
+                created_ms: 7,
+                trace_id: u128::MAX - 1,
+            },
+            pid: 12,
+            started_ms: 13,
+            finished_ms: 14,
+            end,
+            stopped: true,
+            max_rss_kib: 15,
+            user_us: 16,
+            system_us: 17,
+            output_bytes: 18,
+            output_lost: 19,
+        }
+    }
+
+    fn spool_files(directory: &Path) -> Vec<PathBuf> {
+        fs::read_dir(directory)
+            .expect("it exists")
+            .map(|entry| entry.expect("readable").path())
+            .collect()
+    }
+
+    #[test]
+    fn a_later_life_takes_over_every_field() {
+        let directory = tempfile::tempdir().expect("room");
+        let all = [
+            ended(1, End::Exited(3)),
+            ended(2, End::Signalled(9)),
+            ended(
+                3,
+                End::SpawnFailed {
+                    errno: 2,
+                    what: "exec".into(),
+                },
+            ),
+        ];
+        let mut first = Results::open(directory.path(), 1).expect("opens");
+        for result in &all {
+            first.keep(result.clone());
+        }
+        first.spool().expect("room");
+        drop(first);
+        let second = Results::open(directory.path(), 2).expect("opens");
+        assert!(second.iter().eq(&all));
+        assert_eq!(
+            spool_files(directory.path()),
+            [directory.path().join("0000000000000002.jsonl")]
+        );
+    }
+
+    #[test]
+    fn the_spool_goes_when_all_is_forgotten() {
+        let directory = tempfile::tempdir().expect("room");
+        let mut results = Results::open(directory.path(), 1).expect("opens");
+        results.keep(ended(1, End::Exited(0)));
+        assert!(spool_files(directory.path()).is_empty(), "a daemon is there");
+        results.keep(ended(2, End::Exited(0)));
+        results.spool().expect("room");
+        results.keep(ended(3, End::Exited(0)));
+        for run in 1..=2 {
+            assert_eq!(spool_files(directory.path()).len(), 1);
+            results.forget(&ended(run, End::Exited(0)).origin.key);
+        }
+        assert!(spool_files(directory.path()).is_empty());
+        assert!(!results.is_empty(), "the third is still kept");
+    }
+
+    #[test]
+    fn a_torn_last_line_is_left_out_and_damage_is_kept_aside() {
+        let directory = tempfile::tempdir().expect("room");
+        let mut first = Results::open(directory.path(), 1).expect("opens");
+        first.keep(ended(1, End::Exited(0)));
+        first.spool().expect("room");
+        let path = directory.path().join("0000000000000001.jsonl");
+        let whole = fs::read(&path).expect("readable");
+        fs::write(&path, [&whole[..], &whole[..whole.len() / 2]].concat()).expect("room");
+        let second = Results::open(directory.path(), 2).expect("opens");
+        assert_eq!(second.iter().count(), 1);
+        drop(second);
+        let path = directory.path().join("0000000000000002.jsonl");
+        let whole = fs::read(&path).expect("readable");
+        fs::write(&path, [b"no result\n", &whole[..]].concat()).expect("room");
+        let third = Results::open(directory.path(), 3).expect("opens");
+        assert_eq!(third.iter().count(), 1);
+        assert!(directory.path().join("0000000000000002.broken").exists());
+    }
+}

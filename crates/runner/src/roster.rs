@@ -1,0 +1,151 @@
+//! The attempts in progress, and how to find one: by number, key or process.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rustix::process::Pid;
+use taskd_wire::runner::{AttemptKey, End, Ended, Live, Origin, Start};
+
+use crate::attempt::State;
+use crate::output::{Output, Stream, output_path};
+use crate::pipes::Pipe;
+use crate::sys::Reaped;
+
+/// One attempt in progress.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) origin: Origin,
+    pub(crate) state: State,
+    pub(crate) pid: Option<Pid>,
+    pub(crate) started_ms: i64,
+    pub(crate) finished_ms: i64,
+    pub(crate) end: End,
+    pub(crate) reaped: Reaped,
+    pub(crate) stdout: Option<Pipe>,
+    pub(crate) stderr: Option<Pipe>,
+    /// Taken away when the process has ended, after `output_bytes` and `output_lost` were read from it.
+    pub(crate) output: Option<Output>,
+    pub(crate) output_bytes: u64,
+    pub(crate) output_lost: u64,
+}
+
+impl Attempt {
+    fn new(start: &Start, state_dir: &Path) -> Self {
+        Attempt {
+            origin: Origin {
+                key: start.key,
+                task: start.task.clone(),
+                trigger: start.trigger.clone(),
+                fire_time_ms: start.fire_time_ms,
+                created_ms: start.created_ms,
+                trace_id: start.trace_id,
+            },
+            state: State::Spawning { stop: None },
+            pid: None,
+            started_ms: 0,
+            finished_ms: 0,
+            end: End::default(),
+            reaped: Reaped::default(),
+            stdout: None,
+            stderr: None,
+            output: Some(Output::new(output_path(state_dir, &start.key), start.output_max)),
+            output_bytes: 0,
+            output_lost: 0,
+        }
+    }
+
+    pub(crate) fn pipe(&mut self, stream: Stream) -> &mut Option<Pipe> {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    fn pid_number(&self) -> u32 {
+        self.pid.map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned())
+    }
+
+    pub(crate) fn live(&self) -> Live {
+        Live {
+            origin: self.origin.clone(),
+            pid: self.pid_number(),
+            started_ms: self.started_ms,
+            stopping: self.state.is_stopping(),
+        }
+    }
+
+    /// Its result. `stopped` is what it was before it ended.
+    pub(crate) fn into_ended(self, stopped: bool) -> Ended {
+        Ended {
+            pid: self.pid_number(),
+            origin: self.origin,
+            started_ms: self.started_ms,
+            finished_ms: self.finished_ms,
+            end: self.end,
+            stopped,
+            max_rss_kib: self.reaped.max_rss_kib,
+            user_us: self.reaped.user_us,
+            system_us: self.reaped.system_us,
+            output_bytes: self.output_bytes,
+            output_lost: self.output_lost,
+        }
+    }
+}
+
+/// All attempts in progress. Numbers are never used twice, so a late word about an attempt that is over hits nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    attempts: HashMap<u64, Attempt>,
+    by_key: HashMap<AttemptKey, u64>,
+    by_pid: HashMap<Pid, u64>,
+    next: u64,
+}
+
+impl Roster {
+    pub(crate) fn add(&mut self, start: &Start, state_dir: &Path) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.attempts.insert(id, Attempt::new(start, state_dir));
+        self.by_key.insert(start.key, id);
+        id
+    }
+
+    pub(crate) fn has_process(&mut self, id: u64, pid: Pid) {
+        self.by_pid.insert(pid, id);
+    }
+
+    /// The process was reaped: from now on its id may be somebody else's.
+    pub(crate) fn lost_process(&mut self, pid: Pid) {
+        self.by_pid.remove(&pid);
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Attempt> {
+        let attempt = self.attempts.remove(&id)?;
+        self.by_key.remove(&attempt.origin.key);
+        Some(attempt)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Attempt> {
+        self.attempts.get_mut(&id)
+    }
+
+    pub(crate) fn id_of(&self, key: &AttemptKey) -> Option<u64> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(crate) fn id_of_process(&self, pid: Pid) -> Option<u64> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<u64> {
+        self.attempts.keys().copied().collect()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts.values()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+}

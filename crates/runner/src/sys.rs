@@ -1,0 +1,456 @@
+//! The only unsafe code of the runner: what the safe crates do not offer. The clone that starts a child, signal masks
+//! and dispositions, waiting with a look first, and the account of a user.
+//!
+//! Each unsafe block says what it relies on. Nothing here decides anything.
+#![expect(unsafe_code, reason = "system calls that no safe crate offers; see each block")]
+
+use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::ptr;
+
+use rustix::process::{Pid, Rlimit};
+
+/// Signals that say "this very thread is broken"; blocking them would only make the death less clear.
+const FAULTS: [c_int; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+    libc::SIGABRT,
+];
+
+/// Blocks every signal but faults in this thread and the threads it starts.
+pub(crate) fn block_signals() {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset initialises the set before anything reads it; the other calls get valid pointers, and none
+    // of them fails for signals that exist.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        for signal in FAULTS {
+            libc::sigdelset(set.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), ptr::null_mut());
+    }
+}
+
+/// Undoes what was inherited: a signal that whoever started this process ignored (`nohup`, a shell's background jobs,
+/// the C library's way of spawning) gets its default disposition back, because children inherit what is ignored.
+/// SIGPIPE stays ignored here and is put right in each child.
+pub(crate) fn restore_dispositions() {
+    /// The kernel's own structure, which begins with the handler. Longer than any machine's.
+    type Disposition = [usize; 16];
+    /// Bytes of the kernel's set of signals.
+    const SET: usize = 8;
+
+    for signal in (1..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGPIPE) {
+        let mut now: Disposition = [0; 16];
+        let default: Disposition = [libc::SIG_DFL; 16];
+        // SAFETY: not by the library's function, which does not touch the signals it keeps for itself. The kernel
+        // reads and writes less than the arrays hold, and zero is its default disposition without flags and mask.
+        unsafe {
+            let none = ptr::null::<Disposition>();
+            let nowhere = ptr::null_mut::<Disposition>();
+            if libc::syscall(libc::SYS_rt_sigaction, signal, none, &raw mut now, SET) == 0 && now[0] == libc::SIG_IGN {
+                libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, nowhere, SET);
+            }
+        }
+    }
+}
+
+/// Keeps from children what whoever started this process left open in it.
+pub(crate) fn close_inherited_on_exec() -> io::Result<()> {
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+        if let Some(number @ 3..) = number {
+            // SAFETY: it changes a flag of a descriptor, whoever has it. That of the directory has it already.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
+
+/// A descriptor on which these signals can be read; they must be blocked.
+pub(crate) fn signal_fd(signals: &[c_int], nonblocking: bool) -> io::Result<OwnedFd> {
+    let flags = libc::SFD_CLOEXEC | if nonblocking { libc::SFD_NONBLOCK } else { 0 };
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is initialised by sigemptyset; the descriptor that signalfd returns is new and owned by nobody.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        let fd = libc::signalfd(-1, set.as_ptr(), flags);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// The signals waiting on a descriptor of [`signal_fd`].
+pub(crate) fn read_signals(fd: &OwnedFd) -> io::Result<Vec<c_int>> {
+    const RECORD: usize = size_of::<libc::signalfd_siginfo>();
+    let mut buffer = [0_u8; RECORD * 8];
+    match rustix::io::read(fd, &mut buffer) {
+        Ok(length) => Ok(buffer[..length]
+            .chunks_exact(RECORD)
+            .filter_map(|record| record.first_chunk::<4>())
+            // `ssi_signo` is the first field.
+            .map(|number| u32::from_ne_bytes(*number).cast_signed())
+            .collect()),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A child that has ended, left as it is: while it is not reaped its process id, and with it the id of its process
+/// group, cannot be given to anybody else.
+pub(crate) fn peek_ended() -> Option<Pid> {
+    // SAFETY: zeroed is a valid siginfo_t, the call fills it or leaves it, and si_pid is valid for what waitid fills
+    // in and zero in a zeroed one.
+    let pid = unsafe {
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        if libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) != 0 {
+            return None;
+        }
+        info.assume_init_ref().si_pid()
+    };
+    Pid::from_raw(pid)
+}
+
+/// How a reaped process ended and what it used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reaped {
+    /// The exit code, unless a signal ended it.
+    pub(crate) code: i32,
+    /// The signal that ended it.
+    pub(crate) signal: Option<i32>,
+    /// Largest resident size in KiB. Not less than the runner's own: the kernel counts the memory that was shared
+    /// between clone and exec.
+    pub(crate) max_rss_kib: u64,
+    pub(crate) user_us: u64,
+    pub(crate) system_us: u64,
+}
+
+/// Reaps a child, waiting for its end.
+pub(crate) fn reap(pid: Pid) -> io::Result<Reaped> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both pointers are valid for the call, and zeroed is a valid rusage.
+    let usage = unsafe {
+        loop {
+            let got = libc::wait4(pid.as_raw_nonzero().get(), &raw mut status, 0, usage.as_mut_ptr());
+            if got > 0 {
+                break usage.assume_init();
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    };
+    let micros = |time: libc::timeval| {
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+    };
+    Ok(Reaped {
+        code: libc::WEXITSTATUS(status),
+        signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
+        max_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+        user_us: micros(usage.ru_utime),
+        system_us: micros(usage.ru_stime),
+    })
+}
+
+/// The user id on the other side of a Unix socket, as the kernel saw it when the connection was made.
+pub(crate) fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
+    // SAFETY: the pointers are valid for the length given.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast::<c_void>(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(credentials.uid)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Where `byte` is first in `bytes`.
+pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
+    // SAFETY: memchr reads at most the length given and returns null or a pointer into `bytes`.
+    unsafe {
+        let start = bytes.as_ptr().cast::<c_void>();
+        let found = libc::memchr(start, c_int::from(byte), bytes.len());
+        (!found.is_null()).then(|| found.offset_from_unsigned(start))
+    }
+}
+
+/// What the system knows of a user.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) name: OsString,
+    pub(crate) home: OsString,
+    pub(crate) shell: OsString,
+}
+
+/// The account of a user id, if it has one.
+pub(crate) fn account(uid: u32) -> Option<Account> {
+    let mut buffer = vec![0_u8; 16 * 1024];
+    let mut entry = MaybeUninit::<libc::passwd>::zeroed();
+    let mut found = ptr::null_mut();
+    // SAFETY: all pointers are valid and the length is the buffer's. On success `found` points at `entry`, whose
+    // strings lie in `buffer` and end in NUL; both outlive the copies made here.
+    unsafe {
+        let result = libc::getpwuid_r(
+            uid,
+            entry.as_mut_ptr(),
+            buffer.as_mut_ptr().cast::<c_char>(),
+            buffer.len(),
+            &raw mut found,
+        );
+        if result != 0 || found.is_null() {
+            return None;
+        }
+        let own = |text: *const c_char| {
+            let bytes = if text.is_null() {
+                Vec::new()
+            } else {
+                CStr::from_ptr(text).to_bytes().to_vec()
+            };
+            OsString::from_vec(bytes)
+        };
+        let entry = &*found;
+        Some(Account {
+            name: own(entry.pw_name),
+            home: own(entry.pw_dir),
+            shell: own(entry.pw_shell),
+        })
+    }
+}
+
+/// A string for the system with a NUL inside.
+#[derive(Debug)]
+pub(crate) struct HasNul;
+
+/// Strings for `execve`, in one piece of memory that is used again for the next child.
+#[derive(Debug, Default)]
+pub(crate) struct CStrings {
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+    pointers: Vec<*const c_char>,
+}
+
+impl CStrings {
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.starts.clear();
+    }
+
+    /// Adds one string made of these parts.
+    pub(crate) fn push(&mut self, parts: &[&[u8]]) -> Result<(), HasNul> {
+        let start = self.bytes.len();
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
+        if find(0, &self.bytes[start..]).is_some() {
+            self.bytes.truncate(start);
+            return Err(HasNul);
+        }
+        self.bytes.push(0);
+        self.starts.push(start);
+        Ok(())
+    }
+
+    /// The strings without their NULs.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.starts.iter().skip(1).copied().chain([self.bytes.len()]);
+        self.starts
+            .iter()
+            .zip(ends)
+            .map(|(start, end)| &self.bytes[*start..end - 1])
+    }
+
+    /// The array of pointers, with its null, that `execve` takes. Valid until the strings change.
+    fn as_array(&mut self) -> *const *const c_char {
+        self.pointers.clear();
+        for start in &self.starts {
+            self.pointers.push(self.bytes[*start..].as_ptr().cast::<c_char>());
+        }
+        self.pointers.push(ptr::null());
+        self.pointers.as_ptr()
+    }
+}
+
+/// All that a child needs, made ready before the clone: between clone and exec it may neither allocate nor lock.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) program: CString,
+    pub(crate) argv: CStrings,
+    pub(crate) env: CStrings,
+    pub(crate) cwd: CString,
+}
+
+/// The descriptors that become 0, 1 and 2 of a child. None of them may be 0, 1 or 2 already.
+pub(crate) struct Stdio<'fd> {
+    pub(crate) stdin: BorrowedFd<'fd>,
+    pub(crate) stdout: BorrowedFd<'fd>,
+    pub(crate) stderr: BorrowedFd<'fd>,
+}
+
+/// A child that could not be started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SpawnError {
+    pub(crate) errno: i32,
+    /// The step that failed, in the words of [`taskd_wire::runner::End::SpawnFailed`].
+    pub(crate) what: &'static str,
+}
+
+/// Memory that children run on until they exec.
+pub(crate) struct Stack(Vec<u8>);
+
+impl Stack {
+    pub(crate) fn new() -> Self {
+        // execve and a few thin wrappers need some hundred bytes.
+        Stack(vec![0; 64 * 1024])
+    }
+
+    fn top(&mut self) -> *mut c_void {
+        let end = self.0.as_mut_ptr_range().end;
+        // Stacks grow down and start 16-byte aligned.
+        end.wrapping_byte_sub(end.addr() % 16).cast::<c_void>()
+    }
+}
+
+/// What parent and child share while the parent waits in clone.
+struct Shared {
+    program: *const c_char,
+    argv: *const *const c_char,
+    env: *const *const c_char,
+    cwd: *const c_char,
+    fds: [c_int; 3],
+    parent: libc::pid_t,
+    files: Option<libc::rlimit>,
+    failed: Option<SpawnError>,
+}
+
+/// Starts a child: clone with shared memory, so that its cost does not depend on the size of this process, the calling
+/// thread waiting until the exec. The child leads a new session and process group, has no signal blocked, SIGPIPE at
+/// its default, and dies with the *calling thread*, which must therefore live as long as the process.
+///
+/// `parent` is this process. `files` is the limit of open files that the child gets, if it is to be another than ours. All signals must be
+/// blocked in the calling thread, or a handler could run in the child on memory of this process.
+pub(crate) fn spawn(
+    plan: &mut Plan,
+    stdio: &Stdio<'_>,
+    files: Option<&Rlimit>,
+    parent: Pid,
+    stack: &mut Stack,
+) -> Result<Pid, SpawnError> {
+    let limit = |value: Option<u64>| value.unwrap_or(libc::RLIM_INFINITY);
+    let mut shared = Shared {
+        program: plan.program.as_ptr(),
+        argv: plan.argv.as_array(),
+        env: plan.env.as_array(),
+        cwd: plan.cwd.as_ptr(),
+        fds: [
+            stdio.stdin.as_raw_fd(),
+            stdio.stdout.as_raw_fd(),
+            stdio.stderr.as_raw_fd(),
+        ],
+        parent: parent.as_raw_nonzero().get(),
+        files: files.map(|limits| libc::rlimit {
+            rlim_cur: limit(limits.current),
+            rlim_max: limit(limits.maximum),
+        }),
+        failed: None,
+    };
+    let shared = &raw mut shared;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: with CLONE_VFORK this thread does not run again before the child has exec'ed or ended, so `shared`, the
+    // plan and the stack outlive the child's use of them, and nobody else uses the stack. `child` keeps to system calls
+    // and to what `shared` points at. After the call the child is gone from this memory.
+    let (pid, errno, failed) = unsafe {
+        let pid = libc::clone(child, stack.top(), flags, shared.cast::<c_void>());
+        let errno = *libc::__errno_location();
+        (pid, errno, (*shared).failed)
+    };
+    let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
+        return Err(SpawnError { errno, what: "clone" });
+    };
+    match failed {
+        None => Ok(pid),
+        Some(error) => {
+            // It has ended already. An error could only be that somebody else reaped it, which nobody does.
+            let _ = reap(pid);
+            Err(error)
+        }
+    }
+}
+
+/// What the child does between clone and exec. It runs in the memory of the runner, so it must not allocate, lock,
+/// panic or touch anything but `Shared`.
+extern "C" fn child(shared: *mut c_void) -> c_int {
+    let shared = shared.cast::<Shared>();
+    // SAFETY: `shared` is the parent's, which waits; its pointers are valid strings and arrays ended as execve wants
+    // them. Every call is a bare system call or a wrapper that only sets errno, which is the waiting parent's.
+    unsafe {
+        libc::setsid();
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        if libc::getppid() != (*shared).parent {
+            // The parent ended before the line above could tie us to it.
+            libc::_exit(127);
+        }
+        for (number, fd) in [(0, (*shared).fds[0]), (1, (*shared).fds[1]), (2, (*shared).fds[2])] {
+            if libc::dup2(fd, number) < 0 {
+                give_up(shared, "pipe");
+            }
+        }
+        if libc::chdir((*shared).cwd) != 0 {
+            give_up(shared, "chdir");
+        }
+        if let Some(limit) = &(*shared).files {
+            libc::setrlimit(libc::RLIMIT_NOFILE, limit);
+        }
+        let default = MaybeUninit::<libc::sigaction>::zeroed();
+        libc::sigaction(libc::SIGPIPE, default.as_ptr(), ptr::null_mut());
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
+        libc::execve((*shared).program, (*shared).argv, (*shared).env);
+        give_up(shared, "exec");
+    }
+}
+
+/// Leaves the error of the last call for the parent and ends the child.
+///
+/// # Safety
+/// Only to be called by [`child`], with its argument.
+unsafe fn give_up(shared: *mut Shared, what: &'static str) -> ! {
+    // SAFETY: as in `child`; _exit runs no handlers of the parent.
+    unsafe {
+        (*shared).failed = Some(SpawnError {
+            errno: *libc::__errno_location(),
+            what,
+        });
+        libc::_exit(127)
+    }
+}

@@ -1,0 +1,499 @@
+//! The loop: one thread that waits for everything there is to wait for, and never for anything else.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::ffi::OsString;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::process::{Pid, Signal};
+use taskd_wire::codec::Rec;
+use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner};
+
+use crate::attempt::{Action, Event};
+use crate::guard::GUARD_PID;
+use crate::notify::{complain, notify};
+use crate::pipes::Pipes;
+use crate::place::{Place, SocketFile};
+use crate::results::Results;
+use crate::roster::Roster;
+use crate::server::{Received, Server};
+use crate::spawn::{Cookie, Host};
+use crate::spawner::{Job, Report, Spawners, Strays};
+use crate::sys::SpawnError;
+use crate::{Options, RunnerError, clock, inventory, sweep, sys};
+
+const LISTENER: u64 = 0;
+const SIGNALS: u64 = 1;
+const REPORTS: u64 = 2;
+const PIPES: u64 = 3;
+/// Connections have the numbers from here on.
+const CONNECTIONS: u64 = 4;
+
+/// Grace of a stop that was asked for by a signal.
+const SIGNAL_GRACE: Duration = Duration::from_secs(10);
+
+/// Longer graces are cut, so that no deadline is out of range.
+const GRACE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long the end of the runner waits for the daemon to acknowledge the last results.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Runs the children until it is told to shut down. To be called by the process that [`guard`](crate::guard()) starts,
+/// before that process has any thread.
+///
+/// # Errors
+/// [`RunnerError`] when it cannot begin to serve.
+pub fn worker(options: &Options) -> Result<ExitCode, RunnerError> {
+    follow_guard()?;
+    sys::block_signals();
+    sys::restore_dispositions();
+    sys::close_inherited_on_exec().map_err(|source| RunnerError::System {
+        what: "look at open files",
+        source,
+    })?;
+    // Only a name for people.
+    let _ = rustix::thread::set_name(c"taskd-runner");
+    let notify_socket = env::var_os("NOTIFY_SOCKET");
+    let place = Place::take(options)?;
+    let mut worker = Worker::new(&place, notify_socket)?;
+    notify(worker.notify_socket.as_deref(), "READY=1");
+    worker.run()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Dies with the guard, if there is one.
+fn follow_guard() -> Result<(), RunnerError> {
+    let Some(guard) = env::var(GUARD_PID).ok().and_then(|pid| pid.parse::<i32>().ok()) else {
+        return Ok(());
+    };
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|errno| RunnerError::system("follow the guard", errno))?;
+    let parent = rustix::process::getppid().map_or(0, |parent| parent.as_raw_nonzero().get());
+    if parent == guard {
+        Ok(())
+    } else {
+        Err(RunnerError::Orphaned)
+    }
+}
+
+struct Worker {
+    epoll: OwnedFd,
+    pipes: Pipes,
+    signals: OwnedFd,
+    spawners: Spawners,
+    server: Server,
+    _socket_file: SocketFile,
+    roster: Roster,
+    results: Results,
+    /// When attempts get [`Event::Deadline`]. Those that are no more in force are not taken out.
+    deadlines: BTreeSet<(Instant, u64)>,
+    cookie: Cookie,
+    info: RunnerInfo,
+    state_dir: PathBuf,
+    notify_socket: Option<OsString>,
+    /// Attempts whose pipes are not yet watched. A process that has ended by then spares the trouble.
+    fresh: Vec<u64>,
+    /// A process has ended whose start was not yet reported.
+    reap_again: bool,
+    /// The spool could not be written, and that was said.
+    spool_fails: bool,
+    closing: Closing,
+    received: Vec<Received>,
+    reports: Vec<Report>,
+}
+
+/// How far the end of the runner has come.
+#[derive(Clone, Copy, Debug)]
+enum Closing {
+    /// Nobody asked for it.
+    No,
+    /// All attempts were told to stop; no new ones are taken.
+    Stopping,
+    /// There are none left. The daemon may acknowledge the last results until then.
+    Lingering(Instant),
+}
+
+impl Worker {
+    fn new(place: &Place, notify_socket: Option<OsString>) -> Result<Self, RunnerError> {
+        let mut random = [0_u8; 8];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+            .map_err(|errno| RunnerError::system("draw a number", errno))?;
+        let instance = u64::from_ne_bytes(random);
+        let cookie = Cookie::new(&place.state_dir, instance);
+        let swept = sweep::leftovers(&cookie);
+        if swept > 0 {
+            complain(format_args!(
+                "ended {swept} processes that an earlier runner left behind"
+            ));
+        }
+        let spool = place.state_dir.join("spool");
+        let results =
+            Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
+        let started = |source| RunnerError::System { what: "start", source };
+        let host = Host::new(cookie.clone()).map_err(started)?;
+        let (listener, socket_file) = place.listen()?;
+        let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT];
+        let worker = Worker {
+            epoll: epoll::create(CreateFlags::CLOEXEC).map_err(|errno| started(errno.into()))?,
+            pipes: Pipes::new().map_err(started)?,
+            signals: sys::signal_fd(&caught, true).map_err(started)?,
+            spawners: Spawners::start(host).map_err(started)?,
+            server: Server::new(listener, CONNECTIONS),
+            _socket_file: socket_file,
+            roster: Roster::default(),
+            results,
+            deadlines: BTreeSet::new(),
+            cookie,
+            info: RunnerInfo {
+                instance,
+                pid: std::process::id(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_ms: clock::wall_ms(),
+            },
+            state_dir: place.state_dir.clone(),
+            notify_socket,
+            fresh: Vec::new(),
+            reap_again: false,
+            spool_fails: false,
+            closing: Closing::No,
+            received: Vec::new(),
+            reports: Vec::new(),
+        };
+        let watched = [
+            (
+                worker.server.listener().as_fd(),
+                LISTENER,
+                EventFlags::IN | EventFlags::ET,
+            ),
+            (worker.signals.as_fd(), SIGNALS, EventFlags::IN),
+            (worker.spawners.as_fd(), REPORTS, EventFlags::IN),
+            (worker.pipes.as_fd(), PIPES, EventFlags::IN),
+        ];
+        for (fd, number, flags) in watched {
+            epoll::add(&worker.epoll, fd, EventData::new_u64(number), flags).map_err(|errno| started(errno.into()))?;
+        }
+        // Nothing of the file system is held busy by a runner that lives for months.
+        env::set_current_dir("/").map_err(started)?;
+        Ok(worker)
+    }
+
+    fn run(&mut self) -> Result<(), RunnerError> {
+        let mut events = Vec::with_capacity(64);
+        while !self.is_done() {
+            let timeout = self.timeout();
+            events.clear();
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(RunnerError::system("wait", errno)),
+            }
+            let (mut signalled, mut reported, mut readable) = (false, false, false);
+            for event in &events {
+                match event.data.u64() {
+                    LISTENER => self.server.accept(&self.epoll, clock::steady()),
+                    SIGNALS => signalled = true,
+                    REPORTS => reported = true,
+                    PIPES => readable = true,
+                    connection => self.server.ready(connection, &self.epoll, &mut self.received),
+                }
+            }
+            self.take_received();
+            if reported {
+                self.take_reports();
+            }
+            if signalled {
+                self.take_signals();
+            }
+            if reported && self.reap_again {
+                self.reap();
+            }
+            self.watch_fresh();
+            self.take_deadlines();
+            if readable {
+                self.pipes.read_ready(&mut self.roster);
+            }
+            self.server.flush(&self.epoll, &mut self.received);
+            self.take_received();
+            self.keep_results();
+        }
+        Ok(())
+    }
+
+    /// How long nothing can happen by itself.
+    fn timeout(&self) -> Option<Timespec> {
+        let lingering = match self.closing {
+            Closing::No | Closing::Stopping => None,
+            Closing::Lingering(until) => Some(until),
+        };
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let earliest = [deadline, self.server.next_expiry(), lingering]
+            .into_iter()
+            .flatten()
+            .min()?;
+        let left = earliest.saturating_duration_since(clock::steady());
+        // epoll counts milliseconds; waking up early would only mean to wait once more.
+        let ms = i64::try_from(left.as_micros().div_ceil(1000))
+            .unwrap_or(i64::MAX)
+            .min(3_600_000);
+        Some(Timespec {
+            tv_sec: ms / 1000,
+            tv_nsec: ms % 1000 * 1_000_000,
+        })
+    }
+
+    fn take_received(&mut self) {
+        let mut received = std::mem::take(&mut self.received);
+        for received in received.drain(..) {
+            match received {
+                Received::Attached => {
+                    inventory::say(&self.roster, &self.results, &self.info, &mut self.server);
+                }
+                Received::Message(ToRunner::Attach) | Received::Lost => {}
+                Received::Message(ToRunner::Start(start)) => self.start(start.0),
+                Received::Message(ToRunner::Stop { key, grace_ms }) => {
+                    if let Some(id) = self.roster.id_of(&key) {
+                        self.step(id, stop_within(Duration::from_millis(grace_ms)));
+                    }
+                }
+                Received::Message(ToRunner::Forget(key)) => self.results.forget(&key),
+                Received::Message(ToRunner::Shutdown { grace_ms }) => {
+                    self.shut_down(Duration::from_millis(grace_ms));
+                }
+            }
+        }
+        // Its room is used again.
+        self.received = received;
+    }
+
+    /// A key that is known is a start said twice.
+    fn start(&mut self, start: Start) {
+        match self.closing {
+            Closing::No => {}
+            Closing::Stopping | Closing::Lingering(_) => return,
+        }
+        if self.roster.id_of(&start.key).is_some() || self.results.contains(&start.key) {
+            return;
+        }
+        let id = self.roster.add(&start, &self.state_dir);
+        let start = Box::new(start);
+        self.spawners.submit(Job::Start { id, start });
+    }
+
+    fn shut_down(&mut self, grace: Duration) {
+        match self.closing {
+            Closing::No => {
+                notify(self.notify_socket.as_deref(), "STOPPING=1");
+                self.closing = Closing::Stopping;
+            }
+            Closing::Stopping | Closing::Lingering(_) => {}
+        }
+        for id in self.roster.ids() {
+            self.step(id, stop_within(grace));
+        }
+    }
+
+    /// Whether the runner has ended. The last results are with the daemon or in the spool then.
+    fn is_done(&mut self) -> bool {
+        if let (Closing::Stopping, true) = (self.closing, self.roster.is_empty()) {
+            self.closing = Closing::Lingering(clock::steady() + LINGER);
+        }
+        match self.closing {
+            Closing::No | Closing::Stopping => false,
+            Closing::Lingering(until) => {
+                let acknowledged = self.results.is_empty() && self.server.is_flushed();
+                acknowledged || !self.server.is_attached() || clock::steady() >= until
+            }
+        }
+    }
+
+    fn take_reports(&mut self) {
+        let mut reports = std::mem::take(&mut self.reports);
+        self.spawners.take(&mut reports);
+        for report in reports.drain(..) {
+            match report {
+                Report::Spawned { id, child, at_ms } => {
+                    self.roster.has_process(id, child.pid);
+                    if let Some(attempt) = self.roster.get_mut(id) {
+                        attempt.pid = Some(child.pid);
+                        attempt.started_ms = at_ms;
+                        attempt.stdout = Some(child.stdout.into());
+                        attempt.stderr = Some(child.stderr.into());
+                    }
+                    self.fresh.push(id);
+                    self.step(id, Event::Spawned(child.pid));
+                }
+                Report::NotSpawned { id, error, at_ms } => {
+                    if let Some(attempt) = self.roster.get_mut(id) {
+                        let SpawnError { errno, what } = error;
+                        let what = what.to_owned();
+                        attempt.end = End::SpawnFailed { errno, what };
+                        attempt.started_ms = at_ms;
+                        attempt.finished_ms = clock::wall_ms();
+                    }
+                    self.step(id, Event::NotSpawned);
+                }
+                Report::Finished { id } => self.step(id, Event::Finished),
+            }
+        }
+        self.reports = reports;
+    }
+
+    fn take_signals(&mut self) {
+        // It cannot fail on a descriptor of ours.
+        for signal in sys::read_signals(&self.signals).unwrap_or_default() {
+            match signal {
+                libc::SIGCHLD => self.reap(),
+                _ => self.shut_down(SIGNAL_GRACE),
+            }
+        }
+    }
+
+    /// Takes in all processes that have ended.
+    fn reap(&mut self) {
+        self.reap_again = false;
+        while let Some(pid) = sys::peek_ended() {
+            if self.roster.id_of_process(pid).is_none() {
+                self.take_reports();
+            }
+            match self.roster.id_of_process(pid) {
+                Some(id) => self.collect(id, pid),
+                None if self.roster.iter().any(|attempt| attempt.pid.is_none()) => {
+                    // Between clone and report, or about to be reaped by the thread that could not exec it.
+                    self.reap_again = true;
+                    return;
+                }
+                None => {
+                    // Nobody's: inherited from whoever this process was before it became the runner.
+                    let _ = sys::reap(pid);
+                }
+            }
+        }
+    }
+
+    /// Ends what an attempt's process left behind, reads what it wrote, and reaps it.
+    fn collect(&mut self, id: u64, pid: Pid) {
+        // Before the process is reaped, for until then nobody else can have its id. It fails if nobody is left.
+        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        let Some(attempt) = self.roster.get_mut(id) else {
+            return;
+        };
+        let seal = self.pipes.finish(attempt);
+        let reaped = sys::reap(pid);
+        attempt.finished_ms = clock::wall_ms();
+        // An error would mean that somebody else reaped our child; there is no end to report then but this.
+        attempt.reaped = reaped.unwrap_or_default();
+        attempt.end = match attempt.reaped.signal {
+            Some(signal) => End::Signalled(signal),
+            None => End::Exited(attempt.reaped.code),
+        };
+        let output = attempt.output.take();
+        if let Some(output) = &output {
+            (attempt.output_bytes, attempt.output_lost) = (output.bytes(), output.lost());
+        }
+        let seal = output.filter(|_| seal);
+        let strays = attempt.state.is_stopping().then(|| Strays {
+            cookie: self.cookie.of(&attempt.origin.key),
+            group: pid,
+        });
+        self.roster.lost_process(pid);
+        self.step(id, Event::Exited);
+        if seal.is_some() || strays.is_some() {
+            let seal = seal.map(Box::new);
+            self.spawners.submit(Job::Finish { id, seal, strays });
+        } else {
+            self.step(id, Event::Finished);
+        }
+    }
+
+    fn watch_fresh(&mut self) {
+        for id in self.fresh.drain(..) {
+            if let Some(attempt) = self.roster.get_mut(id) {
+                self.pipes.watch(id, attempt);
+            }
+        }
+    }
+
+    fn take_deadlines(&mut self) {
+        let now = clock::steady();
+        while let Some((at, id)) = self.deadlines.first().copied()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            self.step(id, Event::Deadline);
+        }
+        self.server.expire(&self.epoll, now);
+    }
+
+    /// Lets something happen to an attempt and does what follows from it.
+    fn step(&mut self, id: u64, event: Event) {
+        let Some(attempt) = self.roster.get_mut(id) else {
+            return;
+        };
+        let stopped = attempt.state.is_stopping();
+        let (state, actions) = attempt.state.on(event, clock::steady());
+        attempt.state = state;
+        let key = attempt.origin.key;
+        for action in actions.into_iter().flatten() {
+            match action {
+                Action::Announce => {
+                    let live = attempt.live();
+                    let (pid, at_ms) = (live.pid, live.started_ms);
+                    self.server.say(&FromRunner::Started { key, pid, at_ms });
+                }
+                Action::Terminate(pid) => {
+                    // They fail if the group has ended; its end is then already on its way here.
+                    let _ = rustix::process::kill_process_group(pid, Signal::TERM);
+                    // A stopped process would not notice.
+                    let _ = rustix::process::kill_process_group(pid, Signal::CONT);
+                    let cookie = self.cookie.of(&key);
+                    let strays = Strays { cookie, group: pid };
+                    self.spawners.submit(Job::Strays(strays, Signal::TERM));
+                }
+                Action::Kill(pid) => {
+                    let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+                }
+                Action::WakeAt(at) => {
+                    self.deadlines.insert((at, id));
+                }
+                Action::Report => {
+                    if let Some(attempt) = self.roster.remove(id) {
+                        let ended = attempt.into_ended(stopped);
+                        self.server.say(&FromRunner::Ended(Box::new(Rec(ended.clone()))));
+                        self.results.keep(ended);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// While no daemon is there, and before the end, only the disk may lose a result.
+    fn keep_results(&mut self) {
+        let ending = matches!(self.closing, Closing::Lingering(_));
+        if self.server.is_attached() && !ending {
+            return;
+        }
+        match self.results.spool().and_then(|()| self.results.sync()) {
+            Ok(()) => self.spool_fails = false,
+            Err(error) => {
+                if !self.spool_fails {
+                    complain(format_args!(
+                        "cannot write the spool, results are held in memory: {error}"
+                    ));
+                }
+                self.spool_fails = true;
+            }
+        }
+    }
+}
+
+fn stop_within(grace: Duration) -> Event {
+    Event::Stop {
+        grace: grace.min(GRACE_MAX),
+    }
+}

@@ -1,0 +1,161 @@
+//! A stop ends all of an attempt, in time, whoever is there.
+
+use std::fs;
+use std::time::Duration;
+
+use taskd_wire::runner::{End, ToRunner};
+
+use crate::life::{Home, PATIENCE, is_alive, key, now, shell, wait_until};
+
+crate::tests![
+    a_stop_lets_a_run_end_by_itself,
+    a_run_that_ignores_a_stop_is_killed_when_the_grace_is_over,
+    a_stop_holds_when_no_daemon_is_there,
+    a_stopped_process_is_stopped_all_the_same,
+    a_stop_at_once_after_the_start_is_not_lost,
+    a_background_child_does_not_keep_a_run_alive,
+    a_stop_reaches_what_has_left_the_process_group,
+    a_session_of_its_own_outlives_its_run_and_not_the_runner,
+];
+
+const LONG: u64 = 3_600_000;
+
+fn stop(run: u64, grace_ms: u64) -> ToRunner {
+    ToRunner::Stop {
+        key: key(run),
+        grace_ms,
+    }
+}
+
+fn a_stop_lets_a_run_end_by_itself() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    daemon.start(shell(
+        1,
+        "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.01; done",
+    ));
+    home.first_line(key(1));
+    daemon.say(&[stop(1, LONG)]);
+    let ended = daemon.ended();
+    assert_eq!((ended.end, ended.stopped), (End::Exited(5), true));
+    assert_eq!(home.text(key(1), "stdout"), "ready\nbye\n");
+    daemon.start(shell(2, "exec sleep 1000"));
+    daemon.say(&[stop(99, LONG), stop(2, LONG)]);
+    assert_eq!(daemon.ended().end, End::Signalled(15));
+}
+
+fn a_run_that_ignores_a_stop_is_killed_when_the_grace_is_over() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    daemon.start(shell(1, "trap '' TERM; echo ready; while :; do sleep 0.01; done"));
+    home.first_line(key(1));
+    let asked = now();
+    daemon.say(&[stop(1, 300)]);
+    let ended = daemon.ended();
+    assert_eq!((ended.end, ended.stopped), (End::Signalled(9), true));
+    assert!(asked.elapsed() >= Duration::from_millis(300), "the grace was kept");
+    assert!(asked.elapsed() < PATIENCE / 2);
+}
+
+fn a_stop_holds_when_no_daemon_is_there() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let pid = daemon.start(shell(1, "trap '' TERM; echo ready; while :; do sleep 0.01; done"));
+    home.first_line(key(1));
+    daemon.say(&[stop(1, 300)]);
+    drop(daemon);
+    wait_until("the run is killed", || !is_alive(pid));
+    wait_until("its result is on disk", || !home.spool().is_empty());
+    let (_daemon, inventory) = life.attach();
+    assert_eq!(inventory.live_keys(), []);
+    assert_eq!(inventory.ended.len(), 1);
+    assert_eq!(
+        (&inventory.ended[0].end, inventory.ended[0].stopped),
+        (&End::Signalled(9), true)
+    );
+}
+
+fn a_stopped_process_is_stopped_all_the_same() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let pid = daemon.start(shell(1, "kill -STOP $$; sleep 1000"));
+    wait_until("it has stopped itself", || {
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "))
+    });
+    daemon.say(&[stop(1, LONG)]);
+    assert_eq!(daemon.ended().end, End::Signalled(15));
+}
+
+fn a_stop_at_once_after_the_start_is_not_lost() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    for run in 1..=50 {
+        daemon.say(&[crate::life::to_start(shell(run, "exec sleep 1000")), stop(run, LONG)]);
+    }
+    for _ in 1..=50 {
+        let ended = daemon.ended();
+        assert_eq!((ended.end, ended.stopped), (End::Signalled(15), true));
+    }
+}
+
+fn a_background_child_does_not_keep_a_run_alive() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let ended = daemon.run(shell(1, "(trap '' TERM HUP; while :; do sleep 1000; done) & echo $!"));
+    assert_eq!(ended.end, End::Exited(0));
+    let child = home.first_line(key(1)).parse().expect("a process id");
+    wait_until("the background child is gone", || !is_alive(child));
+}
+
+fn a_stop_reaches_what_has_left_the_process_group() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    // One that dies of TERM, one that does not, one whose parent is gone.
+    let line = "setsid sh -c 'echo $$; exec sleep 1000' & \
+                setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1000; done' & \
+                (setsid sh -c 'echo $$; exec sleep 1000' & ) ; \
+                while :; do sleep 0.01; done";
+    daemon.start(shell(1, line));
+    let pids = || -> Vec<u32> {
+        let path = taskd_runner::output_path(&home.state_dir(), &key(1));
+        if !path.exists() {
+            return Vec::new();
+        }
+        home.text(key(1), "stdout")
+            .lines()
+            .map(|line| line.parse().expect("a process id"))
+            .collect()
+    };
+    wait_until("all have told their process ids", || pids().len() == 3);
+    daemon.say(&[stop(1, LONG)]);
+    let ended = daemon.ended();
+    assert_eq!((ended.end, ended.stopped), (End::Signalled(15), true));
+    for pid in pids() {
+        wait_until("it is gone", || !is_alive(pid));
+    }
+}
+
+fn a_session_of_its_own_outlives_its_run_and_not_the_runner() {
+    let home = Home::new();
+    let mut life = home.start();
+    let (mut daemon, _) = life.attach();
+    daemon.run(shell(
+        1,
+        "setsid sh -c 'echo $$; exec sleep 1000' & while [ ! -e go ]; do sleep 0.01; done & \
+                         until [ -s pid ]; do sleep 0.01; done"
+            .replace("echo $$", "echo $$; echo $$ > pid")
+            .as_str(),
+    ));
+    let pid = home.first_line(key(1)).parse().expect("a process id");
+    assert!(is_alive(pid), "it has left the run");
+    daemon.say(&[ToRunner::Forget(key(1)), ToRunner::Shutdown { grace_ms: LONG }]);
+    assert_eq!(life.wait().code(), Some(0));
+    assert!(!is_alive(pid), "it was gone before the guard");
+}

@@ -1,0 +1,354 @@
+//! A runner under test, and a daemon that speaks with it.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+use taskd_runner::output_path;
+use taskd_wire::codec::{Rec, decode};
+use taskd_wire::definition::ActionSpec;
+use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
+use taskd_wire::hello::{Hello, HelloReader, agree};
+use taskd_wire::runner::{AttemptKey, Ended, FromRunner, Live, RunnerInfo, Start, ToRunner};
+use tempfile::TempDir;
+
+/// Longer than anything here takes, however busy the machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+#[expect(clippy::disallowed_methods, reason = "tests measure what really happens")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = now() + PATIENCE;
+    while !is_so() {
+        assert!(now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether a process is there and not only waiting to be reaped.
+pub fn is_alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")))
+}
+
+pub fn kill(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.cast_signed()).expect("a process id");
+    rustix::process::kill_process(pid, signal).expect("it is there");
+}
+
+/// A directory for runners to live in, one after the other.
+pub struct Home {
+    directory: TempDir,
+}
+
+impl Home {
+    pub fn new() -> Self {
+        Home {
+            directory: tempfile::tempdir().expect("room"),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path().join("runner.sock")
+    }
+
+    pub fn spool(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.state_dir().join("spool"))
+            .expect("it exists")
+            .map(|entry| entry.expect("readable").path())
+            .collect()
+    }
+
+    /// The command that starts a runner here, with an environment that is the same everywhere.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .args(["runner", "--state-dir"])
+            .arg(self.state_dir())
+            .arg("--socket")
+            .arg(self.socket())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.path())
+            .env("USER", "tester")
+            .env("LOGNAME", "tester")
+            .env("SHELL", "/bin/sh")
+            .env("LC_TIME", "C")
+            .env("SECRET", "not for runs")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        command
+    }
+
+    /// Starts a runner and waits until it is ready.
+    pub fn start(&self) -> Life {
+        let notify = self.path().join("notify");
+        let _ = fs::remove_file(&notify);
+        let ready = UnixDatagram::bind(&notify).expect("room");
+        ready.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let errors = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path().join("stderr"))
+            .expect("room");
+        let guard = self
+            .command()
+            .env("NOTIFY_SOCKET", &notify)
+            .stderr(errors)
+            .spawn()
+            .expect("this program");
+        let mut message = [0; 64];
+        let length = ready.recv(&mut message).expect("the runner is ready in time");
+        assert_eq!(&message[..length], b"READY=1");
+        Life {
+            guard,
+            socket: self.socket(),
+        }
+    }
+
+    /// The records of an attempt's output.
+    pub fn records(&self, key: AttemptKey) -> Vec<Value> {
+        let path = output_path(&self.state_dir(), &key);
+        let text = fs::read_to_string(path).expect("there is output");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+            .collect()
+    }
+
+    /// What an attempt wrote to a stream.
+    pub fn text(&self, key: AttemptKey, stream: &str) -> String {
+        self.records(key)
+            .iter()
+            .filter(|record| record["stream"] == stream)
+            .map(|record| record["log"].as_str().expect("text"))
+            .collect()
+    }
+
+    /// Waits until an attempt has written a whole line to stdout, and gives back what it has written.
+    pub fn first_line(&self, key: AttemptKey) -> String {
+        let path = output_path(&self.state_dir(), &key);
+        wait_until("there is a line", || {
+            fs::read(&path).is_ok_and(|text| text.ends_with(b"\n"))
+        });
+        self.text(key, "stdout").lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+/// A running runner. It ends with this.
+pub struct Life {
+    guard: Child,
+    socket: PathBuf,
+}
+
+impl Life {
+    pub fn guard_pid(&self) -> u32 {
+        self.guard.id()
+    }
+
+    pub fn connect(&self) -> Daemon {
+        Daemon::connect(&self.socket)
+    }
+
+    pub fn attach(&self) -> (Daemon, Inventory) {
+        let mut daemon = self.connect();
+        let inventory = daemon.attach();
+        (daemon, inventory)
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the guard ends", || {
+            status = self.guard.try_wait().expect("it is ours");
+            status.is_some()
+        });
+        status.expect("waited for")
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Ok(None) = self.guard.try_wait() {
+            // The children die with the worker, the worker with the guard.
+            let _ = self.guard.kill();
+            let _ = self.guard.wait();
+        }
+    }
+}
+
+/// What a runner says when a daemon attaches.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    pub live: Vec<Live>,
+    pub ended: Vec<Ended>,
+    pub info: RunnerInfo,
+}
+
+impl Inventory {
+    pub fn live_keys(&self) -> Vec<AttemptKey> {
+        let mut keys: Vec<_> = self.live.iter().map(|live| live.origin.key).collect();
+        keys.sort();
+        keys
+    }
+
+    pub fn ended_keys(&self) -> Vec<AttemptKey> {
+        let mut keys: Vec<_> = self.ended.iter().map(|ended| ended.origin.key).collect();
+        keys.sort();
+        keys
+    }
+}
+
+/// The daemon's side of a connection.
+pub struct Daemon {
+    pub stream: UnixStream,
+    frames: FrameReader,
+}
+
+impl Daemon {
+    fn connect(socket: &Path) -> Self {
+        let mut stream = UnixStream::connect(socket).expect("the runner listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.write_all(&Hello::ours().encode()).expect("it reads");
+        let mut hello = HelloReader::new();
+        let theirs = loop {
+            let mut bytes = [0; 256];
+            let length = stream.read(&mut bytes).expect("it says hello");
+            assert!(length > 0, "it says hello before it closes");
+            hello.push(&bytes[..length]);
+            if let Some(theirs) = hello.next().expect("a hello") {
+                break theirs;
+            }
+        };
+        assert_eq!(agree(&Hello::ours(), &theirs), Ok(1));
+        let mut frames = FrameReader::new();
+        frames.push(&hello.into_rest());
+        Daemon { stream, frames }
+    }
+
+    pub fn say(&mut self, messages: &[ToRunner]) {
+        let mut bytes = Vec::new();
+        for message in messages {
+            put_message(&mut bytes, message).expect("it fits");
+        }
+        self.stream.write_all(&bytes).expect("it reads");
+    }
+
+    /// The next message, or `None` when the runner has closed the connection.
+    pub fn hear(&mut self) -> Option<FromRunner> {
+        let mut bytes = [0; 65536];
+        loop {
+            if let Some(payload) = self.frames.next().expect("frames") {
+                let Payload::Message(message) = read_payload(&payload).expect("a payload") else {
+                    panic!("protocol 0 is not for runners");
+                };
+                return Some(decode(message).expect("a message"));
+            }
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(length) => self.frames.push(&bytes[..length]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("the runner says nothing: {error}"),
+            }
+        }
+    }
+
+    pub fn attach(&mut self) -> Inventory {
+        self.say(&[ToRunner::Attach]);
+        let mut inventory = Inventory::default();
+        loop {
+            match self.hear().expect("an inventory") {
+                FromRunner::Inventory { live, ended } => {
+                    inventory.live.extend(live.into_iter().map(|live| live.0));
+                    inventory.ended.extend(ended.into_iter().map(|ended| ended.0));
+                }
+                FromRunner::InventoryEnd(info) => {
+                    inventory.info = info.0;
+                    return inventory;
+                }
+                event => panic!("{event:?} before the inventory is whole"),
+            }
+        }
+    }
+
+    /// Starts an attempt and waits until it has started. Gives back its process id.
+    pub fn start(&mut self, start: Start) -> u32 {
+        let key = start.key;
+        self.say(&[to_start(start)]);
+        match self.hear().expect("an answer") {
+            FromRunner::Started { key: started, pid, .. } if started == key => pid,
+            other => panic!("{other:?} instead of a start"),
+        }
+    }
+
+    /// Waits for the next end, past what has started meanwhile.
+    pub fn ended(&mut self) -> Ended {
+        loop {
+            match self.hear().expect("the runner lives") {
+                FromRunner::Ended(ended) => return ended.0,
+                FromRunner::Started { .. } => {}
+                other => panic!("{other:?} instead of an end"),
+            }
+        }
+    }
+
+    /// Starts an attempt and waits for its end.
+    pub fn run(&mut self, start: Start) -> Ended {
+        let key = start.key;
+        self.say(&[to_start(start)]);
+        let ended = self.ended();
+        assert_eq!(ended.origin.key, key);
+        ended
+    }
+}
+
+pub fn to_start(start: Start) -> ToRunner {
+    ToRunner::Start(Box::new(Rec(start)))
+}
+
+pub fn key(run: u64) -> AttemptKey {
+    AttemptKey {
+        task: 1,
+        run,
+        attempt: 1,
+    }
+}
+
+/// A start of a line for the shell.
+pub fn shell(run: u64, line: &str) -> Start {
+    Start {
+        key: key(run),
+        task: "job".into(),
+        trigger: "manual".into(),
+        created_ms: 1_700_000_000_000,
+        action: ActionSpec::Shell { line: line.into() },
+        output_max: 16 << 20,
+        ..Start::default()
+    }
+}
+
+/// A start of a program.
+pub fn exec(run: u64, argv: &[&str]) -> Start {
+    let argv = argv.iter().map(|&argument| argument.to_owned()).collect();
+    Start {
+        action: ActionSpec::Exec { argv },
+        ..shell(run, "")
+    }
+}

@@ -1,0 +1,180 @@
+//! However a runner ends, nothing of it is left behind but its results.
+
+use std::fs;
+
+use rustix::process::Signal;
+use taskd_wire::runner::{End, FromRunner, ToRunner};
+
+use crate::life::{Daemon, Home, is_alive, key, kill, shell, wait_until};
+
+crate::tests![
+    results_survive_the_death_of_the_runner,
+    a_killed_worker_leaves_no_orphan,
+    a_killed_guard_takes_everything_with_it,
+    what_guard_and_worker_leave_is_swept_by_the_next,
+    a_shutdown_stops_all_and_hands_over_the_results,
+    what_is_not_acknowledged_at_a_shutdown_is_on_disk,
+    a_signal_is_a_shutdown,
+];
+
+fn results_survive_the_death_of_the_runner() {
+    let home = Home::new();
+    let mut life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    daemon.run(shell(1, "echo hello; exit 1"));
+    daemon.start(shell(2, "while [ ! -e go ]; do sleep 0.01; done; exit 2"));
+    daemon.start(shell(3, "exec sleep 1000"));
+    assert!(home.spool().is_empty(), "the daemon is there");
+    drop(daemon);
+    wait_until("the first result is on disk", || !home.spool().is_empty());
+    fs::write(home.path().join("go"), "").expect("room");
+    let spooled = || fs::read_to_string(&home.spool()[0]).expect("readable").lines().count();
+    wait_until("the second result is on disk", || spooled() == 2);
+    kill(inventory.info.pid, Signal::KILL);
+    life.wait();
+
+    let mut instance = inventory.info.instance;
+    for _ in 0..2 {
+        let mut life = home.start();
+        let (_daemon, inventory) = life.attach();
+        assert_ne!(instance, inventory.info.instance, "another life");
+        instance = inventory.info.instance;
+        assert_eq!(inventory.live_keys(), []);
+        assert_eq!(inventory.ended_keys(), [key(1), key(2)]);
+        let ends: Vec<_> = inventory.ended.iter().map(|ended| ended.end.clone()).collect();
+        assert_eq!(ends, [End::Exited(1), End::Exited(2)]);
+        assert_eq!(inventory.ended[0].output_bytes, 6);
+        kill(life.guard_pid(), Signal::KILL);
+        life.wait();
+    }
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    daemon.say(&[ToRunner::Forget(key(1)), ToRunner::Forget(key(2))]);
+    wait_until("the spool is gone", || home.spool().is_empty());
+}
+
+/// Starts a run of processes in the group, out of it, and without parents. Gives back all process ids.
+fn start_family(home: &Home, daemon: &mut Daemon) -> Vec<u32> {
+    let line = "echo $$; sleep 1000 & echo $!; setsid sh -c 'echo $$; exec sleep 1000' & \
+                (setsid sh -c 'echo $$; (exec sleep 1000) & echo $!; exec sleep 1000' &); wait";
+    daemon.start(shell(1, line));
+    let path = taskd_runner::output_path(&home.state_dir(), &key(1));
+    let lines = || {
+        if path.exists() {
+            home.text(key(1), "stdout")
+        } else {
+            String::new()
+        }
+    };
+    wait_until("all have told their process ids", || lines().lines().count() == 5);
+    lines()
+        .lines()
+        .map(|line| line.parse().expect("a process id"))
+        .collect()
+}
+
+fn a_killed_worker_leaves_no_orphan() {
+    let home = Home::new();
+    let mut life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let family = start_family(&home, &mut daemon);
+    kill(inventory.info.pid, Signal::KILL);
+    assert_eq!(life.wait().code(), Some(128 + 9));
+    for pid in family {
+        assert!(!is_alive(pid), "gone before the guard");
+    }
+}
+
+fn a_killed_guard_takes_everything_with_it() {
+    let home = Home::new();
+    let mut life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let pid = daemon.start(shell(1, "exec sleep 1000"));
+    kill(life.guard_pid(), Signal::KILL);
+    life.wait();
+    wait_until("the worker is gone", || !is_alive(inventory.info.pid));
+    wait_until("the child is gone", || !is_alive(pid));
+}
+
+fn what_guard_and_worker_leave_is_swept_by_the_next() {
+    let home = Home::new();
+    let mut life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let family = start_family(&home, &mut daemon);
+    kill(life.guard_pid(), Signal::KILL);
+    let _ = rustix::process::kill_process(
+        rustix::process::Pid::from_raw(inventory.info.pid.cast_signed()).expect("a process id"),
+        Signal::KILL,
+    );
+    life.wait();
+    wait_until("the worker is gone", || !is_alive(inventory.info.pid));
+    assert!(family.iter().any(|pid| is_alive(*pid)), "something is left to sweep");
+    // A runner of another directory does not mind them.
+    let other = Home::new();
+    other.start().attach();
+    assert!(family.iter().any(|pid| is_alive(*pid)), "they are not the other's");
+    let life = home.start();
+    for pid in family {
+        assert!(!is_alive(pid), "gone before the next is ready");
+    }
+    let (_daemon, inventory) = life.attach();
+    assert_eq!((inventory.live.len(), inventory.ended.len()), (0, 0));
+}
+
+fn a_shutdown_stops_all_and_hands_over_the_results() {
+    let home = Home::new();
+    let mut life = home.start();
+    let (mut daemon, _) = life.attach();
+    daemon.start(shell(1, "exec sleep 1000"));
+    daemon.start(shell(2, "trap '' TERM; echo ready; while :; do sleep 0.01; done"));
+    home.first_line(key(2));
+    daemon.say(&[ToRunner::Shutdown { grace_ms: 200 }]);
+    let mut ends = Vec::new();
+    while let Some(message) = daemon.hear() {
+        if let FromRunner::Ended(ended) = message {
+            assert!(ended.0.stopped);
+            daemon.say(&[ToRunner::Forget(ended.0.origin.key)]);
+            ends.push((ended.0.origin.key, ended.0.end));
+        }
+    }
+    assert_eq!(ends, [(key(1), End::Signalled(15)), (key(2), End::Signalled(9))]);
+    assert_eq!(life.wait().code(), Some(0));
+    assert!(home.spool().is_empty(), "all was acknowledged");
+    assert!(!home.socket().exists());
+}
+
+fn what_is_not_acknowledged_at_a_shutdown_is_on_disk() {
+    let home = Home::new();
+    let mut life = home.start();
+    let (mut daemon, _) = life.attach();
+    daemon.run(shell(1, "exit 1"));
+    daemon.say(&[ToRunner::Shutdown { grace_ms: 200 }]);
+    // A start that comes too late is not taken.
+    daemon.say(&[crate::life::to_start(shell(2, "exit 2"))]);
+    assert!(daemon.hear().is_none());
+    assert_eq!(life.wait().code(), Some(0));
+    let life = home.start();
+    assert_eq!(life.attach().1.ended_keys(), [key(1)]);
+}
+
+fn a_signal_is_a_shutdown() {
+    for to_worker in [false, true] {
+        let home = Home::new();
+        let mut life = home.start();
+        let (mut daemon, inventory) = life.attach();
+        let pid = daemon.start(shell(1, "exec sleep 1000"));
+        drop(daemon);
+        let target = if to_worker {
+            inventory.info.pid
+        } else {
+            life.guard_pid()
+        };
+        kill(target, Signal::TERM);
+        assert_eq!(life.wait().code(), Some(0));
+        assert!(!is_alive(pid));
+        let life = home.start();
+        let (_daemon, inventory) = life.attach();
+        assert_eq!(inventory.ended.len(), 1);
+        assert_eq!(inventory.ended[0].end, End::Signalled(15));
+    }
+}

@@ -1,0 +1,224 @@
+//! A start does what it says, and how it ended is told exactly.
+
+use std::fs;
+
+use rustix::process::Resource;
+use taskd_wire::definition::EnvVar;
+use taskd_wire::runner::{End, FromRunner, Start};
+
+use crate::life::{Home, exec, key, shell, to_start};
+
+crate::tests![
+    exit_codes_signals_times_and_use_are_reported,
+    what_cannot_be_started_says_which_step_failed,
+    the_environment_is_exactly_what_is_promised,
+    a_child_gets_nothing_of_the_runner,
+    without_a_directory_a_run_is_at_home,
+    a_start_said_twice_is_one_start,
+    a_thousand_starts_at_once_all_run,
+];
+
+fn exit_codes_signals_times_and_use_are_reported() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let pid = daemon.start(shell(1, "exit 7"));
+    let ended = daemon.ended();
+    assert_eq!((ended.end, ended.pid, ended.stopped), (End::Exited(7), pid, false));
+    assert_eq!(ended.origin.task, "job");
+    assert_eq!(ended.origin.trigger, "manual");
+    assert_eq!(ended.origin.created_ms, 1_700_000_000_000);
+
+    assert_eq!(daemon.run(shell(2, "kill -9 $$")).end, End::Signalled(9));
+    assert_eq!(daemon.run(shell(3, "kill -15 $$")).end, End::Signalled(15));
+    assert_eq!(daemon.run(exec(4, &["true"])).end, End::Exited(0));
+
+    let busy = daemon.run(shell(5, "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"));
+    assert!(busy.user_us > 1000, "{busy:?}");
+    assert!(busy.max_rss_kib > 100, "{busy:?}");
+    assert!(busy.finished_ms >= busy.started_ms && busy.started_ms > 1_700_000_000_000);
+    let asleep = daemon.run(shell(6, "sleep 0.2"));
+    assert!(asleep.finished_ms - asleep.started_ms >= 200, "{asleep:?}");
+}
+
+fn what_cannot_be_started_says_which_step_failed() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let plain = home.path().join("plain");
+    fs::write(&plain, "no program").expect("room");
+    let plain = plain.to_str().expect("text");
+    let at = |run, cwd: &str| Start {
+        cwd: Some(cwd.into()),
+        ..exec(run, &["true"])
+    };
+    let cases = [
+        (exec(1, &["no-such-program-anywhere"]), libc::ENOENT, "exec"),
+        (exec(2, &["/no/such/program"]), libc::ENOENT, "exec"),
+        (exec(3, &[plain]), libc::EACCES, "exec"),
+        (exec(4, &["/"]), libc::EACCES, "exec"),
+        (exec(5, &[]), libc::EINVAL, "exec"),
+        (exec(6, &["true", "a\0b"]), libc::EINVAL, "exec"),
+        (exec(7, &["true", &"x".repeat(200_000)]), libc::E2BIG, "exec"),
+        (at(8, "/no/such/directory"), libc::ENOENT, "chdir"),
+        (at(9, plain), libc::ENOTDIR, "chdir"),
+    ];
+    for (start, errno, what) in cases {
+        let key = start.key;
+        daemon.say(&[to_start(start)]);
+        let Some(FromRunner::Ended(ended)) = daemon.hear() else {
+            panic!("it started");
+        };
+        let what = what.to_owned();
+        assert_eq!(ended.0.end, End::SpawnFailed { errno, what }, "{key:?}");
+        assert_eq!(ended.0.pid, 0);
+        assert!(ended.0.started_ms > 0 && ended.0.finished_ms >= ended.0.started_ms);
+    }
+    assert_eq!(daemon.run(exec(10, &["true"])).end, End::Exited(0), "it goes on");
+}
+
+fn the_environment_is_exactly_what_is_promised() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let var = |name: &str, value: &str| EnvVar {
+        name: name.into(),
+        value: value.into(),
+    };
+    let start = Start {
+        fire_time_ms: Some(1_700_000_000_125),
+        trace_id: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef,
+        env: vec![
+            var("GREETING", "hello world"),
+            var("SHELL", "/bin/false"),
+            var("EMPTY", ""),
+        ],
+        ..exec(9, &["/usr/bin/env", "-0"])
+    };
+    assert_eq!(daemon.run(start).end, End::Exited(0));
+    let text = home.text(key(9), "stdout");
+    let mut lines: Vec<&str> = text.split_terminator('\0').collect();
+    lines.sort_unstable();
+    let find = |name: &str| {
+        lines
+            .iter()
+            .find_map(|line| line.strip_prefix(name))
+            .expect("it is set")
+    };
+    let cookie = find("TASKD_RUNNER=").to_owned();
+    let trace = find("TRACEPARENT=").to_owned();
+    assert_eq!(
+        lines,
+        [
+            "EMPTY=",
+            "GREETING=hello world",
+            &format!("HOME={}", home.path().display()),
+            "LC_TIME=C",
+            "LOGNAME=tester",
+            "PATH=/usr/bin:/bin",
+            "SHELL=/bin/false",
+            "TASKD_ATTEMPT=1",
+            "TASKD_FIRE_TIME=2023-11-14T22:13:20.125Z",
+            "TASKD_RUN=job/9",
+            &format!("TASKD_RUNNER={cookie}"),
+            "TASKD_TASK=job",
+            "TASKD_TRIGGER=manual",
+            &format!("TRACEPARENT={trace}"),
+            "USER=tester",
+        ]
+    );
+    let instance = format!("{:016x}", inventory.info.instance);
+    assert_eq!(cookie.split(':').nth(1), Some(instance.as_str()));
+    let span = trace
+        .strip_prefix("00-0123456789abcdef0123456789abcdef-")
+        .and_then(|rest| rest.strip_suffix("-01"))
+        .expect("the trace of the run");
+    assert!(span.len() == 16 && span != "0000000000000000", "{trace}");
+}
+
+fn a_child_gets_nothing_of_the_runner() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    // Other runs, so that the runner has descriptors that could leak.
+    for run in 1..=3 {
+        daemon.start(shell(run, "echo hello; exec sleep 1000"));
+        home.first_line(key(run));
+    }
+    // Its first line says that the first exec is wholly over: the runner hears of it a little before the kernel has
+    // closed what is to be closed.
+    let pid = daemon.start(shell(4, "echo hello; exec sleep 1000"));
+    home.first_line(key(4));
+    let mut fds: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("it runs")
+        .map(|entry| entry.expect("readable").file_name())
+        .collect();
+    fds.sort();
+    assert_eq!(fds, ["0", "1", "2"]);
+    let stdin = fs::read_link(format!("/proc/{pid}/fd/0")).expect("it runs");
+    assert_eq!(stdin.to_str(), Some("/dev/null"));
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    for set in ["SigPnd", "SigBlk", "SigIgn"] {
+        let none = format!("{set}:\t0000000000000000");
+        assert!(status.lines().any(|line| line == none), "{status}");
+    }
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process");
+    assert_eq!(rustix::process::getsid(Some(pid)), Ok(pid));
+    assert_eq!(rustix::process::getpgid(Some(pid)), Ok(pid));
+    let limits = fs::read_to_string(format!("/proc/{}/limits", pid.as_raw_nonzero())).expect("it runs");
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .expect("a limit");
+    let ours = rustix::process::getrlimit(Resource::Nofile).current.expect("a limit");
+    assert_eq!(files.split_ascii_whitespace().nth(3), Some(ours.to_string().as_str()));
+}
+
+fn without_a_directory_a_run_is_at_home() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    daemon.run(exec(1, &["pwd"]));
+    let at_home = fs::canonicalize(home.path()).expect("it exists");
+    assert_eq!(home.text(key(1), "stdout").trim_end(), at_home.to_str().expect("text"));
+    daemon.run(Start {
+        cwd: Some("/usr".into()),
+        ..exec(2, &["./bin/env", "pwd"])
+    });
+    assert_eq!(home.text(key(2), "stdout"), "/usr\n");
+}
+
+fn a_start_said_twice_is_one_start() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let start = || to_start(shell(1, "echo once; while [ ! -e go ]; do sleep 0.01; done"));
+    daemon.say(&[start(), start()]);
+    home.first_line(key(1));
+    daemon.say(&[start()]);
+    fs::write(home.path().join("go"), "").expect("room");
+    daemon.ended();
+    // The result is kept, so it is still known.
+    daemon.say(&[start(), to_start(shell(2, "exit 2"))]);
+    assert_eq!(daemon.ended().origin.key, key(2));
+    assert_eq!(home.text(key(1), "stdout"), "once\n");
+}
+
+fn a_thousand_starts_at_once_all_run() {
+    const COUNT: u64 = 1000;
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let starts: Vec<_> = (0..COUNT).map(|run| to_start(exec(run, &["/bin/true"]))).collect();
+    daemon.say(&starts);
+    let mut ended: Vec<u64> = (0..COUNT)
+        .map(|_| {
+            let ended = daemon.ended();
+            assert_eq!(ended.end, End::Exited(0));
+            ended.origin.key.run
+        })
+        .collect();
+    ended.sort_unstable();
+    assert!(ended.into_iter().eq(0..COUNT));
+    assert!(!home.state_dir().join("output").exists(), "there was no output");
+}

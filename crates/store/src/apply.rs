@@ -1,0 +1,394 @@
+//! A record becomes rows. Loading the rows gives what replaying the records gives.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use taskd_core::record::Record;
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey};
+use taskd_core::task::{Definition, Owner, TaskId};
+use taskd_core::time::Timestamp;
+
+use crate::columns::{DefinitionColumns, bits, definition_sum, outline_sum};
+use crate::error::Fault;
+
+/// Tells how many bytes of output of an attempt are on disk.
+pub(crate) type OutputSize = dyn Fn(AttemptKey) -> Option<u64> + Send;
+
+/// What the records of one transaction come to, beyond their own rows.
+#[derive(Default)]
+pub(crate) struct Tally {
+    tasks: i64,
+    /// By how much the sum of `runs.output_kept` changes.
+    pub(crate) output_bytes: i64,
+    last_task: u64,
+    horizon: Option<Timestamp>,
+    runner: Option<u64>,
+    /// The latest instant any record tells; the store has no clock of its own.
+    pub(crate) latest: Option<Timestamp>,
+    /// Tasks whose history grew.
+    pub(crate) grown: Vec<TaskId>,
+}
+
+impl Tally {
+    fn seen(&mut self, at: Timestamp) {
+        self.latest = self.latest.max(Some(at));
+    }
+
+    /// Writes the row of `meta`.
+    pub(crate) fn write(&self, db: &Connection) -> Result<(), Fault> {
+        db.prepare_cached(
+            "UPDATE meta SET commits = commits + 1, tasks = tasks + ?1, output_bytes = output_bytes + ?2,
+                    last_task = max(last_task, ?3), horizon = coalesce(?4, horizon), runner = coalesce(?5, runner)",
+        )?
+        .execute(params![
+            self.tasks,
+            self.output_bytes,
+            bits(self.last_task),
+            self.horizon.map(Timestamp::as_millis),
+            self.runner.map(bits),
+        ])?;
+        Ok(())
+    }
+}
+
+/// Writes records into the transaction that is open on `db`.
+pub(crate) fn apply(
+    db: &Connection,
+    records: &[Record],
+    tally: &mut Tally,
+    output_size: Option<&OutputSize>,
+) -> Result<(), Fault> {
+    let mut applier = Applier { db, tally, output_size };
+    records.iter().try_for_each(|record| applier.record(record))
+}
+
+struct Applier<'a> {
+    db: &'a Connection,
+    tally: &'a mut Tally,
+    output_size: Option<&'a OutputSize>,
+}
+
+impl Applier<'_> {
+    fn sql(&self, sql: &str) -> Result<CachedStatement<'_>, Fault> {
+        Ok(self.db.prepare_cached(sql)?)
+    }
+
+    fn record(&mut self, record: &Record) -> Result<(), Fault> {
+        match record {
+            Record::TaskAdded {
+                id,
+                owner,
+                at,
+                definition,
+            } => self.task_added(*id, *owner, *at, definition),
+            Record::TaskChanged {
+                id,
+                at,
+                definition,
+                mark,
+            } => self.task_changed(*id, *at, definition, *mark),
+            Record::TaskRemoved { id, at } => self.task_removed(*id, *at),
+            Record::Horizon { until } => {
+                self.tally.horizon = Some(*until);
+                Ok(())
+            }
+            Record::RunnerAttached { instance } => {
+                self.tally.runner = Some(*instance);
+                Ok(())
+            }
+            Record::RunCreated {
+                run,
+                trigger,
+                fire_time,
+                at,
+                trace_id,
+                waiting,
+            } => {
+                self.tally.seen(*at);
+                self.sql(
+                    "INSERT INTO runs (task, n, \"trigger\", fire_time, created_at, state, attempt, trace, output_kept,
+                                       output_removed)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 0, 0)",
+                )?
+                .execute(params![
+                    bits(run.task.0),
+                    bits(run.n),
+                    trigger.word(),
+                    fire_time.map(Timestamp::as_millis),
+                    at.as_millis(),
+                    if *waiting { "waiting" } else { "starting" },
+                    trace_id.0.to_be_bytes(),
+                ])?;
+                self.sql("UPDATE marks SET last_run = max(last_run, ?2), mark = coalesce(?3, mark) WHERE task = ?1")?
+                    .execute(params![
+                        bits(run.task.0),
+                        bits(run.n),
+                        fire_time.map(Timestamp::as_millis)
+                    ])?;
+                Ok(())
+            }
+            Record::RunAdmitted { run, at } => {
+                self.tally.seen(*at);
+                let changed = self
+                    .sql("UPDATE runs SET state = 'starting' WHERE task = ?1 AND n = ?2 AND state = 'waiting'")?
+                    .execute(params![bits(run.task.0), bits(run.n)])?;
+                self.expect_run(*run, changed)
+            }
+            Record::AttemptStarted { attempt, pid, at } => {
+                self.tally.seen(*at);
+                let changed = self
+                    .sql(
+                        "UPDATE runs SET state = 'running', attempt = ?3, pid = ?4, started_at = ?5
+                         WHERE task = ?1 AND n = ?2 AND finished_at IS NULL",
+                    )?
+                    .execute(params![
+                        bits(attempt.run.task.0),
+                        bits(attempt.run.n),
+                        attempt.attempt,
+                        pid,
+                        at.as_millis()
+                    ])?;
+                self.expect_run(attempt.run, changed)
+            }
+            Record::RunStopping { run, at, reason } => {
+                self.tally.seen(*at);
+                let changed = self
+                    .sql("UPDATE runs SET stopping = ?3 WHERE task = ?1 AND n = ?2 AND finished_at IS NULL")?
+                    .execute(params![bits(run.task.0), bits(run.n), reason])?;
+                self.expect_run(*run, changed)
+            }
+            Record::RunFinished {
+                run,
+                at,
+                outcome,
+                reason,
+                end,
+            } => self.run_finished(*run, *at, *outcome, reason.as_deref(), end.as_ref()),
+            Record::Passed {
+                task,
+                first,
+                last,
+                count,
+                passing,
+                reason,
+            } => self.passed(*task, *first, *last, *count, *passing, reason),
+            Record::MarkReset { task, mark } => self.set_mark(*task, *mark),
+        }
+    }
+
+    fn task_added(&mut self, id: TaskId, owner: Owner, at: Timestamp, definition: &Definition) -> Result<(), Fault> {
+        self.tally.seen(at);
+        let at = at.as_millis();
+        let columns = DefinitionColumns::of(definition)?;
+        let DefinitionColumns {
+            name, enabled, when, ..
+        } = &columns;
+        self.sql(
+            "INSERT INTO tasks (id, owner, name, enabled, kind, expr, tz, interval_ms, anchor_ms, at_ms, policies, sum,
+                                created_at, changed_at, definition_sum, definition)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
+        )?
+        .execute(params![
+            bits(id.0),
+            owner.0,
+            name,
+            enabled,
+            when.kind,
+            when.expr,
+            when.tz,
+            when.interval_ms,
+            when.anchor_ms,
+            when.at_ms,
+            columns.policies,
+            outline_sum(id, owner, name, *enabled, when, &columns.policies),
+            at,
+            definition_sum(id, at, at, &columns.definition),
+            columns.definition,
+        ])?;
+        self.sql("INSERT INTO marks (task, mark, last_run) VALUES (?1, ?2, 0)")?
+            .execute(params![bits(id.0), at])?;
+        self.tally.tasks += 1;
+        self.tally.last_task = self.tally.last_task.max(id.0);
+        Ok(())
+    }
+
+    fn task_changed(
+        &mut self,
+        id: TaskId,
+        at: Timestamp,
+        definition: &Definition,
+        mark: Option<Timestamp>,
+    ) -> Result<(), Fault> {
+        self.tally.seen(at);
+        let (owner, created_at) = self
+            .sql("SELECT owner, created_at FROM tasks WHERE id = ?1 AND removed_at IS NULL")?
+            .query_row([bits(id.0)], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?
+            .ok_or_else(|| Fault::Unfit(format!("there is no task {} to change", id.0)))?;
+        let columns = DefinitionColumns::of(definition)?;
+        let DefinitionColumns {
+            name, enabled, when, ..
+        } = &columns;
+        self.sql(
+            "UPDATE tasks SET name = ?2, enabled = ?3, kind = ?4, expr = ?5, tz = ?6, interval_ms = ?7, anchor_ms = ?8,
+                    at_ms = ?9, policies = ?10, sum = ?11, changed_at = ?12, definition_sum = ?13, definition = ?14
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            bits(id.0),
+            name,
+            enabled,
+            when.kind,
+            when.expr,
+            when.tz,
+            when.interval_ms,
+            when.anchor_ms,
+            when.at_ms,
+            columns.policies,
+            outline_sum(id, Owner(owner), name, *enabled, when, &columns.policies),
+            at.as_millis(),
+            definition_sum(id, created_at, at.as_millis(), &columns.definition),
+            columns.definition,
+        ])?;
+        mark.map_or(Ok(()), |mark| self.set_mark(id, mark))
+    }
+
+    /// The row stays, since its history may be asked for; it goes with the last of that.
+    fn task_removed(&mut self, id: TaskId, at: Timestamp) -> Result<(), Fault> {
+        self.tally.seen(at);
+        let removed = self
+            .sql("UPDATE tasks SET removed_at = ?2 WHERE id = ?1 AND removed_at IS NULL")?
+            .execute(params![bits(id.0), at.as_millis()])?;
+        if removed == 0 {
+            return Err(Fault::Unfit(format!("there is no task {} to remove", id.0)));
+        }
+        self.sql("DELETE FROM marks WHERE task = ?1")?.execute([bits(id.0)])?;
+        self.tally.tasks -= 1;
+        Ok(())
+    }
+
+    fn run_finished(
+        &mut self,
+        run: RunKey,
+        at: Timestamp,
+        outcome: Outcome,
+        reason: Option<&str>,
+        end: Option<&AttemptEnd>,
+    ) -> Result<(), Fault> {
+        self.tally.seen(at);
+        let (task, n) = (bits(run.task.0), bits(run.n));
+        let attempt: Option<u32> = self
+            .sql("SELECT attempt FROM runs WHERE task = ?1 AND n = ?2 AND finished_at IS NULL")?
+            .query_row([task, n], |row| row.get(0))
+            .optional()?;
+        let Some(attempt) = attempt else {
+            return self.expect_run(run, 0);
+        };
+        let (exit_code, signal) = match end.map(|end| &end.exit) {
+            Some(Exit::Code(code)) => (Some(*code), None),
+            Some(Exit::Signal(signal)) => (None, Some(*signal)),
+            Some(Exit::SpawnFailed { .. }) | None => (None, None),
+        };
+        let ran = end.filter(|end| end.pid != 0);
+        let usage = end.map(|end| end.usage);
+        let kept = usage.map_or(0, |usage| {
+            let told = usage.output_bytes.saturating_sub(usage.output_lost);
+            match self.output_size {
+                Some(size) if told > 0 => size(AttemptKey { run, attempt }).unwrap_or(told),
+                _ => told,
+            }
+        });
+        self.sql(
+            "UPDATE runs SET state = 'finished', finished_at = ?3, outcome = ?4, reason = ?5, exit_code = ?6,
+                    signal = ?7, started_at = coalesce(started_at, ?8), pid = coalesce(pid, ?9), max_rss_kib = ?10,
+                    user_us = ?11, system_us = ?12, output_bytes = ?13, output_lost = ?14, output_kept = ?15
+             WHERE task = ?1 AND n = ?2",
+        )?
+        .execute(params![
+            task,
+            n,
+            at.as_millis(),
+            outcome.word(),
+            reason,
+            exit_code,
+            signal,
+            ran.map(|end| end.started_at.as_millis()),
+            ran.map(|end| end.pid),
+            usage.map(|usage| bits(usage.max_rss_kib)),
+            usage.map(|usage| bits(usage.user_us)),
+            usage.map(|usage| bits(usage.system_us)),
+            usage.map(|usage| bits(usage.output_bytes)),
+            usage.map(|usage| bits(usage.output_lost)),
+            bits(kept),
+        ])?;
+        self.sql("UPDATE marks SET last_n = ?2, last_outcome = ?3, last_finished_at = ?4 WHERE task = ?1")?
+            .execute(params![task, n, outcome.word(), at.as_millis()])?;
+        self.tally.output_bytes = self.tally.output_bytes.saturating_add(bits(kept));
+        self.tally.grown.push(run.task);
+        Ok(())
+    }
+
+    /// Merges with the span before it when that ends at the mark: then nothing lies between the two.
+    fn passed(
+        &mut self,
+        task: TaskId,
+        first: Timestamp,
+        last: Timestamp,
+        count: u64,
+        passing: Passing,
+        reason: &str,
+    ) -> Result<(), Fault> {
+        let merged = self
+            .sql(
+                "UPDATE ledger SET last = ?2, count = count + ?3
+                 WHERE id = (SELECT max(id) FROM ledger WHERE task = ?1) AND passing = ?4 AND reason = ?5
+                   AND last = (SELECT mark FROM marks WHERE task = ?1) AND last < ?6",
+            )?
+            .execute(params![
+                bits(task.0),
+                last.as_millis(),
+                bits(count),
+                passing.word(),
+                reason,
+                first.as_millis()
+            ])?;
+        if merged == 0 {
+            self.sql("INSERT INTO ledger (task, first, last, count, passing, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![
+                    bits(task.0),
+                    first.as_millis(),
+                    last.as_millis(),
+                    bits(count),
+                    passing.word(),
+                    reason
+                ])?;
+            self.tally.grown.push(task);
+        }
+        self.set_mark(task, last)
+    }
+
+    /// A removed task has no mark any more.
+    fn set_mark(&mut self, task: TaskId, mark: Timestamp) -> Result<(), Fault> {
+        self.sql("UPDATE marks SET mark = ?2 WHERE task = ?1")?
+            .execute(params![bits(task.0), mark.as_millis()])?;
+        Ok(())
+    }
+
+    /// A record about a run that has ended, or is pruned, changes nothing. One about a run that was never created
+    /// came before its time, and is refused rather than dropped.
+    fn expect_run(&self, run: RunKey, changed: usize) -> Result<(), Fault> {
+        if changed > 0 {
+            return Ok(());
+        }
+        let newest: Option<u64> = self
+            .sql("SELECT last_run FROM marks WHERE task = ?1")?
+            .query_row([bits(run.task.0)], |row| row.get::<_, i64>(0))
+            .optional()?
+            .map(i64::cast_unsigned);
+        match newest {
+            Some(newest) if newest < run.n => Err(Fault::Unfit(format!(
+                "run {} of task {} was never created",
+                run.n, run.task.0
+            ))),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Loading: what decisions need, read once when the daemon starts.
+
+use std::path::PathBuf;
+use std::vec;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+use taskd_core::run::{RunKey, Trigger};
+use taskd_core::snapshot::{Header, RunImage, Stage, TaskImage};
+use taskd_core::task::{TaskId, TaskName};
+use taskd_core::time::Timestamp;
+
+use crate::columns::{
+    OUTLINE, OUTLINE_WIDTH, OutlineReader, instant, number, optional_instant, optional_number, optional_text, text,
+    trace, unsigned, word,
+};
+use crate::error::{Fault, OpenError};
+
+/// Tasks read at once.
+const CHUNK: usize = 1024;
+
+/// The tasks of a store in the order of their ids, read in small pieces.
+///
+/// What cannot be read ends the iteration, and only [`Tasks::finish`] tells it: hand the tasks on by `&mut`, and call
+/// that before anything made of them is believed.
+#[derive(Debug)]
+#[must_use]
+pub struct Tasks {
+    db: Connection,
+    file: PathBuf,
+    outlines: Outlines,
+    chunk: vec::IntoIter<TaskImage>,
+    after: i64,
+    seen: u64,
+    expected: u64,
+    ended: bool,
+    fault: Option<Fault>,
+}
+
+/// Keeps the reader of outlines out of the derived output.
+#[derive(Default)]
+struct Outlines(OutlineReader);
+
+impl std::fmt::Debug for Outlines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outlines")
+    }
+}
+
+impl Tasks {
+    /// Reads on to the end, and tells whether every task that was stored was read and was as it was written.
+    ///
+    /// # Errors
+    /// What was found; the iteration then ended before its time.
+    pub fn finish(mut self) -> Result<(), OpenError> {
+        while self.next().is_some() {}
+        if let Some(fault) = self.fault {
+            return Err(fault.open(&self.file, "reading the tasks"));
+        }
+        if self.seen == self.expected {
+            return Ok(());
+        }
+        Err(OpenError::Corrupt {
+            file: self.file,
+            check: "number of tasks",
+            problem: format!("{} of {} were found", self.seen, self.expected),
+        })
+    }
+
+    fn read_chunk(&mut self) -> Result<Vec<TaskImage>, Fault> {
+        // CROSS JOIN keeps the order of the loops: both tables are read from front to back.
+        let mut statement = self.db.prepare_cached(&format!(
+            "SELECT {OUTLINE}, m.mark, m.last_run FROM tasks t CROSS JOIN marks m ON m.task = t.id
+             WHERE t.id > ?1 AND t.removed_at IS NULL ORDER BY t.id LIMIT {CHUNK}"
+        ))?;
+        let mut rows = statement.query([self.after])?;
+        let mut chunk = Vec::with_capacity(CHUNK);
+        while let Some(row) = rows.next()? {
+            let (id, owner, outline) = self.outlines.0.read(row)?;
+            chunk.push(TaskImage {
+                id,
+                owner,
+                outline,
+                mark: instant(row, OUTLINE_WIDTH)?,
+                last_run: unsigned(row, OUTLINE_WIDTH + 1)?,
+            });
+        }
+        Ok(chunk)
+    }
+}
+
+impl Iterator for Tasks {
+    type Item = TaskImage;
+
+    fn next(&mut self) -> Option<TaskImage> {
+        loop {
+            if let Some(task) = self.chunk.next() {
+                self.after = task.id.0.cast_signed();
+                self.seen += 1;
+                return Some(task);
+            }
+            if self.ended {
+                return None;
+            }
+            match self.read_chunk() {
+                Ok(chunk) => {
+                    self.ended = chunk.len() < CHUNK;
+                    self.chunk = chunk.into_iter();
+                }
+                Err(fault) => {
+                    self.ended = true;
+                    self.fault = Some(fault);
+                }
+            }
+        }
+    }
+}
+
+/// What was loaded at once, and the tasks that are yet to be read.
+pub(crate) struct Loaded {
+    pub(crate) header: Header,
+    pub(crate) runs: Vec<RunImage>,
+    pub(crate) tasks: Tasks,
+    pub(crate) commits: i64,
+}
+
+/// Reads the state of one moment; `db` is used for nothing else.
+pub(crate) fn load(db: Connection, file: PathBuf) -> Result<Loaded, Fault> {
+    // One moment for all that follows; the end of the connection ends it.
+    db.execute_batch("BEGIN")?;
+    let (header, expected, commits) = header(&db)?;
+    let runs = open_runs(&db)?;
+    Ok(Loaded {
+        header,
+        runs,
+        tasks: Tasks {
+            db,
+            file,
+            outlines: Outlines::default(),
+            chunk: Vec::new().into_iter(),
+            after: i64::MIN,
+            seen: 0,
+            expected,
+            ended: false,
+            fault: None,
+        },
+        commits,
+    })
+}
+
+fn header(db: &Connection) -> Result<(Header, u64, i64), Fault> {
+    db.query_row(
+        "SELECT horizon, runner, last_task, tasks, commits FROM meta",
+        [],
+        |row| {
+            Ok((|| {
+                let header = Header {
+                    horizon: instant(row, 0)?,
+                    runner: optional_number(row, 1)?.map(i64::cast_unsigned),
+                    last_task: unsigned(row, 2)?,
+                };
+                Ok((header, unsigned(row, 3)?, number(row, 4)?))
+            })())
+        },
+    )
+    .optional()?
+    .unwrap_or_else(|| Err(Fault::Damaged("its table meta is empty".to_owned())))
+}
+
+fn open_runs(db: &Connection) -> Result<Vec<RunImage>, Fault> {
+    let mut statement = db.prepare(
+        "SELECT r.task, r.n, coalesce(t.name, 'task-' || r.task), r.\"trigger\", r.fire_time, r.created_at, r.trace, r.state, r.stopping, r.attempt,
+                r.pid, r.started_at
+         FROM runs r LEFT JOIN tasks t ON t.id = r.task WHERE r.finished_at IS NULL ORDER BY r.task, r.n",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut runs = Vec::new();
+    while let Some(row) = rows.next()? {
+        runs.push(run_image(row)?);
+    }
+    Ok(runs)
+}
+
+fn run_image(row: &Row<'_>) -> Result<RunImage, Fault> {
+    let key = RunKey {
+        task: TaskId(unsigned(row, 0)?),
+        n: unsigned(row, 1)?,
+    };
+    let damaged = |what: &str| Fault::Damaged(format!("run {} of task {}: {what}", key.n, key.task.0));
+    let name = TaskName::parse(text(row, 2)?).map_err(|error| damaged(&format!("its name is refused: {error}")))?;
+    let stage = match text(row, 7)? {
+        "waiting" => Stage::Waiting,
+        "starting" => Stage::Starting,
+        "running" => Stage::Running {
+            attempt: u32::try_from(number(row, 9)?).map_err(|_| damaged("its attempt is no number of one"))?,
+            pid: optional_number(row, 10)?
+                .and_then(|pid| u32::try_from(pid).ok())
+                .ok_or_else(|| damaged("it runs without a process id"))?,
+            started_at: optional_instant(row, 11)?.ok_or_else(|| damaged("it runs without a start"))?,
+        },
+        state => return Err(damaged(&format!("{state:?} is no state of a run that has not ended"))),
+    };
+    Ok(RunImage {
+        key,
+        name,
+        trigger: word(row, 3, Trigger::from_word)?,
+        fire_time: optional_number(row, 4)?.map(Timestamp::from_millis),
+        created_at: instant(row, 5)?,
+        trace_id: trace(row, 6)?,
+        stage,
+        stopping: optional_text(row, 8)?.map(str::to_owned),
+    })
+}

@@ -1,0 +1,384 @@
+//! Pruning: history and output stay within their limits.
+//!
+//! It is done by the writer between commits, at most [`CHUNK`] rows at a time, so that no commit waits long for it: a
+//! task's history when that grew, everything's age at most once an hour, the output of all tasks when that grew. A
+//! daemon without commits is not woken. "Now" is the latest instant that records told.
+//!
+//! Output files are removed before the rows that name them: a crash between the two leaves rows without files, which
+//! the next pruning finds, and no files without rows.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rusqlite::{Row, params};
+use taskd_core::run::{AttemptKey, RunKey};
+use taskd_core::task::TaskId;
+use taskd_core::time::Timestamp;
+
+use crate::apply::Tally;
+use crate::columns::{bits, number, optional_number, unsigned};
+use crate::error::Fault;
+use crate::session::{Durability, Session};
+
+/// Most rows pruned in one transaction.
+const CHUNK: usize = 200;
+/// Most attempts of one run whose files are asked to be removed.
+const ATTEMPTS_MAX: u32 = 1_000;
+/// Between two looks at everything's age.
+const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Runs of a task, the newest; also the most spans of a task's ledger.
+    pub history_runs: u64,
+    /// Age of a run since it ended, of a span since its last fire time, of a removed task since its removal.
+    pub history_age: Duration,
+    /// Bytes of output of all runs together.
+    pub output_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            history_runs: 1_000,
+            history_age: Duration::from_secs(90 * 24 * 60 * 60),
+            output_bytes: 2 << 30,
+        }
+    }
+}
+
+/// Removes the output of attempts. It is called on the writer's thread; what is not there is no error.
+pub type RemoveOutput = Box<dyn Fn(&[AttemptKey]) + Send>;
+
+/// Where a look at everything's age stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sweep {
+    Idle,
+    Runs { after: i64 },
+    Spans { after: i64 },
+    Tasks,
+}
+
+/// Knows what may have to be pruned.
+pub(crate) struct Pruner {
+    limits: Limits,
+    remove_output: Option<RemoveOutput>,
+    grown: BTreeSet<TaskId>,
+    output_grown: bool,
+    sweep: Sweep,
+    now: Option<Timestamp>,
+    swept_at: Option<Timestamp>,
+    /// The last step failed: the next commit that holds tries again.
+    stalled: bool,
+}
+
+impl Pruner {
+    pub(crate) fn new(limits: Limits, remove_output: Option<RemoveOutput>) -> Self {
+        Pruner {
+            limits,
+            remove_output,
+            grown: BTreeSet::new(),
+            output_grown: true,
+            sweep: Sweep::Idle,
+            now: None,
+            swept_at: None,
+            stalled: true,
+        }
+    }
+
+    /// Takes in what a commit came to.
+    pub(crate) fn note(&mut self, tally: &Tally) {
+        self.stalled = false;
+        self.grown.extend(&tally.grown);
+        self.output_grown |= tally.output_bytes > 0;
+        self.now = tally.latest.or(self.now);
+        if self.sweep == Sweep::Idle {
+            self.begin_sweep();
+        }
+    }
+
+    /// Begins to look at everything's age, if that is due.
+    fn begin_sweep(&mut self) {
+        let Some(now) = self.now else { return };
+        // A clock that was set back must not put off the next sweep until it has caught up.
+        let due = self
+            .swept_at
+            .is_none_or(|swept| now.since(swept).max(swept.since(now)) >= SWEEP_EVERY);
+        if due {
+            self.swept_at = Some(now);
+            self.sweep = Sweep::Runs { after: i64::MIN };
+        }
+    }
+
+    /// Whether [`Pruner::step`] has something to look at.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.stalled && (!self.grown.is_empty() || self.output_grown || self.sweep != Sweep::Idle)
+    }
+
+    /// Prunes a little.
+    pub(crate) fn step(&mut self, session: &mut Session) {
+        let done = if !self.grown.is_empty() {
+            self.prune_grown(session)
+        } else if self.output_grown {
+            self.prune_output(session)
+        } else {
+            self.sweep(session)
+        };
+        // A failure is left to the next commit, which meets the same cause and tells it.
+        self.stalled = done.is_err();
+    }
+
+    fn cutoff(&self) -> Timestamp {
+        self.now
+            .map_or(Timestamp::MIN, |now| now.minus(self.limits.history_age))
+    }
+
+    fn prune_grown(&mut self, session: &mut Session) -> Result<(), Fault> {
+        let mut pruning = Pruning::default();
+        let mut looked_at = Vec::new();
+        for &task in &self.grown {
+            let enough = self.find_old(session, task, &mut pruning)?;
+            if enough {
+                break;
+            }
+            looked_at.push(task);
+        }
+        self.carry_out(session, &pruning)?;
+        for task in looked_at {
+            self.grown.remove(&task);
+        }
+        Ok(())
+    }
+
+    /// Finds what a task has too much of; true if there may be more.
+    fn find_old(&self, session: &Session, task: TaskId, pruning: &mut Pruning) -> Result<bool, Fault> {
+        let id = bits(task.0);
+        let cutoff = self.cutoff().as_millis();
+        let db = session.db();
+        let newest: Option<i64> = db
+            .prepare_cached("SELECT max(n) FROM runs WHERE task = ?1")?
+            .query_row([id], |row| row.get(0))?;
+        let spare = newest.map_or(0, |newest| {
+            newest.cast_unsigned().saturating_sub(self.limits.history_runs)
+        });
+        let mut statement = db.prepare_cached(&format!("{PRUNED} WHERE task = ?1 ORDER BY n"))?;
+        let mut rows = statement.query([id])?;
+        while let Some(row) = rows.next()? {
+            let run = Pruned::read(row)?;
+            let Some(finished_at) = run.finished_at else { continue };
+            if run.key.n > spare && finished_at >= cutoff {
+                break;
+            }
+            if pruning.len() >= CHUNK {
+                return Ok(true);
+            }
+            pruning.runs.push(run);
+        }
+        let mut statement = db.prepare_cached(
+            "SELECT id FROM ledger
+             WHERE task = ?1 AND id <= (SELECT id FROM ledger WHERE task = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)
+             ORDER BY id",
+        )?;
+        let mut rows = statement.query(params![id, bits(self.limits.history_runs)])?;
+        while let Some(row) = rows.next()? {
+            if pruning.len() >= CHUNK {
+                return Ok(true);
+            }
+            pruning.spans.push(number(row, 0)?);
+        }
+        Ok(false)
+    }
+
+    /// Removes the oldest output until the rest fits. The runs stay.
+    fn prune_output(&mut self, session: &mut Session) -> Result<(), Fault> {
+        let mut total: u64 = session
+            .db()
+            .prepare_cached("SELECT output_bytes FROM meta")?
+            .query_row([], |row| row.get::<_, i64>(0))?
+            .cast_unsigned();
+        let mut pruned = Vec::new();
+        if total > self.limits.output_bytes {
+            let mut statement = session
+                .db()
+                .prepare_cached(&format!("{PRUNED} WHERE output_kept > 0 ORDER BY id LIMIT {CHUNK}"))?;
+            let mut rows = statement.query([])?;
+            while total > self.limits.output_bytes
+                && let Some(row) = rows.next()?
+            {
+                let run = Pruned::read(row)?;
+                total = total.saturating_sub(run.output_kept);
+                pruned.push(run);
+            }
+        }
+        if pruned.is_empty() {
+            self.output_grown = false;
+            return Ok(());
+        }
+        self.remove_files(&pruned);
+        session.transaction(Durability::Lazy, |db, tally| {
+            let mut update = db.prepare_cached("UPDATE runs SET output_kept = 0, output_removed = 1 WHERE id = ?1")?;
+            for run in &pruned {
+                update.execute([run.id])?;
+                tally.output_bytes -= bits(run.output_kept);
+            }
+            Ok(())
+        })?;
+        self.output_grown = total > self.limits.output_bytes;
+        Ok(())
+    }
+
+    /// Rows are in the order of their creation, so what is old enough stands at the front of each table.
+    fn sweep(&mut self, session: &mut Session) -> Result<(), Fault> {
+        let cutoff = self.cutoff().as_millis();
+        let mut pruning = Pruning::default();
+        let mut last = None;
+        let mut young = false;
+        let next = match self.sweep {
+            Sweep::Idle => return Ok(()),
+            Sweep::Runs { after } => {
+                let mut statement = session
+                    .db()
+                    .prepare_cached(&format!("{PRUNED} WHERE id > ?1 ORDER BY id LIMIT {CHUNK}"))?;
+                let mut rows = statement.query([after])?;
+                while !young && let Some(row) = rows.next()? {
+                    let run = Pruned::read(row)?;
+                    young = run.created_at >= cutoff;
+                    last = Some(run.id);
+                    if run.finished_at.is_some_and(|finished_at| finished_at < cutoff) {
+                        pruning.runs.push(run);
+                    }
+                }
+                match last {
+                    Some(after) if !young => Sweep::Runs { after },
+                    _ => Sweep::Spans { after: i64::MIN },
+                }
+            }
+            Sweep::Spans { after } => {
+                let mut statement = session.db().prepare_cached(&format!(
+                    "SELECT id, first, last FROM ledger WHERE id > ?1 ORDER BY id LIMIT {CHUNK}"
+                ))?;
+                let mut rows = statement.query([after])?;
+                while !young && let Some(row) = rows.next()? {
+                    let id = number(row, 0)?;
+                    young = number(row, 1)? >= cutoff;
+                    last = Some(id);
+                    if number(row, 2)? < cutoff {
+                        pruning.spans.push(id);
+                    }
+                }
+                match last {
+                    Some(after) if !young => Sweep::Spans { after },
+                    _ => Sweep::Tasks,
+                }
+            }
+            Sweep::Tasks => {
+                let mut statement = session.db().prepare_cached(&format!(
+                    "SELECT id FROM tasks t WHERE removed_at < ?1 AND NOT EXISTS (SELECT 1 FROM runs WHERE task = t.id)
+                        AND NOT EXISTS (SELECT 1 FROM ledger WHERE task = t.id) LIMIT {CHUNK}"
+                ))?;
+                let mut rows = statement.query([cutoff])?;
+                while let Some(row) = rows.next()? {
+                    pruning.tasks.push(number(row, 0)?);
+                }
+                if pruning.tasks.is_empty() {
+                    Sweep::Idle
+                } else {
+                    Sweep::Tasks
+                }
+            }
+        };
+        self.carry_out(session, &pruning)?;
+        self.sweep = next;
+        if next == Sweep::Idle {
+            // Time may have gone on meanwhile.
+            self.begin_sweep();
+        }
+        Ok(())
+    }
+
+    fn carry_out(&self, session: &mut Session, pruning: &Pruning) -> Result<(), Fault> {
+        if pruning.len() == 0 {
+            return Ok(());
+        }
+        self.remove_files(&pruning.runs);
+        session.transaction(Durability::Lazy, |db, tally| {
+            let mut delete = db.prepare_cached("DELETE FROM runs WHERE id = ?1")?;
+            for run in &pruning.runs {
+                delete.execute([run.id])?;
+                tally.output_bytes -= bits(run.output_kept);
+            }
+            let mut delete = db.prepare_cached("DELETE FROM ledger WHERE id = ?1")?;
+            for span in &pruning.spans {
+                delete.execute([span])?;
+            }
+            let mut delete = db.prepare_cached("DELETE FROM tasks WHERE id = ?1")?;
+            for task in &pruning.tasks {
+                delete.execute([task])?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn remove_files(&self, runs: &[Pruned]) {
+        let Some(remove_output) = &self.remove_output else {
+            return;
+        };
+        let attempts: Vec<AttemptKey> = runs
+            .iter()
+            .filter(|run| run.may_have_output)
+            .flat_map(|run| (1..=run.attempt.min(ATTEMPTS_MAX)).map(|attempt| AttemptKey { run: run.key, attempt }))
+            .collect();
+        if !attempts.is_empty() {
+            remove_output(&attempts);
+        }
+    }
+}
+
+/// What goes in one transaction.
+#[derive(Default)]
+struct Pruning {
+    runs: Vec<Pruned>,
+    spans: Vec<i64>,
+    tasks: Vec<i64>,
+}
+
+impl Pruning {
+    fn len(&self) -> usize {
+        self.runs.len() + self.spans.len() + self.tasks.len()
+    }
+}
+
+/// Selects what [`Pruned::read`] reads.
+const PRUNED: &str = "SELECT id, task, n, attempt, created_at, finished_at, output_kept, output_removed, output_bytes \
+                      FROM runs";
+
+/// A run that may go.
+struct Pruned {
+    id: i64,
+    key: RunKey,
+    attempt: u32,
+    created_at: i64,
+    finished_at: Option<i64>,
+    output_kept: u64,
+    may_have_output: bool,
+}
+
+impl Pruned {
+    fn read(row: &Row<'_>) -> Result<Self, Fault> {
+        Ok(Pruned {
+            id: number(row, 0)?,
+            key: RunKey {
+                task: TaskId(unsigned(row, 1)?),
+                n: unsigned(row, 2)?,
+            },
+            attempt: u32::try_from(number(row, 3)?).unwrap_or(u32::MAX),
+            created_at: number(row, 4)?,
+            finished_at: optional_number(row, 5)?,
+            output_kept: unsigned(row, 6)?,
+            // A run whose end nobody told may have written any amount.
+            may_have_output: number(row, 7)? == 0 && optional_number(row, 8)? != Some(0),
+        })
+    }
+}

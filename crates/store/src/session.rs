@@ -1,0 +1,157 @@
+//! Transactions of the one connection that writes, and what a failed COMMIT means.
+//!
+//! A COMMIT that fails leaves it open whether the disk has the transaction. As long as this process lives, it has not:
+//! SQLite takes the pages back, and the next transaction is written over them. That is not taken on trust: each
+//! transaction counts up `meta.commits`, which is read after a failure. If it has gone up, the transaction holds and is
+//! answered as such; if not, its records may be tried again and cannot come twice. If the process dies instead, the
+//! transaction may turn out to hold when the log is read again; whoever would have tried again died with it, and the
+//! state loaded has the records.
+
+use rusqlite::Connection;
+
+use crate::apply::Tally;
+use crate::connection::{WRITER_CACHE, WRITER_CACHE_LARGE};
+use crate::error::Fault;
+
+/// Whether a transaction is on the disk when it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// It is.
+    Durable,
+    /// It is with the next that is: for what may be done again.
+    Lazy,
+}
+
+/// The connection that writes.
+pub(crate) struct Session {
+    db: Connection,
+    /// Transactions that hold, as `meta.commits` has it.
+    commits: i64,
+    durability: Durability,
+}
+
+impl Session {
+    /// Takes over a connection on which this many transactions hold.
+    pub(crate) fn new(db: Connection, commits: i64) -> Self {
+        Session {
+            db,
+            commits,
+            durability: Durability::Durable,
+        }
+    }
+
+    /// The connection, to read by.
+    pub(crate) fn db(&self) -> &Connection {
+        &self.db
+    }
+
+    /// Runs one transaction. If this fails, nothing of it holds.
+    pub(crate) fn transaction(
+        &mut self,
+        durability: Durability,
+        body: impl FnOnce(&Connection, &mut Tally) -> Result<(), Fault>,
+    ) -> Result<Tally, Fault> {
+        self.set_durability(durability)?;
+        self.execute("BEGIN IMMEDIATE")?;
+        let mut tally = Tally::default();
+        let done = body(&self.db, &mut tally).and_then(|()| tally.write(&self.db));
+        if let Err(fault) = done {
+            self.roll_back();
+            return Err(fault);
+        }
+        if let Err(fault) = self.execute("COMMIT") {
+            self.roll_back();
+            if self.read_commits().is_ok_and(|commits| commits == self.commits + 1) {
+                self.commits += 1;
+                return Ok(tally);
+            }
+            return Err(fault);
+        }
+        self.commits += 1;
+        Ok(tally)
+    }
+
+    /// Gives a transaction of many records the memory it needs, and takes it back.
+    pub(crate) fn set_large(&self, large: bool) {
+        let (size, then) = if large {
+            (WRITER_CACHE_LARGE, "")
+        } else {
+            (WRITER_CACHE, "PRAGMA shrink_memory;")
+        };
+        // With less memory it is slower, and no less right.
+        let _ = self.db.execute_batch(&format!("PRAGMA cache_size = -{size};{then}"));
+    }
+
+    /// Ends the connection; as the last one it takes the log into the database and removes it.
+    pub(crate) fn close(self) -> Result<(), Fault> {
+        self.db.close().map_err(|(_, error)| error.into())
+    }
+
+    fn set_durability(&mut self, durability: Durability) -> Result<(), Fault> {
+        if self.durability != durability {
+            self.db.execute_batch(match durability {
+                Durability::Durable => "PRAGMA synchronous = FULL",
+                Durability::Lazy => "PRAGMA synchronous = NORMAL",
+            })?;
+            self.durability = durability;
+        }
+        Ok(())
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), Fault> {
+        self.db.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    /// A full disk may have ended the transaction already.
+    fn roll_back(&self) {
+        if !self.db.is_autocommit() {
+            // If this fails the next BEGIN fails too, and says why.
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+    }
+
+    fn read_commits(&self) -> Result<i64, Fault> {
+        Ok(self
+            .db
+            .prepare_cached("SELECT commits FROM meta")?
+            .query_row([], |row| row.get(0))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Durability, Session};
+    use crate::schema;
+
+    #[test]
+    fn a_commit_that_fails_is_taken_back_and_the_next_one_holds() {
+        let db = rusqlite::Connection::open_in_memory().unwrap();
+        schema::migrate(&db).unwrap();
+        // Only COMMIT finds what breaks this rule.
+        db.execute_batch(
+            "PRAGMA foreign_keys = ON; CREATE TABLE late (task REFERENCES tasks (id) DEFERRABLE INITIALLY DEFERRED)",
+        )
+        .unwrap();
+        let mut session = Session::new(db, 0);
+        for round in 1..=3 {
+            let broken = session.transaction(Durability::Durable, |db, _| {
+                db.execute_batch("INSERT INTO late VALUES (7)")?;
+                Ok(())
+            });
+            assert!(broken.is_err());
+            session
+                .transaction(Durability::Lazy, |db, _| {
+                    db.execute_batch("INSERT INTO late VALUES (NULL)")?;
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(session.read_commits().unwrap(), round);
+            let rows: i64 = session
+                .db()
+                .query_row("SELECT count(*) FROM late", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(rows, round);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The writer: one thread that commits what waits in groups, and answers each batch once its group holds.
+//!
+//! A group that fails is rolled back and each of its batches tried alone, in order, so that one bad decision refuses no
+//! other. A fact that cannot be written holds back what comes after it, also what is on its way already: all of its
+//! epoch. The thread goes on after every failure: when there is room on the disk again, the next epoch holds.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+
+use taskd_core::record::Record;
+
+use crate::apply::{OutputSize, Tally, apply};
+use crate::checkpoint::Checkpoints;
+use crate::error::{CommitError, Fault, Kind};
+use crate::prune::Pruner;
+use crate::session::{Durability, Session};
+
+/// Most batches in one transaction.
+const GROUP_BATCHES: usize = 1_000;
+/// Records in a group from which no further batch is added to it.
+const GROUP_RECORDS: usize = 10_000;
+/// Records in a group that get more memory.
+const LARGE_RECORDS: usize = 5_000;
+/// Batches in a group for which the pruner gets a turn although more wait, so that it keeps up with any load.
+const PRUNE_BATCHES: usize = 200;
+
+/// Told once, when it is known whether a batch holds. It is called on the writer's thread and must be quick.
+pub type Done = Box<dyn FnOnce(Result<(), NotCommitted>) + Send>;
+
+/// A batch that does not hold.
+#[derive(Debug)]
+pub struct NotCommitted {
+    /// Why.
+    pub error: CommitError,
+    /// Its records, given back.
+    pub records: Vec<Record>,
+}
+
+/// Records that hold together or not at all.
+pub struct Batch {
+    /// The records, in order.
+    pub records: Vec<Record>,
+    /// Counts up whenever a fact was not written and is handed over again.
+    pub epoch: u64,
+    /// Whether it holds back what comes after: when a fact cannot be written, neither is any later batch of the same
+    /// epoch, so that the order of facts holds.
+    pub fact: bool,
+    /// Told when they are durable or refused.
+    pub done: Done,
+}
+
+/// Hands batches to the writer's thread. They are written in the order in which they are handed over.
+///
+/// A refused decision does not hold back those behind it; a refused fact does, until it is handed over again in the
+/// next epoch.
+#[derive(Clone)]
+pub struct Writer {
+    requests: Sender<Request>,
+    file: Arc<Path>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(requests: Sender<Request>, file: Arc<Path>) -> Self {
+        Writer { requests, file }
+    }
+
+    /// Has a batch written. Does not wait; `done` is always called, with a refusal when the store is closed.
+    pub fn commit(&self, batch: Batch) {
+        let pending = Pending {
+            records: batch.records,
+            epoch: batch.epoch,
+            fact: batch.fact,
+            done: Some(batch.done),
+            file: Arc::clone(&self.file),
+        };
+        // A closed store drops the request, which answers itself.
+        let _ = self.requests.send(Request::Commit(pending));
+    }
+}
+
+/// What the writer's thread is asked.
+pub(crate) enum Request {
+    Commit(Pending),
+    Close,
+}
+
+/// A batch on its way; answered exactly once, at the latest when dropped.
+pub(crate) struct Pending {
+    records: Vec<Record>,
+    epoch: u64,
+    fact: bool,
+    done: Option<Done>,
+    file: Arc<Path>,
+}
+
+impl Pending {
+    fn hold(mut self) {
+        if let Some(done) = self.done.take() {
+            done(Ok(()));
+        }
+    }
+
+    fn refuse(mut self, error: CommitError) {
+        self.give_back(error);
+    }
+
+    fn give_back(&mut self, error: CommitError) {
+        if let Some(done) = self.done.take() {
+            let records = std::mem::take(&mut self.records);
+            done(Err(NotCommitted { error, records }));
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.give_back(CommitError {
+            kind: Kind::Other,
+            text: format!("{}: the store is closed", self.file.display()),
+        });
+    }
+}
+
+/// The fact that could not be written last: what comes after it in the same epoch is refused for the same reason.
+pub(crate) struct Held {
+    epoch: u64,
+    error: CommitError,
+}
+
+/// What runs on the writer's thread.
+pub(crate) struct Committer {
+    pub(crate) session: Session,
+    pub(crate) file: Arc<Path>,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) pruner: Pruner,
+    pub(crate) output_size: Option<Box<OutputSize>>,
+    pub(crate) held: Option<Held>,
+}
+
+impl Committer {
+    /// Works until told to close, or until nobody is left who could ask.
+    pub(crate) fn run(mut self, requests: &Receiver<Request>) -> Result<(), CommitError> {
+        let mut open = true;
+        while open {
+            let first = if self.pruner.is_pending() {
+                match requests.try_recv() {
+                    Ok(request) => request,
+                    Err(TryRecvError::Empty) => {
+                        self.prune();
+                        continue;
+                    }
+                    Err(TryRecvError::Disconnected) => break,
+                }
+            } else {
+                match requests.recv() {
+                    Ok(request) => request,
+                    Err(_) => break,
+                }
+            };
+            let group;
+            (group, open) = gather(first, requests);
+            let turns = 1 + group.len() / PRUNE_BATCHES;
+            self.commit_group(group);
+            for _ in 0..turns {
+                if self.pruner.is_pending() {
+                    self.prune();
+                }
+            }
+        }
+        let Committer {
+            session,
+            file,
+            checkpoints,
+            ..
+        } = self;
+        checkpoints.finish(session.db());
+        session.close().map_err(|fault| fault.commit(&file))
+    }
+
+    fn prune(&mut self) {
+        self.pruner.step(&mut self.session);
+        self.checkpoints.after_commit(self.session.db());
+    }
+
+    fn commit_group(&mut self, group: Vec<Pending>) {
+        let large = group.iter().map(|pending| pending.records.len()).sum::<usize>() > LARGE_RECORDS;
+        if large {
+            self.session.set_large(true);
+        }
+        let (group, late): (Vec<_>, Vec<_>) = group.into_iter().partition(|pending| !self.is_held(pending));
+        // All that is late is of the epoch of the fact that failed.
+        for pending in late {
+            self.refuse_held(pending);
+        }
+        match self.write(&group) {
+            Ok(()) => group.into_iter().for_each(Pending::hold),
+            Err(fault) if group.len() == 1 => {
+                let error = fault.commit(&self.file);
+                group
+                    .into_iter()
+                    .for_each(|pending| self.refuse(pending, error.clone()));
+            }
+            Err(_) => {
+                for pending in group {
+                    if self.is_held(&pending) {
+                        self.refuse_held(pending);
+                        continue;
+                    }
+                    match self.write(std::slice::from_ref(&pending)) {
+                        Ok(()) => pending.hold(),
+                        Err(fault) => {
+                            let error = fault.commit(&self.file);
+                            self.refuse(pending, error);
+                        }
+                    }
+                }
+            }
+        }
+        if large {
+            self.session.set_large(false);
+        }
+        self.checkpoints.after_commit(self.session.db());
+    }
+
+    fn is_held(&self, pending: &Pending) -> bool {
+        self.held.as_ref().is_some_and(|held| pending.epoch <= held.epoch)
+    }
+
+    fn refuse_held(&self, pending: Pending) {
+        if let Some(held) = &self.held {
+            pending.refuse(held.error.clone());
+        }
+    }
+
+    fn refuse(&mut self, pending: Pending, error: CommitError) {
+        if pending.fact {
+            self.held = Some(Held {
+                epoch: pending.epoch,
+                error: error.clone(),
+            });
+        }
+        pending.refuse(error);
+    }
+
+    fn write(&mut self, group: &[Pending]) -> Result<(), Fault> {
+        if group.iter().all(|pending| pending.records.is_empty()) {
+            return Ok(());
+        }
+        let output_size = self.output_size.as_deref();
+        let tally: Tally = self.session.transaction(Durability::Durable, |db, tally| {
+            group
+                .iter()
+                .try_for_each(|pending| apply(db, &pending.records, tally, output_size))
+        })?;
+        self.pruner.note(&tally);
+        Ok(())
+    }
+}
+
+/// Takes what waits, up to the size of a group; false once the store is to be closed.
+fn gather(first: Request, requests: &Receiver<Request>) -> (Vec<Pending>, bool) {
+    let mut group = Vec::new();
+    let mut records = 0;
+    let mut next = Some(first);
+    while let Some(request) = next {
+        match request {
+            Request::Close => return (group, false),
+            Request::Commit(pending) => {
+                records += pending.records.len();
+                group.push(pending);
+            }
+        }
+        next = if group.len() < GROUP_BATCHES && records < GROUP_RECORDS {
+            requests.try_recv().ok()
+        } else {
+            None
+        };
+    }
+    (group, true)
+}

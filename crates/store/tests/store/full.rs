@@ -1,0 +1,91 @@
+//! A full disk refuses what is new, loses nothing, and needs nothing but room to go on.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use taskd_core::record::Record;
+use taskd_store::{CommitError, Kind, Options, Writer};
+
+use crate::scene::{added, commit, load};
+
+const DIR: &str = "TASKD_STORE_TEST_FULL_DIR";
+/// What the shell ends with when it may not mount.
+const NOT_PERMITTED: i32 = 77;
+
+#[test]
+#[ignore = "the child of the test below; its directory is a small file system"]
+fn child() {
+    let Some(dir) = std::env::var_os(DIR) else { return };
+    let dir = Path::new(&dir);
+    let (store, _) = load(Options::new(dir.join("state"))).unwrap();
+    let writer = store.writer();
+    let mut held = 0;
+    commit_next(&writer, &mut held).unwrap();
+
+    for _ in 0..3 {
+        // What others write takes all the room there is.
+        let ballast = dir.join("ballast");
+        let size = (0..).find(|_| append(&ballast).is_err()).unwrap();
+        assert!(size > 0);
+        let error = (0..10_000)
+            .find_map(|_| commit_next(&writer, &mut held).err())
+            .expect("the disk is full");
+        assert_eq!(error.kind, Kind::Full, "{error}");
+        assert!(error.text.contains("store.db"), "{error}");
+        // A second refusal, a large one, and reading all the while.
+        let large: Vec<Record> = (0..20_000)
+            .map(|id| added(held + 1 + id, &format!("large-{id}"), 1))
+            .collect();
+        assert_eq!(commit(&writer, large).unwrap_err().kind, Kind::Full);
+        let reader = store.reader().unwrap();
+        assert_eq!(reader.check().unwrap(), Vec::<String>::new());
+        assert_eq!(reader.definition(taskd_core::task::TaskId(held + 1)).unwrap(), None);
+
+        fs::remove_file(&ballast).unwrap();
+        commit_next(&writer, &mut held).expect("there is room again");
+    }
+    store.close().unwrap();
+    let (_store, snapshot) = load(Options::new(dir.join("state"))).unwrap();
+    assert_eq!(snapshot.tasks.len() as u64, held);
+}
+
+fn append(ballast: &Path) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(ballast)?;
+    file.write_all(&[0; 4096])
+}
+
+fn commit_next(writer: &Writer, held: &mut u64) -> Result<(), CommitError> {
+    let id = *held + 1;
+    commit(writer, vec![added(id, &format!("task-{id}"), 1)])?;
+    *held = id;
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_refuses_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!("mount -t tmpfs -o size=4m tmpfs \"$0\" || exit {NOT_PERMITTED}; exec \"$@\"");
+    // As root, or as root of a user namespace of its own; either way the mount ends with the child.
+    for space in [&["--mount"][..], &["--user", "--map-root-user", "--mount"][..]] {
+        let output = Command::new("unshare")
+            .args(space)
+            .args(["sh", "-c", &script])
+            .arg(dir.path())
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "full::child", "--ignored", "--nocapture"])
+            .env(DIR, dir.path())
+            .output();
+        let Ok(output) = output else { continue };
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            assert!(text.contains("1 passed"), "{text}");
+            return;
+        }
+        if output.status.code() != Some(NOT_PERMITTED) && !text.contains("unshare failed") {
+            panic!("{text}");
+        }
+    }
+    eprintln!("skipped: a file system of its own needs root or user namespaces");
+}

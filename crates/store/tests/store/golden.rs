@@ -1,0 +1,96 @@
+//! A store written by each released version opens, with all that was in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use taskd_core::record::Record;
+use taskd_core::run::{Outcome, Passing};
+use taskd_core::task::TaskId;
+use taskd_store::{Options, RunQuery};
+
+use crate::model::Model;
+use crate::scene::{added_for, at, commit, created, load, open, run_started, varied, whole_run};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1.db")
+}
+
+/// What `v1.db` was made of.
+fn records() -> Vec<Record> {
+    let mut records: Vec<Record> = (1..=8)
+        .map(|id| {
+            added_for(
+                u64::from(id),
+                id % 2,
+                1_000 * i64::from(id),
+                varied(&format!("task-{id}"), id),
+            )
+        })
+        .collect();
+    records.extend(whole_run(1, 1, 10_000, Outcome::Succeeded, 40));
+    records.extend(whole_run(1, 2, 20_000, Outcome::Failed, 0));
+    records.extend([created(2, 1, 30_000), created(3, 1, 31_000), run_started(3, 1, 31_002)]);
+    records.push(Record::Passed {
+        task: TaskId(3),
+        first: at(40_000),
+        last: at(42_000),
+        count: 3,
+        passing: Passing::Skipped,
+        reason: "run task-3/1 is still running".to_owned(),
+    });
+    records.push(Record::TaskRemoved {
+        id: TaskId(8),
+        at: at(50_000),
+    });
+    records.push(Record::Horizon { until: at(60_000) });
+    records.push(Record::RunnerAttached { instance: u64::MAX - 5 });
+    records
+}
+
+#[test]
+fn version_1_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(golden(), dir.path().join("store.db")).unwrap();
+    let (store, snapshot) = load(Options::new(dir.path())).unwrap();
+    assert_eq!(snapshot, Model::replay(&records()).snapshot());
+    let reader = store.reader().unwrap();
+    assert_eq!(reader.check().unwrap(), Vec::<String>::new());
+    for id in 1..=8_u32 {
+        let task = reader.definition(TaskId(u64::from(id))).unwrap().unwrap();
+        assert_eq!(task.definition, varied(&format!("task-{id}"), id));
+    }
+    assert_eq!(reader.runs(&RunQuery::default(), None, 10).unwrap().0.len(), 4);
+    assert_eq!(reader.passed(TaskId(3), 10).unwrap().len(), 1);
+    assert_eq!(reader.removed_at(TaskId(8)).unwrap(), Some(at(50_000)));
+    // It is written to as any other.
+    commit(&store.writer(), vec![added_for(9, 0, 70_000, varied("task-9", 9))]).unwrap();
+}
+
+/// Released tables never change in place: a change is a migration, and a golden file more.
+#[test]
+fn a_new_store_has_the_tables_of_version_1() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).store.close().unwrap();
+    // A copy, since opening may write beside the file.
+    let old = dir.path().join("old.db");
+    fs::copy(golden(), &old).unwrap();
+    let tables = |file: &Path| -> Vec<String> {
+        let db = rusqlite::Connection::open(file).unwrap();
+        let mut statement = db
+            .prepare("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name")
+            .unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    assert_eq!(tables(&dir.path().join("store.db")), tables(&old));
+}
+
+#[test]
+#[ignore = "writes the golden file; to be run once for each version of the schema, before it is released"]
+fn write_version_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    commit(&store.writer(), records()).unwrap();
+    store.close().unwrap();
+    fs::copy(dir.path().join("store.db"), golden()).unwrap();
+}

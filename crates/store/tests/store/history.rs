@@ -1,0 +1,238 @@
+//! Reading: definitions in pages, runs newest first by every selection, the same as looking at each.
+
+use taskd_core::record::Record;
+use taskd_core::run::{Outcome, RunKey};
+use taskd_core::task::{Owner, TaskId};
+use taskd_store::{DefinitionQuery, Reader, RunQuery, RunRow, Select, State, Store};
+use tempfile::TempDir;
+
+use crate::scene::{added_for, at, commit, created, definition, finished, key, name, open, run_started, whole_run};
+
+/// 100 tasks of two owners, with four runs each, of which every third failed; the last ones have not ended.
+fn scene() -> (TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let mut records: Vec<Record> = (1..=100)
+        .map(|id| {
+            added_for(
+                id,
+                u32::try_from(id % 2).unwrap(),
+                1,
+                definition(&format!("task-{id:03}")),
+            )
+        })
+        .collect();
+    let mut ms = 1_000;
+    for n in 1..=3 {
+        for task in 1..=100 {
+            ms += 10;
+            let outcome = if (task + n) % 3 == 0 {
+                Outcome::Failed
+            } else {
+                Outcome::Succeeded
+            };
+            records.extend(whole_run(task, n, ms, outcome, 0));
+        }
+    }
+    for task in 1..=100 {
+        ms += 10;
+        records.push(created(task, 4, ms));
+        if task % 2 == 0 {
+            records.push(run_started(task, 4, ms + 1));
+        }
+    }
+    commit(&store.writer(), records).unwrap();
+    (dir, store)
+}
+
+fn all_pages(reader: &Reader, query: &RunQuery, limit: usize) -> Vec<RunRow> {
+    let mut all = Vec::new();
+    let mut before = None;
+    loop {
+        let (page, next) = reader.runs(query, before, limit).unwrap();
+        assert!(page.len() <= limit);
+        all.extend(page);
+        match next {
+            None => return all,
+            next => before = next,
+        }
+    }
+}
+
+#[test]
+fn pages_together_are_what_was_asked_for() {
+    let (_dir, store) = scene();
+    let reader = store.reader().unwrap();
+    let everything = all_pages(&reader, &RunQuery::default(), 1_000);
+    assert_eq!(everything.len(), 400);
+    assert!(everything.is_sorted_by_key(|run| std::cmp::Reverse(run.created_at)));
+
+    let few: Vec<TaskId> = vec![TaskId(3), TaskId(77), TaskId(500)];
+    let many: Vec<TaskId> = (10..90).map(TaskId).collect();
+    let keys: Vec<RunKey> = vec![key(5, 1), key(99, 3), key(5, 9), key(6, 4)];
+    for select in [Select::All, Select::Tasks(few), Select::Tasks(many), Select::Runs(keys)] {
+        for outcomes in [vec![], vec![Outcome::Failed], vec![Outcome::Failed, Outcome::Succeeded]] {
+            for since in [None, Some(at(2_500))] {
+                for owner in [None, Some(Owner(1))] {
+                    let query = RunQuery {
+                        select: select.clone(),
+                        outcomes: outcomes.clone(),
+                        since,
+                        owner,
+                    };
+                    let expected: Vec<RunRow> = everything
+                        .iter()
+                        .filter(|run| match &select {
+                            Select::All => true,
+                            Select::Tasks(tasks) => tasks.contains(&run.key.task),
+                            Select::Runs(keys) => keys.contains(&run.key),
+                        })
+                        .filter(|run| outcomes.is_empty() || run.outcome.is_some_and(|o| outcomes.contains(&o)))
+                        .filter(|run| since.is_none_or(|since| run.created_at >= since))
+                        .filter(|run| owner.is_none_or(|owner| run.owner == owner))
+                        .cloned()
+                        .collect();
+                    for limit in [1, 7, 1_000] {
+                        assert_eq!(all_pages(&reader, &query, limit), expected, "{query:?} by {limit}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_is_told_whole() {
+    let (_dir, store) = scene();
+    let reader = store.reader().unwrap();
+    let run = reader.run(key(2, 1)).unwrap().unwrap();
+    assert_eq!(run.name, name("task-002"));
+    assert_eq!(run.state, State::Finished);
+    assert_eq!(run.outcome, Some(Outcome::Failed));
+    assert_eq!(run.exit_code, Some(3));
+    assert_eq!(run.reason.as_deref(), Some("exit code 3"));
+    assert_eq!(run.pid, Some(4711));
+    assert_eq!(run.attempt, 1);
+    assert_eq!(run.usage.unwrap().max_rss_kib, 2048);
+    assert_eq!(run.fire_time, Some(run.created_at));
+    assert_eq!(reader.run_for(TaskId(2), run.created_at).unwrap(), Some(run));
+    assert_eq!(reader.run(key(2, 9)).unwrap(), None);
+    assert_eq!(reader.run(key(2, 4)).unwrap().unwrap().state, State::Running);
+    assert_eq!(reader.run(key(3, 4)).unwrap().unwrap().state, State::Starting);
+    commit(
+        &store.writer(),
+        vec![Record::RunStopping {
+            run: key(3, 4),
+            at: at(9_999),
+            reason: "cancelled by uid 1000".to_owned(),
+        }],
+    )
+    .unwrap();
+    let run = reader.run(key(3, 4)).unwrap().unwrap();
+    assert_eq!(
+        (run.state, run.stopping.as_deref()),
+        (State::Stopping, Some("cancelled by uid 1000"))
+    );
+    assert_eq!(reader.newest_started(TaskId(2)).unwrap(), Some(key(2, 4)));
+    assert_eq!(reader.newest_started(TaskId(3)).unwrap(), Some(key(3, 3)));
+    assert_eq!(reader.newest_started(TaskId(500)).unwrap(), None);
+}
+
+#[test]
+fn the_last_end_of_each_task_is_at_hand() {
+    let (_dir, store) = scene();
+    commit(&store.writer(), vec![finished(2, 4, 99_000, Outcome::Cancelled, 0)]).unwrap();
+    let reader = store.reader().unwrap();
+    let found = reader.last_finished(&[TaskId(2), TaskId(500), TaskId(3)]).unwrap();
+    let last = found[0].unwrap();
+    assert_eq!(
+        (last.n, last.outcome, last.finished_at),
+        (4, Outcome::Cancelled, at(99_000))
+    );
+    assert_eq!(found[1], None);
+    assert_eq!(found[2].unwrap().n, 3);
+}
+
+#[test]
+fn definitions_come_in_pages_by_name() {
+    let (_dir, store) = scene();
+    let reader = store.reader().unwrap();
+    for (owner, glob, expected) in [
+        (None, None, 100),
+        (Some(Owner(1)), None, 50),
+        (Some(Owner(1)), Some("task-00*"), 5),
+        (None, Some("task-0?0"), 9),
+        (Some(Owner(7)), None, 0),
+    ] {
+        let mut names = Vec::new();
+        let mut last: Option<(Owner, String)> = None;
+        loop {
+            let query = DefinitionQuery {
+                owner,
+                glob,
+                after: last.as_ref().map(|(owner, name)| (*owner, name.as_str())),
+            };
+            let page = reader.definition_page(query, 4).unwrap();
+            names.extend(
+                page.iter()
+                    .map(|(_, task)| (task.owner, task.definition.name.to_string())),
+            );
+            last = names.last().cloned();
+            if page.len() < 4 {
+                break;
+            }
+        }
+        assert_eq!(names.len(), expected, "{owner:?} {glob:?}");
+        assert!(names.is_sorted());
+    }
+    let found = reader.definitions(&[TaskId(9), TaskId(500), TaskId(2)]).unwrap();
+    assert_eq!(found.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [9, 2]);
+    assert_eq!(found[0].1.definition, definition("task-009"));
+}
+
+#[test]
+fn a_removed_task_is_found_by_its_last_name() {
+    let (_dir, store) = scene();
+    let writer = store.writer();
+    for (id, ms) in [(3, 50_000), (201, 50_020)] {
+        if id > 200 {
+            commit(&writer, vec![added_for(id, 1, ms - 5, definition("task-003"))]).unwrap();
+        }
+        commit(
+            &writer,
+            vec![Record::TaskRemoved {
+                id: TaskId(id),
+                at: at(ms),
+            }],
+        )
+        .unwrap();
+    }
+    let reader = store.reader().unwrap();
+    assert_eq!(
+        reader.resolve_removed(Owner(1), &name("task-003")).unwrap(),
+        Some(TaskId(201))
+    );
+    assert_eq!(reader.resolve_removed(Owner(0), &name("task-003")).unwrap(), None);
+    assert_eq!(reader.resolve_removed(Owner(1), &name("task-005")).unwrap(), None);
+    assert_eq!(
+        reader.definition(TaskId(3)).unwrap().unwrap().definition,
+        definition("task-003")
+    );
+    let query = RunQuery {
+        select: Select::Tasks(vec![TaskId(3)]),
+        ..RunQuery::default()
+    };
+    assert_eq!(reader.runs(&query, None, 10).unwrap().0.len(), 4);
+}
+
+#[test]
+fn a_reader_sees_each_commit_and_tells_the_size() {
+    let (_dir, store) = scene();
+    let reader = store.reader().unwrap();
+    assert!(reader.size_bytes() > 4096);
+    let writer = store.writer();
+    for n in 1..=20 {
+        commit(&writer, vec![created(1, 4 + n, 90_000 + i64::try_from(n).unwrap())]).unwrap();
+        assert!(reader.run(key(1, 4 + n)).unwrap().is_some());
+    }
+}

@@ -1,0 +1,57 @@
+//! Loading gives what replaying gives.
+
+use proptest::prelude::*;
+use taskd_core::record::Record;
+use taskd_core::schedule::{Catalog, Zones};
+use taskd_core::scheduler::{Limits, Scheduler};
+use taskd_core::snapshot::Snapshot;
+use taskd_store::Options;
+
+use crate::model::{Model, batches, steps};
+use crate::scene::{commit, load, open};
+
+/// What the core makes of records; without zones, since no schedule is part of the state.
+fn replay(batches: &[Vec<Record>]) -> Snapshot {
+    let catalog = Catalog::new(Zones::new(jiff::tz::TimeZoneDatabase::none()));
+    Scheduler::replay(catalog, Limits::default(), [1, 2], batches.iter().flatten().cloned()).snapshot()
+}
+
+/// The state that is loaded, given to the core.
+fn restore(loaded: Snapshot) -> Snapshot {
+    let catalog = Catalog::new(Zones::new(jiff::tz::TimeZoneDatabase::none()));
+    let Snapshot { header, tasks, runs } = loaded;
+    Scheduler::restore(catalog, Limits::default(), [1, 2], header, tasks.into_iter(), runs).snapshot()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn loading_gives_the_state_that_the_records_give(steps in steps(120)) {
+        let dir = tempfile::tempdir().unwrap();
+        let batches = batches(&steps);
+        let store = open(dir.path()).store;
+        let writer = store.writer();
+        let half = batches.len() / 2;
+        for batch in &batches[..half] {
+            commit(&writer, batch.clone()).unwrap();
+        }
+        // Also in the middle, as a restart does.
+        drop(store);
+        let (store, middle) = load(Options::new(dir.path())).unwrap();
+        prop_assert_eq!(middle, replay(&batches[..half]));
+        let writer = store.writer();
+        for batch in &batches[half..] {
+            commit(&writer, batch.clone()).unwrap();
+        }
+        let reader = store.reader().unwrap();
+        prop_assert_eq!(reader.check().unwrap(), Vec::<String>::new());
+        drop(reader);
+        store.close().unwrap();
+        let (store, end) = load(Options::new(dir.path())).unwrap();
+        prop_assert_eq!(&end, &replay(&batches));
+        prop_assert_eq!(&end, &Model::replay(batches.iter().flatten()).snapshot());
+        prop_assert_eq!(&end, &restore(end.clone()));
+        store.close().unwrap();
+    }
+}

@@ -1,0 +1,15 @@
+//! The promises of the store, each held by a test that would fail without it.
+
+#![expect(clippy::unwrap_used, reason = "what fails in the scene of a test fails the test")]
+
+mod crash;
+mod damage;
+mod full;
+mod golden;
+mod history;
+mod load;
+mod model;
+mod opening;
+mod pruning;
+mod scene;
+mod writing;

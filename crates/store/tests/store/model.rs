@@ -1,0 +1,284 @@
+//! A small model of the state: what records make of it, written again without tables; and a maker of records.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use taskd_core::record::Record;
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger, Usage};
+use taskd_core::snapshot::{Header, RunImage, Snapshot, Stage, TaskImage};
+use taskd_core::task::{Owner, TaskId};
+use taskd_core::time::Timestamp;
+
+use crate::scene::{at, varied};
+
+/// The state that records make.
+#[derive(Clone, Default)]
+pub struct Model {
+    header: Header,
+    tasks: BTreeMap<TaskId, TaskImage>,
+    names: BTreeMap<TaskId, taskd_core::task::TaskName>,
+    newest: BTreeMap<TaskId, u64>,
+    runs: BTreeMap<RunKey, RunImage>,
+}
+
+impl Model {
+    pub fn replay<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
+        let mut model = Model::default();
+        records.into_iter().for_each(|record| model.evolve(record));
+        model
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            header: self.header,
+            tasks: self.tasks.values().cloned().collect(),
+            runs: self.runs.values().cloned().collect(),
+        }
+    }
+
+    fn mark(&mut self, id: TaskId, mark: Timestamp) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.mark = mark;
+        }
+    }
+
+    pub fn evolve(&mut self, record: &Record) {
+        match record {
+            Record::TaskAdded {
+                id,
+                owner,
+                at,
+                definition,
+            } => {
+                self.header.last_task = self.header.last_task.max(id.0);
+                self.names.insert(*id, definition.name.clone());
+                self.tasks.insert(
+                    *id,
+                    TaskImage {
+                        id: *id,
+                        owner: *owner,
+                        outline: definition.outline(),
+                        mark: *at,
+                        last_run: 0,
+                    },
+                );
+            }
+            Record::TaskChanged {
+                id, definition, mark, ..
+            } => {
+                self.names.insert(*id, definition.name.clone());
+                for run in self.runs.values_mut().filter(|run| run.key.task == *id) {
+                    run.name = definition.name.clone();
+                }
+                if let Some(task) = self.tasks.get_mut(id) {
+                    task.outline = definition.outline();
+                    task.mark = mark.unwrap_or(task.mark);
+                }
+            }
+            Record::TaskRemoved { id, .. } => {
+                self.tasks.remove(id);
+            }
+            Record::Horizon { until } => self.header.horizon = *until,
+            Record::RunnerAttached { instance } => self.header.runner = Some(*instance),
+            Record::RunCreated {
+                run,
+                trigger,
+                fire_time,
+                at,
+                trace_id,
+                waiting,
+            } => {
+                self.newest.insert(run.task, run.n);
+                if let Some(task) = self.tasks.get_mut(&run.task) {
+                    task.last_run = task.last_run.max(run.n);
+                    task.mark = fire_time.unwrap_or(task.mark);
+                }
+                self.runs.insert(
+                    *run,
+                    RunImage {
+                        key: *run,
+                        name: self.names[&run.task].clone(),
+                        trigger: *trigger,
+                        fire_time: *fire_time,
+                        created_at: *at,
+                        trace_id: *trace_id,
+                        stage: if *waiting { Stage::Waiting } else { Stage::Starting },
+                        stopping: None,
+                    },
+                );
+            }
+            Record::RunAdmitted { run, .. } => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.stage = Stage::Starting;
+                }
+            }
+            Record::AttemptStarted { attempt, pid, at } => {
+                if let Some(run) = self.runs.get_mut(&attempt.run) {
+                    run.stage = Stage::Running {
+                        attempt: attempt.attempt,
+                        pid: *pid,
+                        started_at: *at,
+                    };
+                }
+            }
+            Record::RunStopping { run, reason, .. } => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.stopping = Some(reason.clone());
+                }
+            }
+            Record::RunFinished { run, .. } => {
+                self.runs.remove(run);
+            }
+            Record::Passed { task, last, .. } => self.mark(*task, *last),
+            Record::MarkReset { task, mark } => self.mark(*task, *mark),
+        }
+    }
+
+    /// The next record, if this step fits the state.
+    fn make(&self, step: &Step, now: Timestamp) -> Option<Record> {
+        let task = |any: usize| self.tasks.keys().nth(any % self.tasks.len().max(1)).copied();
+        let run = |wanted: fn(&Stage) -> bool| {
+            let fit: Vec<_> = self.runs.values().filter(|run| wanted(&run.stage)).collect();
+            (!fit.is_empty()).then(|| fit[step.pick % fit.len()].key)
+        };
+        let value = step.value;
+        Some(match step.kind {
+            0 | 1 => {
+                let id = self.header.last_task + 1 + u64::from(value % 2);
+                Record::TaskAdded {
+                    id: TaskId(id),
+                    owner: Owner(value % 3),
+                    at: now,
+                    definition: Box::new(varied(&format!("task-{id}"), value)),
+                }
+            }
+            2 => {
+                let id = task(step.pick)?;
+                Record::TaskChanged {
+                    id,
+                    at: now,
+                    definition: Box::new(varied(&format!("task-{}", id.0), value)),
+                    mark: value.is_multiple_of(2).then_some(now),
+                }
+            }
+            3 => Record::TaskRemoved {
+                id: task(step.pick)?,
+                at: now,
+            },
+            4 => Record::Horizon {
+                until: now.plus(std::time::Duration::from_secs(5)),
+            },
+            5 => Record::RunnerAttached {
+                instance: u64::from(value) << 33 | 1 << 63,
+            },
+            6 | 7 => {
+                let task = task(step.pick)?;
+                Record::RunCreated {
+                    run: RunKey {
+                        task,
+                        n: self.newest.get(&task).copied().unwrap_or(0) + 1,
+                    },
+                    trigger: Trigger::ALL[step.pick % Trigger::ALL.len()],
+                    fire_time: (!value.is_multiple_of(3)).then_some(now),
+                    at: now,
+                    trace_id: TraceId(u128::from(value) << 90 | 1),
+                    waiting: value.is_multiple_of(2),
+                }
+            }
+            8 => Record::RunAdmitted {
+                run: run(|stage| *stage == Stage::Waiting)?,
+                at: now,
+            },
+            9 => Record::AttemptStarted {
+                attempt: AttemptKey {
+                    run: run(|stage| *stage == Stage::Starting)?,
+                    attempt: 1,
+                },
+                pid: value,
+                at: now,
+            },
+            10 => Record::RunStopping {
+                run: run(|_| true)?,
+                at: now,
+                reason: format!("cancelled by uid {value}"),
+            },
+            11 | 12 => {
+                let outcome = Outcome::ALL[step.pick % Outcome::ALL.len()];
+                Record::RunFinished {
+                    run: run(|_| true)?,
+                    at: now,
+                    outcome,
+                    reason: value.is_multiple_of(2).then(|| "exit code 1".to_owned()),
+                    end: (outcome != Outcome::Unknown).then(|| AttemptEnd {
+                        started_at: now,
+                        pid: value % 4,
+                        finished_at: now,
+                        exit: match value % 3 {
+                            0 => Exit::Code(1),
+                            1 => Exit::Signal(9),
+                            _ => Exit::SpawnFailed {
+                                errno: 2,
+                                what: "exec".to_owned(),
+                            },
+                        },
+                        stopped: false,
+                        usage: Usage {
+                            output_bytes: u64::from(value),
+                            ..Usage::default()
+                        },
+                    }),
+                }
+            }
+            13 => Record::Passed {
+                task: task(step.pick)?,
+                first: now,
+                last: at(now.as_millis() + 1),
+                count: 2,
+                passing: Passing::ALL[step.pick % Passing::ALL.len()],
+                reason: "taskd was not running".to_owned(),
+            },
+            _ => Record::MarkReset {
+                task: task(step.pick)?,
+                mark: at(now.as_millis() - 10),
+            },
+        })
+    }
+}
+
+/// What happens next; read against the state so far.
+#[derive(Clone, Debug)]
+pub struct Step {
+    kind: u8,
+    pick: usize,
+    value: u32,
+    /// Whether a batch ends here.
+    pub ends: bool,
+}
+
+pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
+    let step = (0_u8..15, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+        kind,
+        pick,
+        value,
+        ends,
+    });
+    prop::collection::vec(step, 0..length)
+}
+
+/// Batches of records that could have happened.
+pub fn batches(steps: &[Step]) -> Vec<Vec<Record>> {
+    let mut model = Model::default();
+    let mut batches = vec![Vec::new()];
+    let mut now = at(1_790_000_000_000);
+    for step in steps {
+        now = at(now.as_millis() + i64::from(step.value % 5_000) + 2);
+        let Some(record) = model.make(step, now) else { continue };
+        model.evolve(&record);
+        batches.last_mut().expect("there is always one").push(record);
+        if step.ends {
+            batches.push(Vec::new());
+        }
+    }
+    batches.retain(|batch| !batch.is_empty());
+    batches
+}

@@ -1,0 +1,198 @@
+//! What the tests share: a store in a directory of its own, and records to put into it.
+
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use taskd_core::policy::{Misfire, Policies};
+use taskd_core::record::Record;
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
+use taskd_core::snapshot::Snapshot;
+use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
+use taskd_core::time::Timestamp;
+use taskd_store::{Batch, CommitError, OpenError, Opened, Options, Store, Writer};
+
+/// Long enough for any machine; a test that waits so long has failed.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+pub fn open(dir: &Path) -> Opened {
+    Store::open(Options::new(dir)).expect("the store opens")
+}
+
+/// Opens a store and reads all that decisions need.
+pub fn load(options: Options) -> Result<(Store, Snapshot), OpenError> {
+    let Opened {
+        store,
+        header,
+        mut tasks,
+        runs,
+    } = Store::open(options)?;
+    let snapshot = Snapshot {
+        header,
+        tasks: tasks.by_ref().collect(),
+        runs,
+    };
+    tasks.finish()?;
+    Ok((store, snapshot))
+}
+
+/// Hands a decision over and does not wait.
+pub fn hand_over(writer: &Writer, records: Vec<Record>, done: impl FnOnce(Result<(), CommitError>) + Send + 'static) {
+    writer.commit(Batch {
+        records,
+        epoch: 0,
+        fact: false,
+        done: Box::new(move |result| done(result.map_err(|refused| refused.error))),
+    });
+}
+
+/// Commits and waits for the answer.
+pub fn commit(writer: &Writer, records: Vec<Record>) -> Result<(), CommitError> {
+    let (sender, answer) = channel();
+    hand_over(writer, records, move |result| {
+        sender.send(result).expect("the test waits")
+    });
+    answer.recv_timeout(DEADLINE).expect("the batch is answered")
+}
+
+/// Waits until something holds.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = started() + DEADLINE;
+    while !holds() {
+        assert!(started() < end, "{what}: not within {DEADLINE:?}");
+        std::thread::yield_now();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a deadline of a test, not a time of the store")]
+pub fn started() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+pub fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+pub fn key(task: u64, n: u64) -> RunKey {
+    RunKey { task: TaskId(task), n }
+}
+
+pub fn name(text: &str) -> TaskName {
+    TaskName::parse(text).expect("a name of a test is right")
+}
+
+pub fn definition(text: &str) -> Definition {
+    Definition {
+        name: name(text),
+        when: When::Cron {
+            expr: "*/5 * * * *".to_owned(),
+            tz: "Europe/Berlin".to_owned(),
+        },
+        action: Action::Exec {
+            argv: vec!["/usr/bin/backup".to_owned(), "--target".to_owned(), text.to_owned()],
+        },
+        cwd: Some("/var/lib/backup".to_owned()),
+        env: vec![("LEVEL".to_owned(), "3".to_owned())],
+        description: None,
+        enabled: true,
+        policies: Policies::default(),
+    }
+}
+
+/// A definition that differs with `variant` in all that can differ.
+pub fn varied(text: &str, variant: u32) -> Definition {
+    let mut task = definition(text);
+    task.enabled = !variant.is_multiple_of(3);
+    task.when = match variant % 5 {
+        0 => When::Manual,
+        1 => When::Every {
+            interval_ms: u64::from(variant) + 1,
+            anchor: at(i64::from(variant)),
+        },
+        2 => When::At {
+            at: at(i64::from(variant) * 1000),
+            text: "tomorrow 10:00".to_owned(),
+            tz: variant.is_multiple_of(2).then(|| "America/New_York".to_owned()),
+        },
+        _ => task.when,
+    };
+    if variant % 4 == 1 {
+        task.policies.misfire = Misfire::Once {
+            within_ms: u64::from(variant),
+        };
+        task.action = Action::Shell {
+            line: format!("echo 'ä\n{variant}' | wc"),
+        };
+        task.cwd = None;
+        task.env.clear();
+        task.description = Some("Größe\u{0}\u{1f600}".to_owned());
+    }
+    task
+}
+
+pub fn added(id: u64, text: &str, ms: i64) -> Record {
+    added_for(id, 0, ms, definition(text))
+}
+
+pub fn added_for(id: u64, owner: u32, ms: i64, definition: Definition) -> Record {
+    Record::TaskAdded {
+        id: TaskId(id),
+        owner: Owner(owner),
+        at: at(ms),
+        definition: Box::new(definition),
+    }
+}
+
+pub fn created(task: u64, n: u64, ms: i64) -> Record {
+    Record::RunCreated {
+        run: key(task, n),
+        trigger: Trigger::Schedule,
+        fire_time: Some(at(ms)),
+        at: at(ms),
+        trace_id: TraceId(u128::from(n) << 64 | u128::from(task)),
+        waiting: false,
+    }
+}
+
+pub fn run_started(task: u64, n: u64, ms: i64) -> Record {
+    Record::AttemptStarted {
+        attempt: AttemptKey {
+            run: key(task, n),
+            attempt: 1,
+        },
+        pid: 4711,
+        at: at(ms),
+    }
+}
+
+pub fn finished(task: u64, n: u64, ms: i64, outcome: Outcome, output: u64) -> Record {
+    Record::RunFinished {
+        run: key(task, n),
+        at: at(ms),
+        outcome,
+        reason: (outcome != Outcome::Succeeded).then(|| "exit code 3".to_owned()),
+        end: Some(AttemptEnd {
+            started_at: at(ms - 5),
+            pid: 4711,
+            finished_at: at(ms),
+            exit: Exit::Code(if outcome == Outcome::Succeeded { 0 } else { 3 }),
+            stopped: false,
+            usage: Usage {
+                max_rss_kib: 2048,
+                user_us: 10,
+                system_us: 20,
+                output_bytes: output + 7,
+                output_lost: 7,
+            },
+        }),
+    }
+}
+
+/// A whole run in one batch.
+pub fn whole_run(task: u64, n: u64, ms: i64, outcome: Outcome, output: u64) -> Vec<Record> {
+    vec![
+        created(task, n, ms),
+        run_started(task, n, ms),
+        finished(task, n, ms, outcome, output),
+    ]
+}

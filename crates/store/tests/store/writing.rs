@@ -1,0 +1,234 @@
+//! Commits: in groups, in order, each answered once, each refused alone.
+
+use std::sync::mpsc::channel;
+
+use taskd_core::record::Record;
+use taskd_core::run::{Outcome, Passing};
+use taskd_core::task::TaskId;
+use taskd_store::{Batch, Kind, Options};
+
+use crate::scene::{
+    DEADLINE, added, added_for, at, commit, created, definition, finished, hand_over, key, load, open, run_started,
+};
+
+#[test]
+fn one_bad_batch_refuses_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let writer = store.writer();
+    let (sender, answers) = channel();
+    for id in 1..=600_u64 {
+        // Every seventh takes a name that is taken.
+        let name = if id.is_multiple_of(7) {
+            "task-1".to_owned()
+        } else {
+            format!("task-{id}")
+        };
+        let sender = sender.clone();
+        hand_over(&writer, vec![added(id, &name, 1)], move |result| {
+            sender.send((id, result)).unwrap()
+        });
+    }
+    for expected in 1..=600_u64 {
+        let (id, result) = answers.recv_timeout(DEADLINE).unwrap();
+        assert_eq!(id, expected, "answers come in order");
+        assert_eq!(result.is_err(), id.is_multiple_of(7), "{id}: {result:?}");
+        if let Err(error) = result {
+            assert_eq!(error.kind, Kind::Other);
+            assert!(error.text.contains("store.db"), "{error}");
+        }
+    }
+    store.close().unwrap();
+    let (_store, snapshot) = load(Options::new(dir.path())).unwrap();
+    assert_eq!(snapshot.tasks.len(), 600 - 600 / 7);
+}
+
+#[test]
+fn a_fact_that_cannot_be_written_holds_back_its_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let writer = store.writer();
+    commit(&writer, vec![added(1, "a", 1)]).unwrap();
+    let early = finished(1, 1, 9, Outcome::Succeeded, 0);
+    let batches = [
+        (0, true, Record::Horizon { until: at(5) }, true),
+        (0, false, added(2, "a", 1), false),
+        (0, true, Record::Horizon { until: at(6) }, true),
+        (0, true, early.clone(), false),
+        (0, true, Record::Horizon { until: at(7) }, false),
+        (0, false, added(3, "c", 1), false),
+        (1, true, created(1, 1, 8), true),
+        (0, false, added(4, "d", 1), false),
+        (1, true, early, true),
+    ];
+    let (sender, answers) = channel();
+    for (index, (epoch, fact, record, _)) in batches.iter().enumerate() {
+        let sender = sender.clone();
+        writer.commit(Batch {
+            records: vec![record.clone()],
+            epoch: *epoch,
+            fact: *fact,
+            done: Box::new(move |result| sender.send((index, result)).unwrap()),
+        });
+    }
+    for _ in &batches {
+        let (index, result) = answers.recv_timeout(DEADLINE).unwrap();
+        let (_, _, record, holds) = &batches[index];
+        assert_eq!(result.is_ok(), *holds, "{index}: {result:?}");
+        if let Err(refused) = result {
+            assert_eq!(&refused.records, std::slice::from_ref(record));
+        }
+    }
+    store.close().unwrap();
+    let (_store, snapshot) = load(Options::new(dir.path())).unwrap();
+    assert_eq!(snapshot.header.horizon, at(6));
+    assert_eq!(snapshot.tasks.len(), 1);
+    assert!(snapshot.runs.is_empty());
+}
+
+#[test]
+fn a_batch_holds_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let writer = store.writer();
+    commit(&writer, vec![added(1, "a", 1)]).unwrap();
+    commit(&writer, vec![added(2, "b", 1), created(1, 1, 5), added(3, "a", 1)]).unwrap_err();
+    commit(&writer, vec![added(2, "b", 1)]).unwrap();
+    store.close().unwrap();
+    let (_store, snapshot) = load(Options::new(dir.path())).unwrap();
+    assert_eq!(snapshot.tasks.len(), 2);
+    assert_eq!(snapshot.tasks[0].last_run, 0);
+    assert!(snapshot.runs.is_empty());
+}
+
+#[test]
+fn a_record_before_its_time_is_refused_and_one_after_it_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let writer = store.writer();
+    commit(&writer, vec![added(1, "a", 1)]).unwrap();
+    for early in [
+        finished(1, 1, 9, Outcome::Succeeded, 0),
+        run_started(1, 1, 5),
+        Record::RunAdmitted {
+            run: key(1, 1),
+            at: at(5),
+        },
+    ] {
+        let error = commit(&writer, vec![early]).unwrap_err();
+        assert!(error.text.contains("was never created"), "{error}");
+    }
+    commit(&writer, vec![created(1, 1, 5), finished(1, 1, 9, Outcome::Failed, 0)]).unwrap();
+    commit(&writer, vec![finished(1, 1, 20, Outcome::Succeeded, 0)]).unwrap();
+    commit(&writer, vec![run_started(1, 1, 30)]).unwrap();
+    let run = store.reader().unwrap().run(key(1, 1)).unwrap().unwrap();
+    assert_eq!(run.outcome, Some(Outcome::Failed));
+    assert_eq!(run.finished_at, Some(at(9)));
+}
+
+#[test]
+fn a_closed_store_answers_with_a_refusal() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let writer = store.writer();
+    let before = {
+        let (sender, answer) = channel();
+        hand_over(&writer, vec![added(1, "a", 1)], move |result| {
+            sender.send(result).unwrap()
+        });
+        answer
+    };
+    store.close().unwrap();
+    before.recv_timeout(DEADLINE).unwrap().unwrap();
+    let error = commit(&writer, vec![added(2, "b", 1)]).unwrap_err();
+    assert!(error.text.contains("closed"), "{error}");
+    let (_store, snapshot) = load(Options::new(dir.path())).unwrap();
+    assert_eq!(snapshot.tasks.len(), 1);
+}
+
+#[test]
+fn many_definitions_hold_in_one_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let records = (1..=20_000)
+        .map(|id| added(id, &format!("task-{}", id * 7919 % 20_011), 1))
+        .collect();
+    commit(&store.writer(), records).unwrap();
+    store.close().unwrap();
+    let (_store, snapshot) = load(Options::new(dir.path())).unwrap();
+    assert_eq!(snapshot.tasks.len(), 20_000);
+    assert_eq!(snapshot.header.last_task, 20_000);
+}
+
+#[test]
+fn the_log_does_not_grow_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let writer = store.writer();
+    let mut id = 0;
+    for _ in 0..40 {
+        let records = (0..500)
+            .map(|_| {
+                id += 1;
+                let mut task = definition(&format!("task-{id}"));
+                task.description = Some("x".repeat(7_000));
+                added_for(id, 0, 1, task)
+            })
+            .collect();
+        commit(&writer, records).unwrap();
+    }
+    // Answered before the log is looked at: one more commit comes after that.
+    commit(&writer, vec![added(id + 1, "last", 1)]).unwrap();
+    let log = std::fs::metadata(dir.path().join("store.db-wal")).unwrap().len();
+    let whole = std::fs::metadata(dir.path().join("store.db")).unwrap().len() + log;
+    assert!(log < 80 << 20 && whole > 100 << 20, "log {log} of {whole}");
+}
+
+fn passed(first: i64, last: i64, passing: Passing, reason: &str) -> Record {
+    Record::Passed {
+        task: TaskId(1),
+        first: at(first),
+        last: at(last),
+        count: 2,
+        passing,
+        reason: reason.to_owned(),
+    }
+}
+
+#[test]
+fn consecutive_passings_of_one_kind_are_one_span() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let writer = store.writer();
+    commit(&writer, vec![added(1, "a", 1)]).unwrap();
+    for record in [
+        passed(10, 20, Passing::Skipped, "run a/1 is still running"),
+        passed(30, 40, Passing::Skipped, "run a/1 is still running"),
+        passed(50, 60, Passing::Skipped, "run a/2 is still running"),
+        passed(70, 80, Passing::Missed, "taskd was not running"),
+        created(1, 1, 90),
+        passed(100, 110, Passing::Missed, "taskd was not running"),
+        passed(120, 130, Passing::Missed, "taskd was not running"),
+    ] {
+        commit(&writer, vec![record]).unwrap();
+    }
+    let reader = store.reader().unwrap();
+    let spans: Vec<_> = reader
+        .passed(TaskId(1), 10)
+        .unwrap()
+        .into_iter()
+        .map(|span| (span.first.as_millis(), span.last.as_millis(), span.count, span.passing))
+        .collect();
+    assert_eq!(
+        spans,
+        [
+            (100, 130, 4, Passing::Missed),
+            (70, 80, 2, Passing::Missed),
+            (50, 60, 2, Passing::Skipped),
+            (10, 40, 4, Passing::Skipped),
+        ]
+    );
+    assert_eq!(reader.passed(TaskId(1), 1).unwrap().len(), 1);
+    assert_eq!(reader.passed_at(TaskId(1), at(35)).unwrap().unwrap().first, at(10));
+    assert_eq!(reader.passed_at(TaskId(1), at(90)).unwrap(), None);
+}

@@ -1,0 +1,152 @@
+//! `add`, `edit`, `export`, `import`: verbs that carry definitions.
+
+use clap::{ArgGroup, Args, ValueHint};
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::completion;
+
+/// When a task is due, as typed.
+#[derive(Debug, Default, Args)]
+pub struct ScheduleArgs {
+    /// Cron expression: minute hour day-of-month month day-of-week; with six fields seconds come first
+    #[arg(
+        long,
+        value_name = "EXPR",
+        group = "schedule",
+        help_heading = "Schedule",
+        allow_hyphen_values = true
+    )]
+    pub cron: Option<String>,
+    /// Time between fire times, such as 90s, 15m, 1h30m
+    #[arg(long, value_name = "DURATION", group = "schedule", help_heading = "Schedule")]
+    pub every: Option<String>,
+    /// Once, at a local time such as 2026-12-01T09:00, or an instant in RFC 3339
+    #[arg(long, value_name = "TIME", group = "schedule", help_heading = "Schedule")]
+    pub at: Option<String>,
+    /// Once, so long from now, such as 20m
+    #[arg(long = "in", value_name = "DURATION", group = "schedule", help_heading = "Schedule")]
+    pub after: Option<String>,
+    /// Only when asked for, with `taskctl run`
+    #[arg(long, group = "schedule", help_heading = "Schedule")]
+    pub manual: bool,
+    /// Time zone of --cron or --at, such as Europe/Berlin (default: the daemon's own)
+    #[arg(long, value_name = "ZONE", help_heading = "Schedule", add = ArgValueCompleter::new(completion::zones))]
+    pub tz: Option<String>,
+}
+
+/// What a run does, as typed.
+#[derive(Debug, Default, Args)]
+pub struct ActionArgs {
+    /// A line for sh -c, instead of a command
+    #[arg(
+        long,
+        value_name = "LINE",
+        group = "action",
+        help_heading = "What to run",
+        allow_hyphen_values = true
+    )]
+    pub shell: Option<String>,
+    /// The program and its arguments, after `--`; no shell reads them
+    #[arg(last = true, value_name = "COMMAND", group = "action", num_args = 1.., help_heading = "What to run", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<String>,
+}
+
+/// Adds a task.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "taskctl add [OPTIONS] <SCHEDULE> -- <COMMAND>...\n       taskctl add [OPTIONS] <SCHEDULE> --shell <LINE>",
+    after_help = "\
+Examples:
+  taskctl add --name backup --cron '30 2 * * *' --tz Europe/Berlin -- /usr/local/bin/backup --all
+  taskctl add --name ping --every 90s --shell 'curl -fsS https://example.org | tail -1'
+  taskctl add --at 2026-12-01T09:00 -- notify-send 'Call Ann'     the name is made from the command",
+    group = ArgGroup::new("schedule").required(true),
+    group = ArgGroup::new("action").required(true),
+)]
+pub struct AddArgs {
+    /// Name of the task; without one, a name is made from the command
+    #[arg(long, short, value_name = "NAME")]
+    pub name: Option<String>,
+    /// When it is due.
+    #[command(flatten)]
+    pub schedule: ScheduleArgs,
+    /// What it does.
+    #[command(flatten)]
+    pub action: ActionArgs,
+    /// Working directory of its runs (default: the owner's home)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
+    pub cwd: Option<String>,
+    /// Environment variable for its runs; may be given many times
+    #[arg(long, short, value_name = "NAME=VALUE", help_heading = "What to run")]
+    pub env: Vec<String>,
+    /// A note for people
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Add it disabled: fire times pass without a run until `taskctl enable`
+    #[arg(long)]
+    pub disabled: bool,
+}
+
+/// Changes a task.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl edit backup --cron '0 4 * * *'
+  taskctl edit backup --tz UTC --description 'moved to UTC'
+  taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
+pub struct EditArgs {
+    /// The task to change
+    #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
+    pub task: String,
+    /// New name
+    #[arg(long, short, value_name = "NAME")]
+    pub name: Option<String>,
+    /// When it is due.
+    #[command(flatten)]
+    pub schedule: ScheduleArgs,
+    /// What it does.
+    #[command(flatten)]
+    pub action: ActionArgs,
+    /// New working directory; '' for the owner's home
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
+    pub cwd: Option<String>,
+    /// Set an environment variable; may be given many times
+    #[arg(long, short, value_name = "NAME=VALUE", help_heading = "What to run")]
+    pub env: Vec<String>,
+    /// Take away an environment variable; may be given many times
+    #[arg(long, value_name = "NAME", help_heading = "What to run")]
+    pub unset_env: Vec<String>,
+    /// New note for people; '' for none
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Let fire times start runs
+    #[arg(long, conflicts_with = "disabled")]
+    pub enabled: bool,
+    /// Let fire times pass without a run
+    #[arg(long)]
+    pub disabled: bool,
+}
+
+/// Prints definitions.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl export > tasks.jsonl
+  taskctl export 'nightly-*' | ssh other taskctl import -")]
+pub struct ExportArgs {
+    /// Names or patterns with * and ? (default: all)
+    #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
+    pub names: Vec<String>,
+}
+
+/// Adds all tasks of a file.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl import tasks.jsonl
+  echo '{\"name\":\"hello\",\"schedule\":{\"kind\":\"cron\",\"expr\":\"0 9 * * *\"},\"action\":{\"kind\":\"shell\",\"line\":\"echo hello\"}}' | taskctl import -")]
+pub struct ImportArgs {
+    /// The file; - for stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: std::path::PathBuf,
+}

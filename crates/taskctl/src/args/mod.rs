@@ -1,0 +1,157 @@
+//! What can be typed: one type per verb, in a file per group of verbs. Types here say how arguments look and what
+//! their help says; what they mean is decided in `commands`.
+
+mod daemon;
+mod definition;
+mod runs;
+mod tasks;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use daemon::{CompletionsArgs, DemoArgs, DetachArgs, JanitorArgs, Shell, StartArgs, StatusArgs, StopArgs};
+pub use definition::{ActionArgs, AddArgs, EditArgs, ExportArgs, ImportArgs, ScheduleArgs};
+pub use runs::{CancelArgs, LogsArgs, RunArgs, RunsArgs};
+pub use tasks::{DisableArgs, EnableArgs, ListArgs, NextArgs, RemoveArgs, ShowArgs};
+
+const AFTER_HELP: &str = "\
+A first task, from nothing:
+  taskctl start                                          start a daemon of your own
+  taskctl add --name hello --every 10s -- echo hello     a task, every ten seconds
+  taskctl list                                           what there is, and when it is next due
+  taskctl logs hello                                     what its newest run wrote
+  taskctl remove hello
+
+Or watch `taskctl demo` for twenty seconds.
+
+Exit codes: 0 done; 1 refused or failed; 2 usage; 3 no daemon; 4 not found; 5 not allowed; 6 versions do not fit.";
+
+/// Schedule commands and see what became of them
+#[derive(Debug, Parser)]
+#[command(
+    name = "taskctl",
+    version,
+    about = "Schedule commands and see what became of them",
+    long_about = "Schedule commands and see what became of them.\n\n\
+        taskctl talks to taskd, the daemon that runs tasks when they are due: your own daemon if there is one, \
+        else the system's.",
+    after_help = AFTER_HELP,
+    max_term_width = 110,
+    arg_required_else_help = true,
+    disable_help_subcommand = false
+)]
+pub struct Cli {
+    /// Options of every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Socket of the daemon to talk to (default: $TASKD_SOCKET, else your own daemon's, else the system's)
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    pub socket: Option<PathBuf>,
+    /// Print JSON, and errors as JSON on stderr
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Add a task
+    ///
+    /// Adds a task. The answer comes when the task is safe on disk, and shows its next three fire times.
+    Add(Box<AddArgs>),
+    /// List tasks: when each is next due, how it last ended
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Show all there is to know of a task
+    Show(ShowArgs),
+    /// Change a task in place
+    ///
+    /// Changes what is given and leaves the rest as it is. History and runs in progress stay.
+    ///
+    /// An empty --cwd or --description takes it away. --env sets one variable and keeps the others. A new --cron
+    /// keeps the time zone the task has, unless --tz is given too.
+    Edit(Box<EditArgs>),
+    /// Remove tasks
+    ///
+    /// Removes tasks, all that are named or none. A task that is running is not removed unless you say what becomes
+    /// of its run.
+    #[command(visible_alias = "rm")]
+    Remove(RemoveArgs),
+    /// Let fire times start runs again
+    Enable(EnableArgs),
+    /// Let fire times pass without a run
+    Disable(DisableArgs),
+    /// Run tasks now
+    ///
+    /// Runs tasks now, whatever their schedule says, disabled ones too.
+    ///
+    /// With --wait, prints what the run writes and ends with its exit code: 128 and the signal when a signal ended
+    /// it; with several tasks, the first that is not 0. The run belongs to the daemon: it goes on if taskctl is
+    /// interrupted or the daemon restarts.
+    Run(RunArgs),
+    /// Stop runs
+    ///
+    /// Stops runs: TERM to the whole process group, KILL ten seconds later. A task stands for its run in progress.
+    Cancel(CancelArgs),
+    /// Print what a run wrote
+    ///
+    /// Prints what a run wrote, byte for byte. A task stands for its newest run that started; with neither, the
+    /// newest run of all is meant. With --since, a task stands for all its runs since then.
+    Logs(LogsArgs),
+    /// List runs, newest first
+    Runs(RunsArgs),
+    /// Show coming fire times, of tasks or of a cron expression
+    ///
+    /// Shows coming fire times: of all tasks, soonest first; of the tasks named; or, with --cron, of an expression,
+    /// which needs no daemon and prints one RFC 3339 instant a line.
+    Next(NextArgs),
+    /// Say how the daemon is
+    Status(StatusArgs),
+    /// Print definitions, one JSON object a line
+    ///
+    /// Prints definitions in the order of their names, one JSON object a line, as `taskctl import` reads them.
+    Export(ExportArgs),
+    /// Add all tasks of an export, or none
+    ///
+    /// Adds all tasks of a file, or none: the first line that cannot be taken is named, and nothing is changed. One
+    /// JSON object a line, as `taskctl export` prints them. Blank lines and lines that begin with # are skipped.
+    Import(ImportArgs),
+    /// Start a daemon of your own in the background
+    ///
+    /// Starts taskd in the background, detached from the terminal, and waits until it serves. Where one answers
+    /// already, says so and is done.
+    Start(StartArgs),
+    /// Stop the daemon
+    ///
+    /// Stops the daemon in good order and waits until it is gone. Works with a daemon of any version.
+    ///
+    /// A daemon started by hand stops its runs too: TERM, and KILL ten seconds later. Where the runner is a service
+    /// of its own, runs go on.
+    Stop(StopArgs),
+    /// Watch a daemon of its own at work for twenty seconds
+    ///
+    /// Shows a daemon at work: four tasks in a daemon of its own, in a temporary directory, with their output live.
+    /// Half-way the daemon is killed; what runs is not harmed. Ends by itself after about twenty seconds, leaves
+    /// nothing behind, and exits 0 only if everything it claims has really happened.
+    Demo(DemoArgs),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Become the leader of a new session, then the given program
+    #[command(hide = true)]
+    Detach(DetachArgs),
+    /// Wait for stdin to close, then clear away a demo
+    #[command(hide = true)]
+    Janitor(JanitorArgs),
+}
+
+#[cfg(test)]
+mod tests;

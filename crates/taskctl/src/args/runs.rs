@@ -1,0 +1,105 @@
+//! `run`, `cancel`, `logs`, `runs`: verbs about runs.
+
+use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::completion;
+
+/// Runs tasks now.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl run backup
+  taskctl run --wait backup && echo fine
+  taskctl run 'nightly-*'")]
+pub struct RunArgs {
+    /// Names or patterns with * and ?
+    #[arg(required = true, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
+    pub names: Vec<String>,
+    /// Print the output, wait for the end, and exit with the command's exit code
+    #[arg(long, short)]
+    pub wait: bool,
+}
+
+/// Stops runs.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl cancel backup/1042
+  taskctl cancel backup")]
+pub struct CancelArgs {
+    /// Runs, such as backup/1042, or tasks
+    #[arg(required = true, value_name = "RUN", add = ArgValueCompleter::new(completion::runs))]
+    pub runs: Vec<String>,
+}
+
+/// Prints output.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl logs backup
+  taskctl logs backup/1042 --timestamps
+  taskctl logs -f backup                    follow until the run ends
+  taskctl logs backup --since 1h            all its runs of the last hour
+  taskctl logs --path backup                where the file is
+  taskctl logs --daemon -f                  the log of taskd itself
+
+With --json: {log, stream, time} a line, with raw (base64) where log could not hold the bytes.")]
+pub struct LogsArgs {
+    /// A task, or a run such as backup/1042
+    #[arg(value_name = "TASK|RUN", conflicts_with = "daemon", add = ArgValueCompleter::new(completion::runs))]
+    pub target: Option<String>,
+    /// Print what comes, until the run ends
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only the last N lines
+    #[arg(long, short = 'n', value_name = "N")]
+    pub tail: Option<usize>,
+    /// Only lines since then: a time, or how long ago, such as 10m
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Begin each line with the time it was written
+    #[arg(long, short, conflicts_with = "json")]
+    pub timestamps: bool,
+    /// Print the paths of the files instead
+    #[arg(long, conflicts_with_all = ["follow", "tail", "since", "timestamps"])]
+    pub path: bool,
+    /// The log of the daemon itself
+    #[arg(long)]
+    pub daemon: bool,
+}
+
+/// Lists runs.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl runs
+  taskctl runs backup --outcome failed --since 7d
+  taskctl runs --wide --limit 5
+
+With --json: [{run, task, trigger, fire_time, started_at, finished_at, state, outcome, exit_code, signal, attempts,
+trace_id, duration_ms, lateness_ms, reason}], newest first.")]
+pub struct RunsArgs {
+    /// Tasks, patterns with * and ?, or runs such as backup/1042 (default: all)
+    #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::runs))]
+    pub targets: Vec<String>,
+    /// Only runs that ended so: succeeded, failed, cancelled, spawn-failed, unknown; may be given many times
+    #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = outcomes())]
+    pub outcome: Vec<String>,
+    /// Only runs created since then: a time, or how long ago, such as 2h
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// At most so many; 0 for all
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+    /// More columns
+    #[arg(long, short, conflicts_with = "json")]
+    pub wide: bool,
+}
+
+fn outcomes() -> clap::builder::PossibleValuesParser {
+    taskd_core::run::Outcome::ALL
+        .iter()
+        .map(|outcome| outcome.word())
+        .into()
+}

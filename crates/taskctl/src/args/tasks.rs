@@ -1,0 +1,105 @@
+//! `list`, `show`, `remove`, `enable`, `disable`, `next`: verbs about tasks.
+
+use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::completion;
+
+/// Lists tasks.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl list
+  taskctl list 'nightly-*'
+  taskctl list --json | jq -r '.[] | select(.last.outcome == \"failed\") | .name'
+
+With --json: [{name, id, owner, enabled, schedule: {kind, expr, tz}, action: {kind, argv}, next, last, running}].
+A shell action has its line as the only element of argv.")]
+pub struct ListArgs {
+    /// Names or patterns with * and ? (default: all)
+    #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
+    pub names: Vec<String>,
+}
+
+/// Shows tasks.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl show backup
+  taskctl show backup --json | jq .action
+
+With --json: one object for one name; an array for several names or a pattern.")]
+pub struct ShowArgs {
+    /// Names or patterns with * and ?
+    #[arg(required = true, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
+    pub names: Vec<String>,
+}
+
+/// Removes tasks.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl remove hello
+  taskctl remove a b 'test-*' --cancel")]
+pub struct RemoveArgs {
+    /// Names or patterns with * and ?
+    #[arg(required = true, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
+    pub names: Vec<String>,
+    /// Stop runs in progress
+    #[arg(long, conflicts_with = "keep_running")]
+    pub cancel: bool,
+    /// Let runs in progress go on to their end
+    #[arg(long)]
+    pub keep_running: bool,
+}
+
+/// Enables tasks.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Fire times that passed while the task was disabled are not made up for.
+
+Example:
+  taskctl enable backup")]
+pub struct EnableArgs {
+    /// Names or patterns with * and ?
+    #[arg(required = true, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
+    pub names: Vec<String>,
+}
+
+/// Disables tasks.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A run in progress goes on; `taskctl run` still works.
+
+Example:
+  taskctl disable backup 'test-*'")]
+pub struct DisableArgs {
+    /// Names or patterns with * and ?
+    #[arg(required = true, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
+    pub names: Vec<String>,
+}
+
+/// Shows fire times.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl next                                            what is due soon
+  taskctl next backup -n 10
+  taskctl next --cron '0 2 * * *' --tz Europe/Berlin --from 2027-03-27 -n 3")]
+pub struct NextArgs {
+    /// Names or patterns with * and ? (default: all)
+    #[arg(value_name = "TASK", conflicts_with = "cron", add = ArgValueCompleter::new(completion::tasks))]
+    pub names: Vec<String>,
+    /// How many (default: 1 a task; 5 for tasks named and for --cron)
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub n: Option<u32>,
+    /// A cron expression instead of tasks
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
+    pub cron: Option<String>,
+    /// Time zone the expression is read in (default: yours)
+    #[arg(long, value_name = "ZONE", requires = "cron", add = ArgValueCompleter::new(completion::zones))]
+    pub tz: Option<String>,
+    /// Only fire times after this instant or local time (default: now)
+    #[arg(long, value_name = "TIME", requires = "cron")]
+    pub from: Option<String>,
+}

@@ -1,0 +1,116 @@
+//! What can be typed and what cannot.
+
+use super::*;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+fn refused(line: &str) -> ErrorKind {
+    parse(line).expect_err(line).kind()
+}
+
+#[test]
+fn the_command_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_verb_has_help_with_an_example() {
+    for verb in Cli::command()
+        .get_subcommands()
+        .filter(|verb| !verb.is_hide_set() && verb.get_name() != "help")
+    {
+        let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(after.contains("Example"), "{} has no example", verb.get_name());
+        assert!(
+            after.contains(&format!("taskctl {}", verb.get_name())) || after.contains(&format!("{} ", verb.get_name()))
+        );
+        assert!(verb.get_about().is_some(), "{} has no about", verb.get_name());
+    }
+}
+
+#[test]
+fn help_fits_a_terminal_of_110_columns() {
+    let mut command = Cli::command();
+    command.build();
+    for verb in command.get_subcommands_mut() {
+        let help = verb.render_long_help().to_string();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 110, "{}: {line:?}", verb.get_name());
+        }
+    }
+}
+
+#[test]
+fn a_task_needs_one_schedule_and_one_action() {
+    assert_eq!(refused("taskctl add -- true"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refused("taskctl add --manual"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(
+        refused("taskctl add --manual --every 5s -- true"),
+        ErrorKind::ArgumentConflict
+    );
+    assert_eq!(
+        refused("taskctl add --manual --shell x -- true"),
+        ErrorKind::ArgumentConflict
+    );
+    for schedule in [
+        "--cron @daily",
+        "--every 90s",
+        "--at 2026-12-01T09:00",
+        "--in 5m",
+        "--manual",
+    ] {
+        assert!(parse(&format!("taskctl add {schedule} -- true")).is_ok(), "{schedule}");
+    }
+}
+
+#[test]
+fn what_follows_two_dashes_belongs_to_the_command() {
+    let Verb::Add(add) = parse("taskctl add --manual -- ls --json -l -- x")
+        .expect("it is right")
+        .verb
+    else {
+        panic!()
+    };
+    assert_eq!(add.action.command, ["ls", "--json", "-l", "--", "x"]);
+}
+
+#[test]
+fn an_expression_may_begin_with_a_dash_or_a_star() {
+    let line = ["taskctl", "next", "--cron", "* * * * *"];
+    assert!(Cli::try_parse_from(line).is_ok());
+}
+
+#[test]
+fn global_options_stand_anywhere() {
+    for line in [
+        "taskctl --json --socket /s list",
+        "taskctl list --json --socket /s",
+        "taskctl list --socket=/s --json",
+    ] {
+        let cli = parse(line).expect(line);
+        assert!(
+            cli.global.json && cli.global.socket.as_deref() == Some(std::path::Path::new("/s")),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn options_that_exclude_each_other() {
+    assert_eq!(
+        refused("taskctl remove a --cancel --keep-running"),
+        ErrorKind::ArgumentConflict
+    );
+    assert_eq!(
+        refused("taskctl edit a --enabled --disabled"),
+        ErrorKind::ArgumentConflict
+    );
+    assert_eq!(refused("taskctl next a --cron @daily"), ErrorKind::ArgumentConflict);
+    assert_eq!(refused("taskctl next --tz UTC"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refused("taskctl runs --outcome fine"), ErrorKind::InvalidValue);
+    assert_eq!(refused("taskctl next -n 0"), ErrorKind::ValueValidation);
+}

@@ -1,0 +1,63 @@
+//! `taskctl add`
+
+use taskd_wire::client::{Accepted, Request, Response};
+use taskd_wire::codec::Rec;
+use taskd_wire::definition::TaskSpec;
+
+use super::definition;
+use crate::args::AddArgs;
+use crate::error::{Failure, Result};
+use crate::json;
+use crate::session::Session;
+
+/// Adds a task.
+pub fn run(args: &AddArgs, session: &mut Session) -> Result<()> {
+    let spec = spec(args)?;
+    let mut client = session.connect()?;
+    let Response::Accepted(Rec(accepted)) = client.request(&Request::Add(Rec(spec)))? else {
+        return Err(client.unexpected().into());
+    };
+    say(session, "added", &accepted)
+}
+
+fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
+    // OK because clap requires one of each group; the defaults are what the daemon would refuse.
+    Ok(TaskSpec {
+        name: args.name.clone().unwrap_or_default(),
+        schedule: definition::schedule(&args.schedule)?.unwrap_or_default(),
+        action: definition::action(&args.action).unwrap_or_default(),
+        cwd: args.cwd.as_deref().map(definition::cwd).transpose()?,
+        env: definition::env(&args.env)?,
+        description: args.description.clone(),
+        enabled: !args.disabled,
+    })
+}
+
+/// Says what was accepted, and when it is due.
+pub fn say(session: &mut Session, verb: &str, accepted: &Accepted) -> Result<()> {
+    if session.json {
+        return session.out.json(&json::Added::of(accepted));
+    }
+    session.out.line(&format!("{verb} {}", accepted.name))?;
+    let times = session.times();
+    let mut head = "next:";
+    for &at in &accepted.next_ms {
+        let beside = times.beside(at, accepted.tz.as_deref());
+        session
+            .out
+            .line(&format!("  {head} {}{beside}, {}", times.full(at), times.relative(at)))?;
+        head = "     ";
+    }
+    if accepted.next_ms.is_empty() {
+        session.out.line(&format!(
+            "  next: never by itself; `taskctl run {}` runs it",
+            accepted.name
+        ))?;
+    }
+    for warning in &accepted.warnings {
+        session
+            .out
+            .line(&format!("  note: {}", crate::render::one_line(warning)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! `taskctl cancel`
+
+use taskd_wire::client::Request;
+
+use super::{done, say_done};
+use crate::args::CancelArgs;
+use crate::error::Result;
+use crate::session::Session;
+
+/// Stops runs.
+pub fn run(args: &CancelArgs, session: &mut Session) -> Result<()> {
+    let mut client = session.connect()?;
+    let response = client.request(&Request::Cancel {
+        runs: args.runs.clone(),
+    })?;
+    let runs = done(&client, response)?;
+    say_done(session, "run", "stopping", &runs)
+}

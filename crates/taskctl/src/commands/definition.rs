@@ -1,0 +1,207 @@
+//! From what was typed to what is said: schedules, actions, environments. What can be checked without the daemon is
+//! checked here, so that the answer can point at the column.
+
+use std::path::Path;
+use std::time::Duration;
+
+use taskd_core::schedule::{Cron, DurationError, parse_duration, parse_interval};
+use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec};
+
+use crate::args::{ActionArgs, ScheduleArgs};
+use crate::error::Failure;
+
+/// The shortest interval that may be typed. The daemon takes shorter ones from an import.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// The schedule that was typed, if one was.
+pub fn schedule(args: &ScheduleArgs) -> Result<Option<ScheduleSpec>, Failure> {
+    let tz = args.tz.clone();
+    let spec = if let Some(expr) = &args.cron {
+        check_cron(expr)?;
+        ScheduleSpec::Cron { expr: expr.clone(), tz }
+    } else if let Some(at) = &args.at {
+        ScheduleSpec::At { at: at.clone(), tz }
+    } else {
+        let spec = if let Some(text) = &args.every {
+            let interval = parse_interval(text).map_err(|error| bad_duration("every", text, &error))?;
+            if interval < INTERVAL_MIN {
+                let whole = (0, text.chars().count() as u32);
+                return Err(Failure::field(
+                    "every",
+                    text,
+                    Some(whole),
+                    "the interval is too short",
+                    Some("write at least 1s"),
+                ));
+            }
+            ScheduleSpec::Every {
+                interval_ms: millis(interval),
+                anchor_ms: None,
+            }
+        } else if let Some(text) = &args.after {
+            let delay = parse_duration(text).map_err(|error| bad_duration("in", text, &error))?;
+            ScheduleSpec::In {
+                delay_ms: millis(delay),
+            }
+        } else if args.manual {
+            ScheduleSpec::Manual
+        } else {
+            return Ok(None);
+        };
+        if tz.is_some() {
+            return Err(Failure::usage(
+                "--tz goes with --cron or --at; other schedules need no time zone",
+            ));
+        }
+        spec
+    };
+    Ok(Some(spec))
+}
+
+/// Refuses what is no cron expression, with its column and its cure.
+pub fn check_cron(expr: &str) -> Result<Cron, Failure> {
+    Cron::parse(expr).map_err(|error| {
+        Failure::field(
+            "cron",
+            expr,
+            Some(columns(error.span)),
+            &error.problem(),
+            error.cure().as_deref(),
+        )
+    })
+}
+
+/// The length of time an option gives.
+pub fn duration(field: &str, text: &str) -> Result<Duration, Failure> {
+    parse_duration(text).map_err(|error| bad_duration(field, text, &error))
+}
+
+fn bad_duration(field: &str, text: &str, error: &DurationError) -> Failure {
+    Failure::field(
+        field,
+        text,
+        Some(columns(error.span)),
+        &error.problem(),
+        error.cure().as_deref(),
+    )
+}
+
+/// Column and length from the columns of begin and end.
+pub fn columns((from, to): (usize, usize)) -> (u32, u32) {
+    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    (narrow(from), narrow(to.saturating_sub(from)))
+}
+
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The action that was typed, if one was.
+pub fn action(args: &ActionArgs) -> Option<ActionSpec> {
+    match &args.shell {
+        Some(line) => Some(ActionSpec::Shell { line: line.clone() }),
+        None if args.command.is_empty() => None,
+        None => Some(ActionSpec::Exec {
+            argv: args.command.clone(),
+        }),
+    }
+}
+
+/// The variables that were typed.
+pub fn env(typed: &[String]) -> Result<Vec<EnvVar>, Failure> {
+    let mut env: Vec<EnvVar> = Vec::new();
+    for text in typed {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => set(&mut env, name, value),
+            _ => {
+                let problem = "a variable is written NAME=VALUE";
+                return Err(Failure::field("env", text, Some((0, 1)), problem, None));
+            }
+        }
+    }
+    Ok(env)
+}
+
+/// Sets a variable, in its place if it is there already.
+pub fn set(env: &mut Vec<EnvVar>, name: &str, value: &str) {
+    match env.iter_mut().find(|var| var.name == name) {
+        Some(var) => value.clone_into(&mut var.value),
+        None => env.push(EnvVar {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        }),
+    }
+}
+
+/// A directory as the daemon wants it: absolute, from where the user stands.
+pub fn cwd(typed: &str) -> Result<String, Failure> {
+    let path =
+        std::path::absolute(Path::new(typed)).map_err(|error| Failure::file("resolve", Path::new(typed), &error))?;
+    path.into_os_string().into_string().map_err(|path| {
+        Failure::usage(format!(
+            "the directory {} is not written in UTF-8",
+            path.to_string_lossy()
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(args: &ScheduleArgs) -> String {
+        schedule(args).expect_err("it is wrong").human(false)
+    }
+
+    #[test]
+    fn a_bad_expression_is_pointed_at_before_anything_is_sent() {
+        let args = ScheduleArgs {
+            cron: Some("0 25 * * *".into()),
+            ..ScheduleArgs::default()
+        };
+        let text = failure(&args);
+        assert!(text.contains("\n  --cron 0 25 * * *\n           ^^\nhint: "), "{text}");
+    }
+
+    #[test]
+    fn lengths_are_read_and_pointed_at() {
+        let every = |text: &str| ScheduleArgs {
+            every: Some(text.into()),
+            ..ScheduleArgs::default()
+        };
+        assert_eq!(
+            schedule(&every("1m30s")).expect("it is right"),
+            Some(ScheduleSpec::Every {
+                interval_ms: 90_000,
+                anchor_ms: None
+            })
+        );
+        assert_eq!(
+            failure(&every("10ms")),
+            "taskctl: the interval is too short\n  --every 10ms\n          ^^^^\nhint: write at least 1s\n"
+        );
+        assert!(
+            failure(&every("5x")).contains("--every 5x\n"),
+            "{}",
+            failure(&every("5x"))
+        );
+    }
+
+    #[test]
+    fn a_zone_needs_a_schedule_that_has_local_times() {
+        let args = ScheduleArgs {
+            every: Some("1m".into()),
+            tz: Some("UTC".into()),
+            ..ScheduleArgs::default()
+        };
+        assert!(failure(&args).contains("--tz goes with --cron or --at"));
+    }
+
+    #[test]
+    fn the_last_of_a_variable_given_twice_counts() {
+        let env = env(&["A=1".into(), "B==x".into(), "A=2".into()]).expect("they are right");
+        let text: Vec<String> = env.iter().map(|var| format!("{}={}", var.name, var.value)).collect();
+        assert_eq!(text, ["A=2", "B==x"]);
+        assert!(super::env(&["=x".into()]).is_err() && super::env(&["A".into()]).is_err());
+    }
+}

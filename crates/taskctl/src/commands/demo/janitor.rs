@@ -1,0 +1,145 @@
+//! Clears a demo away, in a process of its own that outlives it: when the pipe from the demo closes, however that
+//! comes, every process that carries the demo's directory in its environment or its arguments is killed, and the
+//! directory removed.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, geteuid, kill_process, setsid};
+
+use super::{MARK, PREFIX};
+use crate::clock;
+use crate::error::{Exit, Failure, Result};
+use crate::watch::wait_for;
+
+/// How long processes may take to die.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks at what is left.
+const BETWEEN: Duration = Duration::from_millis(10);
+
+/// The other end of a janitor.
+pub struct Janitor(Child);
+
+impl Janitor {
+    /// Starts one, for this directory.
+    pub fn hire(dir: &Path) -> Result<Self, Failure> {
+        let taskctl = std::env::current_exe().map_err(|error| Failure::system("find taskctl itself", &error))?;
+        let child = Command::new(taskctl)
+            .arg("janitor")
+            .arg(dir)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| Failure::system("start the process that clears away", &error))?;
+        Ok(Janitor(child))
+    }
+
+    /// Lets it clear away; whether nothing is left.
+    pub fn dismiss(mut self) -> bool {
+        drop(self.0.stdin.take());
+        self.0.wait().is_ok_and(|status| status.success())
+    }
+}
+
+/// Waits for the demo to end, and clears it away.
+pub fn run(dir: &Path) -> Result<()> {
+    if !is_of_a_demo(dir) {
+        return Err(Failure::usage(format!("{} is not the directory of a demo", dir.display())).into());
+    }
+    // OK to go on when this fails: then we are out of the terminal's reach already.
+    let _ = setsid();
+    let mut rest = Vec::new();
+    // OK because an error ends the pipe as well.
+    let _ = std::io::stdin().read_to_end(&mut rest);
+    let deadline = clock::monotonic() + PATIENCE;
+    // Twice in a row, for a process may be born while the list is read.
+    let mut quiet = 0;
+    while quiet < 2 {
+        quiet = if kill_all(dir) == 0 { quiet + 1 } else { 0 };
+        if clock::monotonic() >= deadline {
+            return Err(Failure::new(Exit::Failed, "demo", "a process of the demo does not die").into());
+        }
+        wait_for(&[], Some(BETWEEN))?;
+    }
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::file("remove", dir, &error).into()),
+        _ => Ok(()),
+    }
+}
+
+/// What this process may clear away: a directory that [`Scratch`](crate::scratch::Scratch) made for a demo of this user.
+fn is_of_a_demo(dir: &Path) -> bool {
+    let named = dir
+        .file_name()
+        .is_some_and(|name| name.as_bytes().starts_with(PREFIX.as_bytes()));
+    let owned = fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir() && meta.uid() == geteuid().as_raw());
+    dir.is_absolute() && dir.components().count() > 2 && named && owned
+}
+
+/// Kills what belongs to the demo, and counts it.
+fn kill_all(dir: &Path) -> usize {
+    let Ok(processes) = fs::read_dir("/proc") else { return 0 };
+    let ours = i32::try_from(std::process::id()).unwrap_or(0);
+    let mut killed = 0;
+    for process in processes.flatten() {
+        let name = process.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        if pid == ours || !belongs(&process.path(), dir) {
+            continue;
+        }
+        if let Some(pid) = Pid::from_raw(pid) {
+            killed += usize::from(kill_process(pid, Signal::KILL).is_ok());
+        }
+    }
+    killed
+}
+
+fn belongs(process: &Path, dir: &Path) -> bool {
+    let parts_of = |file: &str| fs::read(process.join(file)).unwrap_or_default();
+    let mark = [MARK.as_bytes(), b"=", dir.as_os_str().as_bytes()].concat();
+    let carries_mark = parts_of("environ").split(|&b| b == 0).any(|variable| variable == mark);
+    let is_named = |argument: &[u8]| Path::new(std::ffi::OsStr::from_bytes(argument)).starts_with(dir);
+    carries_mark || parts_of("cmdline").split(|&b| b == 0).any(is_named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_directories_of_demos_are_cleared_away() {
+        for dir in ["/", "/tmp", "/tmp/taskctl-demo-none", "taskctl-demo-x", "/etc"] {
+            assert!(!is_of_a_demo(Path::new(dir)), "{dir}");
+        }
+    }
+
+    #[test]
+    fn processes_of_a_demo_are_found_and_others_are_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut child = Command::new("sleep")
+            .arg("60")
+            .env(MARK, dir.path())
+            .spawn()
+            .expect("sleep is there");
+        let process = format!("/proc/{}", child.id());
+        // The environment of a process can be read a moment after it was made.
+        let deadline = clock::monotonic() + PATIENCE;
+        while !belongs(Path::new(&process), dir.path()) {
+            assert!(clock::monotonic() < deadline, "it is not found");
+            std::thread::yield_now();
+        }
+        assert!(!belongs(Path::new(&process), Path::new("/tmp/taskctl-demo-none")));
+        assert_eq!(kill_all(dir.path()), 1);
+        child.wait().expect("it is ours");
+    }
+}

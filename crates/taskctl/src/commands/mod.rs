@@ -1,0 +1,92 @@
+//! What the verbs do, a file each.
+
+mod add;
+mod cancel;
+mod completions;
+mod definition;
+mod demo;
+mod detach;
+mod disable;
+mod edit;
+mod enable;
+mod export;
+mod import;
+mod list;
+mod logs;
+mod next;
+mod remove;
+mod run;
+mod runs;
+mod show;
+mod start;
+mod status;
+pub mod stop;
+mod when;
+
+use taskd_wire::client::Response;
+
+use crate::args::Verb;
+use crate::client::Client;
+use crate::error::{Failure, Result};
+use crate::session::Session;
+
+/// Does what was asked, and gives the exit code.
+pub fn run(verb: Verb, session: &mut Session) -> Result<u8> {
+    let done = match verb {
+        Verb::Add(args) => add::run(&args, session),
+        Verb::List(args) => list::run(&args, session),
+        Verb::Show(args) => show::run(&args, session),
+        Verb::Edit(args) => edit::run(&args, session),
+        Verb::Remove(args) => remove::run(&args, session),
+        Verb::Enable(args) => enable::run(&args, session),
+        Verb::Disable(args) => disable::run(&args, session),
+        Verb::Run(args) => return run::run(&args, session),
+        Verb::Cancel(args) => cancel::run(&args, session),
+        Verb::Logs(args) => logs::run(&args, session),
+        Verb::Runs(args) => runs::run(&args, session),
+        Verb::Next(args) => next::run(&args, session),
+        Verb::Status(_) => return status::run(session),
+        Verb::Export(args) => export::run(&args, session),
+        Verb::Import(args) => import::run(&args, session),
+        Verb::Start(args) => start::run(&args, session),
+        Verb::Stop(args) => stop::run(&args, session),
+        Verb::Demo(_) => return demo::run(session),
+        Verb::Completions(args) => completions::run(&args, session),
+        Verb::Detach(args) => detach::run(&args),
+        Verb::Janitor(args) => demo::janitor::run(&args.dir),
+    };
+    done.map(|()| 0)
+}
+
+/// Whether exactly one thing was named, so that the answer is an object and not an array.
+fn is_one(names: &[String]) -> bool {
+    matches!(names, [name] if !is_pattern(name))
+}
+
+/// Whether a name stands for any number of tasks.
+fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?'])
+}
+
+/// The names in an answer that says what was done.
+fn done(client: &Client, response: Response) -> Result<Vec<String>, Failure> {
+    match response {
+        Response::Done(names) => Ok(names),
+        _ => Err(client.unexpected()),
+    }
+}
+
+/// Says what was done to each: `removed a`; with `--json`, `[{"<key>": "a"}]`.
+fn say_done(session: &mut Session, key: &str, what: &str, names: &[String]) -> Result<()> {
+    if session.json {
+        let shapes: Vec<serde_json::Value> = names.iter().map(|name| serde_json::json!({ key: name })).collect();
+        return session.out.json(&shapes);
+    }
+    for name in names {
+        session.out.line(&format!("{what} {name}"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

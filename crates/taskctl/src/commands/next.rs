@@ -1,0 +1,190 @@
+//! `taskctl next`
+
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use taskd_core::Timestamp;
+use taskd_core::schedule::Zones;
+use taskd_wire::client::{Request, Response};
+use taskd_wire::codec::Rec;
+
+use super::{definition, when};
+use crate::args::NextArgs;
+use crate::error::{Failure, Result};
+use crate::json;
+use crate::out::JsonArray;
+use crate::render::table::{Cell, Column, Table, Tone};
+use crate::render::time::{rfc3339, rfc3339_in};
+use crate::session::Session;
+
+/// How many are shown when that is not said.
+const SOME: u32 = 5;
+
+/// Shows coming fire times.
+pub fn run(args: &NextArgs, session: &mut Session) -> Result<()> {
+    match &args.cron {
+        Some(expr) => of_expression(expr, args, session),
+        None => of_tasks(args, session),
+    }
+}
+
+fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<()> {
+    let cron = definition::check_cron(expr)?;
+    let mut zones = Zones::new(TimeZoneDatabase::from_env());
+    let name = args.tz.clone().unwrap_or_else(|| when::zone_name(session));
+    let zone = zones.get(&name).map_err(|unknown| {
+        let failure = Failure::field("tz", &unknown.name, None, "there is no such time zone", None);
+        match unknown.near {
+            Some(near) => failure.hint(format!("did you mean {near}?")),
+            None => failure.hint("names are those of the tz database, such as Europe/Berlin or UTC"),
+        }
+    })?;
+    let shown_in = TimeZoneDatabase::from_env().get(zone.name()).unwrap_or(TimeZone::UTC);
+    let mut at = match &args.from {
+        Some(text) => when::resolve("from", text, session)?,
+        None => session.now(),
+    };
+    let mut array = if session.json {
+        Some(JsonArray::open(&mut session.out)?)
+    } else {
+        None
+    };
+    for _ in 0..args.n.unwrap_or(SOME) {
+        let Some(next) = cron.next_after(&zone, at) else { break };
+        let local = rfc3339_in(next.as_millis(), &shown_in);
+        match &mut array {
+            Some(array) => {
+                let note = clock_change(&shown_in, at, next);
+                let next = json::Next {
+                    task: None,
+                    at: rfc3339(next.as_millis()),
+                    local,
+                    note,
+                };
+                array.element(&mut session.out, &next)?;
+            }
+            None => session.out.line(&local)?,
+        }
+        at = next;
+    }
+    match array {
+        Some(array) => array.close(&mut session.out),
+        None => Ok(()),
+    }
+}
+
+/// A coming fire time of a task.
+struct Coming {
+    at: Timestamp,
+    task: String,
+    zone: TimeZone,
+    tz: Option<String>,
+    note: Option<String>,
+}
+
+fn of_tasks(args: &NextArgs, session: &mut Session) -> Result<()> {
+    let each = args.n.unwrap_or(if args.names.is_empty() { 1 } else { SOME });
+    let mut client = session.connect()?;
+    let Response::Next(tasks) = client.request(&Request::Next {
+        names: args.names.clone(),
+        n: each,
+    })?
+    else {
+        return Err(client.unexpected().into());
+    };
+    let now = session.now();
+    let mut coming: Vec<Coming> = Vec::new();
+    for Rec(task) in tasks {
+        let zone = task
+            .tz
+            .as_deref()
+            .and_then(|name| TimeZone::get(name).ok())
+            .unwrap_or(TimeZone::UTC);
+        let mut before = now;
+        for at in task.at_ms.into_iter().map(Timestamp::from_millis) {
+            let note = clock_change(&zone, before, at);
+            coming.push(Coming {
+                at,
+                task: task.name.clone(),
+                zone: zone.clone(),
+                tz: task.tz.clone(),
+                note,
+            });
+            before = at;
+        }
+    }
+    coming.sort_by(|a, b| (a.at, &a.task).cmp(&(b.at, &b.task)));
+    if let (true, Some(n)) = (args.names.is_empty(), args.n) {
+        coming.truncate(n as usize);
+    }
+    if session.json {
+        let mut array = JsonArray::open(&mut session.out)?;
+        for next in &coming {
+            let ms = next.at.as_millis();
+            let local = rfc3339_in(ms, &next.zone);
+            let shape = json::Next {
+                task: Some(&next.task),
+                at: rfc3339(ms),
+                local,
+                note: next.note.clone(),
+            };
+            array.element(&mut session.out, &shape)?;
+        }
+        return array.close(&mut session.out);
+    }
+    if coming.is_empty() {
+        session.remark("nothing is due");
+        return Ok(());
+    }
+    let times = session.times();
+    let mut table = Table::new(&[
+        Column::fixed("AT"),
+        Column::fixed(""),
+        Column::fixed("TASK"),
+        Column::flexible("IN ITS ZONE"),
+        Column::flexible("NOTE"),
+    ]);
+    for next in coming {
+        let ms = next.at.as_millis();
+        table.row(vec![
+            times.full(ms).into(),
+            Cell::toned(times.relative(ms), Tone::Dim),
+            next.task.into(),
+            Cell::toned(times.there(ms, next.tz.as_deref()).unwrap_or_default(), Tone::Dim),
+            next.note.unwrap_or_default().into(),
+        ]);
+    }
+    table.print(&mut session.out)
+}
+
+/// What clocks in the zone do between two instants, if they do something.
+fn clock_change(zone: &TimeZone, after: Timestamp, until: Timestamp) -> Option<String> {
+    let (from, until) = (after.to_jiff(), until.to_jiff());
+    let (old, new) = (zone.to_offset(from), zone.to_offset(until));
+    if old == new {
+        return None;
+    }
+    let change = zone
+        .following(from)
+        .find(|change| change.timestamp() > from && change.offset() != old)?;
+    let on = change.timestamp().to_zoned(zone.clone()).date();
+    Some(format!("clocks change on {on}, from UTC{old} to UTC{new}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_the_clock_between_two_fire_times_is_remarked() {
+        let zone = TimeZone::get("Europe/Berlin").expect("a zone of every system");
+        let at = |text: &str| Timestamp::from_jiff(text.parse().expect("an instant"));
+        let note = clock_change(&zone, at("2027-03-27T01:00:00Z"), at("2027-03-28T01:00:00Z"));
+        assert_eq!(
+            note.as_deref(),
+            Some("clocks change on 2027-03-28, from UTC+01 to UTC+02")
+        );
+        assert_eq!(
+            clock_change(&zone, at("2027-03-26T01:00:00Z"), at("2027-03-27T01:00:00Z")),
+            None
+        );
+    }
+}

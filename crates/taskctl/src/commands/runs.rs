@@ -1,0 +1,151 @@
+//! `taskctl runs`
+
+use taskd_wire::client::{Request, Response, RunFilter, RunInfo};
+use taskd_wire::codec::Rec;
+
+use super::when;
+use crate::args::RunsArgs;
+use crate::client::{Client, pages};
+use crate::error::{Error, Result};
+use crate::json;
+use crate::out::JsonArray;
+use crate::render::table::{Cell, Column, Table, Tone};
+use crate::render::time::{Times, length};
+use crate::render::{bytes, task};
+use crate::session::Session;
+
+/// Runs asked for at once.
+const PAGE: u32 = 500;
+
+/// Lists runs, newest first.
+pub fn run(args: &RunsArgs, session: &mut Session) -> Result<()> {
+    let since_ms = args
+        .since
+        .as_deref()
+        .map(|text| when::past("since", text, session))
+        .transpose()?;
+    let filter = RunFilter {
+        targets: args.targets.clone(),
+        outcomes: args.outcome.clone(),
+        since_ms,
+    };
+    let limit = if args.limit == 0 { usize::MAX } else { args.limit };
+    let mut client = session.connect()?;
+    if session.json {
+        let mut array = JsonArray::open(&mut session.out)?;
+        let out = &mut session.out;
+        each(&mut client, &filter, limit, |run| {
+            array.element(out, &json::Run::of(&run))?;
+            Ok(true)
+        })?;
+        return array.close(out);
+    }
+    let (times, now_ms) = (session.times(), session.now().as_millis());
+    let mut table = Table::new(if args.wide { &WIDE } else { &WIDE[..NARROW] });
+    let mut count = 0;
+    each(&mut client, &filter, limit, |run| {
+        count += 1;
+        let mut cells = row(&run, &times, now_ms);
+        if args.wide {
+            cells.extend(more(&run, &times));
+        }
+        table.row(cells);
+        Ok(true)
+    })?;
+    if count == 0 {
+        session.remark("no runs");
+        return Ok(());
+    }
+    table.print(&mut session.out)
+}
+
+/// Gives runs, newest first, at most so many, until told that it is enough.
+pub fn each(
+    client: &mut Client,
+    filter: &RunFilter,
+    limit: usize,
+    mut give: impl FnMut(RunInfo) -> Result<bool>,
+) -> Result<()> {
+    let mut left = limit;
+    let page = |left: usize| u32::try_from(left).unwrap_or(PAGE).min(PAGE);
+    let ask = |before| Request::Runs {
+        filter: Rec(filter.clone()),
+        before,
+        limit: page(limit),
+    };
+    pages(client, ask, |client, response| {
+        let Response::Runs { runs, before } = response else {
+            return Err(Error::from(client.unexpected()));
+        };
+        for Rec(run) in runs {
+            left = left.saturating_sub(1);
+            if !give(run)? || left == 0 {
+                return Ok(None);
+            }
+        }
+        Ok(before)
+    })
+}
+
+/// Columns without `--wide`.
+const NARROW: usize = 6;
+
+const WIDE: [Column; 15] = [
+    Column::fixed("RUN"),
+    Column::fixed("OUTCOME"),
+    Column::fixed("STARTED"),
+    Column::number("TOOK"),
+    Column::fixed("TRIGGER"),
+    Column::flexible("REASON"),
+    Column::fixed("FIRE TIME"),
+    Column::number("LATE"),
+    Column::number("EXIT"),
+    Column::number("TRIES"),
+    Column::number("PID"),
+    Column::number("MEMORY"),
+    Column::number("CPU"),
+    Column::number("OUTPUT"),
+    Column::fixed("TRACE"),
+];
+
+fn row(run: &RunInfo, times: &Times, now_ms: i64) -> Vec<Cell> {
+    let (fate, tone) = task::fate(run);
+    let reason = match (&run.reason, run.exit_code) {
+        // The outcome says it already.
+        (Some(reason), Some(code)) if *reason == format!("exit code {code}") => String::new(),
+        (reason, _) => reason.clone().unwrap_or_default(),
+    };
+    vec![
+        run.run.as_str().into(),
+        Cell::toned(fate, tone),
+        run.started_ms.map(|at| times.short(at)).unwrap_or_default().into(),
+        task::taken(run, now_ms).into(),
+        Cell::toned(run.trigger.as_str(), Tone::Dim),
+        reason.into(),
+    ]
+}
+
+fn more(run: &RunInfo, times: &Times) -> Vec<Cell> {
+    let late = |ms: i64| {
+        if ms < 0 {
+            format!("-{}", length(ms.unsigned_abs()))
+        } else {
+            length(ms.unsigned_abs())
+        }
+    };
+    let cpu = |us: u64| crate::render::time::took(us / 1000);
+    vec![
+        run.fire_time_ms.map(|at| times.short(at)).unwrap_or_default().into(),
+        run.lateness_ms.map(late).unwrap_or_default().into(),
+        run.exit_code.map(|code| code.to_string()).unwrap_or_default().into(),
+        run.attempts.to_string().into(),
+        run.pid.map(|pid| pid.to_string()).unwrap_or_default().into(),
+        run.max_rss_kib.map(|kib| bytes(kib * 1024)).unwrap_or_default().into(),
+        run.user_us
+            .map(|us| cpu(us + run.system_us.unwrap_or(0)))
+            .unwrap_or_default()
+            .into(),
+        run.output_bytes.map(bytes).unwrap_or_default().into(),
+        run.trace_id.as_str().into(),
+    ]
+}

@@ -1,0 +1,57 @@
+//! `taskctl start`
+
+use serde_json::json;
+use taskd_wire::basic::{Answer, Ask};
+
+use super::definition;
+use crate::args::StartArgs;
+use crate::client::{Client, is_lost};
+use crate::error::Result;
+use crate::launch::Launch;
+use crate::places::Places;
+use crate::session::Session;
+
+/// Starts a daemon of the user's own, unless one answers.
+pub fn run(args: &StartArgs, session: &mut Session) -> Result<()> {
+    let limit = definition::duration("timeout", &args.timeout)?;
+    let socket = session.places.own();
+    let own = Places::new(Some(&socket), None, session.places.is_root());
+    match Client::connect(&own) {
+        Ok(mut client) => {
+            let pid = match client.basic(Ask::StatusBrief)? {
+                Answer::StatusBrief { pid, .. } => Some(pid),
+                _ => None,
+            };
+            return say(session, true, pid, &socket.display().to_string());
+        }
+        Err(failure) if is_lost(&failure) => {}
+        Err(failure) => return Err(failure.into()),
+    }
+    let state_dir = args.state_dir.clone().unwrap_or_else(|| session.places.state_dir());
+    let log_dir = args.log_dir.clone().unwrap_or_else(|| state_dir.join("log"));
+    let launch = Launch {
+        socket: session.places.named().map(Into::into),
+        state_dir: args.state_dir.clone(),
+        log_dir: args.log_dir.clone(),
+        config: args.config.clone(),
+        env: Vec::new(),
+        said: log_dir.join("taskd.err"),
+    };
+    let child = launch.start(limit)?;
+    say(session, false, Some(child.id()), &socket.display().to_string())
+}
+
+fn say(session: &mut Session, already: bool, pid: Option<u32>, socket: &str) -> Result<()> {
+    if session.json {
+        return session
+            .out
+            .json(&json!({ "pid": pid, "socket": socket, "already": already }));
+    }
+    let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+    let what = if already {
+        "taskd is running already"
+    } else {
+        "started taskd"
+    };
+    session.out.line(&format!("{what}{pid}, socket {socket}"))
+}

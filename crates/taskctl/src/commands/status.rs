@@ -1,0 +1,107 @@
+//! `taskctl status`
+
+use taskd_wire::basic::{Answer, Ask};
+use taskd_wire::client::{Request, Response, Status};
+
+use crate::client::Client;
+use crate::error::{Exit, Failure, Result};
+use crate::json;
+use crate::render::table::Tone;
+use crate::render::{bytes, counted};
+use crate::session::Session;
+
+/// Says how the daemon is; in brief, if it speaks no protocol of ours.
+pub fn run(session: &mut Session) -> Result<u8> {
+    let mut client = session.connect()?;
+    if let Err(mismatch) = client.protocol() {
+        brief(&mut client, session)?;
+        session.out.flush()?;
+        return Err(mismatch.into());
+    }
+    let Response::Status(status) = client.request(&Request::Status)? else {
+        return Err(client.unexpected().into());
+    };
+    let status = status.0;
+    let socket = client.socket().display().to_string();
+    if session.json {
+        session.out.json(&json::Daemon::of(&status, &socket))?;
+    } else {
+        print(&status, &socket, session)?;
+    }
+    Ok(0)
+}
+
+fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
+    let times = session.times();
+    let mut row = |head: &str, text: String, tone: Tone| {
+        let text = tone.paint(&text, session.out.colour);
+        session.out.line(&format!("{head:<8} {text}"))
+    };
+    let since = format!(
+        "taskd {}, pid {}, started {}",
+        status.version,
+        status.pid,
+        times.relative(status.started_ms)
+    );
+    row("daemon", since, Tone::Strong)?;
+    row("socket", socket.to_owned(), Tone::Plain)?;
+    let mut tasks = format!("{}, {} running", status.tasks, status.running);
+    if status.waiting > 0 {
+        tasks.push_str(&format!(", {} waiting for a place", status.waiting));
+    }
+    row("tasks", tasks, Tone::Plain)?;
+    match status.next_ms {
+        Some(at) => row(
+            "next",
+            format!("{}, {}", times.full(at), times.relative(at)),
+            Tone::Plain,
+        )?,
+        None => row("next", "nothing is due".to_owned(), Tone::Dim)?,
+    }
+    match (status.runner_pid, &status.runner_version) {
+        (Some(pid), Some(version)) => row("runner", format!("pid {pid}, version {version}"), Tone::Plain)?,
+        (Some(pid), None) => row("runner", format!("pid {pid}"), Tone::Plain)?,
+        (None, _) => row("runner", "not there: nothing can be started".to_owned(), Tone::Bad)?,
+    }
+    row(
+        "store",
+        format!("{} in {}", bytes(status.store_bytes), status.state_dir),
+        Tone::Plain,
+    )?;
+    if let Some(error) = &status.store_error {
+        row("", format!("takes no changes: {error}"), Tone::Bad)?;
+    }
+    row("log", status.log.clone(), Tone::Plain)?;
+    if status.log_lost > 0 {
+        row(
+            "",
+            format!("{} could not be written", counted(status.log_lost, "line")),
+            Tone::Bad,
+        )?;
+    }
+    Ok(())
+}
+
+fn brief(client: &mut Client, session: &mut Session) -> Result<()> {
+    let Answer::StatusBrief {
+        pid,
+        started_ms,
+        tasks,
+        running,
+    } = client.basic(Ask::StatusBrief)?
+    else {
+        return Err(Failure::new(Exit::Versions, "versions", "the daemon does not say how it is").into());
+    };
+    let socket = client.socket().display().to_string();
+    if session.json {
+        let shape = json::Daemon::brief(client.version(), &socket, pid, started_ms, tasks, running);
+        return session.out.json(&shape);
+    }
+    let since = session.times().relative(started_ms);
+    session.out.line(&format!(
+        "daemon   taskd {}, pid {pid}, started {since}",
+        client.version()
+    ))?;
+    session.out.line(&format!("socket   {socket}"))?;
+    session.out.line(&format!("tasks    {tasks}, {running} running"))
+}

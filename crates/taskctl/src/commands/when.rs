@@ -1,0 +1,48 @@
+//! Instants as options give them: `--since 10m`, `--from 2027-03-27`.
+
+use jiff::tz::TimeZoneDatabase;
+use taskd_core::Timestamp;
+use taskd_core::schedule::{Zones, parse_duration, resolve_at};
+
+use super::definition::columns;
+use crate::error::Failure;
+use crate::session::Session;
+
+/// An instant in the past: so long ago, or a time. A time of day alone is one of today.
+pub fn past(field: &str, text: &str, session: &Session) -> Result<i64, Failure> {
+    if let Ok(length) = parse_duration(text) {
+        return Ok(session.now().minus(length).as_millis());
+    }
+    let is_time_of_day = text.contains(':') && text.chars().all(|c| c.is_ascii_digit() || c == ':' || c == '.');
+    if is_time_of_day {
+        let failure = |_| Failure::field(field, text, None, "there is no such time of day", None);
+        return resolve(field, &format!("today {text}"), session)
+            .map(Timestamp::as_millis)
+            .map_err(failure);
+    }
+    resolve(field, text, session).map(Timestamp::as_millis)
+}
+
+/// An instant, or a local time of the reader.
+pub fn resolve(field: &str, text: &str, session: &Session) -> Result<Timestamp, Failure> {
+    let mut zones = Zones::new(TimeZoneDatabase::from_env());
+    let zone = zone_name(session);
+    let resolved = resolve_at(text, &zone, session.now(), &mut zones);
+    resolved.map(|resolved| resolved.at).map_err(|error| {
+        let whole = error.span.0 == error.span.1;
+        let span = if whole {
+            (0, text.chars().count() as u32)
+        } else {
+            columns(error.span)
+        };
+        Failure::field(field, text, Some(span), &error.problem(), error.cure().as_deref())
+    })
+}
+
+/// The reader's zone by name; UTC where it has none.
+pub fn zone_name(session: &Session) -> String {
+    match session.zone().iana_name() {
+        None | Some("Etc/Unknown") => "UTC".to_owned(),
+        Some(name) => name.to_owned(),
+    }
+}

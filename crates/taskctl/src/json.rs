@@ -1,0 +1,369 @@
+//! The shapes of `--json`. Fields are only ever appended; instants are RFC 3339 in UTC; what is not known is `null`,
+//! never absent.
+
+use serde::Serialize;
+use taskd_wire::client::{Accepted, LastRun, Passed, RunInfo, RunRef, Status, TaskDetail, TaskSummary};
+use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec};
+
+use crate::render::task::{every, in_delay};
+use crate::render::time::rfc3339;
+
+/// When a task is due.
+#[derive(Debug, Serialize)]
+pub struct Schedule<'a> {
+    kind: &'static str,
+    expr: Option<String>,
+    tz: Option<&'a str>,
+}
+
+impl<'a> Schedule<'a> {
+    /// Of a definition; `tz` is the zone the daemon reads it in, `next_ms` its next fire time.
+    pub fn of(spec: &'a ScheduleSpec, tz: Option<&'a str>, next_ms: Option<i64>) -> Self {
+        let own = match spec {
+            ScheduleSpec::Cron { tz, .. } | ScheduleSpec::At { tz, .. } => tz.as_deref(),
+            ScheduleSpec::Manual | ScheduleSpec::Every { .. } | ScheduleSpec::In { .. } => None,
+        };
+        let (kind, expr) = match spec {
+            ScheduleSpec::Manual => ("manual", None),
+            ScheduleSpec::Cron { expr, .. } => ("cron", Some(expr.clone())),
+            ScheduleSpec::Every { interval_ms, .. } => ("every", Some(every(*interval_ms))),
+            ScheduleSpec::At { at, .. } => ("at", Some(instant(at, next_ms))),
+            ScheduleSpec::In { delay_ms } => ("in", Some(in_delay(*delay_ms))),
+        };
+        Schedule {
+            kind,
+            expr,
+            tz: tz.or(own),
+        }
+    }
+}
+
+/// The instant an `at` stands for, where it is known, else what was typed.
+fn instant(at: &str, next_ms: Option<i64>) -> String {
+    let typed = at.parse::<jiff::Timestamp>().map(|instant| instant.to_string()).ok();
+    typed.or_else(|| next_ms.map(rfc3339)).unwrap_or_else(|| at.to_owned())
+}
+
+/// What a run does.
+#[derive(Debug, Serialize)]
+pub struct Action<'a> {
+    kind: &'static str,
+    argv: &'a [String],
+}
+
+impl<'a> Action<'a> {
+    /// Of a definition. A shell line is the only element of `argv`.
+    pub fn of(spec: &'a ActionSpec) -> Self {
+        match spec {
+            ActionSpec::Exec { argv } => Action { kind: "exec", argv },
+            ActionSpec::Shell { line } => Action {
+                kind: "shell",
+                argv: std::slice::from_ref(line),
+            },
+        }
+    }
+}
+
+/// The newest finished run of a task.
+#[derive(Debug, Serialize)]
+pub struct Last<'a> {
+    run: &'a str,
+    outcome: &'a str,
+    finished_at: String,
+}
+
+impl<'a> Last<'a> {
+    fn of(last: &'a LastRun) -> Self {
+        Last {
+            run: &last.run,
+            outcome: &last.outcome,
+            finished_at: rfc3339(last.finished_ms),
+        }
+    }
+}
+
+/// A task in `list`.
+#[derive(Debug, Serialize)]
+pub struct Task<'a> {
+    name: &'a str,
+    id: u64,
+    owner: u32,
+    enabled: bool,
+    schedule: Schedule<'a>,
+    action: Action<'a>,
+    next: Option<String>,
+    last: Option<Last<'a>>,
+    running: Vec<String>,
+    held: Option<&'a str>,
+    description: Option<&'a str>,
+}
+
+impl<'a> Task<'a> {
+    /// Of a summary.
+    pub fn of(task: &'a TaskSummary) -> Self {
+        let spec = &task.spec;
+        Task {
+            name: &spec.name,
+            id: task.id,
+            owner: task.owner,
+            enabled: spec.enabled,
+            schedule: Schedule::of(&spec.schedule, task.tz.as_deref(), task.next_ms),
+            action: Action::of(&spec.action),
+            next: task.next_ms.map(rfc3339),
+            last: task.last.as_ref().map(Last::of),
+            running: task.running.iter().map(|n| format!("{}/{n}", spec.name)).collect(),
+            held: task.held.as_deref(),
+            description: spec.description.as_deref(),
+        }
+    }
+}
+
+/// A task in `show`: all of `list`, and more.
+#[derive(Debug, Serialize)]
+pub struct Detail<'a> {
+    #[serde(flatten)]
+    task: Task<'a>,
+    cwd: Option<&'a str>,
+    env: &'a [EnvVar],
+    created_at: String,
+    changed_at: String,
+    upcoming: Vec<String>,
+    mark: Option<String>,
+    runs: u64,
+    passed: Vec<PassedSpan<'a>>,
+    warnings: &'a [String],
+}
+
+impl<'a> Detail<'a> {
+    /// Of what the daemon tells.
+    pub fn of(detail: &'a TaskDetail) -> Self {
+        Detail {
+            task: Task::of(&detail.summary),
+            cwd: detail.summary.spec.cwd.as_deref(),
+            env: &detail.summary.spec.env,
+            created_at: rfc3339(detail.created_ms),
+            changed_at: rfc3339(detail.changed_ms),
+            upcoming: detail.next_ms.iter().copied().map(rfc3339).collect(),
+            mark: detail.mark_ms.map(rfc3339),
+            runs: detail.runs,
+            passed: detail.passed.iter().map(PassedSpan::of).collect(),
+            warnings: &detail.warnings,
+        }
+    }
+}
+
+/// Fire times that passed without a run.
+#[derive(Debug, Serialize)]
+pub struct PassedSpan<'a> {
+    outcome: &'a str,
+    first: String,
+    last: String,
+    count: u64,
+    reason: &'a str,
+}
+
+impl<'a> PassedSpan<'a> {
+    fn of(passed: &'a Passed) -> Self {
+        PassedSpan {
+            outcome: &passed.outcome,
+            first: rfc3339(passed.first_ms),
+            last: rfc3339(passed.last_ms),
+            count: passed.count,
+            reason: &passed.reason,
+        }
+    }
+}
+
+/// The answer to `add` and `edit`.
+#[derive(Debug, Serialize)]
+pub struct Added<'a> {
+    name: &'a str,
+    id: u64,
+    next: Vec<String>,
+    tz: Option<&'a str>,
+    warnings: &'a [String],
+}
+
+impl<'a> Added<'a> {
+    /// Of what the daemon tells.
+    pub fn of(accepted: &'a Accepted) -> Self {
+        Added {
+            name: &accepted.name,
+            id: accepted.id,
+            next: accepted.next_ms.iter().copied().map(rfc3339).collect(),
+            tz: accepted.tz.as_deref(),
+            warnings: &accepted.warnings,
+        }
+    }
+}
+
+/// A run in `runs`.
+#[derive(Debug, Serialize)]
+pub struct Run<'a> {
+    run: &'a str,
+    task: &'a str,
+    trigger: &'a str,
+    fire_time: Option<String>,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    state: &'a str,
+    outcome: Option<&'a str>,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    attempts: u32,
+    trace_id: &'a str,
+    duration_ms: Option<u64>,
+    lateness_ms: Option<i64>,
+    reason: Option<&'a str>,
+    created_at: String,
+    pid: Option<u32>,
+    max_rss_kib: Option<u64>,
+    user_us: Option<u64>,
+    system_us: Option<u64>,
+    output_bytes: Option<u64>,
+}
+
+impl<'a> Run<'a> {
+    /// Of what the daemon tells.
+    pub fn of(run: &'a RunInfo) -> Self {
+        Run {
+            run: &run.run,
+            task: &run.task,
+            trigger: &run.trigger,
+            fire_time: run.fire_time_ms.map(rfc3339),
+            started_at: run.started_ms.map(rfc3339),
+            finished_at: run.finished_ms.map(rfc3339),
+            state: &run.state,
+            outcome: run.outcome.as_deref(),
+            exit_code: run.exit_code,
+            signal: run.signal,
+            attempts: run.attempts,
+            trace_id: &run.trace_id,
+            duration_ms: run.duration_ms,
+            lateness_ms: run.lateness_ms,
+            reason: run.reason.as_deref(),
+            created_at: rfc3339(run.created_ms),
+            pid: run.pid,
+            max_rss_kib: run.max_rss_kib,
+            user_us: run.user_us,
+            system_us: run.system_us,
+            output_bytes: run.output_bytes,
+        }
+    }
+}
+
+/// A run that was started.
+#[derive(Debug, Serialize)]
+pub struct Started<'a> {
+    run: &'a str,
+    trace_id: &'a str,
+}
+
+impl<'a> Started<'a> {
+    /// Of what the daemon tells.
+    pub fn of(run: &'a RunRef) -> Self {
+        Started {
+            run: &run.run,
+            trace_id: &run.trace_id,
+        }
+    }
+}
+
+/// A coming fire time in `next`.
+#[derive(Debug, Serialize)]
+pub struct Next<'a> {
+    /// The task; none for an expression.
+    pub task: Option<&'a str>,
+    /// The instant, UTC.
+    pub at: String,
+    /// The same in the schedule's zone.
+    pub local: String,
+    /// What is special about it.
+    pub note: Option<String>,
+}
+
+/// The runner in `status`.
+#[derive(Debug, Serialize)]
+pub struct Runner<'a> {
+    pid: u32,
+    version: Option<&'a str>,
+}
+
+/// The store in `status`.
+#[derive(Debug, Serialize)]
+pub struct Store<'a> {
+    bytes: u64,
+    horizon: Option<String>,
+    error: Option<&'a str>,
+}
+
+/// The answer to `status`.
+#[derive(Debug, Serialize)]
+pub struct Daemon<'a> {
+    version: &'a str,
+    protocol: u16,
+    pid: u32,
+    started_at: String,
+    tasks: u64,
+    running: u64,
+    waiting: Option<u64>,
+    next: Option<String>,
+    runner: Option<Runner<'a>>,
+    store: Option<Store<'a>>,
+    socket: &'a str,
+    log: Option<&'a str>,
+    state_dir: Option<&'a str>,
+    log_lost: Option<u64>,
+}
+
+impl<'a> Daemon<'a> {
+    /// Of a daemon that speaks our protocol.
+    pub fn of(status: &'a Status, socket: &'a str) -> Self {
+        Daemon {
+            version: &status.version,
+            protocol: status.protocol,
+            pid: status.pid,
+            started_at: rfc3339(status.started_ms),
+            tasks: status.tasks,
+            running: status.running,
+            waiting: Some(status.waiting),
+            next: status.next_ms.map(rfc3339),
+            runner: status.runner_pid.map(|pid| Runner {
+                pid,
+                version: status.runner_version.as_deref(),
+            }),
+            store: Some(Store {
+                bytes: status.store_bytes,
+                horizon: status.horizon_ms.map(rfc3339),
+                error: status.store_error.as_deref(),
+            }),
+            socket,
+            log: Some(&status.log),
+            state_dir: Some(&status.state_dir),
+            log_lost: Some(status.log_lost),
+        }
+    }
+
+    /// Of one that speaks protocol 0 only.
+    pub fn brief(version: &'a str, socket: &'a str, pid: u32, started_ms: i64, tasks: u64, running: u64) -> Self {
+        Daemon {
+            version,
+            protocol: 0,
+            pid,
+            started_at: rfc3339(started_ms),
+            tasks,
+            running,
+            waiting: None,
+            next: None,
+            runner: None,
+            store: None,
+            socket,
+            log: None,
+            state_dir: None,
+            log_lost: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

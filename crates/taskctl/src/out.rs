@@ -1,0 +1,194 @@
+//! Where output goes: one buffered writer that knows whether it is a terminal, may use colour, and how wide it is.
+//! A reader that has gone away is not an error of ours, and every verb ends quietly on it.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::error::{Error, Failure};
+
+/// The standard output of a verb.
+pub struct Out {
+    sink: Box<dyn Write>,
+    buffer: Vec<u8>,
+    /// Whether escape codes may be written.
+    pub colour: bool,
+    /// Columns of the terminal; `None` where it is none, and nothing need be cut.
+    pub width: Option<usize>,
+}
+
+/// Written out when the buffer is this long.
+const FLUSH_AT: usize = 64 << 10;
+
+/// Columns of a terminal that does not say.
+const WIDTH: usize = 80;
+
+impl Out {
+    /// The process's standard output.
+    pub fn stdout() -> Self {
+        let stdout = io::stdout();
+        let is_terminal = stdout.is_terminal();
+        let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+        Out {
+            sink: Box::new(stdout.lock()),
+            buffer: Vec::new(),
+            colour,
+            width: is_terminal.then(|| columns().unwrap_or(WIDTH)),
+        }
+    }
+
+    /// The process's standard error. It is not line-buffered: whoever writes flushes.
+    pub fn stderr() -> Self {
+        let stderr = io::stderr();
+        let is_terminal = stderr.is_terminal();
+        let colour = anstream::AutoStream::choice(&stderr) != anstream::ColorChoice::Never;
+        Out {
+            sink: Box::new(stderr),
+            buffer: Vec::new(),
+            colour,
+            width: is_terminal.then(|| columns().unwrap_or(WIDTH)),
+        }
+    }
+
+    /// Nowhere.
+    pub fn nowhere() -> Self {
+        Out {
+            sink: Box::new(io::sink()),
+            buffer: Vec::new(),
+            colour: false,
+            width: None,
+        }
+    }
+
+    /// Some other sink, without colour and of any width.
+    #[cfg(test)]
+    pub fn to(sink: impl Write + 'static) -> Self {
+        Out {
+            sink: Box::new(sink),
+            buffer: Vec::new(),
+            colour: false,
+            width: None,
+        }
+    }
+
+    /// Whether it is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.width.is_some()
+    }
+
+    /// Writes bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= FLUSH_AT {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes text.
+    pub fn text(&mut self, text: &str) -> Result<(), Error> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Writes text and a line end.
+    pub fn line(&mut self, text: &str) -> Result<(), Error> {
+        self.buffer.extend_from_slice(text.as_bytes());
+        self.bytes(b"\n")
+    }
+
+    /// Writes a value as JSON on a line of its own.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        // OK because no type of ours has a map with keys that are not strings, the one way this can fail.
+        serde_json::to_writer(&mut self.buffer, value).expect("our shapes are always JSON");
+        self.bytes(b"\n")
+    }
+
+    /// Hands over all that was written.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        let done = self.sink.write_all(&self.buffer).and_then(|()| self.sink.flush());
+        self.buffer.clear();
+        done.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Error::ReaderGone,
+            _ => Failure::system("write the output", &error).into(),
+        })
+    }
+}
+
+/// Writes a JSON array element by element, so that long lists need no memory.
+pub struct JsonArray {
+    empty: bool,
+}
+
+impl JsonArray {
+    /// Opens it.
+    pub fn open(out: &mut Out) -> Result<Self, Error> {
+        out.text("[")?;
+        Ok(JsonArray { empty: true })
+    }
+
+    /// Adds an element, on a line of its own.
+    pub fn element(&mut self, out: &mut Out, value: &impl Serialize) -> Result<(), Error> {
+        out.text(if self.empty { "\n" } else { ",\n" })?;
+        self.empty = false;
+        // OK for the reason given in `Out::json`.
+        serde_json::to_writer(&mut out.buffer, value).expect("our shapes are always JSON");
+        Ok(())
+    }
+
+    /// Closes it.
+    pub fn close(self, out: &mut Out) -> Result<(), Error> {
+        out.text(if self.empty { "]\n" } else { "\n]\n" })
+    }
+}
+
+/// Columns of the terminal on stdout or stderr, or what `$COLUMNS` says.
+fn columns() -> Option<usize> {
+    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let asked = || {
+        let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout())
+            .or_else(|_| rustix::termios::tcgetwinsize(rustix::stdio::stderr()))
+            .ok()?;
+        (size.ws_col > 0).then_some(usize::from(size.ws_col))
+    };
+    told.or_else(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Captured;
+
+    struct Gone;
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_broken_pipe_is_no_failure() {
+        let mut out = Out::to(Gone);
+        out.line("x").expect("it is only buffered");
+        assert!(matches!(out.flush(), Err(Error::ReaderGone)));
+    }
+
+    #[test]
+    fn an_array_is_valid_json_with_none_one_and_two() {
+        for n in 0..3 {
+            let captured = Captured::default();
+            let mut out = Out::to(captured.clone());
+            let mut array = JsonArray::open(&mut out).expect("memory takes it");
+            for i in 0..n {
+                array.element(&mut out, &i).expect("memory takes it");
+            }
+            array.close(&mut out).expect("memory takes it");
+            out.flush().expect("memory takes it");
+            let read: Vec<i32> = serde_json::from_str(&captured.text()).expect("it is JSON");
+            assert_eq!(read, (0..n).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Prints records: bytes as the command wrote them, or with times, or as the JSON lines they are.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::lines::Piece;
+use super::record::Record;
+use crate::error::Result;
+use crate::out::Out;
+use crate::render::bytes;
+
+/// How records are shown.
+#[derive(Clone, Default)]
+pub struct Style {
+    /// The JSON line instead of what it says.
+    pub json: bool,
+    /// The zone in which each line begins with its time.
+    pub timestamps: Option<TimeZone>,
+    /// Only what was written then or later.
+    pub since: Option<Timestamp>,
+    /// stderr lines go to stderr.
+    pub split: bool,
+}
+
+/// What a record came from: which run, and which of its two streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Source {
+    run: usize,
+    stderr: bool,
+}
+
+/// Prints the records of one or more runs.
+pub struct Printer {
+    style: Style,
+    /// Stands before each line, one for each run; none for a single run.
+    prefixes: Vec<String>,
+    /// Whose line is begun and not ended.
+    open: Option<Source>,
+}
+
+impl Printer {
+    /// For a single run, whose lines get no prefix.
+    pub fn new(style: Style) -> Self {
+        Printer {
+            style,
+            prefixes: Vec::new(),
+            open: None,
+        }
+    }
+
+    /// For several runs, whose lines begin with their names.
+    pub fn prefixed(style: Style, prefixes: Vec<String>) -> Self {
+        Printer {
+            style,
+            prefixes,
+            open: None,
+        }
+    }
+
+    /// Prints what stands in a file of a run.
+    pub fn piece(&mut self, run: usize, piece: &Piece<'_>, out: &mut Out, err: &mut Out) -> Result<()> {
+        match piece {
+            Piece::Hole => self.gap(run, None, out),
+            Piece::Line(line) => match Record::read(line) {
+                Some(record) => self.record(run, line, &record, out, err),
+                None => self.gap(run, None, out),
+            },
+        }
+    }
+
+    /// Prints a record and, with `json`, the line it was read from.
+    pub fn record(&mut self, run: usize, line: &[u8], record: &Record<'_>, out: &mut Out, err: &mut Out) -> Result<()> {
+        if self
+            .style
+            .since
+            .is_some_and(|since| record.instant().is_some_and(|at| at < since))
+        {
+            return Ok(());
+        }
+        if self.style.json {
+            out.bytes(line)?;
+            return out.bytes(b"\n");
+        }
+        if let Some(gap) = record.gap {
+            return self.gap(run, Some(gap.bytes), out);
+        }
+        let bytes = record.bytes();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let source = Source {
+            run,
+            stderr: record.stream == "stderr",
+        };
+        let out = if self.style.split && source.stderr { err } else { out };
+        if self.begins_line(source, out)? {
+            let mut head = String::new();
+            if let Some(prefix) = self.prefixes.get(run) {
+                head.push_str(prefix);
+            }
+            if let Some(zone) = &self.style.timestamps {
+                head.push_str(&stamp(record, zone));
+            }
+            out.text(&head)?;
+        }
+        out.bytes(&bytes)?;
+        self.open = (bytes.last() != Some(&b'\n')).then_some(source);
+        Ok(())
+    }
+
+    /// Whether what comes now begins a line, after ending the line of another where lines begin with something.
+    fn begins_line(&mut self, source: Source, out: &mut Out) -> Result<bool> {
+        if self.open == Some(source) {
+            return Ok(false);
+        }
+        let marked = self.style.timestamps.is_some() || !self.prefixes.is_empty();
+        if marked && self.open.is_some() {
+            out.bytes(b"\n")?;
+        }
+        Ok(marked)
+    }
+
+    fn gap(&mut self, run: usize, missing: Option<u64>, out: &mut Out) -> Result<()> {
+        if self.style.json {
+            return Ok(());
+        }
+        if self.open.take().is_some() {
+            out.bytes(b"\n")?;
+        }
+        let missing = missing.map_or_else(|| "some output".to_owned(), |n| format!("{} of output", bytes(n)));
+        let prefix = self.prefixes.get(run).map_or("", String::as_str);
+        out.line(&format!("{prefix}[taskd: {missing} was not kept here]"))
+    }
+
+    /// Ends a line that was begun, where lines begin with something.
+    pub fn end(&mut self, out: &mut Out) -> Result<()> {
+        let marked = self.style.timestamps.is_some() || !self.prefixes.is_empty();
+        if self.open.take().is_some() && marked {
+            out.bytes(b"\n")?;
+        }
+        Ok(())
+    }
+}
+
+/// `2026-11-23T11:00:00.123+01:00 `
+fn stamp(record: &Record<'_>, zone: &TimeZone) -> String {
+    match record.instant() {
+        Some(at) => format!("{:.3} ", at.display_with_offset(zone.to_offset(at))),
+        None => format!("{} ", record.time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Captured;
+
+    fn line(log: &str, stream: &str) -> String {
+        format!(
+            r#"{{"log":{},"stream":"{stream}","time":"2026-11-23T10:00:00.123456789Z"}}"#,
+            serde_json::json!(log)
+        )
+    }
+
+    fn shown(mut printer: Printer, lines: &[(usize, String)]) -> (String, String) {
+        let (stdout, stderr) = (Captured::default(), Captured::default());
+        let (mut out, mut err) = (Out::to(stdout.clone()), Out::to(stderr.clone()));
+        for (run, line) in lines {
+            printer
+                .piece(*run, &Piece::Line(line.as_bytes()), &mut out, &mut err)
+                .expect("memory takes it");
+        }
+        printer
+            .end(&mut out)
+            .and_then(|()| out.flush())
+            .and_then(|()| err.flush())
+            .expect("memory takes it");
+        (stdout.text(), stderr.text())
+    }
+
+    #[test]
+    fn bytes_come_out_as_they_went_in() {
+        let lines = [
+            (0, line("a", "stdout")),
+            (0, line("E\n", "stderr")),
+            (0, line("b\n", "stdout")),
+            (0, line("c", "stdout")),
+        ];
+        assert_eq!(shown(Printer::new(Style::default()), &lines).0, "aE\nb\nc");
+    }
+
+    #[test]
+    fn streams_can_be_kept_apart() {
+        let style = Style {
+            split: true,
+            ..Style::default()
+        };
+        let lines = [(0, line("a\n", "stdout")), (0, line("E\n", "stderr"))];
+        assert_eq!(shown(Printer::new(style), &lines), ("a\n".into(), "E\n".into()));
+    }
+
+    #[test]
+    fn times_stand_at_the_beginning_of_lines_only() {
+        let style = Style {
+            timestamps: Some(TimeZone::UTC),
+            ..Style::default()
+        };
+        let lines = [
+            (0, line("a", "stdout")),
+            (0, line("b\n", "stdout")),
+            (0, line("c", "stderr")),
+            (0, line("d\n", "stdout")),
+        ];
+        let stamp = "2026-11-23T10:00:00.123+00:00";
+        assert_eq!(
+            shown(Printer::new(style), &lines).0,
+            format!("{stamp} ab\n{stamp} c\n{stamp} d\n")
+        );
+    }
+
+    #[test]
+    fn several_runs_do_not_share_a_line() {
+        let printer = Printer::prefixed(Style::default(), vec!["x | ".into(), "y | ".into()]);
+        let lines = [
+            (0, line("a", "stdout")),
+            (1, line("b\n", "stdout")),
+            (0, line("c\n", "stdout")),
+        ];
+        assert_eq!(shown(printer, &lines).0, "x | a\ny | b\nx | c\n");
+    }
+
+    #[test]
+    fn a_gap_is_marked() {
+        let gap = r#"{"log":"","stream":"taskd","time":"2026-11-23T10:00:00Z","gap":{"bytes":2048}}"#.to_owned();
+        let lines = [(0, line("a", "stdout")), (0, gap.clone()), (0, line("b\n", "stdout"))];
+        assert_eq!(
+            shown(Printer::new(Style::default()), &lines).0,
+            "a\n[taskd: 2.0 KiB of output was not kept here]\nb\n"
+        );
+        let json = Style {
+            json: true,
+            ..Style::default()
+        };
+        assert_eq!(shown(Printer::new(json), &[(0, gap.clone())]).0, format!("{gap}\n"));
+    }
+
+    #[test]
+    fn since_leaves_out_what_is_older() {
+        let style = Style {
+            since: Some("2026-11-23T10:00:01Z".parse().expect("an instant")),
+            ..Style::default()
+        };
+        let new = line("new\n", "stdout").replace("10:00:00", "10:00:01");
+        assert_eq!(
+            shown(Printer::new(style), &[(0, line("old\n", "stdout")), (0, new)]).0,
+            "new\n"
+        );
+    }
+}

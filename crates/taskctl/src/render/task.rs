@@ -1,0 +1,135 @@
+//! Tasks and runs in words.
+
+use std::time::Duration;
+
+use taskd_core::schedule::format_duration;
+use taskd_wire::client::{RunInfo, TaskSummary};
+use taskd_wire::definition::{ActionSpec, ScheduleSpec};
+
+use super::signal;
+use super::table::Tone;
+use super::time::{length, took};
+
+/// An interval as it may be typed: in the one unit that needs no other, else as core writes it.
+pub fn every(interval_ms: u64) -> String {
+    let text = format_duration(Duration::from_millis(interval_ms));
+    let parts = text.matches(|c: char| c.is_ascii_alphabetic() && c != 's').count();
+    // 90s is how people say 1m30s.
+    if parts > 0 && interval_ms.is_multiple_of(1000) && interval_ms < 600_000 && !interval_ms.is_multiple_of(60_000) {
+        return format!("{}s", interval_ms / 1000);
+    }
+    text
+}
+
+/// A delay as it may be typed.
+pub fn in_delay(delay_ms: u64) -> String {
+    format_duration(Duration::from_millis(delay_ms))
+}
+
+/// A schedule in a few words.
+pub fn schedule(spec: &ScheduleSpec) -> String {
+    match spec {
+        ScheduleSpec::Manual => "manual".to_owned(),
+        ScheduleSpec::Cron { expr, .. } => expr.clone(),
+        ScheduleSpec::Every { interval_ms, .. } => format!("every {}", every(*interval_ms)),
+        ScheduleSpec::At { at, .. } => format!("at {at}"),
+        ScheduleSpec::In { delay_ms } => format!("in {}", in_delay(*delay_ms)),
+    }
+}
+
+/// An action as it might be typed into a shell.
+pub fn action(spec: &ActionSpec) -> String {
+    match spec {
+        ActionSpec::Shell { line } => line.clone(),
+        ActionSpec::Exec { argv } => argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// What a task is doing: running, disabled, held, or nothing to remark.
+pub fn state(task: &TaskSummary) -> (&'static str, Tone) {
+    if !task.running.is_empty() {
+        ("running", Tone::Live)
+    } else if task.held.is_some() {
+        ("held", Tone::Bad)
+    } else if !task.spec.enabled {
+        ("disabled", Tone::Dim)
+    } else {
+        ("", Tone::Plain)
+    }
+}
+
+/// How a run ended, or how far it is: `succeeded`, `failed (3)`, `failed (SIGKILL)`, `running`.
+pub fn fate(run: &RunInfo) -> (String, Tone) {
+    let Some(outcome) = &run.outcome else {
+        return (run.state.clone(), Tone::of(&run.state));
+    };
+    let tone = Tone::of(outcome);
+    let text = match (outcome.as_str(), run.exit_code, run.signal) {
+        ("failed", Some(code), _) => format!("failed ({code})"),
+        ("failed", None, Some(number)) => format!("failed ({})", signal(number)),
+        _ => outcome.clone(),
+    };
+    (text, tone)
+}
+
+/// How long a run took, or has taken so far.
+pub fn taken(run: &RunInfo, now_ms: i64) -> String {
+    match (run.duration_ms, run.started_ms) {
+        (Some(ms), _) => took(ms),
+        (None, Some(start)) if run.outcome.is_none() => {
+            format!(
+                "{} so far",
+                length(u64::try_from(now_ms.saturating_sub(start)).unwrap_or(0))
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_read_as_people_say_them() {
+        let shown = [1_000, 90_000, 60_000, 1_500, 5_400_000, 300_000, 86_400_000].map(every);
+        assert_eq!(shown, ["1s", "90s", "1m", "1s500ms", "1h30m", "5m", "1d"]);
+    }
+
+    #[test]
+    fn commands_are_quoted_where_a_shell_would_need_it() {
+        let exec = |words: &[&str]| ActionSpec::Exec {
+            argv: words.iter().map(|&w| w.into()).collect(),
+        };
+        assert_eq!(
+            action(&exec(&["echo", "a b", "it's", "", "--x=1"])),
+            r"echo 'a b' 'it'\''s' '' --x=1"
+        );
+    }
+
+    #[test]
+    fn a_fate_names_code_or_signal() {
+        let run = |outcome: &str, exit_code, signal| RunInfo {
+            outcome: Some(outcome.into()),
+            exit_code,
+            signal,
+            ..RunInfo::default()
+        };
+        assert_eq!(fate(&run("failed", Some(3), None)).0, "failed (3)");
+        assert_eq!(fate(&run("failed", None, Some(9))).0, "failed (SIGKILL)");
+        assert_eq!(fate(&run("succeeded", Some(0), None)), ("succeeded".into(), Tone::Good));
+        let running = RunInfo {
+            state: "running".into(),
+            ..RunInfo::default()
+        };
+        assert_eq!(fate(&running), ("running".into(), Tone::Live));
+    }
+}

@@ -1,0 +1,82 @@
+//! What every verb has at hand: where to write, whom to ask, what time it is and in whose zone.
+
+use std::cell::OnceCell;
+
+use jiff::tz::TimeZone;
+use taskd_core::Timestamp;
+
+use crate::client::Client;
+use crate::error::Failure;
+use crate::out::Out;
+use crate::places::Places;
+use crate::render::time::Times;
+
+/// One call of `taskctl`.
+pub struct Session {
+    /// Standard output.
+    pub out: Out,
+    /// Standard error.
+    pub err: Out,
+    /// Whether `--json` was given.
+    pub json: bool,
+    /// Where daemons may be.
+    pub places: Places,
+    now: fn() -> Timestamp,
+    zone: OnceCell<TimeZone>,
+}
+
+impl Session {
+    /// Of this process.
+    pub fn of_process(json: bool, places: Places) -> Self {
+        Session {
+            out: Out::stdout(),
+            err: Out::stderr(),
+            json,
+            places,
+            now: crate::clock::now,
+            zone: OnceCell::new(),
+        }
+    }
+
+    /// Of a test.
+    #[cfg(test)]
+    pub fn of_test(json: bool, places: Places, out: Out, err: Out, now: fn() -> Timestamp, zone: TimeZone) -> Self {
+        Session {
+            out,
+            err,
+            json,
+            places,
+            now,
+            zone: OnceCell::from(zone),
+        }
+    }
+
+    /// A connection to the daemon.
+    pub fn connect(&self) -> Result<Client, Failure> {
+        Client::connect(&self.places)
+    }
+
+    /// The present instant.
+    pub fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+
+    /// The reader's time zone, read when it is first needed.
+    pub fn zone(&self) -> &TimeZone {
+        self.zone.get_or_init(TimeZone::system)
+    }
+
+    /// How instants are shown to this reader.
+    pub fn times(&self) -> Times {
+        Times::new(self.now(), self.zone().clone())
+    }
+
+    /// Tells people something beside the output, at once.
+    pub fn remark(&mut self, text: &str) {
+        // OK because a remark nobody can read any more is no reason to stop.
+        let _ = self
+            .err
+            .line(&format!("taskctl: {text}"))
+            .and_then(|()| self.err.flush());
+    }
+}
