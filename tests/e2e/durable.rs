@@ -19,15 +19,7 @@ fn no_acknowledged_task_is_lost_and_no_firing_is_doubled_when_killed_under_load(
     let line = format!("echo $TASKD_RUN $TASKD_FIRE_TIME >>{}", stamps.display());
     for n in 0..8 {
         world
-            .ctl(&[
-                "add",
-                "--name",
-                &format!("tick{n}"),
-                "--every",
-                "1s",
-                "--shell",
-                &line,
-            ])
+            .ctl(&["add", "--name", &format!("tick{n}"), "--every", "1s", "--shell", &line])
             .ok();
     }
     let mut acknowledged = HashSet::new();

@@ -1,7 +1,7 @@
 //! A world of its own for each test: a temporary directory, a real `taskd` in it, and `taskctl` with nothing of the
 //! caller's environment. Dropping it ends every process that was started in it.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -70,6 +70,16 @@ impl Ran {
     pub fn refused(self, code: i32) -> String {
         assert_eq!(self.code(), code, "{self:?}");
         self.stderr
+    }
+
+    /// Its error as `--json` has it: code, message and hint, and nothing on standard output.
+    #[track_caller]
+    pub fn error(self, code: i32) -> Value {
+        assert_eq!(self.code(), code, "{self:?}");
+        assert_eq!(self.stdout, "", "{self:?}");
+        let error: Value = serde_json::from_str(&self.stderr).unwrap_or_else(|error| panic!("{error} in {self:?}"));
+        has_keys(&error, "code message hint");
+        error
     }
 
     /// Its standard output as JSON, when it ended well.
@@ -243,6 +253,76 @@ impl World {
         run(&mut self.taskctl(args))
     }
 
+    /// Runs `taskctl` to its end, with this on its standard input.
+    #[track_caller]
+    pub fn ctl_reading(&self, args: &[&str], input: &str) -> Ran {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let input = input.to_owned();
+        let feeder = std::thread::spawn(move || {
+            // It may end before it has read all.
+            let _ = writer.write_all(input.as_bytes());
+        });
+        let mut command = self.taskctl(args);
+        let ran = run(command.stdin(reader));
+        drop(command);
+        feeder.join().expect("no panic");
+        ran
+    }
+
+    /// Runs `taskctl` with a standard output that nobody reads any more.
+    #[track_caller]
+    pub fn ctl_unread(&self, args: &[&str]) -> Ran {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = self.taskctl(args).stdout(writer).output().expect("it ends");
+        Ran {
+            status: output.status,
+            stdout: String::new(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Adds a manual task whose run says `up`, then nothing until [`open_gate`](Self::open_gate), then `over`, and ends
+    /// with this exit code.
+    #[track_caller]
+    pub fn add_gated(&self, name: &str, code: i32) {
+        let line = self.gated_line(name, code);
+        self.ctl(&["add", "--name", name, "--manual", "--shell", &line]).ok();
+    }
+
+    /// The shell line of [`add_gated`](Self::add_gated).
+    #[must_use]
+    pub fn gated_line(&self, name: &str, code: i32) -> String {
+        let gate = self.path(&format!("{name}.gate"));
+        format!(
+            "echo up; while [ ! -e {} ]; do sleep 0.02; done; echo over; exit {code}",
+            gate.display()
+        )
+    }
+
+    /// Lets the runs of a gated task end.
+    #[track_caller]
+    pub fn open_gate(&self, name: &str) {
+        std::fs::write(self.path(&format!("{name}.gate")), "").expect("a file");
+    }
+
+    /// Runs a task and gives its run once it has said `up`.
+    #[track_caller]
+    pub fn run_up(&self, name: &str) -> Value {
+        let started = self.ctl(&["run", name, "--json"]).json();
+        let run = started["run"].as_str().expect("a run was started").to_owned();
+        wait_for(&format!("{run} to be up"), || {
+            self.ctl(&["logs", &run]).stdout.contains("up").then_some(())
+        });
+        self.run_of(&run)
+    }
+
+    /// What `runs --json` says of a run.
+    #[track_caller]
+    pub fn run_of(&self, run: &str) -> Value {
+        self.ctl(&["runs", run, "--json"]).json()[0].take()
+    }
+
     /// The daemon log, each line parsed.
     #[must_use]
     pub fn log(&self) -> Vec<Value> {
@@ -291,6 +371,44 @@ impl Drop for World {
             kill(pid, rustix::process::Signal::KILL);
         }
     }
+}
+
+/// Checks that an object has all of these keys, whatever their values.
+#[track_caller]
+pub fn has_keys(object: &Value, keys: &str) {
+    let fields = object.as_object().unwrap_or_else(|| panic!("not an object: {object}"));
+    for key in keys.split(' ') {
+        assert!(fields.contains_key(key), "no {key} in {object}");
+    }
+}
+
+/// Checks that a value is an instant in UTC as RFC 3339 has it, or one of a list of them.
+#[track_caller]
+pub fn is_instant(value: &Value) {
+    if let Some(values) = value.as_array() {
+        return values.iter().for_each(is_instant);
+    }
+    let text = value.as_str().unwrap_or_else(|| panic!("no instant: {value}"));
+    let shape: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .take(19)
+        .collect();
+    assert!(
+        shape == "0000-00-00T00:00:00" && text.ends_with('Z'),
+        "no instant: {text}"
+    );
+}
+
+/// The strings of an array, or of one field of its objects.
+#[track_caller]
+pub fn texts(array: &Value, field: &str) -> Vec<String> {
+    let values = array.as_array().unwrap_or_else(|| panic!("no array: {array}"));
+    let text = |value: &Value| {
+        let value = if field.is_empty() { value } else { &value[field] };
+        value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+    };
+    values.iter().map(text).collect()
 }
 
 /// Runs a command to its end.

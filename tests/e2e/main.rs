@@ -3,7 +3,11 @@
 mod daemon_log;
 mod disk_full;
 mod durable;
+mod environment;
 mod harness;
+mod ledger;
+mod output;
 mod signals;
 mod survive;
+mod verbs;
 mod wire;

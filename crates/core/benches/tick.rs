@@ -46,7 +46,14 @@ fn scheduler(images: Vec<TaskImage>) -> Scheduler {
         ..Header::default()
     };
     let catalog = Catalog::new(Zones::new(TimeZoneDatabase::bundled()));
-    let mut core = Scheduler::restore(catalog, Limits::default(), [1, 2], header, images.into_iter(), Vec::new());
+    let mut core = Scheduler::restore(
+        catalog,
+        Limits::default(),
+        [1, 2],
+        header,
+        images.into_iter(),
+        Vec::new(),
+    );
     let now = Timestamp::from_millis(BEGIN);
     core.handle(now, Event::RunnerAttached(Inventory::default()));
     settle(&mut core, now);
@@ -128,7 +135,9 @@ fn add(bencher: Bencher, tasks: u64) {
             Definition {
                 name: TaskName::parse(&format!("new-{n}")).expect("it is a name"),
                 when,
-                action: Action::Shell { line: "true".to_owned() },
+                action: Action::Shell {
+                    line: "true".to_owned(),
+                },
                 cwd: None,
                 env: Vec::new(),
                 description: None,
@@ -153,6 +162,13 @@ fn restore(bencher: Bencher, tasks: u64) {
             ..Header::default()
         };
         let catalog = Catalog::new(Zones::new(TimeZoneDatabase::bundled()));
-        Scheduler::restore(catalog, Limits::default(), [1, 2], header, images.into_iter(), Vec::new())
+        Scheduler::restore(
+            catalog,
+            Limits::default(),
+            [1, 2],
+            header,
+            images.into_iter(),
+            Vec::new(),
+        )
     });
 }

@@ -74,6 +74,13 @@ impl TaskName {
     }
 }
 
+/// Names are found and ordered as texts are.
+impl std::borrow::Borrow<str> for TaskName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for TaskName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

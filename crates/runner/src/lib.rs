@@ -3,8 +3,8 @@
 //!
 //! # Theory of operation
 //!
-//! A runner is two processes of the same program. The [`guard`] does nothing but wait: it adopts the orphans of runs,
-//! and when the [`worker`], its child, has ended, it kills everything that is left below it. So a worker that crashes
+//! A runner is two processes of the same program. The [`guard()`] does nothing but wait: it adopts the orphans of runs,
+//! and when the [`worker()`], its child, has ended, it kills everything that is left below it. So a worker that crashes
 //! leaves nothing behind, not even what has made itself a session of its own. The worker dies with the guard, and
 //! children with the worker, by the kernel's hand; and a new runner of the same state directory begins by ending what
 //! carries the mark of an earlier one. What runs is always known to a living runner.

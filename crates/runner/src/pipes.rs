@@ -104,7 +104,10 @@ impl Pipes {
             }
             self.close(attempt, stream);
         }
-        let seal = attempt.output.as_mut().is_some_and(|output| output.end(&mut self.batch));
+        let seal = attempt
+            .output
+            .as_mut()
+            .is_some_and(|output| output.end(&mut self.batch));
         self.batch.clear();
         self.batch.shrink_to(4 * READ);
         seal

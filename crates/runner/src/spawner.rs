@@ -9,12 +9,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::EventfdFlags;
 use rustix::process::{Pid, Signal};
 use taskd_wire::runner::Start;
 
 use crate::clock;
+use crate::notify::complain;
 use crate::output::Output;
 use crate::spawn::{Child, Host, Spawner};
 use crate::sweep;
@@ -22,6 +24,12 @@ use crate::sys::SpawnError;
 
 /// Two threads start children as fast as the kernel can.
 const THREADS: usize = 2;
+
+/// More are added when all of them hang, in a file system whose server is away for instance.
+const THREADS_MAX: usize = 16;
+
+/// How long no job may have been taken while some wait, before a thread is added.
+const HANG: Duration = Duration::from_secs(1);
 
 /// Work for a thread. `id` is the loop's name for an attempt.
 #[derive(Debug)]
@@ -59,6 +67,10 @@ pub(crate) enum Report {
 #[derive(Debug)]
 pub(crate) struct Spawners {
     shared: Arc<Shared>,
+    threads: usize,
+    /// Jobs taken when last looked, and when they last became more.
+    taken: u64,
+    moved: Instant,
 }
 
 struct Shared {
@@ -75,6 +87,8 @@ struct Queue {
     jobs: VecDeque<Job>,
     /// Threads that wait for a job. Waking nobody is a system call too.
     idle: usize,
+    /// Jobs that threads have taken.
+    taken: u64,
 }
 
 impl fmt::Debug for Shared {
@@ -96,14 +110,48 @@ impl Spawners {
             reports: Mutex::default(),
             bell,
         });
-        for number in 1..=THREADS {
-            let shared = Arc::clone(&shared);
-            thread::Builder::new()
-                .name(format!("spawner-{number}"))
-                .stack_size(256 * 1024)
-                .spawn(move || work(&shared))?;
+        let mut spawners = Spawners {
+            shared,
+            threads: 0,
+            taken: 0,
+            moved: clock::steady(),
+        };
+        for _ in 0..THREADS {
+            spawners.add_thread()?;
         }
-        Ok(Spawners { shared })
+        Ok(spawners)
+    }
+
+    fn add_thread(&mut self) -> io::Result<()> {
+        self.threads += 1;
+        let shared = Arc::clone(&self.shared);
+        thread::Builder::new()
+            .name(format!("spawner-{}", self.threads))
+            .stack_size(256 * 1024)
+            .spawn(move || work(&shared))?;
+        Ok(())
+    }
+
+    /// Adds a thread if all of them hang. Gives back when to look again.
+    pub(crate) fn relieve(&mut self, now: Instant) -> Option<Instant> {
+        let queue = lock(&self.shared.queue);
+        let (taken, waiting) = (queue.taken, !queue.jobs.is_empty());
+        drop(queue);
+        if taken != self.taken || !waiting {
+            self.taken = taken;
+            self.moved = now;
+        }
+        if !waiting || self.threads >= THREADS_MAX {
+            return None;
+        }
+        if now >= self.moved + HANG {
+            complain(format_args!("starting children hangs; trying with one more thread"));
+            self.moved = now;
+            if let Err(error) = self.add_thread() {
+                complain(format_args!("cannot add a thread: {error}"));
+            }
+        }
+        Some(self.moved + HANG)
     }
 
     /// Hands over a job. Starts are done in order; what ends something goes before them.
@@ -171,6 +219,7 @@ fn next_job(shared: &Shared) -> Job {
     let mut queue = lock(&shared.queue);
     loop {
         if let Some(job) = queue.jobs.pop_front() {
+            queue.taken += 1;
             return job;
         }
         queue.idle += 1;

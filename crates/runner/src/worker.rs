@@ -225,17 +225,19 @@ impl Worker {
     }
 
     /// How long nothing can happen by itself.
-    fn timeout(&self) -> Option<Timespec> {
+    fn timeout(&mut self) -> Option<Timespec> {
+        let now = clock::steady();
         let lingering = match self.closing {
             Closing::No | Closing::Stopping => None,
             Closing::Lingering(until) => Some(until),
         };
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let earliest = [deadline, self.server.next_expiry(), lingering]
+        let hanging = self.spawners.relieve(now);
+        let earliest = [deadline, self.server.next_expiry(), lingering, hanging]
             .into_iter()
             .flatten()
             .min()?;
-        let left = earliest.saturating_duration_since(clock::steady());
+        let left = earliest.saturating_duration_since(now);
         // epoll counts milliseconds; waking up early would only mean to wait once more.
         let ms = i64::try_from(left.as_micros().div_ceil(1000))
             .unwrap_or(i64::MAX)
@@ -449,7 +451,7 @@ impl Worker {
                     // They fail if the group has ended; its end is then already on its way here.
                     let _ = rustix::process::kill_process_group(pid, Signal::TERM);
                     // A stopped process would not notice.
-                    let _ = rustix::process::kill_process_group(pid, Signal::CONT);
+                    let _ = rustix::process::kill_process_group(pid, Signal::TERM);
                     let cookie = self.cookie.of(&key);
                     let strays = Strays { cookie, group: pid };
                     self.spawners.submit(Job::Strays(strays, Signal::TERM));

@@ -1,8 +1,8 @@
 //! A record becomes rows. Loading the rows gives what replaying the records gives.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
 use taskd_core::record::Record;
-use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey};
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId};
 use taskd_core::task::{Definition, Owner, TaskId};
 use taskd_core::time::Timestamp;
 
@@ -11,6 +11,9 @@ use crate::error::Fault;
 
 /// Tells how many bytes of output of an attempt are on disk.
 pub(crate) type OutputSize = dyn Fn(AttemptKey) -> Option<u64> + Send;
+
+/// Largest count that is kept, so that sums of counts are whole numbers too.
+const COUNT_MAX: u64 = 1 << 50;
 
 /// What the records of one transaction come to, beyond their own rows.
 #[derive(Default)]
@@ -103,12 +106,7 @@ impl Applier<'_> {
                 waiting,
             } => {
                 self.tally.seen(*at);
-                self.sql(
-                    "INSERT INTO runs (task, n, \"trigger\", fire_time, created_at, state, attempt, trace, output_kept,
-                                       output_removed)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 0, 0)",
-                )?
-                .execute(params![
+                let columns = params![
                     bits(run.task.0),
                     bits(run.n),
                     trigger.word(),
@@ -116,7 +114,10 @@ impl Applier<'_> {
                     at.as_millis(),
                     if *waiting { "waiting" } else { "starting" },
                     trace_id.0.to_be_bytes(),
-                ])?;
+                ];
+                if !self.insert_run(columns)? && self.remove_other(*run, *trace_id)? {
+                    self.insert_run(columns)?;
+                }
                 self.sql("UPDATE marks SET last_run = max(last_run, ?2), mark = coalesce(?3, mark) WHERE task = ?1")?
                     .execute(params![
                         bits(run.task.0),
@@ -265,6 +266,32 @@ impl Applier<'_> {
         Ok(())
     }
 
+    /// False if there is a run of this key.
+    fn insert_run(&self, columns: &[&dyn ToSql]) -> Result<bool, Fault> {
+        let inserted = self
+            .sql(
+                "INSERT INTO runs (task, n, \"trigger\", fire_time, created_at, state, attempt, trace, output_kept,
+                                   output_removed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 0, 0) ON CONFLICT (task, n) DO NOTHING",
+            )?
+            .execute(columns)?;
+        Ok(inserted > 0)
+    }
+
+    /// Removes a run that has the key of another. After a backup was put back, ids may be given a second time, and a
+    /// fact must not be refused for that.
+    fn remove_other(&mut self, run: RunKey, trace_id: TraceId) -> Result<bool, Fault> {
+        let other = self
+            .sql("DELETE FROM runs WHERE task = ?1 AND n = ?2 AND trace <> ?3 RETURNING output_kept")?
+            .query_row(
+                params![bits(run.task.0), bits(run.n), trace_id.0.to_be_bytes()],
+                |row| row.get::<_, i64>(0),
+            )
+            .optional()?;
+        self.tally.output_bytes -= other.unwrap_or(0);
+        Ok(other.is_some())
+    }
+
     fn run_finished(
         &mut self,
         run: RunKey,
@@ -295,6 +322,7 @@ impl Applier<'_> {
                 Some(size) if told > 0 => size(AttemptKey { run, attempt }).unwrap_or(told),
                 _ => told,
             }
+            .min(COUNT_MAX)
         });
         self.sql(
             "UPDATE runs SET state = 'finished', finished_at = ?3, outcome = ?4, reason = ?5, exit_code = ?6,
@@ -336,12 +364,13 @@ impl Applier<'_> {
         passing: Passing,
         reason: &str,
     ) -> Result<(), Fault> {
+        let count = count.min(COUNT_MAX);
         let merged = self
-            .sql(
-                "UPDATE ledger SET last = ?2, count = count + ?3
+            .sql(&format!(
+                "UPDATE ledger SET last = ?2, count = min(count + ?3, {COUNT_MAX})
                  WHERE id = (SELECT max(id) FROM ledger WHERE task = ?1) AND passing = ?4 AND reason = ?5
-                   AND last = (SELECT mark FROM marks WHERE task = ?1) AND last < ?6",
-            )?
+                   AND last = (SELECT mark FROM marks WHERE task = ?1) AND last < ?6"
+            ))?
             .execute(params![
                 bits(task.0),
                 last.as_millis(),

@@ -248,10 +248,14 @@ impl From<Refusal> for Failure {
             }
             Refusal::UnknownRun { run } => {
                 let (message, hint) = match run.rsplit_once('/') {
-                    Some((task, _)) => {
-                        (format!("there is no run {run}"), format!("`taskctl runs {task}` lists the runs there are"))
-                    }
-                    None => (format!("there is no run of {run} yet"), format!("`taskctl run {run}` runs it now")),
+                    Some((task, _)) => (
+                        format!("there is no run {run}"),
+                        format!("`taskctl runs {task}` lists the runs there are"),
+                    ),
+                    None => (
+                        format!("there is no run of {run} yet"),
+                        format!("`taskctl run {run}` runs it now"),
+                    ),
                 };
                 Failure::new(Exit::NotFound, code, message).hint(hint)
             }

@@ -97,14 +97,19 @@ impl Watch {
 
     /// The daemon has no more to tell. Of a run that was ending just then it may not have known how: it is asked again.
     fn end(&mut self) -> Result<(), Failure> {
-        let open = self.runs.values().any(|run| run.as_ref().is_none_or(|run| run.outcome.is_none()));
+        let open = self
+            .runs
+            .values()
+            .any(|run| run.as_ref().is_none_or(|run| run.outcome.is_none()));
         if !open || self.asked_again == AGAIN {
             self.ended = true;
             return Ok(());
         }
         self.asked_again += 1;
         wait_for(&[], Some(BETWEEN_ANSWERS))?;
-        self.client.send(&Request::Watch { runs: self.runs.keys().cloned().collect() })
+        self.client.send(&Request::Watch {
+            runs: self.runs.keys().cloned().collect(),
+        })
     }
 
     fn find_again(&mut self, session: &mut Session, lost: Failure) -> Result<()> {

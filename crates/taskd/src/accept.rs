@@ -383,9 +383,15 @@ fn bad_zone(unknown: &UnknownZone) -> Refusal {
 }
 
 fn instant(text: &str, tz: Option<String>, context: &Context<'_>) -> Result<When, Refusal> {
-    let local = tz.unwrap_or_else(|| context.local_zone.to_owned());
     let mut schedules = context.schedules.lock().unwrap_or_else(PoisonError::into_inner);
-    let resolved = resolve_at(text, &local, context.now, schedules.catalog.zones())
+    let zones = schedules.catalog.zones();
+    // One that was named is kept even where an offset in the text decides alone: times are shown in it.
+    let named = match &tz {
+        Some(tz) => Some(zones.get(tz).map_err(|unknown| bad_zone(&unknown))?),
+        None => None,
+    };
+    let local = tz.as_deref().unwrap_or(context.local_zone);
+    let resolved = resolve_at(text, local, context.now, zones)
         .and_then(|resolved| {
             if context.past {
                 Ok(resolved)
@@ -403,7 +409,7 @@ fn instant(text: &str, tz: Option<String>, context: &Context<'_>) -> Result<When
     Ok(When::At {
         at: resolved.at,
         text: text.to_owned(),
-        tz: resolved.zone.map(|zone| zone.name().to_owned()),
+        tz: resolved.zone.or(named).map(|zone| zone.name().to_owned()),
     })
 }
 

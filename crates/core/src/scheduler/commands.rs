@@ -14,7 +14,7 @@ use super::Scheduler;
 use super::evolve::runs_of;
 use super::pending::Reserved;
 use super::runs::State;
-use super::tasks::{NameKey, Place, Task};
+use super::tasks::{NameKey, Task};
 
 impl Scheduler {
     /// Accepts a command, or refuses it. What is due at `now` comes first.
@@ -42,8 +42,9 @@ impl Scheduler {
             self.limits.tasks_of_others
         };
         let count = definitions.len() as u64;
-        let count_now = |counts: &BTreeMap<Owner, u64>| counts.get(&owner).copied().unwrap_or(0);
-        if count_now(&self.owners) + count_now(&self.reserved_adds) + count > limit {
+        let present = self.names.get(&owner).map_or(0, |theirs| theirs.len() as u64);
+        let coming = self.reserved_adds.get(&owner).copied().unwrap_or(0);
+        if present + coming + count > limit {
             return Err(Refusal::TooManyTasks { limit });
         }
         let mut names = BTreeSet::new();
@@ -126,7 +127,7 @@ impl Scheduler {
 
     /// The records of a new definition, and of what the old one still owed.
     fn change(&self, now: Timestamp, id: TaskId, definition: Definition, records: &mut Vec<Record>) {
-        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(task) = self.tasks.get(id) else { return };
         let other_times = task.when() != definition.when;
         let mark = if other_times {
             Some(now)
@@ -260,7 +261,7 @@ impl Scheduler {
         for key in runs.iter().copied().collect::<BTreeSet<_>>() {
             let run = self.runs.get(&key).ok_or(Refusal::NotRunning(key))?;
             // A run may outlive its task.
-            if self.tasks.contains_key(&key.task) {
+            if self.tasks.contains(key.task) {
                 self.decidable(key.task)?;
                 if reserved.tasks.last() != Some(&key.task) {
                     reserved.tasks.push(key.task);
@@ -276,7 +277,7 @@ impl Scheduler {
     /// A task that something may be decided about: no other decision about it is on its way, and no earlier life may have
     /// started a run of it that is not recorded.
     fn decidable(&self, id: TaskId) -> Result<&Task, Refusal> {
-        let task: &Task = self.tasks.get(&id).ok_or(Refusal::NoTask(id))?;
+        let task: &Task = self.tasks.get(id).ok_or(Refusal::NoTask(id))?;
         if task.reserved {
             return Err(Refusal::Busy);
         }
@@ -291,7 +292,7 @@ impl Scheduler {
     }
 
     fn check_name_free(&self, key: &NameKey, index: usize) -> Result<(), Refusal> {
-        let holder = self.names.get(key as &dyn Place).and_then(|id| self.tasks.get(id));
+        let holder = self.find(key.owner, &key.name).and_then(|id| self.tasks.get(id));
         match holder {
             Some(task) if task.reserved => Err(Refusal::Busy),
             Some(_) => Err(Refusal::NameTaken {

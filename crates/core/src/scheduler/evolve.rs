@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 
 use super::Scheduler;
 use super::runs::{Halted, Process, Run, State, Told};
-use super::tasks::{NameKey, Task};
+use super::tasks::Task;
 
 impl Scheduler {
     /// Takes in one record. A record about a run or task that is gone changes nothing: a decision may become durable
@@ -42,7 +42,7 @@ impl Scheduler {
                 trace_id,
                 waiting,
             } => {
-                let Some(task) = self.tasks.get_mut(&run.task) else {
+                let Some(task) = self.tasks.get_mut(run.task) else {
                     return;
                 };
                 task.last_run = task.last_run.max(run.n);
@@ -140,26 +140,18 @@ impl Scheduler {
             reserved: false,
             queued: false,
         };
-        let key = NameKey {
-            owner,
-            name: task.name.clone(),
-        };
-        self.names.insert(key, id);
-        *self.owners.entry(owner).or_default() += 1;
-        self.tasks.insert(id, Box::new(task));
+        self.names.entry(owner).or_default().insert(task.name.clone(), id);
+        self.tasks.insert(id, task);
         self.queue(id);
     }
 
     fn change_task(&mut self, id: TaskId, outline: &Outline, mark: Option<Timestamp>) {
         self.unqueue(id);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else { return };
         if task.name != outline.name {
-            let key = |name| NameKey {
-                owner: task.owner,
-                name,
-            };
-            self.names.remove(&key(task.name.clone()));
-            self.names.insert(key(outline.name.clone()), id);
+            let theirs = self.names.entry(task.owner).or_default();
+            theirs.remove(&task.name);
+            theirs.insert(outline.name.clone(), id);
             task.name = outline.name.clone();
             // A run goes by the name its task has now.
             for (_, run) in self.runs.range_mut(runs_of(id)) {
@@ -177,7 +169,7 @@ impl Scheduler {
     /// Reads the schedule of a task again.
     pub(super) fn read_anew(&mut self, id: TaskId, outline: &Outline) {
         self.unqueue(id);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else { return };
         let reading = self.schedules.read(&outline.when);
         task.held = reading.problem.is_some();
         match reading.problem {
@@ -192,23 +184,19 @@ impl Scheduler {
 
     fn remove_task(&mut self, id: TaskId) {
         self.unqueue(id);
-        let Some(task) = self.tasks.remove(&id) else { return };
+        let Some(task) = self.tasks.remove(id) else { return };
         self.problems.remove(&id);
-        self.names.remove(&NameKey {
-            owner: task.owner,
-            name: task.name,
-        });
-        if let Some(count) = self.owners.get_mut(&task.owner) {
-            *count -= 1;
-            if *count == 0 {
-                self.owners.remove(&task.owner);
+        if let Some(theirs) = self.names.get_mut(&task.owner) {
+            theirs.remove(&task.name);
+            if theirs.is_empty() {
+                self.names.remove(&task.owner);
             }
         }
     }
 
     fn set_mark(&mut self, id: TaskId, mark: Timestamp) {
         self.unqueue(id);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else { return };
         task.mark = mark;
         task.next = task.schedule.next_after(mark).unwrap_or(Timestamp::MAX);
         self.queue(id);
@@ -225,7 +213,7 @@ impl Scheduler {
 
     /// Puts a task into the due queue, if it is due at all. One that is reserved is put there when it no longer is.
     pub(super) fn queue(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.get_mut(&id)
+        if let Some(task) = self.tasks.get_mut(id)
             && !task.reserved
             && !task.queued
             && let Some(next) = task.due()
@@ -237,7 +225,7 @@ impl Scheduler {
 
     /// Takes a task out of the due queue.
     pub(super) fn unqueue(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.get_mut(&id)
+        if let Some(task) = self.tasks.get_mut(id)
             && task.queued
         {
             task.queued = false;

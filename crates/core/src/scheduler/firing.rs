@@ -37,7 +37,7 @@ impl Scheduler {
 
     /// Deals with the fire times of one task up to `until`: at most the latest is started, the others are passed over.
     fn fire(&mut self, now: Timestamp, id: TaskId, at: Timestamp, until: Timestamp) {
-        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(task) = self.tasks.get(id) else { return };
         let single = Passed {
             first: at,
             last: at,
@@ -83,7 +83,7 @@ impl Scheduler {
 
     /// Why a task may not start while an earlier run of it is there.
     fn overlap(&self, id: TaskId) -> Option<String> {
-        let task = self.tasks.get(&id)?;
+        let task = self.tasks.get(id)?;
         match task.policies.concurrency {
             Concurrency::Forbid => {
                 let (run, _) = self.runs.range(runs_of(id)).next()?;
@@ -94,7 +94,7 @@ impl Scheduler {
 
     /// Creates the run of a firing. It starts ahead of its record, since the horizon says that it may have.
     fn create(&mut self, now: Timestamp, id: TaskId, trigger: Trigger, fire_time: Timestamp) {
-        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(task) = self.tasks.get(id) else { return };
         let run = RunKey {
             task: id,
             n: task.last_run + 1,
@@ -157,7 +157,7 @@ impl Scheduler {
     pub(super) fn admit(&mut self, now: Timestamp) {
         while self.occupied() + self.reserved_places < self.limits.running {
             // What is being decided about a task might be that its run shall not start.
-            let reserved = |run: &RunKey| self.tasks.get(&run.task).is_some_and(|task| task.reserved);
+            let reserved = |run: &RunKey| self.tasks.get(run.task).is_some_and(|task| task.reserved);
             let Some((_, key)) = self.waiting.iter().find(|(_, run)| !reserved(run)).copied() else {
                 return;
             };
@@ -210,7 +210,7 @@ impl Scheduler {
             .tasks
             .iter()
             .filter(|(_, task)| task.mark > bound)
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         self.clamp_marks(now, &ahead);
     }
@@ -234,7 +234,7 @@ impl Scheduler {
         for id in ids {
             if self
                 .tasks
-                .get(id)
+                .get(*id)
                 .is_some_and(|task| task.mark > bound && !task.reserved)
             {
                 self.fact(Record::MarkReset { task: *id, mark: now });
@@ -258,11 +258,11 @@ impl Scheduler {
             .tasks
             .iter()
             .filter(|(_, task)| task.written.is_some())
-            .map(|(id, task)| (*id, task.outline(), task.held))
+            .map(|(id, task)| (id, task.outline(), task.held))
             .collect();
         for (id, outline, was_held) in zoned {
             self.read_anew(id, &outline);
-            let Some(task) = self.tasks.get(&id) else { continue };
+            let Some(task) = self.tasks.get(id) else { continue };
             match (was_held, task.held) {
                 (false, true) => self.notice_held(id),
                 (true, false) if task.due().is_some() && !task.reserved => {

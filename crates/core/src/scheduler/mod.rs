@@ -24,6 +24,7 @@ mod firing;
 mod pending;
 mod recovery;
 mod runs;
+mod table;
 mod tasks;
 mod trace;
 mod views;
@@ -35,6 +36,7 @@ pub use self::views::{Counts, RunView, TaskView};
 
 use self::pending::{After, Batch};
 use self::runs::{Act, Input, Process, Run, State, Told};
+use self::table::Table;
 use self::tasks::{NameKey, Schedules, Task};
 use self::trace::Traces;
 use crate::command::Ticket;
@@ -110,11 +112,11 @@ struct Life {
 pub struct Scheduler {
     // The recorded state, changed in `evolve` only.
     header: Header,
-    tasks: BTreeMap<TaskId, Box<Task>>,
+    tasks: Table,
     runs: BTreeMap<RunKey, Run>,
     // What follows from it.
-    names: BTreeMap<NameKey, TaskId>,
-    owners: BTreeMap<Owner, u64>,
+    /// Every owner with a task, and theirs by name.
+    names: BTreeMap<Owner, BTreeMap<TaskName, TaskId>>,
     problems: BTreeMap<TaskId, String>,
     due: BTreeSet<(Timestamp, TaskId)>,
     /// Runs in state waiting, by age.
@@ -146,10 +148,9 @@ impl Scheduler {
         let header = Header::default();
         Scheduler {
             header,
-            tasks: BTreeMap::new(),
+            tasks: Table::default(),
             runs: BTreeMap::new(),
             names: BTreeMap::new(),
-            owners: BTreeMap::new(),
             problems: BTreeMap::new(),
             due: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -214,8 +215,8 @@ impl Scheduler {
 
     /// Builds the ordered tables at once, from sorted rows: a million insertions one by one would take seconds.
     fn restore_tasks(&mut self, images: impl Iterator<Item = TaskImage>) {
-        let mut tasks = Vec::with_capacity(images.size_hint().0);
-        let mut due = Vec::new();
+        let expected = images.size_hint().0;
+        let (mut names, mut due) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
         for image in images {
             let reading = self.schedules.read(&image.outline.when);
             let mut task = Task {
@@ -239,32 +240,19 @@ impl Scheduler {
                 task.queued = true;
                 due.push((next, image.id));
             }
-            *self.owners.entry(task.owner).or_default() += 1;
-            tasks.push((image.id, Box::new(task)));
+            names.push((task.owner, first_letters(&task.name), task.name.clone(), image.id));
+            self.tasks.insert(image.id, task);
         }
-        // Most comparisons of names are settled by their first characters, without a look at the text.
-        let prefix = |name: &TaskName| {
-            let mut bytes = [0; 16];
-            let text = name.as_str().as_bytes();
-            let length = text.len().min(bytes.len());
-            bytes[..length].copy_from_slice(&text[..length]);
-            u128::from_be_bytes(bytes)
-        };
-        let mut names: Vec<_> = tasks
-            .iter()
-            .map(|(id, task)| {
-                let key = NameKey {
-                    owner: task.owner,
-                    name: task.name.clone(),
-                };
-                (key.owner, prefix(&key.name), key, *id)
-            })
-            .collect();
-        names.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| a.2.cmp(&b.2)));
         due.sort_unstable();
-        self.names = names.into_iter().map(|(_, _, key, id)| (key, id)).collect();
-        self.tasks = tasks.into_iter().collect();
         self.due = due.into_iter().collect();
+        names.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| a.2.cmp(&b.2)));
+        let mut names = names.into_iter().peekable();
+        while let Some((owner, ..)) = names.peek() {
+            let owner = *owner;
+            let theirs = std::iter::from_fn(|| names.next_if(|(of, ..)| *of == owner));
+            let theirs = theirs.map(|(_, _, name, id)| (name, id)).collect();
+            self.names.insert(owner, theirs);
+        }
     }
 
     /// The recorded state, with facts that are not durable yet and without decisions that are not.
@@ -276,7 +264,7 @@ impl Scheduler {
                 .tasks
                 .iter()
                 .map(|(id, task)| TaskImage {
-                    id: *id,
+                    id,
                     owner: task.owner,
                     outline: task.outline(),
                     mark: task.mark,
@@ -431,7 +419,7 @@ impl Scheduler {
 
     /// Has the runner start a run, or notes that this is owed to it.
     fn start(&mut self, now: Timestamp, key: RunKey) {
-        if !self.tasks.contains_key(&key.task) {
+        if !self.tasks.contains(key.task) {
             // What it would do went with its task.
             let reason = Some("its task was removed before it started".to_owned());
             return self.finish(now, key, Outcome::Cancelled, reason, None);
@@ -504,6 +492,15 @@ impl Scheduler {
             self.after.push(After::Forget(attempt));
         }
     }
+}
+
+/// The first characters of a name: most comparisons of names are settled by them, without a look at the text.
+fn first_letters(name: &TaskName) -> u128 {
+    let mut bytes = [0; 16];
+    for (byte, letter) in bytes.iter_mut().zip(name.as_str().bytes()) {
+        *byte = letter;
+    }
+    u128::from_be_bytes(bytes)
 }
 
 #[cfg(test)]

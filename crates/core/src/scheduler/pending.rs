@@ -84,7 +84,7 @@ impl Scheduler {
     pub(super) fn decide(&mut self, records: Vec<Record>, reserved: Reserved) -> Ticket {
         for id in &reserved.tasks {
             self.unqueue(*id);
-            if let Some(task) = self.tasks.get_mut(id) {
+            if let Some(task) = self.tasks.get_mut(*id) {
                 task.reserved = true;
             }
         }
@@ -159,7 +159,7 @@ impl Scheduler {
 
     fn release(&mut self, reserved: &Reserved) {
         for id in &reserved.tasks {
-            if let Some(task) = self.tasks.get_mut(id) {
+            if let Some(task) = self.tasks.get_mut(*id) {
                 task.reserved = false;
             }
             self.queue(*id);
@@ -236,7 +236,7 @@ impl Scheduler {
 
     /// Tells that a task is held, if it is.
     pub(super) fn notice_held(&mut self, id: TaskId) {
-        if let (Some(task), Some(problem)) = (self.tasks.get(&id), self.problems.get(&id)) {
+        if let (Some(task), Some(problem)) = (self.tasks.get(id), self.problems.get(&id)) {
             self.outbox.push_back(Effect::Notice(Notice::Held {
                 name: task.name.clone(),
                 problem: problem.clone(),
@@ -254,7 +254,7 @@ impl Scheduler {
             passing,
             reason,
         } = record
-            && let Some(of) = self.tasks.get(task)
+            && let Some(of) = self.tasks.get(*task)
         {
             self.outbox.push_back(Effect::Notice(Notice::Passed {
                 task: *task,

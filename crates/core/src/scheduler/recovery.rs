@@ -152,13 +152,13 @@ impl Scheduler {
     /// an unrecorded run.
     fn is_unrecorded(&self, origin: &Origin) -> bool {
         let run = origin.attempt.run;
-        self.tasks.get(&run.task).is_some_and(|task| run.n > task.last_run)
+        self.tasks.get(run.task).is_some_and(|task| run.n > task.last_run)
     }
 
     /// Records a run that an earlier life started and did not record.
     fn adopt(&mut self, now: Timestamp, origin: &Origin, same: bool) {
         let run = origin.attempt.run;
-        let Some(task) = self.tasks.get(&run.task) else { return };
+        let Some(task) = self.tasks.get(run.task) else { return };
         if let Some(fire_time) = origin.fire_time
             && task.due().is_some()
             && let Some(passed) = task.schedule.passed(task.mark, fire_time.minus(INSTANT))
@@ -191,7 +191,7 @@ impl Scheduler {
     fn give_up_unrecorded(&mut self) {
         let until = self.header.horizon;
         while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= until) {
-            let Some(task) = self.tasks.get(&id) else { return };
+            let Some(task) = self.tasks.get(id) else { return };
             let single = Passed {
                 first: at,
                 last: at,

@@ -1,8 +1,6 @@
 //! What is kept of a task in memory, and how its schedule is read. A million idle tasks are a design size, so what equal
 //! schedules have in common is shared, and what is rare stands in tables of its own.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,54 +152,11 @@ impl Schedules {
     }
 }
 
-/// Names are unique per owner and listed in order.
+/// Names are unique per owner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NameKey {
     pub(super) owner: Owner,
     pub(super) name: TaskName,
-}
-
-/// What a name is found by, without making one: any text may bound a range.
-pub(super) trait Place {
-    fn place(&self) -> (Owner, &str);
-}
-
-impl Place for NameKey {
-    fn place(&self) -> (Owner, &str) {
-        (self.owner, self.name.as_str())
-    }
-}
-
-impl Place for (Owner, &str) {
-    fn place(&self) -> (Owner, &str) {
-        *self
-    }
-}
-
-impl<'a> Borrow<dyn Place + 'a> for NameKey {
-    fn borrow(&self) -> &(dyn Place + 'a) {
-        self
-    }
-}
-
-impl PartialEq for dyn Place + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.place() == other.place()
-    }
-}
-
-impl Eq for dyn Place + '_ {}
-
-impl PartialOrd for dyn Place + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for dyn Place + '_ {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.place().cmp(&other.place())
-    }
 }
 
 #[cfg(test)]
@@ -210,6 +165,6 @@ mod tests {
 
     #[test]
     fn a_task_stays_small() {
-        assert!(size_of::<Task>() <= 104, "{} bytes", size_of::<Task>());
+        assert!(size_of::<Task>() <= 96, "{} bytes", size_of::<Task>());
     }
 }

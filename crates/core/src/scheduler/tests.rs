@@ -52,7 +52,9 @@ fn definition(name: &str, when: When) -> Definition {
     Definition {
         name: TaskName::parse(name).unwrap(),
         when,
-        action: Action::Shell { line: "true".to_owned() },
+        action: Action::Shell {
+            line: "true".to_owned(),
+        },
         cwd: None,
         env: Vec::new(),
         description: None,
@@ -237,7 +239,10 @@ impl Rig {
             Effect::Start(origin) => Some(origin),
             _ => None,
         };
-        std::mem::take(&mut self.effects).into_iter().filter_map(starts).collect()
+        std::mem::take(&mut self.effects)
+            .into_iter()
+            .filter_map(starts)
+            .collect()
     }
 
     fn start(&mut self) -> Origin {
@@ -251,7 +256,10 @@ impl Rig {
             Effect::Stop { attempt, .. } => Some(attempt),
             _ => None,
         };
-        std::mem::take(&mut self.effects).into_iter().filter_map(stops).collect()
+        std::mem::take(&mut self.effects)
+            .into_iter()
+            .filter_map(stops)
+            .collect()
     }
 
     fn forgotten(&mut self) -> Vec<AttemptKey> {
@@ -259,7 +267,10 @@ impl Rig {
             Effect::Forget(attempt) => Some(attempt),
             _ => None,
         };
-        std::mem::take(&mut self.effects).into_iter().filter_map(forgotten).collect()
+        std::mem::take(&mut self.effects)
+            .into_iter()
+            .filter_map(forgotten)
+            .collect()
     }
 
     fn notices(&mut self) -> Vec<Notice> {
@@ -267,7 +278,10 @@ impl Rig {
             Effect::Notice(notice) => Some(notice),
             _ => None,
         };
-        std::mem::take(&mut self.effects).into_iter().filter_map(notices).collect()
+        std::mem::take(&mut self.effects)
+            .into_iter()
+            .filter_map(notices)
+            .collect()
     }
 
     /// Records sent since effects were last looked at.
@@ -276,7 +290,11 @@ impl Rig {
             Effect::Record { records, .. } => Some(records),
             _ => None,
         };
-        std::mem::take(&mut self.effects).into_iter().filter_map(records).flatten().collect()
+        std::mem::take(&mut self.effects)
+            .into_iter()
+            .filter_map(records)
+            .flatten()
+            .collect()
     }
 
     /// What passed without a run: what became of it, first, last, count, and why.

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 use super::Scheduler;
 use super::evolve::runs_of;
 use super::runs::Run;
-use super::tasks::{NameKey, Place, Task};
+use super::tasks::Task;
 
 /// A task as it is now. A decision that is not durable yet does not show.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ impl Scheduler {
     /// A task.
     #[must_use]
     pub fn task(&self, id: TaskId) -> Option<TaskView<'_>> {
-        let task: &Task = self.tasks.get(&id)?;
+        let task: &Task = self.tasks.get(id)?;
         Some(TaskView {
             id,
             owner: task.owner,
@@ -83,7 +83,7 @@ impl Scheduler {
     /// The id of an owner's task.
     #[must_use]
     pub fn find(&self, owner: Owner, name: &TaskName) -> Option<TaskId> {
-        self.names.get(&(owner, name.as_str()) as &dyn Place).copied()
+        self.names.get(&owner)?.get(name).copied()
     }
 
     /// An owner's tasks in the order of their names, from the first that comes after `after`, which need be no name.
@@ -92,11 +92,9 @@ impl Scheduler {
         owner: Owner,
         after: Option<&str>,
     ) -> impl Iterator<Item = (&'a TaskName, TaskId)> + use<'a> {
-        let from = (owner, after.unwrap_or(""));
-        self.names
-            .range::<dyn Place, _>((Bound::Excluded(&from as &dyn Place), Bound::Unbounded))
-            .take_while(move |(key, _)| key.owner == owner)
-            .map(|(NameKey { owner: _, name }, id)| (name, *id))
+        let from = (Bound::Excluded(after.unwrap_or("")), Bound::Unbounded);
+        let theirs = self.names.get(&owner).map(|theirs| theirs.range::<str, _>(from));
+        theirs.into_iter().flatten().map(|(name, id)| (name, *id))
     }
 
     /// Every owner's tasks, by owner and name, from the first that comes after `after`.
@@ -104,17 +102,19 @@ impl Scheduler {
         &'a self,
         after: Option<(Owner, &str)>,
     ) -> impl Iterator<Item = (Owner, &'a TaskName, TaskId)> + use<'a> {
-        let from = after.unwrap_or((Owner(0), ""));
-        self.names
-            .range::<dyn Place, _>((Bound::Excluded(&from as &dyn Place), Bound::Unbounded))
-            .map(|(NameKey { owner, name }, id)| (*owner, name, *id))
+        let (owner, name) = after.unwrap_or((Owner(0), ""));
+        let rest = self
+            .names_after(owner, Some(name))
+            .map(move |(name, id)| (owner, name, id));
+        let others = self.names.range((Bound::Excluded(owner), Bound::Unbounded));
+        rest.chain(others.flat_map(|(owner, theirs)| theirs.iter().map(|(name, id)| (*owner, name, *id))))
     }
 
     /// The tasks of an owner that are due soonest, at most `n`. One with a change on its way to the store is not among
     /// them.
     #[must_use]
     pub fn soonest(&self, owner: Owner, n: usize) -> Vec<TaskId> {
-        let is_theirs = |id: &TaskId| self.tasks.get(id).is_some_and(|task| task.owner == owner);
+        let is_theirs = |id: &TaskId| self.tasks.get(*id).is_some_and(|task| task.owner == owner);
         self.due.iter().map(|(_, id)| *id).filter(is_theirs).take(n).collect()
     }
 

@@ -54,18 +54,30 @@ impl Known {
                 let ahead = origin.trigger != Trigger::Manual
                     && sent.contains(&run)
                     && origin.fire_time.is_some_and(|at| Some(at) <= self.horizon);
-                assert!(self.created.contains(&run) || ahead, "{run:?} starts before it may: {origin:?}");
+                assert!(
+                    self.created.contains(&run) || ahead,
+                    "{run:?} starts before it may: {origin:?}"
+                );
                 assert!(!self.waiting.contains(&run), "{run:?} starts before it is admitted");
                 assert!(!self.finished.contains(&run), "{run:?} starts after its end");
             }
             Effect::Stop { attempt, .. } => {
-                assert!(self.stopping.contains(&attempt.run), "{attempt:?} is stopped before that is durable");
+                assert!(
+                    self.stopping.contains(&attempt.run),
+                    "{attempt:?} is stopped before that is durable"
+                );
             }
             Effect::Forget(attempt) => {
-                assert!(self.finished.contains(&attempt.run), "{attempt:?} is forgotten before its end is durable");
+                assert!(
+                    self.finished.contains(&attempt.run),
+                    "{attempt:?} is forgotten before its end is durable"
+                );
             }
             Effect::Notice(Notice::RunFinished { run, .. }) => {
-                assert!(self.finished.contains(run), "the end of {run:?} is told before it is durable");
+                assert!(
+                    self.finished.contains(run),
+                    "the end of {run:?} is told before it is durable"
+                );
             }
             Effect::Record { .. } | Effect::Prepare(_) | Effect::Notice(_) => {}
         }
@@ -94,7 +106,9 @@ impl Spawned {
         if let Record::Horizon { until } = record {
             // Drawn back so far, it says that the clock was set back by more than the bound.
             if self.horizon.since(*until) > Limits::default().clock_back {
-                self.whens.keys().for_each(|task| *self.epochs.entry(*task).or_default() += 1);
+                self.whens
+                    .keys()
+                    .for_each(|task| *self.epochs.entry(*task).or_default() += 1);
                 self.set_back = true;
             }
             self.horizon = *until;
@@ -122,14 +136,26 @@ impl Spawned {
         let run = origin.attempt.run;
         assert!(self.runs.insert((run, origin.trace_id.0)), "{run:?} started twice");
         if let Some(at) = origin.fire_time {
-            let epoch = self.created.get(&origin.trace_id.0).copied().expect("it is created before it starts");
+            let epoch = self
+                .created
+                .get(&origin.trace_id.0)
+                .copied()
+                .expect("it is created before it starts");
             let earlier = self.firings.insert((run.task, epoch, at), (run, origin.trace_id.0));
-            assert_eq!(earlier, None, "the firing of {:?} at {at} started twice, now as {run:?}", run.task);
+            assert_eq!(
+                earlier, None,
+                "the firing of {:?} at {at} started twice, now as {run:?}",
+                run.task
+            );
         }
         let overlap = self.live.keys().find(|live| live.task == run.task);
         assert_eq!(overlap, None, "{run:?} started while another run of its task is live");
         self.live.insert(run, origin.trace_id);
-        assert!(self.live.len() <= limit, "{} processes live, {limit} may", self.live.len());
+        assert!(
+            self.live.len() <= limit,
+            "{} processes live, {limit} may",
+            self.live.len()
+        );
     }
 
     pub fn died(&mut self, origin: &Origin) {
@@ -153,7 +179,10 @@ impl World {
         let records = self.disk.iter().chain(own).cloned();
         let replayed = Scheduler::replay(catalog(), self.limits.clone(), [1, 1], records);
         let (live, replayed) = (daemon.core.snapshot(), replayed.snapshot());
-        assert_eq!(live, replayed, "the live state (left) is not what its records say (right)");
+        assert_eq!(
+            live, replayed,
+            "the live state (left) is not what its records say (right)"
+        );
     }
 
     /// What must hold when everything under way has come to rest.
@@ -173,7 +202,12 @@ impl World {
         for task in enabled {
             let schedule = read(&task.outline.when);
             let view = daemon.core.task(task.id).expect("it is in the snapshot");
-            assert_eq!(view.next, schedule.next_after(task.mark), "{:?} waits for the wrong time", task.id);
+            assert_eq!(
+                view.next,
+                schedule.next_after(task.mark),
+                "{:?} waits for the wrong time",
+                task.id
+            );
         }
     }
 
@@ -192,7 +226,10 @@ impl World {
             assert!(there, "{task:?} was acknowledged and is lost");
         }
         for task in &self.acked_removals {
-            assert!(removed.contains(task), "{task:?} was acknowledged as removed and is there");
+            assert!(
+                removed.contains(task),
+                "{task:?} was acknowledged as removed and is there"
+            );
         }
         for (run, (_, outcome)) in &runs {
             assert!(outcome.is_some(), "{run:?} has no outcome");
@@ -222,7 +259,10 @@ impl World {
                 Record::MarkReset { task: of, .. } => of == task,
                 _ => false,
             });
-            assert!(recorded || unknown, "{run:?} ran for {at}, and the ledger says otherwise");
+            assert!(
+                recorded || unknown,
+                "{run:?} ran for {at}, and the ledger says otherwise"
+            );
         }
     }
 }
@@ -242,14 +282,21 @@ impl Account {
         if self.enabled
             && let Some(next) = self.schedule.next_after(self.mark)
         {
-            assert!(next > until, "{id:?} was due at {next}, before {until}, and nothing tells what became of that");
+            assert!(
+                next > until,
+                "{id:?} was due at {next}, before {until}, and nothing tells what became of that"
+            );
         }
     }
 
     fn next(&self, id: TaskId, at: Timestamp) {
         assert!(self.enabled, "{id:?} fires at {at} and is disabled");
         let next = self.schedule.next_after(self.mark);
-        assert_eq!(next, Some(at), "the next fire time of {id:?} is not the one that is recorded");
+        assert_eq!(
+            next,
+            Some(at),
+            "the next fire time of {id:?} is not the one that is recorded"
+        );
     }
 }
 
@@ -268,7 +315,10 @@ fn account(
                 mark: *at,
                 last_run: 0,
             };
-            assert!(ledger.insert(*id, account).is_none() && !removed.contains(id), "{id:?} was added twice");
+            assert!(
+                ledger.insert(*id, account).is_none() && !removed.contains(id),
+                "{id:?} was added twice"
+            );
         }
         Record::TaskChanged {
             id,
@@ -300,13 +350,21 @@ fn account(
             ..
         } => {
             let account = ledger.get_mut(&run.task).expect("a run is of a task that is there");
-            assert_eq!(account.last_run + 1, run.n, "the runs of {:?} are not counted up", run.task);
+            // Numbers of runs that were lost with their runner, unrecorded, may be left out.
+            assert!(
+                account.last_run < run.n,
+                "the runs of {:?} are not counted up",
+                run.task
+            );
             account.last_run = run.n;
             if let Some(at) = fire_time {
                 account.next(run.task, *at);
                 account.mark = *at;
             }
-            assert!(runs.insert(*run, (trace_id.0, None)).is_none(), "{run:?} is created twice");
+            assert!(
+                runs.insert(*run, (trace_id.0, None)).is_none(),
+                "{run:?} is created twice"
+            );
         }
         Record::RunFinished { run, outcome, .. } => {
             let open = runs.get_mut(run).filter(|(_, ended)| ended.is_none());
@@ -322,8 +380,15 @@ fn account(
         } => {
             let account = ledger.get_mut(task).expect("fire times are of a task that is there");
             account.next(*task, *first);
-            let passed = account.schedule.passed(account.mark, *last).expect("its first is a fire time");
-            assert_eq!((passed.first, passed.last, passed.count), (*first, *last, *count), "{record:?}");
+            let passed = account
+                .schedule
+                .passed(account.mark, *last)
+                .expect("its first is a fire time");
+            assert_eq!(
+                (passed.first, passed.last, passed.count),
+                (*first, *last, *count),
+                "{record:?}"
+            );
             account.mark = *last;
         }
         Record::MarkReset { task, mark } => {
@@ -347,6 +412,8 @@ fn read(when: &When) -> Schedule {
             interval: std::time::Duration::from_millis(*interval_ms),
         },
         When::At { at, .. } => Schedule::At(*at),
-        When::Cron { expr, tz } => catalog().cron(expr, tz).expect("the simulation writes good expressions"),
+        When::Cron { expr, tz } => catalog()
+            .cron(expr, tz)
+            .expect("the simulation writes good expressions"),
     }
 }

@@ -32,21 +32,32 @@ struct Guard(u64);
 impl Drop for Guard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the world of seed {0} failed: run it again with TASKD_SIM_SEED={0}", self.0);
+            eprintln!(
+                "the world of seed {0} failed: run it again with TASKD_SIM_SEED={0}",
+                self.0
+            );
         }
     }
 }
 
 #[test]
 fn promises_hold_whatever_goes_wrong() {
-    let number = |name| std::env::var(name).ok().map(|text: String| text.parse::<u64>().unwrap());
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text: String| text.parse::<u64>().unwrap())
+    };
     if let Some(seed) = number("TASKD_SIM_SEED") {
         return live(seed, true);
     }
     let seeds = number("TASKD_SIM_SEEDS").unwrap_or(SEEDS);
     std::thread::scope(|scope| {
         for part in 0..2 {
-            scope.spawn(move || (0..seeds).filter(|seed| seed % 2 == part).for_each(|seed| live(seed, false)));
+            scope.spawn(move || {
+                (0..seeds)
+                    .filter(|seed| seed % 2 == part)
+                    .for_each(|seed| live(seed, false))
+            });
         }
     });
 }

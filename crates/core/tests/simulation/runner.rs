@@ -125,7 +125,12 @@ impl Runner {
             Some(_) => child.ends <= now,
             None => matches!(child.exit, Exit::SpawnFailed { .. }),
         };
-        let keys: Vec<_> = self.children.iter().filter(|(_, child)| over(child)).map(|(key, _)| *key).collect();
+        let keys: Vec<_> = self
+            .children
+            .iter()
+            .filter(|(_, child)| over(child))
+            .map(|(key, _)| *key)
+            .collect();
         for key in keys {
             if let Some(child) = self.children.remove(&key) {
                 let end = AttemptEnd {

@@ -30,7 +30,9 @@ pub fn ask(world: &mut World) {
 pub fn disable_all(world: &mut World) {
     let enabled = |world: &World| {
         let all = world.definitions.iter();
-        all.filter(|(_, definition)| definition.enabled).map(|(id, _)| *id).collect::<Vec<_>>()
+        all.filter(|(_, definition)| definition.enabled)
+            .map(|(id, _)| *id)
+            .collect::<Vec<_>>()
     };
     while let Some(id) = enabled(world).first() {
         set_enabled(world, *id);
@@ -145,7 +147,9 @@ fn definition(world: &mut World) -> Definition {
     Definition {
         name: TaskName::parse(&name).unwrap(),
         when,
-        action: Action::Shell { line: "true".to_owned() },
+        action: Action::Shell {
+            line: "true".to_owned(),
+        },
         cwd: None,
         env: Vec::new(),
         description: None,

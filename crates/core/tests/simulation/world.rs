@@ -135,7 +135,11 @@ impl World {
             let tasks = image.tasks.clone().into_iter();
             let (limits, runs) = (self.limits.clone(), image.runs.clone());
             let restored = Scheduler::restore(catalog(), limits, seed, image.header, tasks, runs);
-            assert_eq!(restored.snapshot(), image, "a restored scheduler differs from the replayed one");
+            assert_eq!(
+                restored.snapshot(),
+                image,
+                "a restored scheduler differs from the replayed one"
+            );
             restored
         };
         self.say(|| "daemon starts".to_owned());
@@ -277,7 +281,9 @@ impl World {
     pub fn answered(&mut self, owed: Owed) {
         match owed.reply {
             Reply::Added(ids) => self.acked_tasks.extend(ids),
-            Reply::Runs(runs) => self.acked_runs.extend(runs.iter().map(|(run, _): &(RunKey, TraceId)| *run)),
+            Reply::Runs(runs) => self
+                .acked_runs
+                .extend(runs.iter().map(|(run, _): &(RunKey, TraceId)| *run)),
             Reply::Done => self.acked_removals.extend(owed.removed),
         }
     }
@@ -361,7 +367,11 @@ impl World {
     /// The daemon hears one thing from the runner.
     pub fn hear(&mut self) -> bool {
         let linked = self.daemon.as_ref().is_some_and(|daemon| daemon.linked);
-        let event = self.runner.as_mut().filter(|_| linked).and_then(|runner| runner.outbox.pop_front());
+        let event = self
+            .runner
+            .as_mut()
+            .filter(|_| linked)
+            .and_then(|runner| runner.outbox.pop_front());
         let Some(event) = event else { return false };
         let now = self.wall();
         self.tell(now, event);
@@ -438,7 +448,10 @@ impl World {
                 let sent: VecDeque<_> = daemon.journal.iter().rev().take(1).map(|entry| entry.weight).collect();
                 let after = daemon.core.snapshot();
                 // What was due came first; that apart, nothing has changed.
-                assert!(before == after || sent == [Weight::Fact], "a refused command changed something");
+                assert!(
+                    before == after || sent == [Weight::Fact],
+                    "a refused command changed something"
+                );
                 self.say(|| format!("refused: {refusal}"));
                 Err(refusal)
             }

@@ -200,13 +200,13 @@ fn the_disk_is_bounded_while_the_command_runs() {
     const MAX: u64 = 1 << 20;
     let mut written = Written::new(MAX);
     // Empty lines are the worst: 66 bytes of JSON each.
-    for chunk in [&[b'\n'; 65536][..], &[b'x'; 65536]].repeat(100) {
+    for chunk in [&[b'\n'; 65536][..], &[b'x'; 65536]].repeat(12) {
         written.out(chunk);
         let used = fs::metadata(written.path()).expect("it exists").blocks() * 512;
         assert!(used < 6 * MAX, "{used} bytes on disk");
     }
     let (bytes, lost) = written.end();
-    assert_eq!(bytes, 200 * 65536);
+    assert_eq!(bytes, 24 * 65536);
     let kept = fs::metadata(written.path()).expect("it exists");
     assert!(kept.len() < 5 * MAX && lost > bytes - MAX);
 }
@@ -219,21 +219,17 @@ fn without_holes_the_file_is_copied_and_says_the_same() {
     let keeper = output.keeper.without_holes();
     written.output = Some(Output { keeper, ..output });
     let mut all = String::new();
-    for number in 0..200_000 {
+    for number in 0..80_000 {
         all.push_str(&format!("this is the line with the number {number}\n"));
     }
-    let mut gaps = 0;
+    let mut is_marked = false;
     for chunk in all.as_bytes().chunks(65536) {
         written.out(chunk);
-        gaps += written
-            .records()
-            .iter()
-            .filter(|record| record["stream"] == "taskd")
-            .count();
-        let used = fs::metadata(written.path()).expect("it exists").len();
-        assert!(used < 6 * MAX, "{used} bytes on disk");
+        let text = fs::read(written.path()).expect("it exists");
+        assert!(text.len() as u64 <= 6 * MAX, "{} bytes on disk", text.len());
+        is_marked |= text.windows(7).any(|window| window == b"\"taskd\"");
     }
-    assert!(gaps > 0, "the gap is marked while the command runs");
+    assert!(is_marked, "the gap is marked while the command runs");
     let (bytes, lost) = written.end();
     let (head, gap, tail) = split_at_gap(&written.records());
     assert!(all.starts_with(&head) && all.ends_with(&tail));

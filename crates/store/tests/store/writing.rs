@@ -3,12 +3,13 @@
 use std::sync::mpsc::channel;
 
 use taskd_core::record::Record;
-use taskd_core::run::{Outcome, Passing};
+use taskd_core::run::{Outcome, Passing, TraceId, Trigger};
 use taskd_core::task::TaskId;
-use taskd_store::{Batch, Kind, Options};
+use taskd_store::{Batch, Kind, Options, State};
 
 use crate::scene::{
     DEADLINE, added, added_for, at, commit, created, definition, finished, hand_over, key, load, open, run_started,
+    whole_run,
 };
 
 #[test]
@@ -231,4 +232,59 @@ fn consecutive_passings_of_one_kind_are_one_span() {
     assert_eq!(reader.passed(TaskId(1), 1).unwrap().len(), 1);
     assert_eq!(reader.passed_at(TaskId(1), at(35)).unwrap().unwrap().first, at(10));
     assert_eq!(reader.passed_at(TaskId(1), at(90)).unwrap(), None);
+}
+
+#[test]
+fn a_run_with_a_key_that_was_given_before_takes_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let writer = store.writer();
+    let reader = store.reader().unwrap();
+    // The runner hands over a run of a task that the backup put back does not have.
+    commit(&writer, whole_run(1, 1, 50, Outcome::Failed, 300)).unwrap();
+    assert_eq!(reader.run(key(1, 1)).unwrap().unwrap().name.as_str(), "task-1");
+    commit(&writer, vec![added(1, "a", 60)]).unwrap();
+    let again = Record::RunCreated {
+        run: key(1, 1),
+        trigger: Trigger::Manual,
+        fire_time: None,
+        at: at(70),
+        trace_id: TraceId(99),
+        waiting: true,
+    };
+    // A second time it changes nothing.
+    for _ in 0..2 {
+        commit(&writer, vec![again.clone()]).unwrap();
+        let run = reader.run(key(1, 1)).unwrap().unwrap();
+        assert_eq!(
+            (run.trace_id, run.state, run.outcome),
+            (TraceId(99), State::Waiting, None)
+        );
+    }
+    commit(&writer, vec![finished(1, 1, 80, Outcome::Cancelled, 10)]).unwrap();
+    commit(&writer, vec![again]).unwrap();
+    assert_eq!(
+        reader.run(key(1, 1)).unwrap().unwrap().outcome,
+        Some(Outcome::Cancelled)
+    );
+    assert_eq!(reader.check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn numbers_beyond_all_measure_are_kept_in_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let writer = store.writer();
+    commit(&writer, vec![added(1, "a", 1)]).unwrap();
+    for n in 1..=3 {
+        let end = finished(1, n, 80, Outcome::Succeeded, u64::MAX - 7);
+        commit(&writer, vec![created(1, n, 70), end]).unwrap();
+        let first = 100 * i64::try_from(n).unwrap();
+        let mut record = passed(first, first + 1, Passing::Missed, "taskd was not running");
+        if let Record::Passed { count, .. } = &mut record {
+            *count = u64::MAX;
+        }
+        commit(&writer, vec![record]).unwrap();
+    }
+    assert_eq!(store.reader().unwrap().check().unwrap(), Vec::<String>::new());
 }

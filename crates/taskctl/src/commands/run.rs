@@ -143,8 +143,8 @@ fn say_ended(session: &mut Session, info: &RunInfo, always: bool) -> Result<()> 
     }
     session.out.flush()?;
     let (fate, _) = task::fate(info);
-    match &info.reason {
-        Some(reason) if info.exit_code.is_none() => session.remark(&format!("{} {fate}: {reason}", info.run)),
+    match task::reason(info) {
+        Some(reason) => session.remark(&format!("{} {fate}: {reason}", info.run)),
         _ => session.remark(&format!("{} {fate}", info.run)),
     }
     Ok(())

@@ -110,18 +110,13 @@ const WIDE: [Column; 15] = [
 
 fn row(run: &RunInfo, times: &Times, now_ms: i64) -> Vec<Cell> {
     let (fate, tone) = task::fate(run);
-    let reason = match (&run.reason, run.exit_code) {
-        // The outcome says it already.
-        (Some(reason), Some(code)) if *reason == format!("exit code {code}") => String::new(),
-        (reason, _) => reason.clone().unwrap_or_default(),
-    };
     vec![
         run.run.as_str().into(),
         Cell::toned(fate, tone),
         run.started_ms.map(|at| times.short(at)).unwrap_or_default().into(),
         task::taken(run, now_ms).into(),
         Cell::toned(run.trigger.as_str(), Tone::Dim),
-        reason.into(),
+        task::reason(run).unwrap_or_default().into(),
     ]
 }
 

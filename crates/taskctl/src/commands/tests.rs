@@ -206,9 +206,9 @@ fn list_goes_through_all_pages() {
     assert_eq!(
         daemon.taskctl(&["list", "b*"]).out,
         [
-            "NAME    STATE    SCHEDULE   NEXT                                                          LAST            COMMAND",
-            "backup           0 2 * * *  2026-11-23 18:00:00 (2026-11-24 02:00:00 Asia/Tokyo)  in 7 h  failed 1 h ago  backup",
-            "bin     running  0 2 * * *  2026-11-23 18:00:00 (2026-11-24 02:00:00 Asia/Tokyo)  in 7 h  never           backup",
+            "NAME    STATE    SCHEDULE   NEXT                         IN ITS ZONE                     LAST            COMMAND",
+            "backup           0 2 * * *  2026-11-23 18:00:00  in 7 h  2026-11-24 02:00:00 Asia/Tokyo  failed 1 h ago  backup",
+            "bin     running  0 2 * * *  2026-11-23 18:00:00  in 7 h  2026-11-24 02:00:00 Asia/Tokyo  never           backup",
             "",
         ]
         .join("\n")
@@ -458,6 +458,30 @@ fn run_wait_is_as_if_the_command_were_run_here() {
     let Ran { code, out, err, .. } = daemon_with_a_run(false).taskctl(&["run", "a", "--wait"]);
     assert_eq!((code, out.as_str()), (3, "out\n"));
     assert_eq!(err, "err\ntaskctl: a/1 failed (3)\n");
+}
+
+#[test]
+fn a_daemon_that_does_not_know_yet_how_a_run_ended_is_asked_again() {
+    let asked = Mutex::new(0);
+    let daemon = FakeDaemon::with(Hello::ours(), move |request| match request {
+        Request::Run { .. } => Say::All(vec![Response::RunsStarted(vec![Rec(RunRef {
+            run: "a/1".into(),
+            trace_id: "t".into(),
+        })])]),
+        Request::Output { .. } => Say::All(vec![Response::Output(Rec(RunOutput::default()))]),
+        Request::Watch { .. } => {
+            let mut asked = asked.lock().expect("no test holds it while it fails");
+            *asked += 1;
+            let info = if *asked < 3 {
+                info("starting", None)
+            } else {
+                info("finished", Some("failed"))
+            };
+            Say::All(vec![Response::Update(Box::new(Rec(info))), Response::WatchEnd])
+        }
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(daemon.taskctl(&["run", "a", "--wait"]).code, 3);
 }
 
 #[test]

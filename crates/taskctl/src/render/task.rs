@@ -80,6 +80,16 @@ pub fn fate(run: &RunInfo) -> (String, Tone) {
     (text, tone)
 }
 
+/// Why a run ended so, where its fate does not say it already.
+pub fn reason(run: &RunInfo) -> Option<&str> {
+    let said = match (run.exit_code, run.signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(number)) => format!("signal {number}"),
+        (None, None) => String::new(),
+    };
+    run.reason.as_deref().filter(|reason| *reason != said)
+}
+
 /// How long a run took, or has taken so far.
 pub fn taken(run: &RunInfo, now_ms: i64) -> String {
     match (run.duration_ms, run.started_ms) {

@@ -44,13 +44,19 @@ impl Times {
         }
         let there = instant.to_zoned(theirs);
         let here = instant.to_zoned(self.zone.clone());
-        let format = if there.date() == here.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+        let format = if there.date() == here.date() {
+            "%H:%M:%S"
+        } else {
+            "%Y-%m-%d %H:%M:%S"
+        };
         Some(format!("{} {name}", there.strftime(format)))
     }
 
     /// The same, to be written behind the reader's own time.
     pub fn beside(&self, ms: i64, zone: Option<&str>) -> String {
-        self.there(ms, zone).map(|there| format!(" ({there})")).unwrap_or_default()
+        self.there(ms, zone)
+            .map(|there| format!(" ({there})"))
+            .unwrap_or_default()
     }
 
     /// `in 5 m`, `3 h ago`, `now`.

@@ -191,15 +191,16 @@ impl Driver {
         }
     }
 
-    /// Does all that the core wants done.
+    /// Does all that the core wants done. Starts leave first: a record that goes with one may follow it.
     fn pump(&mut self) {
+        let mut batches = Vec::new();
         while let Some(effect) = self.core.poll_effect() {
             match effect {
                 Effect::Record {
                     ticket,
                     records,
                     weight,
-                } => self.records.write(ticket, records, weight),
+                } => batches.push((ticket, records, weight)),
                 Effect::Start(origin) => self.start(origin),
                 Effect::Stop { attempt, grace } => self.tell_runner(&ToRunner::Stop {
                     key: runner::wire_key(attempt),
@@ -215,6 +216,9 @@ impl Driver {
             }
         }
         self.flush_runner();
+        for (ticket, records, weight) in batches {
+            self.records.write(ticket, records, weight);
+        }
     }
 
     fn arm(&mut self) -> io::Result<()> {

@@ -21,8 +21,8 @@ pub enum Echo {
 }
 
 impl Echo {
-    /// As suits what standard error is: nothing into `/dev/null`, and the journal's form if `$JOURNAL_STREAM` says that
-    /// it is the journal's.
+    /// As suits what standard error is: nothing into `/dev/null` or a file, where the log itself would only stand twice,
+    /// and the journal's form if `$JOURNAL_STREAM` says that it is the journal's.
     #[must_use]
     pub fn from_env() -> Echo {
         let (stderr, null) = match (rustix::fs::fstat(io::stderr().as_fd()), rustix::fs::stat("/dev/null")) {
@@ -30,7 +30,8 @@ impl Echo {
             (Ok(_) | Err(_), Ok(_) | Err(_)) => return Echo::Plain,
         };
         let identity = |found: &rustix::fs::Stat| (found.st_dev, found.st_ino);
-        if identity(&stderr) == identity(&null) {
+        let kind = rustix::fs::FileType::from_raw_mode(stderr.st_mode);
+        if identity(&stderr) == identity(&null) || kind == rustix::fs::FileType::RegularFile {
             return Echo::Off;
         }
         Echo::suiting(std::env::var("JOURNAL_STREAM").ok().as_deref(), identity(&stderr))

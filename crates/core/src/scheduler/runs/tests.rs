@@ -49,7 +49,11 @@ fn letters(state: &State) -> String {
             Act::Cancel => 'c',
             Act::Lose => 'l',
         };
-        if step.note_start { letter.to_ascii_uppercase() } else { letter }
+        if step.note_start {
+            letter.to_ascii_uppercase()
+        } else {
+            letter
+        }
     };
     INPUTS.iter().map(|input| letter(state.step(*input))).collect()
 }
@@ -82,7 +86,13 @@ fn outcomes_follow_from_how_an_attempt_ended() {
         (Exit::Signal(11), false, false, Outcome::Failed, Some("signal 11")),
         (Exit::Code(0), true, true, Outcome::Cancelled, Some("asked")),
         (Exit::Signal(9), true, true, Outcome::Cancelled, Some("asked")),
-        (Exit::Signal(15), true, false, Outcome::Cancelled, Some("the runner was stopped")),
+        (
+            Exit::Signal(15),
+            true,
+            false,
+            Outcome::Cancelled,
+            Some("the runner was stopped"),
+        ),
     ] {
         let end = AttemptEnd {
             started_at: Timestamp::from_millis(0),

@@ -12,7 +12,10 @@ fn a_step_back_repeats_nothing_up_to_the_bound() {
         rig.effects.clear();
         rig.now = at(10 * HOUR - back);
         rig.tell(Event::ClockStepped);
-        let told = rig.notices().iter().any(|notice| matches!(notice, Notice::MarksReset { tasks: 1, .. }));
+        let told = rig
+            .notices()
+            .iter()
+            .any(|notice| matches!(notice, Notice::MarksReset { tasks: 1, .. }));
         assert_eq!(told, reset, "{back} ms back");
         let mark = if reset { rig.now } else { at(10 * HOUR) };
         assert_eq!(rig.core.task(id).unwrap().mark, mark, "{back} ms back");
@@ -108,12 +111,20 @@ fn a_task_whose_zone_vanished_is_held_and_never_run_in_utc() {
     rig.tell(Event::ZonesChanged);
     assert!(matches!(rig.notices().as_slice(), [Notice::Held { .. }]));
     let view = rig.core.task(id).unwrap();
-    assert!(view.held.is_some_and(|problem| problem.contains("Europe/Berlin")), "{:?}", view.held);
+    assert!(
+        view.held.is_some_and(|problem| problem.contains("Europe/Berlin")),
+        "{:?}",
+        view.held
+    );
     assert_eq!((view.next, view.schedule), (None, None));
     assert_eq!(rig.core.next_due(), None);
     rig.go(10 * MINUTE);
     assert_eq!(rig.starts(), []);
-    assert_eq!(rig.core.snapshot().tasks[0].outline.when, zoned(), "its definition stays");
+    assert_eq!(
+        rig.core.snapshot().tasks[0].outline.when,
+        zoned(),
+        "its definition stays"
+    );
 
     rig.core.schedules = Schedules::new(catalog());
     rig.tell(Event::ZonesChanged);
@@ -136,7 +147,11 @@ fn a_task_that_cannot_be_read_at_start_is_held() {
     assert!(matches!(rig.notices().as_slice(), [Notice::Held { .. }]));
     assert!(rig.core.task(id).unwrap().held.is_some());
     let tasks = vec![(id, definition("a", zoned()))];
-    assert_eq!(rig.apply(Command::SetEnabled { tasks }).unwrap().ticket, None, "it is enabled");
+    assert_eq!(
+        rig.apply(Command::SetEnabled { tasks }).unwrap().ticket,
+        None,
+        "it is enabled"
+    );
     rig.apply(edit(id, definition("a", every(MINUTE)))).unwrap();
     assert!(rig.core.task(id).unwrap().held.is_none());
 }

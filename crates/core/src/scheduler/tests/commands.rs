@@ -60,11 +60,20 @@ fn names_are_unique_per_owner_and_all_or_none_are_added() {
     let b = rig.add(definition("b", When::Manual));
     assert_eq!(rig.apply(edit(b, definition("a", When::Manual))), taken("a", 0));
     rig.apply(edit(b, definition("z", When::Manual))).unwrap();
-    let names = |owner| rig.core.names_after(owner, None).map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+    let names = |owner| {
+        rig.core
+            .names_after(owner, None)
+            .map(|(name, _)| name.to_string())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(names(ME), ["a", "z"]);
     assert_eq!(names(Owner(1001)), ["a"]);
     assert_eq!(rig.core.names_after(ME, Some("a")).count(), 1);
-    assert_eq!(rig.core.names_after(ME, Some("a!")).count(), 1, "any text bounds a page");
+    assert_eq!(
+        rig.core.names_after(ME, Some("a!")).count(),
+        1,
+        "any text bounds a page"
+    );
 }
 
 #[test]
@@ -75,10 +84,17 @@ fn an_owner_may_have_so_many_tasks() {
         ..Limits::default()
     };
     let mut rig = Rig::limited(limits);
-    assert_eq!(add_all(&mut rig, &["a", "b", "c"]), Err(Refusal::TooManyTasks { limit: 2 }));
+    assert_eq!(
+        add_all(&mut rig, &["a", "b", "c"]),
+        Err(Refusal::TooManyTasks { limit: 2 })
+    );
     rig.prompt = false;
     add_all(&mut rig, &["a", "b"]).unwrap();
-    assert_eq!(add_all(&mut rig, &["c"]), Err(Refusal::TooManyTasks { limit: 2 }), "those on their way count");
+    assert_eq!(
+        add_all(&mut rig, &["c"]),
+        Err(Refusal::TooManyTasks { limit: 2 }),
+        "those on their way count"
+    );
     rig.store();
     assert_eq!(add_all(&mut rig, &["c"]), Err(Refusal::TooManyTasks { limit: 2 }));
     rig.prompt = true;
@@ -106,7 +122,10 @@ fn a_schedule_that_cannot_be_read_is_refused() {
     for when in bad {
         let definitions = vec![definition("a", When::Manual), definition("b", when)];
         let refused = rig.apply(Command::Add { owner: ME, definitions });
-        assert!(matches!(refused, Err(Refusal::BadSchedule { index: 1, .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Refusal::BadSchedule { index: 1, .. })),
+            "{refused:?}"
+        );
     }
 }
 
@@ -125,7 +144,10 @@ fn a_manual_run_starts_when_it_is_durable() {
     let origin = rig.start();
     assert_eq!((origin.attempt.run, origin.fire_time), (run, None));
     let name = TaskName::parse("a").unwrap();
-    assert_eq!(rig.apply(Command::Run { ids: vec![id] }), Err(Refusal::StillRunning { name, run }));
+    assert_eq!(
+        rig.apply(Command::Run { ids: vec![id] }),
+        Err(Refusal::StillRunning { name, run })
+    );
     rig.prompt = true;
     rig.ended(&origin, ended(Exit::Code(3)));
     assert_eq!(rig.outcomes(), [(run, Outcome::Failed, Some("exit code 3".to_owned()))]);

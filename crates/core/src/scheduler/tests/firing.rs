@@ -7,7 +7,11 @@ use crate::run::Trigger;
 fn a_firing_starts_at_its_time_and_ahead_of_its_record() {
     let mut rig = Rig::new();
     let id = rig.add(definition("a", every(MINUTE)));
-    assert_eq!(rig.core.next_wakeup(), Some(at(MINUTE - 2000)), "the horizon is put ahead first");
+    assert_eq!(
+        rig.core.next_wakeup(),
+        Some(at(MINUTE - 2000)),
+        "the horizon is put ahead first"
+    );
     rig.go(MINUTE - 2000);
     assert_eq!(rig.core.horizon(), at(MINUTE + 5000));
     assert_eq!(rig.core.next_wakeup(), Some(at(MINUTE)));
@@ -24,7 +28,11 @@ fn a_firing_starts_at_its_time_and_ahead_of_its_record() {
             _ => "other",
         })
         .collect();
-    assert_eq!(order, ["record", "notice", "start"], "nothing leaves before the record that explains it");
+    assert_eq!(
+        order,
+        ["record", "notice", "start"],
+        "nothing leaves before the record that explains it"
+    );
     let origin = rig.start();
     assert_eq!(origin.fire_time, Some(at(MINUTE)));
     assert_eq!(origin.trigger, Trigger::Schedule);
@@ -109,9 +117,19 @@ fn lateness_decides_between_firing_catch_up_and_missed() {
         rig.go(24 * HOUR + lateness);
         let effects = rig.effects.clone();
         let starts = rig.starts();
-        assert_eq!(starts.first().map(|origin| origin.trigger), expected, "{lateness} ms late");
+        assert_eq!(
+            starts.first().map(|origin| origin.trigger),
+            expected,
+            "{lateness} ms late"
+        );
         rig.effects = effects;
-        let missed = (Passing::Missed, 24 * HOUR, 24 * HOUR, 1, "the machine was asleep or busy".to_owned());
+        let missed = (
+            Passing::Missed,
+            24 * HOUR,
+            24 * HOUR,
+            1,
+            "the machine was asleep or busy".to_owned(),
+        );
         let expected = if starts.is_empty() { vec![missed] } else { Vec::new() };
         assert_eq!(rig.passed(), expected, "{lateness} ms late");
     }
@@ -124,7 +142,10 @@ fn of_many_misfires_the_latest_runs_and_the_others_are_counted() {
     rig.go(10 * MINUTE + 30_000);
     let effects = rig.effects.clone();
     let origin = rig.start();
-    assert_eq!((origin.fire_time, origin.trigger), (Some(at(10 * MINUTE)), Trigger::CatchUp));
+    assert_eq!(
+        (origin.fire_time, origin.trigger),
+        (Some(at(10 * MINUTE)), Trigger::CatchUp)
+    );
     rig.effects = effects;
     let why = "the machine was asleep or busy".to_owned();
     assert_eq!(rig.passed(), [(Passing::Missed, MINUTE, 9 * MINUTE, 9, why)]);

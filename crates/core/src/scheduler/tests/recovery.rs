@@ -24,7 +24,10 @@ fn a_run_that_was_started_and_not_recorded_is_adopted() {
     rig.attach(1, vec![live(&origin)]);
     assert_eq!(rig.starts(), [], "it runs already");
     let run = rig.core.run(origin.attempt.run).unwrap();
-    assert_eq!((run.state, run.pid, run.origin.trace_id), ("running", Some(7), origin.trace_id));
+    assert_eq!(
+        (run.state, run.pid, run.origin.trace_id),
+        ("running", Some(7), origin.trace_id)
+    );
     assert_eq!(rig.core.task(id).unwrap().mark, at(MINUTE));
 }
 

@@ -29,10 +29,10 @@ pub const MARK: &str = "TASKCTL_DEMO";
 const PREFIX: &str = "taskctl-demo";
 
 /// Steps of the long run, a second each.
-const STEPS: u32 = 12;
+const STEPS: u32 = 14;
 
 /// The step after which the daemon is killed.
-const KILL_AT: u32 = 5;
+const KILL_AT: u32 = 6;
 
 /// How long the daemon stays away.
 const AWAY: Duration = Duration::from_millis(1500);

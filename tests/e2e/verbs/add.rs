@@ -1,0 +1,277 @@
+//! `taskctl add`: every field, every schedule, and every way to be refused.
+
+use serde_json::{Value, json};
+
+use crate::harness::{World, has_keys, is_instant, texts};
+
+const SCHEDULES: [(&str, &[&str], usize); 8] = [
+    ("fields5", &["--cron", "30 2 * * *", "--tz", "Europe/Berlin"], 3),
+    ("fields6", &["--cron", "*/20 30 2 * * MON-FRI"], 3),
+    ("fields7", &["--cron", "0 0 12 L * * 2096", "--tz", "UTC"], 3),
+    ("word", &["--cron", "@daily"], 3),
+    ("grid", &["--every", "1m30s"], 3),
+    ("once", &["--at", "2096-02-29 12:00", "--tz", "Asia/Tokyo"], 1),
+    ("soon", &["--in", "45m"], 1),
+    ("asked", &["--manual"], 0),
+];
+
+#[test]
+fn every_schedule_is_taken_and_the_next_three_fire_times_are_shown() {
+    let world = World::served();
+    for (name, schedule, fire_times) in SCHEDULES {
+        let added = world
+            .ctl(&[&["add", "--name", name], schedule, &["--", "true"]].concat())
+            .ok();
+        let mut lines = added.lines();
+        assert_eq!(lines.next(), Some(format!("added {name}").as_str()), "{added}");
+        assert_eq!(
+            lines.filter(|line| line.contains(", in ")).count(),
+            fire_times,
+            "{added}"
+        );
+        assert_eq!(added.contains("never by itself"), fire_times == 0, "{added}");
+        let listed = world.ctl(&["show", name, "--json"]).json();
+        assert_eq!(listed["next"].is_null(), fire_times == 0, "{listed}");
+    }
+}
+
+#[test]
+fn the_answer_has_its_json_shape_for_every_schedule() {
+    let world = World::served();
+    for (name, schedule, fire_times) in SCHEDULES {
+        let added = world
+            .ctl(&[&["add", "--json", "--name", name], schedule, &["--", "true"]].concat())
+            .json();
+        has_keys(&added, "name id next");
+        assert_eq!(added["name"], name);
+        assert!(added["id"].is_u64(), "{added}");
+        is_instant(&added["next"]);
+        assert_eq!(added["next"].as_array().map(Vec::len), Some(fire_times), "{added}");
+    }
+    let once = world.ctl(&["show", "once", "--json"]).json();
+    assert_eq!(once["next"], "2096-02-29T03:00:00Z", "a local time of Tokyo");
+}
+
+#[test]
+fn every_field_is_kept_as_it_was_given() {
+    let world = World::served();
+    let argv = ["/bin/echo", "a b", "--flag", "", "*", "$HOME", "ä"];
+    let mut args = vec!["add", "--name", "full.task_1", "--every", "1h", "--disabled"];
+    args.extend(["--description", "a note; with \"signs\""]);
+    args.extend([
+        "--env", "A=1", "--env", "B=x=y z", "--env", "A=2", "--cwd", "below", "--",
+    ]);
+    args.extend(argv);
+    world.ctl(&args).ok();
+    let task = world.ctl(&["show", "full.task_1", "--json"]).json();
+    assert_eq!(task["action"], json!({ "kind": "exec", "argv": argv }));
+    assert_eq!(task["description"], "a note; with \"signs\"");
+    assert_eq!(
+        task["env"],
+        json!([{ "name": "A", "value": "2" }, { "name": "B", "value": "x=y z" }])
+    );
+    assert_eq!(task["enabled"], false);
+    assert_eq!(task["next"], Value::Null, "a disabled task is not due");
+    // A relative directory is one below where the user stands.
+    assert_eq!(task["cwd"].as_str(), world.path("below").to_str());
+    assert_eq!(task["schedule"]["kind"], "every");
+    world
+        .ctl(&["add", "--name", "line", "--manual", "--shell", "echo $HOME | wc -c"])
+        .ok();
+    let line = world.ctl(&["show", "line", "--json"]).json();
+    assert_eq!(
+        line["action"],
+        json!({ "kind": "shell", "argv": ["echo $HOME | wc -c"] })
+    );
+}
+
+#[test]
+fn without_a_name_one_is_made_from_the_command() {
+    let world = World::served();
+    let name = |args: &[&str]| {
+        let added = world.ctl(&[&["add", "--json", "--manual"], args].concat()).json();
+        added["name"].as_str().expect("a name").to_owned()
+    };
+    assert_eq!(name(&["--", "/usr/bin/echo", "hi"]), "echo");
+    assert_eq!(name(&["--", "echo"]), "echo-2");
+    assert_eq!(name(&["--", "echo"]), "echo-3");
+    assert_eq!(name(&["--shell", "tar czf /tmp/x.tgz /etc"]), "tar");
+    assert_eq!(name(&["--", "./my script!"]), "my-script-");
+    assert_eq!(name(&["--shell", "((1))"]), "1--");
+    assert_eq!(name(&["--shell", "[ -e x ]"]), "task");
+}
+
+#[test]
+fn a_coming_change_of_the_clock_is_told() {
+    let world = World::served();
+    let added = world.ctl(&[
+        "add",
+        "--name",
+        "night",
+        "--cron",
+        "30 2 * * *",
+        "--tz",
+        "Europe/Berlin",
+        "--",
+        "true",
+    ]);
+    assert!(added.ok().contains("note: Clocks in Europe/Berlin"));
+    let either = world
+        .ctl(&["add", "--json", "--cron", "0 0 1 * MON", "--tz", "UTC", "--", "true"])
+        .json();
+    let warnings = texts(&either["warnings"], "");
+    assert!(warnings.iter().any(|text| text.contains("either")), "{either}");
+}
+
+/// What is typed, the exit code, and what is said about it.
+const REFUSED: &[(&[&str], i32, &[&str])] = &[
+    (
+        &["--cron", "0 25 * * *", "--", "true"],
+        2,
+        &["  --cron 0 25 * * *\n           ^^\n", "hint: "],
+    ),
+    (
+        &["--cron", "0 0 30 2 *", "--", "true"],
+        2,
+        &["--cron 0 0 30 2 *\n", "^"],
+    ),
+    (&["--cron", "* * * *", "--", "true"], 2, &["--cron * * * *\n", "hint: "]),
+    (&["--cron", "0 9 * * MONDAY", "--", "true"], 2, &["^^^^^^\n", "MON"]),
+    (&["--cron", "0 0 0 1 1 * 2001", "--", "true"], 2, &["never fires"]),
+    (
+        &["--cron", "0 9 * * *", "--tz", "Europe/Berln", "--", "true"],
+        2,
+        &["--tz", "did you mean Europe/Berlin?"],
+    ),
+    (&["--every", "10x", "--", "true"], 2, &["  --every 10x\n", "^"]),
+    (
+        &["--every", "10ms", "--", "true"],
+        2,
+        &["  --every 10ms\n          ^^^^\n", "at least 1s"],
+    ),
+    (
+        &["--every", "1m", "--tz", "UTC", "--", "true"],
+        2,
+        &["--tz goes with --cron or --at"],
+    ),
+    (
+        &["--at", "2001-01-01 00:00", "--", "true"],
+        2,
+        &["--at 2001-01-01 00:00", "in the past", "hint: "],
+    ),
+    (
+        &["--at", "half past nine", "--", "true"],
+        2,
+        &["--at half past nine\n", "^"],
+    ),
+    (&["--in", "0s", "--", "true"], 2, &["--in"]),
+    (
+        &["--manual", "--name", "a b", "--", "true"],
+        2,
+        &["  --name a b\n          ^\n"],
+    ),
+    (&["--manual", "--name", "-a", "--", "true"], 2, &["--name"]),
+    (
+        &["--manual", "--env", "NOVALUE", "--", "true"],
+        2,
+        &["--env NOVALUE\n", "NAME=VALUE"],
+    ),
+    (
+        &["--manual", "--env", "TASKD_RUN=x", "--", "true"],
+        2,
+        &["--env", "set by taskd"],
+    ),
+    (&["--manual", "--shell", "  "], 2, &["the shell line is empty"]),
+    (&["--manual", "--", ""], 2, &["there is no command to run", "hint: "]),
+    (&["--manual"], 2, &["--shell", "Usage"]),
+    (
+        &["--manual", "--shell", "true", "--", "true"],
+        2,
+        &["cannot be used with"],
+    ),
+    (&["--", "true"], 2, &["--cron", "--every", "--manual"]),
+    (
+        &["--manual", "--every", "1m", "--", "true"],
+        2,
+        &["cannot be used with"],
+    ),
+    (&["--crn", "* * * * *", "--", "true"], 2, &["--crn", "--cron"]),
+    (&["--manual", "true"], 2, &["-- true"]),
+];
+
+#[test]
+fn refusals_point_at_the_place_and_say_what_to_do_and_nothing_is_added() {
+    let world = World::served();
+    for (args, code, said) in REFUSED {
+        let ran = world.ctl(&[&["add"], *args].concat());
+        assert_eq!((ran.code(), ran.stdout.as_str()), (*code, ""), "{args:?}: {ran:?}");
+        for part in *said {
+            assert!(ran.stderr.contains(part), "{args:?}: no {part:?} in\n{}", ran.stderr);
+        }
+        let error = world.ctl(&[&["add", "--json"], *args].concat()).error(*code);
+        assert!(
+            error["message"].as_str().is_some_and(|text| !text.is_empty()),
+            "{error}"
+        );
+    }
+    assert_eq!(world.ctl(&["list", "--json"]).json(), json!([]));
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_and_its_task_stays_as_it_is() {
+    let world = World::served();
+    world.ctl(&["add", "--name", "a", "--manual", "--", "true"]).ok();
+    let error = world
+        .ctl(&["add", "--json", "--name", "a", "--manual", "--", "false"])
+        .error(1);
+    assert_eq!(error["code"], "name-taken");
+    assert!(
+        error["hint"]
+            .as_str()
+            .is_some_and(|hint| hint.contains("taskctl edit a")),
+        "{error}"
+    );
+    assert_eq!(
+        world.ctl(&["show", "a", "--json"]).json()["action"]["argv"],
+        json!(["true"])
+    );
+}
+
+#[test]
+fn a_definition_over_the_limit_is_refused_at_the_edge() {
+    let mut world = World::new();
+    std::fs::write(
+        world.path("taskd.toml"),
+        "[limits]\ndefinition_bytes = \"4 KiB\"\ntasks_per_owner = 2\ntasks_per_owner_root = 2\n",
+    )
+    .expect("a file");
+    world.start();
+    let add = |description: &str| world.ctl(&["add", "--json", "--manual", "--description", description, "--", "true"]);
+    let error = add(&"x".repeat(4097)).error(1);
+    assert_eq!(error["code"], "limit");
+    assert!(
+        error["message"].as_str().is_some_and(|text| text.contains("4096")),
+        "{error}"
+    );
+    add(&"x".repeat(3000)).ok();
+    add("").ok();
+    let error = add("").error(1);
+    assert!(
+        error["message"].as_str().is_some_and(|text| text.contains("2 tasks")),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_a_daemon_it_is_told_how_to_start_one() {
+    let world = World::new();
+    let said = world.ctl(&["add", "--manual", "--", "true"]).refused(3);
+    assert!(
+        said.contains("taskctl start") && said.contains(&world.socket().display().to_string()),
+        "{said}"
+    );
+    let error = world.ctl(&["add", "--json", "--manual", "--", "true"]).error(3);
+    assert_eq!(error["code"], "no-daemon");
+    // What is wrong in itself is told without one.
+    world.ctl(&["add", "--cron", "61 * * * *", "--", "true"]).refused(2);
+}

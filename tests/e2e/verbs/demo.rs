@@ -1,0 +1,60 @@
+//! `taskctl demo`, as far as it can be tried in a few seconds: however it ends, nothing is left behind. The whole of it
+//! is run by the test of the README.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use rustix::process::Signal;
+
+use crate::harness::{World, kill, wait_for};
+
+/// Starts a demo, and gives it with its directory once its daemon serves.
+fn begun(world: &World) -> (Child, PathBuf) {
+    let mut demo = world
+        .taskctl(&["demo"])
+        .env("TMPDIR", world.path(""))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
+    let mut dir = None;
+    for line in lines.map_while(Result::ok) {
+        let word = |word: &str| {
+            word.contains("/taskctl-demo")
+                .then(|| PathBuf::from(word.trim_end_matches(['.', ','])))
+        };
+        dir = dir.or_else(|| line.split(' ').find_map(word));
+        if line.contains("taskctl run long") {
+            break;
+        }
+    }
+    (demo, dir.expect("it says where it is"))
+}
+
+fn leaves_nothing(world: &World, dir: &Path) {
+    wait_for("its directory to be gone", || (!dir.exists()).then_some(()));
+    wait_for("its processes to be gone", || {
+        world.processes().is_empty().then_some(())
+    });
+}
+
+#[test]
+fn a_demo_that_is_killed_leaves_nothing() {
+    let world = World::new();
+    let (mut demo, dir) = begun(&world);
+    assert!(dir.exists(), "{}", dir.display());
+    demo.kill().expect("it is there");
+    demo.wait().expect("it ends");
+    leaves_nothing(&world, &dir);
+}
+
+#[test]
+fn a_demo_that_is_interrupted_leaves_nothing_and_does_not_claim_success() {
+    let world = World::new();
+    let (mut demo, dir) = begun(&world);
+    kill(demo.id(), Signal::INT);
+    assert!(!demo.wait().expect("it ends").success());
+    leaves_nothing(&world, &dir);
+}

@@ -1,0 +1,19 @@
+//! What each verb promises: its answers, its `--json`, its refusals and its exit codes.
+
+mod add;
+mod cancel;
+mod completions;
+mod demo;
+mod edit;
+mod enable;
+mod export;
+mod import;
+mod list;
+mod logs;
+mod next;
+mod remove;
+mod run;
+mod runs;
+mod show;
+mod start;
+mod status;

@@ -1,0 +1,178 @@
+//! `taskctl next`: coming fire times, of tasks or of an expression.
+
+use serde_json::{Value, json};
+
+use crate::harness::{World, has_keys, is_instant, texts};
+
+#[test]
+fn tasks_are_sorted_by_time() {
+    let world = World::served();
+    let none = world.ctl(&["next"]);
+    assert_eq!((none.code(), none.stdout.as_str()), (0, ""), "{none:?}");
+    assert_eq!(world.ctl(&["next", "--json"]).json(), json!([]));
+    for (name, schedule) in [
+        ("late", ["--at", "2097-01-01T00:00:00Z"]),
+        ("early", ["--at", "2096-01-01T00:00:00Z"]),
+        ("daily", ["--cron", "0 9 * * *"]),
+    ] {
+        world
+            .ctl(&["add", "--name", name, schedule[0], schedule[1], "--", "true"])
+            .ok();
+    }
+    world.ctl(&["add", "--name", "asked", "--manual", "--", "true"]).ok();
+    let next = world.ctl(&["next", "--json"]).json();
+    assert_eq!(texts(&next, "task"), ["daily", "early", "late"]);
+    for fire_time in next.as_array().expect("an array") {
+        has_keys(fire_time, "task at local note");
+        is_instant(&fire_time["at"]);
+    }
+    assert_eq!(
+        next[1],
+        json!({ "task": "early", "at": "2096-01-01T00:00:00Z", "local": "2096-01-01T00:00:00+00:00", "note": null })
+    );
+    assert_eq!(
+        texts(&world.ctl(&["next", "-n", "2", "--json"]).json(), "task"),
+        ["daily", "daily"]
+    );
+    let of_two = world.ctl(&["next", "daily", "l*", "-n", "2", "--json"]).json();
+    assert_eq!(texts(&of_two, "task"), ["daily", "daily", "late"]);
+    assert_eq!(
+        world.ctl(&["next", "daily", "--json"]).json().as_array().map(Vec::len),
+        Some(5)
+    );
+    let table = world.ctl(&["next"]).ok();
+    assert!(
+        table.starts_with("AT ") && table.contains("2096-01-01 00:00:00 +00:00"),
+        "{table}"
+    );
+}
+
+#[test]
+fn what_is_not_there_is_exit_code_4_with_a_suggestion() {
+    let world = World::served();
+    world
+        .ctl(&["add", "--name", "backup", "--every", "1h", "--", "true"])
+        .ok();
+    let said = world.ctl(&["next", "bakup"]).refused(4);
+    assert!(said.contains("did you mean backup?"), "{said}");
+    World::new().ctl(&["next"]).refused(3);
+}
+
+/// `next --cron`, where there is no daemon.
+fn cron(args: &[&str]) -> crate::harness::Ran {
+    World::new().ctl(&[&["next", "--cron"], args].concat())
+}
+
+#[test]
+fn an_expression_needs_no_daemon_and_gives_an_instant_a_line() {
+    assert_eq!(
+        cron(&[
+            "0 9 * * MON-FRI",
+            "--tz",
+            "America/New_York",
+            "--from",
+            "2026-03-06T00:00:00Z",
+            "-n",
+            "3"
+        ])
+        .ok(),
+        "2026-03-06T09:00:00-05:00\n2026-03-09T09:00:00-04:00\n2026-03-10T09:00:00-04:00\n"
+    );
+    assert_eq!(cron(&["* * * * *"]).ok().lines().count(), 5);
+    assert_eq!(cron(&["*/7 * * * * *", "-n", "20000"]).ok().lines().count(), 20_000);
+    // Without a zone it is the reader's, which is UTC here; seconds and years are told from each other by their number.
+    assert_eq!(
+        cron(&["30 0 0 29 2 *", "--from", "2097-01-01T00:00:00Z", "-n", "1"]).ok(),
+        "2104-02-29T00:00:30+00:00\n"
+    );
+    assert_eq!(
+        cron(&["0 0 0 1 1 * 2050-2051", "--from", "2026-01-01T00:00:00Z"])
+            .ok()
+            .lines()
+            .count(),
+        2
+    );
+    assert_eq!(
+        cron(&["@daily", "--from", "2026-01-01", "-n", "1"]).ok(),
+        "2026-01-02T00:00:00+00:00\n"
+    );
+}
+
+#[test]
+fn a_night_without_half_past_two_and_one_with_two_of_them() {
+    let berlin = |from| cron(&["30 2 * * *", "--tz", "Europe/Berlin", "--from", from, "-n", "2"]).ok();
+    assert_eq!(
+        berlin("2027-03-27T12:00:00Z"),
+        "2027-03-28T03:00:00+02:00\n2027-03-29T02:30:00+02:00\n"
+    );
+    assert_eq!(
+        berlin("2027-10-30T12:00:00Z"),
+        "2027-10-31T02:30:00+02:00\n2027-11-01T02:30:00+01:00\n"
+    );
+}
+
+#[test]
+fn json_has_the_instant_in_utc_and_in_the_zone() {
+    let next = cron(&[
+        "30 2 * * *",
+        "--tz",
+        "Europe/Berlin",
+        "--from",
+        "2027-03-27T00:00:00Z",
+        "-n",
+        "2",
+        "--json",
+    ])
+    .json();
+    let [before, after] = next.as_array().expect("an array").as_slice() else {
+        panic!("{next}");
+    };
+    has_keys(before, "at local note");
+    assert_eq!(
+        (&before["at"], &before["local"], &before["note"]),
+        (
+            &json!("2027-03-27T01:30:00Z"),
+            &json!("2027-03-27T02:30:00+01:00"),
+            &Value::Null
+        )
+    );
+    assert_eq!(after["at"], "2027-03-28T01:00:00Z");
+    assert!(
+        after["note"].as_str().is_some_and(|note| note.contains("2027-03-28")),
+        "{after}"
+    );
+}
+
+#[test]
+fn an_expression_that_has_fired_for_the_last_time_gives_nothing_and_says_so() {
+    let ran = cron(&["0 0 0 1 1 * 2001"]);
+    assert_eq!((ran.code(), ran.stdout.as_str()), (0, ""), "{ran:?}");
+    assert!(!ran.stderr.is_empty(), "nothing is said");
+    let ran = cron(&["0 0 0 1 1 * 2001", "--json"]);
+    assert_eq!((ran.code(), ran.stdout.as_str()), (0, "[]\n"), "{ran:?}");
+}
+
+#[test]
+fn a_malformed_expression_is_pointed_at() {
+    for (expr, part) in [
+        ("0 25 * * *", "  --cron 0 25 * * *\n           ^^\n"),
+        ("0 0 30 2 *", "^"),
+        ("* * * *", "^"),
+        ("0 9 * * MONN", "    ^^^^\n"),
+        ("@dayly", "@daily"),
+        ("", "--cron"),
+    ] {
+        let ran = cron(&[expr]);
+        assert!(matches!(ran.code(), 1 | 2) && ran.stdout.is_empty(), "{ran:?}");
+        assert!(ran.stderr.contains(part), "{expr:?}: {}", ran.stderr);
+        let error = cron(&[expr, "--json"]);
+        assert_eq!(error.code(), ran.code());
+        error.error(ran.code());
+    }
+    let said = cron(&["@daily", "--tz", "Europe/Berln"]).refused(2);
+    assert!(said.contains("did you mean Europe/Berlin?"), "{said}");
+    let said = cron(&["@daily", "--from", "tomorrowish"]).refused(2);
+    assert!(said.contains("--from tomorrowish\n"), "{said}");
+    cron(&["@daily", "-n", "0"]).refused(2);
+    cron(&["@daily", "task"]).refused(2);
+}

@@ -1,0 +1,132 @@
+//! `taskctl status`: how the daemon is.
+
+use serde_json::{Value, json};
+
+use crate::harness::{World, has_keys, is_instant};
+
+#[test]
+fn the_object_has_its_shape_and_tells_the_truth() {
+    let mut world = World::served();
+    let status = world.ctl(&["status", "--json"]).json();
+    has_keys(
+        &status,
+        "version protocol pid started_at tasks running waiting next runner store",
+    );
+    has_keys(&status["runner"], "pid version");
+    has_keys(&status["store"], "bytes horizon");
+    assert_eq!((&status["pid"], &status["protocol"]), (&json!(world.pid()), &json!(1)));
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["runner"]["version"], env!("CARGO_PKG_VERSION"));
+    is_instant(&status["started_at"]);
+    assert_eq!(
+        (&status["tasks"], &status["running"], &status["next"]),
+        (&json!(0), &json!(0), &Value::Null)
+    );
+    assert!(
+        status["store"]["bytes"].as_u64().is_some_and(|bytes| bytes > 0),
+        "{status}"
+    );
+    world.add_gated("g", 0);
+    world.run_up("g");
+    world
+        .ctl(&["add", "--name", "t", "--at", "2096-01-01T00:00:00Z", "--", "true"])
+        .ok();
+    let status = world.ctl(&["status", "--json"]).json();
+    assert_eq!((&status["tasks"], &status["running"]), (&json!(2), &json!(1)));
+    assert_eq!(status["next"], "2096-01-01T00:00:00Z");
+    let runner = status["runner"]["pid"].clone();
+    world.kill();
+    world.start();
+    let status = world.ctl(&["status", "--json"]).json();
+    assert_eq!((&status["runner"]["pid"], &status["running"]), (&runner, &json!(1)));
+}
+
+#[test]
+fn people_read_where_everything_is() {
+    let world = World::served();
+    let text = world.ctl(&["status"]).ok();
+    for part in [
+        world.pid().to_string(),
+        world.runner_pid().to_string(),
+        world.socket().display().to_string(),
+        world.path("state").display().to_string(),
+        world.path("log/taskd.log").display().to_string(),
+        "nothing is due".to_owned(),
+    ] {
+        assert!(text.contains(&part), "no {part} in\n{text}");
+    }
+}
+
+#[test]
+fn runs_that_wait_for_a_place_are_counted() {
+    let mut world = World::new();
+    std::fs::write(world.path("taskd.toml"), "[limits]\nrunning = 1\n").expect("a file");
+    world.start();
+    for name in ["a", "b"] {
+        world.add_gated(name, 0);
+    }
+    world.run_up("a");
+    world.ctl(&["run", "b"]).ok();
+    let status = world.ctl(&["status", "--json"]).json();
+    assert_eq!(status["waiting"], 1, "{status}");
+    assert_eq!(world.run_of("b/1")["state"], "waiting");
+    world.open_gate("b");
+    world.open_gate("a");
+    assert_eq!(world.finished("b/1")["outcome"], "succeeded");
+}
+
+#[test]
+fn the_socket_comes_from_the_flag_before_the_environment() {
+    let world = World::served();
+    let nowhere = world.path("nowhere.sock");
+    let nowhere = nowhere.to_str().expect("a path");
+    let said = world.ctl(&["status", "--socket", nowhere]).refused(3);
+    assert!(said.contains(nowhere) && said.contains("taskctl start"), "{said}");
+    let socket = world.socket();
+    let mut command = world.taskctl(&["--socket", socket.to_str().expect("a path"), "status"]);
+    crate::harness::run(command.env("TASKD_SOCKET", nowhere)).ok();
+    assert_eq!(World::new().ctl(&["status", "--json"]).error(3)["code"], "no-daemon");
+}
+
+#[test]
+fn help_shows_an_example_for_every_verb() {
+    let world = World::new();
+    let help = world.ctl(&["--help"]).ok();
+    let verbs = [
+        "add",
+        "list",
+        "show",
+        "edit",
+        "remove",
+        "enable",
+        "disable",
+        "run",
+        "cancel",
+        "logs",
+        "runs",
+        "next",
+        "status",
+        "export",
+        "import",
+        "start",
+        "stop",
+        "demo",
+        "completions",
+    ];
+    for verb in verbs {
+        assert!(
+            help.lines().any(|line| line.trim_start().starts_with(verb)),
+            "no {verb} in\n{help}"
+        );
+        for asked in [&[verb, "--help"][..], &["help", verb]] {
+            let help = world.ctl(asked).ok();
+            assert!(
+                help.contains("Example") && help.contains(&format!("taskctl {verb}")),
+                "{help}"
+            );
+            assert!(help.contains("--json"), "{help}");
+        }
+    }
+    assert!(world.ctl(&["--version"]).ok().contains(env!("CARGO_PKG_VERSION")));
+    assert_eq!(world.ctl(&[]).code(), 2);
+}
