@@ -451,7 +451,7 @@ impl Worker {
                     // They fail if the group has ended; its end is then already on its way here.
                     let _ = rustix::process::kill_process_group(pid, Signal::TERM);
                     // A stopped process would not notice.
-                    let _ = rustix::process::kill_process_group(pid, Signal::TERM);
+                    let _ = rustix::process::kill_process_group(pid, Signal::CONT);
                     let cookie = self.cookie.of(&key);
                     let strays = Strays { cookie, group: pid };
                     self.spawners.submit(Job::Strays(strays, Signal::TERM));

@@ -187,8 +187,14 @@ impl Life {
 impl Drop for Life {
     fn drop(&mut self) {
         if let Ok(None) = self.guard.try_wait() {
-            // The children die with the worker, the worker with the guard.
-            let _ = self.guard.kill();
+            // Without its worker the guard ends everything else and then itself.
+            let guard = self.guard.id();
+            let children = fs::read_to_string(format!("/proc/{guard}/task/{guard}/children"));
+            for pid in children.unwrap_or_default().split_ascii_whitespace() {
+                if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                }
+            }
             let _ = self.guard.wait();
         }
     }
