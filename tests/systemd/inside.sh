@@ -17,9 +17,10 @@ wait_for() { # wait_for SECONDS COMMAND...: until it is true
 }
 prove() { # prove NAME: the function of that name, as a test
     local said
-    if said=$("$1" 2>&1); then echo "PASS $1"; passed=$((passed + 1)); return; fi
+    if said=$(exec 9>"$gates/trace"; BASH_XTRACEFD=9; set -x; "$1" 2>&1); then echo "PASS $1"; passed=$((passed + 1)); return; fi
     echo "FAIL $1"; failed=$((failed + 1))
     [ -z "$said" ] || sed 's/^/    /' <<<"$said"
+    tail -n 15 "$gates/trace" | sed 's/^/    /'
     journalctl -b -n 200 -o short-monotonic --no-pager | grep -i taskd | tail -n 25 | sed 's/^/    | /'
     systemctl start taskd # for the next one
 }

@@ -126,7 +126,8 @@ pub enum Refusal {
         /// The run.
         run: RunKey,
     },
-    /// No runner is attached that could start a run.
+    /// No runner is attached that could start a run, or that could tell whether an earlier life of the daemon started one
+    /// of the task without recording it: until that is known, nothing is decided about the task.
     #[error("no runner is attached")]
     NoRunner,
 }

@@ -45,7 +45,7 @@ pub enum Effect {
 pub enum Weight {
     /// What a user asked for: refused when the store cannot take it.
     Decision,
-    /// What happened: tried until it holds.
+    /// What happened: tried until it holds. It is state already, so later batches must wait for it.
     Fact,
 }
 

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 pub enum Event {
     /// Time has passed. May be told at any moment and too often.
     Tick,
-    /// The records of this ticket are durable.
+    /// The records of this ticket are durable. Told in the order of the tickets, those that were refused left out.
     Durable(Ticket),
     /// The records of this ticket, a decision, will never be durable: the store refused them.
     Refused(Ticket),
@@ -34,7 +34,7 @@ pub enum Event {
         /// How.
         end: AttemptEnd,
     },
-    /// The clock was set, or the machine woke from sleep.
+    /// The clock was set, or the machine woke from sleep. Marks that are now far ahead are set back.
     ClockStepped,
     /// The tz database changed: every schedule is read anew.
     ZonesChanged,

@@ -39,7 +39,8 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
-    /// Firings up to here may have started before their record is durable.
+    /// Firings up to here may have started before their record is durable; none beyond has. It is drawn back by an orderly
+    /// stop, and when the clock turns out to have been far ahead.
     Horizon {
         /// Up to and with this instant.
         until: Timestamp,

@@ -45,7 +45,7 @@ pub struct TaskImage {
 pub struct RunImage {
     /// Which.
     pub key: RunKey,
-    /// Its task's name.
+    /// Its task's name as it is now, or was last.
     pub name: TaskName,
     /// Why it exists.
     pub trigger: Trigger,

@@ -440,6 +440,16 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
     }
 }
 
+/// Gives memory that was freed back to the system. For after work that took much more than is usual; it takes some
+/// milliseconds for each 100 MiB, in which other threads may have to wait for memory.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointers, may be called from any thread, and touches only what is free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Leaves the error of the last call for the parent and ends the child.
 ///
 /// # Safety

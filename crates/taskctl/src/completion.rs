@@ -108,7 +108,7 @@ pub fn runs(typed: &OsStr) -> Vec<CompletionCandidate> {
 /// Names of time zones that begin so.
 pub fn zones(typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy().to_lowercase();
-    let names: BTreeSet<String> = jiff::tz::TimeZoneDatabase::from_env()
+    let names: BTreeSet<String> = jiff::tz::db()
         .available()
         .map(|name| name.to_string())
         .filter(|name| name.to_lowercase().starts_with(&typed))

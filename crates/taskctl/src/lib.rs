@@ -43,6 +43,7 @@ mod session;
 mod testing;
 mod usage;
 mod watch;
+mod zones;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::out::Out;
 use crate::places::Places;
 use crate::render::time::Times;
+use crate::zones;
 
 /// One call of `taskctl`.
 pub struct Session {
@@ -63,7 +64,7 @@ impl Session {
 
     /// The reader's time zone, read when it is first needed.
     pub fn zone(&self) -> &TimeZone {
-        self.zone.get_or_init(TimeZone::system)
+        self.zone.get_or_init(zones::system)
     }
 
     /// How instants are shown to this reader.

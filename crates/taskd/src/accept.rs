@@ -309,7 +309,7 @@ fn when(spec: ScheduleSpec, context: &Context<'_>) -> Result<When, Refusal> {
             let delay = Duration::from_millis(delay_ms);
             Ok(When::At {
                 at: context.now.plus(delay),
-                text: format!("in {}", format_duration(delay)),
+                text: format!("{DELAY}{}", format_duration(delay)),
                 tz: None,
             })
         }
@@ -413,11 +413,18 @@ fn instant(text: &str, tz: Option<String>, context: &Context<'_>) -> Result<When
     })
 }
 
+/// Begins the text of an instant that was given as a delay.
+const DELAY: &str = "in ";
+
+fn is_delay(text: &str) -> bool {
+    text.starts_with(DELAY)
+}
+
 fn in_zone(when: When, tz: String, context: &Context<'_>) -> Result<When, Refusal> {
     match when {
         When::Cron { expr, .. } => cron(expr, Some(tz), context),
-        When::At { text, .. } => instant(&text, Some(tz), context),
-        When::Manual | When::Every { .. } => {
+        When::At { text, .. } if !is_delay(&text) => instant(&text, Some(tz), context),
+        When::At { .. } | When::Manual | When::Every { .. } => {
             let problem = "the schedule of this task has no time zone";
             Err(bad("tz", &tz, problem, Some("give a --cron or --at with it")))
         }

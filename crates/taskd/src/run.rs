@@ -27,9 +27,6 @@ use crate::paths::Paths;
 use crate::readers::Readers;
 use crate::server::{self, Shared};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long connections may take to read what they were just told when the daemon ends.
 const FAREWELL: Duration = Duration::from_millis(200);
 

@@ -57,7 +57,8 @@ fn a_run_that_heeds_term_says_its_last_words() {
     let run = world.finished("polite/1");
     assert_eq!(run["outcome"], "cancelled", "{run}");
     let said = world.ctl(&["logs", "polite"]).ok();
-    assert!(said.starts_with("up\nbye\n"), "{said}");
+    // The shell may remark that its `sleep` was terminated too.
+    assert!(said.starts_with("up\n") && said.contains("bye\n"), "{said}");
 }
 
 #[test]

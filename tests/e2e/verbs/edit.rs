@@ -147,6 +147,7 @@ fn a_run_in_progress_is_untouched() {
 fn refusals_leave_the_task_as_it_was() {
     let world = world();
     world.ctl(&["add", "--name", "taken", "--manual", "--", "true"]).ok();
+    world.ctl(&["add", "--name", "soon", "--in", "9h", "--", "true"]).ok();
     let before = shown(&world, "a");
     let refused: &[(&[&str], i32, &str)] = &[
         (&["a"], 2, "nothing to change"),
@@ -163,6 +164,7 @@ fn refusals_leave_the_task_as_it_was() {
         (&["a", "--every", "1m", "--manual"], 2, "cannot be used with"),
         (&["a", "--enabled", "--disabled"], 2, "cannot be used with"),
         (&["a", "--descripton", "x"], 2, "--description"),
+        (&["soon", "--tz", "UTC"], 2, "has no time zone"),
         (&["takne", "--manual"], 4, "did you mean taken?"),
     ];
     for (args, code, said) in refused {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{World, has_keys, is_instant, texts};
+use crate::harness::{World, has_keys, is_instant, run, texts};
 
 #[test]
 fn the_table_says_what_there_is_when_it_is_due_and_how_it_ended() {
@@ -112,6 +112,26 @@ fn the_array_has_its_shape_whatever_the_task() {
     );
     is_instant(&m["last"]["finished_at"]);
     assert_eq!(t["next"], "2096-01-01T00:00:00Z");
+}
+
+#[test]
+fn times_are_in_the_readers_zone_with_the_tasks_beside() {
+    let world = World::served();
+    let noon = ["--cron", "0 12 1 1 *", "--tz", "Asia/Tokyo"];
+    world
+        .ctl(&[&["add", "--name", "t"], &noon[..], &["--", "true"]].concat())
+        .ok();
+    for verb in [&["list"][..], &["show", "t"], &["next"]] {
+        let text = run(world.taskctl(verb).env("TZ", "America/New_York")).ok();
+        // Noon of New Year's Day in Tokyo is the evening before in New York.
+        assert!(text.contains("-12-31 22:00:00"), "{text}");
+        assert!(text.contains("-01-01 12:00:00 Asia/Tokyo"), "{text}");
+        let text = run(world.taskctl(verb).env("TZ", "Asia/Tokyo")).ok();
+        assert!(
+            text.contains("-01-01 12:00:00") && !text.contains("12:00:00 Asia/Tokyo"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! `taskctl status`: how the daemon is.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+
 use serde_json::{Value, json};
 
-use crate::harness::{World, has_keys, is_instant};
+use crate::harness::{World, has_keys, is_instant, run};
 
 #[test]
 fn the_object_has_its_shape_and_tells_the_truth() {
@@ -84,8 +88,40 @@ fn the_socket_comes_from_the_flag_before_the_environment() {
     assert!(said.contains(nowhere) && said.contains("taskctl start"), "{said}");
     let socket = world.socket();
     let mut command = world.taskctl(&["--socket", socket.to_str().expect("a path"), "status"]);
-    crate::harness::run(command.env("TASKD_SOCKET", nowhere)).ok();
+    run(command.env("TASKD_SOCKET", nowhere)).ok();
     assert_eq!(World::new().ctl(&["status", "--json"]).error(3)["code"], "no-daemon");
+}
+
+/// As another user, if this one may become another: only root may.
+fn as_nobody(world: &World, args: &[&str]) -> Option<std::process::Command> {
+    let mut command = world.taskctl(args);
+    command.current_dir("/").uid(65534).gid(65534);
+    rustix::process::geteuid().is_root().then_some(command)
+}
+
+#[test]
+fn the_daemon_of_another_user_is_exit_code_5() {
+    let world = World::served();
+    let Some(mut behind_closed_doors) = as_nobody(&world, &["status", "--json"]) else {
+        println!("skipped: only root can ask as somebody else");
+        return;
+    };
+    let error = run(&mut behind_closed_doors).error(5);
+    assert_eq!(error["code"], "not-allowed", "{error}");
+    // Where others may connect they are refused all the same.
+    let open =
+        |path: &str, mode| std::fs::set_permissions(world.path(path), Permissions::from_mode(mode)).expect("ours");
+    open("", 0o755);
+    open("taskd.sock", 0o666);
+    for args in [&["list"][..], &["stop"], &["add", "--manual", "--", "true"]] {
+        let mut command = as_nobody(&world, args).expect("root");
+        let said = run(&mut command).refused(5);
+        assert!(
+            said.contains("another user") || said.contains("may not"),
+            "{args:?}: {said}"
+        );
+    }
+    world.ctl(&["status"]).ok();
 }
 
 #[test]

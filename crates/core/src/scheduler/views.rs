@@ -97,19 +97,6 @@ impl Scheduler {
         theirs.into_iter().flatten().map(|(name, id)| (name, *id))
     }
 
-    /// Every owner's tasks, by owner and name, from the first that comes after `after`.
-    pub fn all_names_after<'a>(
-        &'a self,
-        after: Option<(Owner, &str)>,
-    ) -> impl Iterator<Item = (Owner, &'a TaskName, TaskId)> + use<'a> {
-        let (owner, name) = after.unwrap_or((Owner(0), ""));
-        let rest = self
-            .names_after(owner, Some(name))
-            .map(move |(name, id)| (owner, name, id));
-        let others = self.names.range((Bound::Excluded(owner), Bound::Unbounded));
-        rest.chain(others.flat_map(|(owner, theirs)| theirs.iter().map(|(name, id)| (*owner, name, *id))))
-    }
-
     /// The tasks of an owner that are due soonest, at most `n`. One with a change on its way to the store is not among
     /// them.
     #[must_use]

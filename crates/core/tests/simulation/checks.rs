@@ -1,6 +1,8 @@
 //! What must hold, at every step and at the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use taskd_core::Timestamp;
 use taskd_core::effect::{Effect, Notice, Weight};
@@ -405,15 +407,24 @@ fn account(
 }
 
 fn read(when: &When) -> Schedule {
+    thread_local! {
+        /// Every expression is read once: that is most of the work otherwise.
+        static READ: RefCell<HashMap<When, Schedule>> = RefCell::default();
+    }
     match when {
         When::Manual => Schedule::Manual,
         When::Every { interval_ms, anchor } => Schedule::Every {
             anchor: *anchor,
-            interval: std::time::Duration::from_millis(*interval_ms),
+            interval: Duration::from_millis(*interval_ms),
         },
         When::At { at, .. } => Schedule::At(*at),
-        When::Cron { expr, tz } => catalog()
-            .cron(expr, tz)
-            .expect("the simulation writes good expressions"),
+        When::Cron { expr, tz } => READ.with_borrow_mut(|read| {
+            let parsed = || {
+                catalog()
+                    .cron(expr, tz)
+                    .expect("the simulation writes good expressions")
+            };
+            read.entry(when.clone()).or_insert_with(parsed).clone()
+        }),
     }
 }

@@ -119,8 +119,9 @@ impl Runner {
         spawned
     }
 
-    /// Ends what has come to its end.
-    pub fn reap(&mut self, now: u64, wall: Timestamp) {
+    /// Ends what has come to its end, and tells which.
+    pub fn reap(&mut self, now: u64, wall: Timestamp) -> Vec<Origin> {
+        let mut gone = Vec::new();
         let over = |child: &Child| match child.process {
             Some(_) => child.ends <= now,
             None => matches!(child.exit, Exit::SpawnFailed { .. }),
@@ -133,6 +134,7 @@ impl Runner {
             .collect();
         for key in keys {
             if let Some(child) = self.children.remove(&key) {
+                gone.push(child.origin.clone());
                 let end = AttemptEnd {
                     started_at: child.process.map_or(wall, |(_, at)| at),
                     pid: child.process.map_or(0, |(pid, _)| pid),
@@ -148,6 +150,7 @@ impl Runner {
                 });
             }
         }
+        gone
     }
 
     /// When the next child ends.

@@ -1,6 +1,6 @@
 //! The world around the scheduler: a disk, a clock, a runner, users, and everything that goes wrong with them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use jiff::tz::TimeZoneDatabase;
 use taskd_core::Timestamp;
 use taskd_core::command::{Refusal, Reply, Ticket};
 use taskd_core::effect::{Effect, Weight};
-use taskd_core::event::{Event, Origin};
+use taskd_core::event::Event;
 use taskd_core::record::Record;
 use taskd_core::run::{RunKey, TraceId};
 use taskd_core::schedule::{Catalog, Zones};
@@ -347,12 +347,9 @@ impl World {
         let (now, wall, limit) = (self.elapsed, self.wall(), self.limits.running);
         let Some(runner) = &mut self.runner else { return false };
         let before = runner.outbox.len();
-        runner.reap(now, wall);
-        for origin in runner.children.values().filter(|child| child.ends <= now) {
-            debug_assert!(origin.process.is_none());
+        for origin in runner.reap(now, wall) {
+            self.spawned.died(&origin);
         }
-        let gone: Vec<Origin> = runner.ended.values().map(|(origin, _)| origin.clone()).collect();
-        gone.iter().for_each(|origin| self.spawned.died(origin));
         for origin in runner.spawn(wall) {
             self.spawned.start(&origin, limit);
         }
@@ -445,11 +442,11 @@ impl World {
                 Ok(())
             }
             Err(refusal) => {
-                let sent: VecDeque<_> = daemon.journal.iter().rev().take(1).map(|entry| entry.weight).collect();
+                let sent = daemon.journal.last().map(|entry| entry.weight);
                 let after = daemon.core.snapshot();
                 // What was due came first; that apart, nothing has changed.
                 assert!(
-                    before == after || sent == [Weight::Fact],
+                    before == after || sent == Some(Weight::Fact),
                     "a refused command changed something"
                 );
                 self.say(|| format!("refused: {refusal}"));

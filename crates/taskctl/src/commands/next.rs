@@ -1,6 +1,6 @@
 //! `taskctl next`
 
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
 use taskd_core::schedule::Zones;
 use taskd_wire::client::{Request, Response};
@@ -14,6 +14,7 @@ use crate::out::JsonArray;
 use crate::render::table::{Cell, Column, Table, Tone};
 use crate::render::time::{rfc3339, rfc3339_in};
 use crate::session::Session;
+use crate::zones;
 
 /// How many are shown when that is not said.
 const SOME: u32 = 5;
@@ -28,16 +29,16 @@ pub fn run(args: &NextArgs, session: &mut Session) -> Result<()> {
 
 fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<()> {
     let cron = definition::check_cron(expr)?;
-    let mut zones = Zones::new(TimeZoneDatabase::from_env());
+    let mut known = Zones::new(jiff::tz::db().clone());
     let name = args.tz.clone().unwrap_or_else(|| when::zone_name(session));
-    let zone = zones.get(&name).map_err(|unknown| {
+    let zone = known.get(&name).map_err(|unknown| {
         let failure = Failure::field("tz", &unknown.name, None, "there is no such time zone", None);
         match unknown.near {
             Some(near) => failure.hint(format!("did you mean {near}?")),
             None => failure.hint("names are those of the tz database, such as Europe/Berlin or UTC"),
         }
     })?;
-    let shown_in = TimeZoneDatabase::from_env().get(zone.name()).unwrap_or(TimeZone::UTC);
+    let shown_in = zones::named(zone.name()).unwrap_or(TimeZone::UTC);
     let mut at = match &args.from {
         Some(text) => when::resolve("from", text, session)?,
         None => session.now(),
@@ -47,8 +48,10 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
     } else {
         None
     };
+    let mut fires = false;
     for _ in 0..args.n.unwrap_or(SOME) {
         let Some(next) = cron.next_after(&zone, at) else { break };
+        fires = true;
         let local = rfc3339_in(next.as_millis(), &shown_in);
         match &mut array {
             Some(array) => {
@@ -65,10 +68,13 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
         }
         at = next;
     }
-    match array {
-        Some(array) => array.close(&mut session.out),
-        None => Ok(()),
+    if let Some(array) = array {
+        array.close(&mut session.out)?;
     }
+    if !fires {
+        session.remark("it never fires after that");
+    }
+    Ok(())
 }
 
 /// A coming fire time of a task.
@@ -93,11 +99,7 @@ fn of_tasks(args: &NextArgs, session: &mut Session) -> Result<()> {
     let now = session.now();
     let mut coming: Vec<Coming> = Vec::new();
     for Rec(task) in tasks {
-        let zone = task
-            .tz
-            .as_deref()
-            .and_then(|name| TimeZone::get(name).ok())
-            .unwrap_or(TimeZone::UTC);
+        let zone = task.tz.as_deref().and_then(zones::named).unwrap_or(TimeZone::UTC);
         let mut before = now;
         for at in task.at_ms.into_iter().map(Timestamp::from_millis) {
             let note = clock_change(&zone, before, at);

@@ -6,6 +6,7 @@ use taskd_wire::client::{Request, Response, Status};
 use crate::client::Client;
 use crate::error::{Exit, Failure, Result};
 use crate::json;
+use crate::places::SYSTEM_SOCKET;
 use crate::render::table::Tone;
 use crate::render::{bytes, counted};
 use crate::session::Session;
@@ -33,6 +34,11 @@ pub fn run(session: &mut Session) -> Result<u8> {
 
 fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
     let times = session.times();
+    let whose = match session.places.named() {
+        Some(_) => "",
+        None if socket == SYSTEM_SOCKET => " (the system's daemon)",
+        None => " (your own daemon)",
+    };
     let mut row = |head: &str, text: String, tone: Tone| {
         let text = tone.paint(&text, session.out.colour);
         session.out.line(&format!("{head:<8} {text}"))
@@ -44,7 +50,7 @@ fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
         times.relative(status.started_ms)
     );
     row("daemon", since, Tone::Strong)?;
-    row("socket", socket.to_owned(), Tone::Plain)?;
+    row("socket", format!("{socket}{whose}"), Tone::Plain)?;
     let mut tasks = format!("{}, {} running", status.tasks, status.running);
     if status.waiting > 0 {
         tasks.push_str(&format!(", {} waiting for a place", status.waiting));

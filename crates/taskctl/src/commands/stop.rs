@@ -59,7 +59,7 @@ pub fn run(args: &StopArgs, session: &mut Session) -> Result<()> {
 
 /// Stops a daemon of any version, and waits until it is gone.
 pub fn stop(client: &mut Client, limit: Duration) -> Result<Stopped, Failure> {
-    let runner = runner(client);
+    let runner = runner(client)?;
     let Answer::StatusBrief { pid, running, .. } = client.basic(Ask::StatusBrief)? else {
         return Err(no_answer());
     };
@@ -104,11 +104,15 @@ fn watch_process(pid: u32) -> Option<OwnedFd> {
 }
 
 /// The runner's process, where the daemon can be asked for it.
-fn runner(client: &mut Client) -> Option<OwnedFd> {
-    client.protocol().ok()?;
-    match client.request(&Request::Status).ok()? {
-        Response::Status(status) => watch_process(status.0.runner_pid?),
-        _ => None,
+fn runner(client: &mut Client) -> Result<Option<OwnedFd>, Failure> {
+    if client.protocol().is_err() {
+        return Ok(None);
+    }
+    match client.request(&Request::Status) {
+        Ok(Response::Status(status)) => Ok(status.0.runner_pid.and_then(watch_process)),
+        // The connection is closed with this answer: nothing more can be asked.
+        Err(failure) if failure.exit == Exit::NotAllowed => Err(failure),
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 

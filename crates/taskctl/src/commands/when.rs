@@ -1,6 +1,5 @@
 //! Instants as options give them: `--since 10m`, `--from 2027-03-27`.
 
-use jiff::tz::TimeZoneDatabase;
 use taskd_core::Timestamp;
 use taskd_core::schedule::{Zones, parse_duration, resolve_at};
 
@@ -25,7 +24,7 @@ pub fn past(field: &str, text: &str, session: &Session) -> Result<i64, Failure> 
 
 /// An instant, or a local time of the reader.
 pub fn resolve(field: &str, text: &str, session: &Session) -> Result<Timestamp, Failure> {
-    let mut zones = Zones::new(TimeZoneDatabase::from_env());
+    let mut zones = Zones::new(jiff::tz::db().clone());
     let zone = zone_name(session);
     let resolved = resolve_at(text, &zone, session.now(), &mut zones);
     resolved.map(|resolved| resolved.at).map_err(|error| {

@@ -187,13 +187,25 @@ impl Followed {
         let Some(lines) = &mut self.lines else { return Ok(()) };
         let last = &mut self.last;
         let path = lines.path().to_owned();
+        // A gap line is written when the run ends, and tells of what lies before the lines behind it: with `after`, it
+        // is only of interest if one of those is new.
+        let mut gap: Option<Vec<u8>> = None;
         let done = lines.read::<Stop>(|piece| {
             if let Piece::Line(line) = &piece
                 && let Some(record) = Record::read(line)
             {
                 let at = record.instant();
+                if after.is_some() && record.gap.is_some() {
+                    gap = Some(line.to_vec());
+                    return Ok(());
+                }
                 if after.is_some() && at <= after {
                     return Ok(());
+                }
+                if let Some(gap) = gap.take() {
+                    printer
+                        .piece(run, &Piece::Line(&gap), out, err)
+                        .map_err(Stop::Printing)?;
                 }
                 *last = at.or(*last);
                 return printer.record(run, line, &record, out, err).map_err(Stop::Printing);

@@ -4,6 +4,8 @@ use jiff::Timestamp as Instant;
 use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
 
+use crate::zones;
+
 /// Shows instants to one reader.
 #[derive(Clone)]
 pub struct Times {
@@ -37,7 +39,7 @@ impl Times {
     /// is another.
     pub fn there(&self, ms: i64, zone: Option<&str>) -> Option<String> {
         let name = zone?;
-        let theirs = TimeZone::get(name).ok()?;
+        let theirs = zones::named(name)?;
         let instant = self.instant(ms);
         if theirs.to_offset(instant) == self.zone.to_offset(instant) {
             return None;

@@ -317,6 +317,7 @@ impl Driver {
 
     fn begin_stop(&mut self, at_once: bool) {
         self.condition.stopping = true;
+        self.core.handle(clock::now(), Event::Closing);
         self.notify.stopping();
         for Waiting { done, .. } in self.busy.drain(..) {
             done(Err(Refusal::Stopping));

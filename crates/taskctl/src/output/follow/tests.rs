@@ -134,7 +134,10 @@ fn a_file_put_in_place_that_was_shown_already_adds_nothing() {
     write(&path, line(1, "head") + &line(2, "middle") + &line(3, "tail")).expect("room");
     let mut followed = Followed::new(vec![path.clone()], None);
     scene.print(&mut followed, false);
-    write(&new, line(1, "head") + &line(3, "tail")).expect("room");
+    let gap = line(9, "")
+        .replace("\\n", "")
+        .replace("}\n", ",\"gap\":{\"bytes\":7}}\n");
+    write(&new, line(1, "head") + &gap + &line(3, "tail")).expect("room");
     rename(&new, &path).expect("the same directory");
     assert_eq!(scene.print(&mut followed, true), "head\nmiddle\ntail\n");
 }

@@ -1,11 +1,13 @@
 //! `add`: a new task.
 
+use std::time::Duration;
+
 use taskd_core::command::{Command, Reply};
 use taskd_core::scheduler::Scheduler;
-use taskd_core::task::{Owner, TaskId, TaskName};
+use taskd_core::task::{Owner, TaskId, TaskName, When};
 use taskd_wire::client::{Accepted, Response};
 use taskd_wire::codec::Rec;
-use taskd_wire::definition::TaskSpec;
+use taskd_wire::definition::{ScheduleSpec, TaskSpec};
 use taskd_wire::refusal::Refusal;
 
 use crate::accept::{self, Context};
@@ -19,14 +21,21 @@ pub(super) const SHOWN: usize = 3;
 pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, Refusal> {
     let now = clock::now();
     let unnamed = spec.name.is_empty();
+    let delay = match spec.schedule {
+        ScheduleSpec::In { delay_ms } => Some(Duration::from_millis(delay_ms)),
+        ScheduleSpec::Manual | ScheduleSpec::Cron { .. } | ScheduleSpec::Every { .. } | ScheduleSpec::At { .. } => None,
+    };
     let definition = accept::definition(spec, &context(shared, now))?;
     let warnings = accept::remarks(&definition, &shared.schedules, now);
     let (owner, tz) = (shared.owner, accept::zone_of(&definition));
     let accepted = shared
         .engine
         .change(
-            move |state, _| {
+            move |state, accepted_at| {
                 let mut definition = definition.clone();
+                if let (Some(delay), When::At { at, .. }) = (delay, &mut definition.when) {
+                    *at = accepted_at.plus(delay);
+                }
                 if unnamed {
                     definition.name = free_name(state, owner, &definition.name);
                 }

@@ -15,6 +15,9 @@ use crate::clock;
 use crate::refusal;
 use crate::server::Shared;
 
+/// Definitions whose import takes so much memory for a moment that it is given back after it.
+const MANY: u64 = 1000;
+
 /// Takes in more definitions.
 pub(super) fn more(
     shared: &Shared,
@@ -74,6 +77,10 @@ pub(super) async fn end(shared: &Shared, taken: &mut Vec<(u64, Definition)>) -> 
         })
         .await
         .map_err(|refused| refusal::with_line(refused, &lines))?;
+    if imported >= MANY {
+        // However that ends, the tasks are imported.
+        let _ = tokio::task::spawn_blocking(taskd_runner::give_back_memory).await;
+    }
     Ok(Response::Imported(imported))
 }
 
