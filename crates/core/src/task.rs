@@ -67,6 +67,12 @@ impl TaskName {
         Ok(TaskName(text.into()))
     }
 
+    /// The same name in memory of its own, where a clone would share that of the original.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        TaskName(self.as_str().into())
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -127,7 +127,8 @@ impl Scheduler {
             self.problems.insert(id, problem);
         }
         let task = Task {
-            name: outline.name.clone(),
+            // Its own, so that what lives as long as the task lies together, and the definition can go whole.
+            name: outline.name.detached(),
             written: reading.written,
             next: reading.schedule.next_after(mark).unwrap_or(Timestamp::MAX),
             schedule: reading.schedule,
