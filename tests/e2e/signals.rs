@@ -73,10 +73,11 @@ fn hup_reads_the_configuration_anew_and_keeps_the_old_one_when_it_is_wrong() {
     let mut world = World::served();
     std::fs::write(world.path("taskd.toml"), "[limits]\ndefinition_bytes = \"4 KiB\"\n").expect("a file");
     world.signal(Signal::HUP);
-    wait_for("the new limit", || {
-        let ran = world.ctl(&["add", "--name", "big", "--manual", "--", "echo", &"x".repeat(5000)]);
-        (!ran.status.success()).then_some(assert!(ran.stderr.contains("definition"), "{ran:?}"))
+    let refused = wait_for("the new limit", || {
+        let ran = world.ctl(&["add", "--manual", "--", "echo", &"x".repeat(5000)]);
+        (!ran.status.success()).then_some(ran)
     });
+    assert!(refused.stderr.contains("definition"), "{refused:?}");
     std::fs::write(world.path("taskd.toml"), "[limits]\ndefinitoin_bytes = 1\n").expect("a file");
     world.signal(Signal::HUP);
     wait_for("the refusal in the log", || {

@@ -13,7 +13,10 @@ pub(crate) fn notify(address: Option<&OsStr>, state: &str) {
     let Some(address) = address.filter(|address| !address.is_empty()) else {
         return;
     };
-    if let Err(error) = send(address, state) {
+    if let Err(error) = send(address, state)
+        // Whoever waited for the start has its answer and is gone.
+        && error.kind() != io::ErrorKind::NotFound
+    {
         complain(format_args!("cannot tell {} {state}: {error}", address.display()));
     }
 }

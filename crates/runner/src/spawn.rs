@@ -261,15 +261,9 @@ fn put_env(env: &mut CStrings, host: &Host, start: &Start) -> Result<(), SpawnEr
     Ok(())
 }
 
-/// RFC 3339 in UTC, with milliseconds only if there are any.
+/// RFC 3339 in UTC, with as many digits of the second as it has, as everywhere else.
 fn instant(ms: i64) -> Option<String> {
-    let time = Timestamp::from_millisecond(ms).ok()?;
-    let format = if ms % 1000 == 0 {
-        "%Y-%m-%dT%H:%M:%SZ"
-    } else {
-        "%Y-%m-%dT%H:%M:%S%.3fZ"
-    };
-    Some(time.strftime(format).to_string())
+    Some(Timestamp::from_millisecond(ms).ok()?.to_string())
 }
 
 /// An id for the span of an attempt: never zero, another for each attempt and each life of a runner.

@@ -222,6 +222,16 @@ impl From<Failure> for Error {
     }
 }
 
+/// The name of a verb that takes one task or run, if it is no pattern.
+pub fn one_only(name: &str) -> std::result::Result<&str, Failure> {
+    if !name.contains(['*', '?']) {
+        return Ok(name);
+    }
+    let message = format!("{name} is a pattern, and this takes one task or run");
+    Err(Failure::new(Exit::Usage, "bad-field", message)
+        .hint(format!("`taskctl list '{name}'` shows the tasks it stands for")))
+}
+
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Failure::from(refusal).into()

@@ -70,6 +70,33 @@ pub(crate) fn with_line(refused: Refusal, lines: &[u64]) -> Refusal {
     }
 }
 
+/// What is answered when the command held definitions of these names.
+pub(crate) fn of_several(refused: Refusal, names: &[String]) -> Refusal {
+    let name = match &refused {
+        Refusal::ImportLine { line, .. } => usize::try_from(*line).ok().and_then(|place| names.get(place)),
+        _ => None,
+    };
+    match (of_one(refused), name) {
+        (
+            Refusal::BadField {
+                field,
+                text,
+                at,
+                problem,
+                cure,
+            },
+            Some(name),
+        ) => Refusal::BadField {
+            field,
+            text,
+            at,
+            problem: format!("{name}: {problem}"),
+            cure,
+        },
+        (other, _) => other,
+    }
+}
+
 /// What is answered when the command held one definition.
 pub(crate) fn of_one(refused: Refusal) -> Refusal {
     match refused {
@@ -91,5 +118,29 @@ pub(crate) fn of_one(refused: Refusal) -> Refusal {
             LineRefusal::Limit { what, limit, actual } => Refusal::Limit { what, limit, actual },
         },
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_one_of_several_names_it() {
+        let refused = Refusal::ImportLine {
+            line: 1,
+            refusal: Box::new(LineRefusal::BadField {
+                field: "schedule".to_owned(),
+                text: String::new(),
+                at: None,
+                problem: "there is no such zone".to_owned(),
+                cure: None,
+            }),
+        };
+        let names = ["one".to_owned(), "other".to_owned()];
+        let Refusal::BadField { problem, .. } = of_several(refused, &names) else {
+            panic!("it is about a field");
+        };
+        assert_eq!(problem, "other: there is no such zone");
     }
 }

@@ -175,6 +175,7 @@ fn serve(
         state_dir: paths.state_dir.clone(),
         started_at: clock::now(),
         editing: tokio::sync::Mutex::new(()),
+        importing: Arc::default(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVER_THREADS)

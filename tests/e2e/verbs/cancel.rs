@@ -135,3 +135,16 @@ fn what_is_over_or_was_never_there_is_told_apart() {
     world.ctl(&["cancel", "busy", "done"]).refused(1);
     assert_eq!(world.run_of("busy/1")["state"], "running");
 }
+
+#[test]
+fn a_run_that_outlives_its_task_is_cancelled_by_its_name_though_another_task_has_it() {
+    let world = World::served();
+    world.add_gated("kept", 0);
+    world.run_up("kept");
+    world.ctl(&["remove", "kept", "--keep-running"]).ok();
+    world.ctl(&["add", "--name", "kept", "--manual", "--", "true"]).ok();
+    assert!(world.ctl(&["cancel", "kept/1"]).ok().contains("kept/1"));
+    wait_for("the run to end", || {
+        (world.ctl(&["status", "--json"]).json()["running"] == 0).then_some(())
+    });
+}

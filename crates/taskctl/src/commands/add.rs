@@ -50,7 +50,7 @@ pub fn say(session: &mut Session, verb: &str, accepted: &Accepted) -> Result<()>
     }
     if accepted.next_ms.is_empty() {
         session.out.line(&format!(
-            "  next: never by itself; `taskctl run {}` runs it",
+            "  next: never by itself (manual, disabled or past); `taskctl run {}` runs it",
             accepted.name
         ))?;
     }

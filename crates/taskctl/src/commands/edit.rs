@@ -7,11 +7,12 @@ use taskd_wire::definition::{ScheduleSpec, TaskPatch, TaskSpec};
 use super::{add, definition};
 use crate::args::EditArgs;
 use crate::client::Client;
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Result, one_only};
 use crate::session::Session;
 
 /// Changes a task in place.
 pub fn run(args: &EditArgs, session: &mut Session) -> Result<()> {
+    one_only(&args.task)?;
     let mut patch = patch(args)?;
     let variables = definition::env(&args.env)?;
     let keeps_zone = matches!(patch.schedule, Some(ScheduleSpec::Cron { tz: None, .. }));

@@ -9,7 +9,7 @@ use taskd_wire::codec::Rec;
 use super::{runs, when};
 use crate::args::LogsArgs;
 use crate::client::is_lost;
-use crate::error::{Exit, Failure, Result};
+use crate::error::{Exit, Failure, Result, one_only};
 use crate::output::daemon_log;
 use crate::output::follow::{Changes, Followed};
 use crate::output::lines::{Lines, Piece};
@@ -93,7 +93,7 @@ fn newest(session: &Session) -> Result<String> {
 pub fn output(session: &Session, target: &str) -> Result<RunOutput, Failure> {
     let mut client = session.connect()?;
     match client.request(&Request::Output {
-        target: target.to_owned(),
+        target: one_only(target)?.to_owned(),
     })? {
         Response::Output(Rec(output)) => Ok(output),
         _ => Err(client.unexpected()),

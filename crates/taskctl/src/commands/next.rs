@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
-use taskd_core::schedule::Zones;
+use taskd_core::schedule::{Cron, CronErrorKind, Zones};
 use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::Rec;
 
@@ -28,7 +28,17 @@ pub fn run(args: &NextArgs, session: &mut Session) -> Result<()> {
 }
 
 fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<()> {
-    let cron = definition::check_cron(expr)?;
+    let cron = match Cron::parse(expr) {
+        // A question that has an answer: there are none.
+        Err(error) if matches!(error.kind, CronErrorKind::NeverFires { .. }) => {
+            session.remark(&error.problem());
+            if session.json {
+                JsonArray::open(&mut session.out)?.close(&mut session.out)?;
+            }
+            return Ok(());
+        }
+        Ok(_) | Err(_) => definition::check_cron(expr)?,
+    };
     let mut known = Zones::new(jiff::tz::db().clone());
     let name = args.tz.clone().unwrap_or_else(|| when::zone_name(session));
     let zone = known.get(&name).map_err(|unknown| {

@@ -3,9 +3,10 @@
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use taskd_wire::codec::{self, Rec};
 use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
@@ -15,11 +16,19 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::io::Interest;
 use tokio::net::{UnixDatagram, UnixStream};
 
+use crate::clock;
+
 /// How long a runner may take to answer, or to be ready after it was started.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes read from the runner at once.
 const READ: usize = 64 * 1024;
+
+/// Bytes sent of what is on its way, from which on their room is used again before all has left.
+const SENT_MAX: usize = 1 << 20;
+
+/// How often it is looked whether a runner that was started has ended instead of being ready.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Most bytes waiting for a runner that does not read; a thousand starts with large environments fit.
 const OUT_MAX: usize = 256 << 20;
@@ -41,6 +50,9 @@ pub(crate) enum LinkError {
     /// It was started and did not become ready.
     #[error("the runner was started and did not become ready within {} s", PATIENCE.as_secs())]
     NotReady,
+    /// It was started and ended at once.
+    #[error("the runner was started and ended ({0}) before it was ready")]
+    Ended(ExitStatus),
     /// It answered with something else than the protocol.
     #[error("the runner at {path} does not speak this protocol: {problem}")]
     Protocol {
@@ -84,7 +96,7 @@ pub(super) struct Attached {
 
 /// Attaches to the runner, starting one if none answers and that is ours to do. The child is the guard that was
 /// started, if one was.
-pub(super) async fn attach(place: &Whereabouts) -> Result<(Attached, Option<Child>), LinkError> {
+pub(super) async fn attach(place: &Whereabouts) -> Result<(Attached, Option<Started>), LinkError> {
     match UnixStream::connect(&place.socket).await {
         Ok(stream) => Ok((introduce(stream, place).await?, None)),
         Err(source) if !place.start => Err(LinkError::Absent {
@@ -92,21 +104,56 @@ pub(super) async fn attach(place: &Whereabouts) -> Result<(Attached, Option<Chil
             source,
         }),
         Err(_) => {
-            let child = start(place).await?;
+            let started = start(place).await?;
             let stream = UnixStream::connect(&place.socket)
                 .await
                 .map_err(|source| LinkError::Absent {
                     path: place.socket.clone(),
                     source,
                 })?;
-            Ok((introduce(stream, place).await?, Some(child)))
+            Ok((introduce(stream, place).await?, Some(started)))
         }
     }
 }
 
+/// The guard of a runner that was just started. Unless it is kept, the runner ends: nobody would know that it is there.
+pub(super) struct Started(Option<Child>);
+
+impl Started {
+    /// Keeps it running.
+    pub(super) fn keep(mut self) -> Child {
+        self.0.take().expect("it is taken only here and when dropped")
+    }
+
+    /// How it ended, if it has.
+    fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.0.as_mut().map_or(Ok(None), Child::try_wait)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let Some(mut guard) = self.0.take() else { return };
+        // Not reaped, so the id is its own.
+        if matches!(guard.try_wait(), Ok(None)) {
+            let _ = rustix::process::kill_process(Pid::from_child(&guard), Signal::TERM);
+            reap(guard);
+        }
+    }
+}
+
+/// Takes the exit status of a process when it ends, on a thread of its own, so that no zombie stays.
+pub(super) fn reap(mut process: Child) {
+    let reaper = std::thread::Builder::new().name("reaper".into());
+    if let Err(error) = reaper.spawn(move || process.wait()) {
+        tracing::warn!(error = %error, "no thread could be made to reap the runner");
+    }
+}
+
 /// Starts a runner and waits until it says that it serves.
-async fn start(place: &Whereabouts) -> Result<Child, LinkError> {
-    let notify_path = place.state_dir.join(format!("runner-ready.{}", std::process::id()));
+async fn start(place: &Whereabouts) -> Result<Started, LinkError> {
+    // Beside the runner's socket and with a name no longer than usual there, so that it is not too long for a socket.
+    let notify_path = place.socket.with_file_name(format!("r.{}", std::process::id()));
     // Left behind by a daemon of the same process id that was killed in the middle of this.
     let _ = std::fs::remove_file(&notify_path);
     let ready = UnixDatagram::bind(&notify_path).map_err(LinkError::Start)?;
@@ -126,7 +173,7 @@ async fn start(place: &Whereabouts) -> Result<Child, LinkError> {
         .process_group(0)
         .spawn();
     let outcome = match spawned {
-        Ok(mut child) => wait_ready(&ready, &mut child).await.map(|()| child),
+        Ok(child) => wait_ready(&ready, Started(Some(child))).await,
         Err(error) => Err(LinkError::Start(error)),
     };
     // Only a name; nobody else uses it.
@@ -134,26 +181,19 @@ async fn start(place: &Whereabouts) -> Result<Child, LinkError> {
     outcome
 }
 
-async fn wait_ready(ready: &UnixDatagram, child: &mut Child) -> Result<(), LinkError> {
+async fn wait_ready(ready: &UnixDatagram, mut started: Started) -> Result<Started, LinkError> {
     let mut message = [0_u8; 512];
-    let told = async {
-        loop {
-            let length = ready.recv(&mut message).await?;
-            if message[..length]
-                .split(|byte| *byte == b'\n')
-                .any(|line| line == b"READY=1")
-            {
-                return Ok::<(), io::Error>(());
+    let until = clock::monotonic() + PATIENCE;
+    loop {
+        if let Ok(length) = tokio::time::timeout(LOOK_AGAIN, ready.recv(&mut message)).await {
+            let mut lines = message[..length?].split(|byte| *byte == b'\n');
+            if lines.any(|line| line == b"READY=1") {
+                return Ok(started);
             }
-        }
-    };
-    match tokio::time::timeout(PATIENCE, told).await {
-        Ok(result) => Ok(result?),
-        Err(_) => {
-            // It is ours and of no use: better none than one that may wake up later.
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(LinkError::NotReady)
+        } else if let Some(status) = started.ended()? {
+            return Err(LinkError::Ended(status));
+        } else if clock::monotonic() >= until {
+            return Err(LinkError::NotReady);
         }
     }
 }
@@ -261,12 +301,18 @@ impl Link {
         while self.sent < self.out.len() {
             match self.stream.try_write(&self.out[self.sent..]) {
                 Ok(length) => self.sent += length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        self.out.clear();
-        self.sent = 0;
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.out.shrink_to(SENT_MAX);
+            self.sent = 0;
+        } else if self.sent >= SENT_MAX {
+            self.out.drain(..self.sent);
+            self.sent = 0;
+        }
         Ok(())
     }
 

@@ -19,10 +19,13 @@ pub(crate) type Build = Box<dyn FnMut(&Scheduler, Timestamp) -> Result<Command, 
 /// Told once: what became of a change, with the state right after.
 pub(crate) type Changed = Box<dyn FnOnce(Result<(&Scheduler, &Reply), Refusal>) + Send>;
 
+/// Reads the state.
+type Look = Box<dyn FnOnce(&Scheduler, &Condition) + Send>;
+
 /// One message.
 pub(super) enum Mail {
     /// Read the state.
-    Look(Box<dyn FnOnce(&Scheduler, &Condition) + Send>),
+    Look(Look),
     /// Change the state.
     Change {
         /// Makes the command.

@@ -10,6 +10,7 @@ mod mailbox;
 mod notices;
 mod records;
 mod runner;
+mod stop;
 mod wakeup;
 mod watch;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 use taskd_core::command::{Accepted, Command, Refusal as CoreRefusal, Reply, Ticket};
 use taskd_core::effect::Effect;
 use taskd_core::event::Event;
+use taskd_core::record::Record;
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::TaskId;
 use taskd_store::{Reader, Writer};
@@ -29,10 +31,11 @@ use taskd_wire::runner::ToRunner;
 use tokio::sync::mpsc;
 
 pub(crate) use self::link::Whereabouts;
-use self::link::{Attached, Link, LinkError};
+use self::link::{Attached, Link, LinkError, Started};
 use self::mailbox::{Build, Changed, Mail};
 pub(crate) use self::mailbox::{Condition, Engine};
 use self::records::{Records, Stored};
+use self::stop::Stop;
 use self::wakeup::{Wakeup, Woken};
 use self::watch::Watchers;
 use crate::clock;
@@ -43,8 +46,8 @@ use crate::refusal;
 /// Most messages taken in before what they caused is carried out.
 const BATCH: usize = 256;
 
-/// How long after the grace an orderly stop waits for the runner to end.
-const STOP_SLACK: Duration = Duration::from_secs(5);
+/// How long the mailbox may be worked through before what is due, the runner and the store have their turn.
+const TURN: Duration = Duration::from_millis(1);
 
 /// What the engine works with.
 pub(crate) struct Parts {
@@ -98,23 +101,17 @@ struct Driver {
     link: Option<Link>,
     /// The guard of a runner this daemon started, to be reaped.
     guard: Option<Child>,
-    attached: mpsc::UnboundedReceiver<Result<(Attached, Option<Child>), LinkError>>,
-    attaching: mpsc::UnboundedSender<Result<(Attached, Option<Child>), LinkError>>,
+    attached: mpsc::UnboundedReceiver<Result<(Attached, Option<Started>), LinkError>>,
+    attaching: mpsc::UnboundedSender<Result<(Attached, Option<Started>), LinkError>>,
+    /// Whether a try to attach is under way.
+    attaches: bool,
+    /// When the next one is to begin.
+    attach_at: Option<tokio::time::Instant>,
     /// How long to wait before the next try to attach; doubles while that fails.
     patience: Duration,
     config: Config,
     notify: Notify,
     stop: Stop,
-}
-
-/// How far an orderly stop has come.
-enum Stop {
-    /// Nobody asked for one.
-    No,
-    /// The runner is stopping its runs, until this instant at the latest.
-    Draining { until: tokio::time::Instant },
-    /// The engine ends as soon as every fact is durable.
-    Ending,
 }
 
 impl Driver {
@@ -137,6 +134,8 @@ impl Driver {
             guard: None,
             attached,
             attaching,
+            attaches: false,
+            attach_at: None,
             patience: runner::PATIENCE_FIRST,
             config: parts.config,
             notify: parts.notify,
@@ -150,6 +149,7 @@ impl Driver {
         self.core.handle(clock::now(), Event::ClockStepped);
         loop {
             self.pump();
+            self.advance_stop();
             if self.ended() {
                 return Ok(());
             }
@@ -173,20 +173,25 @@ impl Driver {
                     }
                 }
                 Some(result) = self.attached.recv() => self.runner_attached(result),
+                () = runner::attach_due(self.attach_at) => self.attach(),
+                () = self.records.retry_due() => self.records.retry(),
+                () = stop::deadline(&self.stop) => self.stop_is_late(),
+                () = beat(&mut watchdog) => self.notify.watchdog(),
+                // Last, since there may always be more of it.
                 mail = self.mailbox.recv() => {
                     let Some(mail) = mail else { return Ok(()) };
+                    let until = clock::monotonic() + TURN;
                     self.open(mail);
-                    for _ in 0..BATCH {
+                    for _ in 1..BATCH {
+                        if clock::monotonic() >= until {
+                            break;
+                        }
                         let Ok(mail) = self.mailbox.try_recv() else { break };
                         self.open(mail);
                     }
+                    // The timer and the sockets are looked at only when this gives way.
+                    tokio::task::yield_now().await;
                 }
-                () = self.records.retry_due() => self.records.retry(),
-                () = runner::deadline(&self.stop) => {
-                    tracing::warn!("the runner did not end in time; it is left to itself");
-                    self.stop = Stop::Ending;
-                }
-                () = beat(&mut watchdog) => self.notify.watchdog(),
             }
         }
     }
@@ -200,7 +205,14 @@ impl Driver {
                     ticket,
                     records,
                     weight,
-                } => batches.push((ticket, records, weight)),
+                } => {
+                    for record in &records {
+                        if let Record::RunFinished { run, .. } = record {
+                            self.watchers.ending(*run);
+                        }
+                    }
+                    batches.push((ticket, records, weight));
+                }
                 Effect::Start(origin) => self.start(origin),
                 Effect::Stop { attempt, grace } => self.tell_runner(&ToRunner::Stop {
                     key: runner::wire_key(attempt),
@@ -224,7 +236,7 @@ impl Driver {
     fn arm(&mut self) -> io::Result<()> {
         let at = match self.stop {
             Stop::No => self.core.next_wakeup(),
-            Stop::Draining { .. } | Stop::Ending => None,
+            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending => None,
         };
         self.wakeup.arm(at)
     }
@@ -299,6 +311,8 @@ impl Driver {
                 }
                 self.core.handle(now, Event::Durable(ticket));
                 if let Some(Pending { reply, done, .. }) = pending {
+                    // Who is told that a run is being stopped may rely on it, whatever becomes of this process.
+                    self.pump();
                     done(Ok((&self.core, &reply)));
                 }
             }
@@ -312,40 +326,6 @@ impl Driver {
         }
         for Waiting { build, done, alone } in std::mem::take(&mut self.busy) {
             self.change(build, done, alone);
-        }
-    }
-
-    fn begin_stop(&mut self, at_once: bool) {
-        self.condition.stopping = true;
-        self.core.handle(clock::now(), Event::Closing);
-        self.notify.stopping();
-        for Waiting { done, .. } in self.busy.drain(..) {
-            done(Err(Refusal::Stopping));
-        }
-        if self.link.is_none() || !self.place.start {
-            self.stop = Stop::Ending;
-            return;
-        }
-        let grace = if at_once {
-            Duration::ZERO
-        } else {
-            self.config.runner.grace
-        };
-        self.tell_runner(&ToRunner::Shutdown {
-            grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
-        });
-        self.flush_runner();
-        let slack = if at_once { Duration::from_secs(1) } else { STOP_SLACK };
-        self.stop = Stop::Draining {
-            until: tokio::time::Instant::from_std(clock::monotonic()) + grace + slack,
-        };
-    }
-
-    /// Whether an orderly stop has done all it can.
-    fn ended(&self) -> bool {
-        match self.stop {
-            Stop::No | Stop::Draining { .. } => false,
-            Stop::Ending => self.records.settled() || self.records.error().is_some(),
         }
     }
 }

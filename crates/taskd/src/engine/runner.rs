@@ -10,8 +10,9 @@ use taskd_wire::codec::Rec;
 use taskd_wire::definition::{ActionSpec, EnvVar};
 use taskd_wire::runner::{self as wire, End, FromRunner, ToRunner};
 
-use super::link::{self, Attached, Link, LinkError};
-use super::{Driver, Stop};
+use super::Driver;
+use super::link::{self, Attached, Link, LinkError, Started};
+use super::stop::Stop;
 use crate::clock;
 
 /// The first wait before another try to attach.
@@ -34,31 +35,38 @@ pub(super) async fn said(link: &mut Option<Link>) -> Result<Vec<FromRunner>, Lin
     }
 }
 
-/// Waits until a runner that was told to stop should have; for ever when none was.
-pub(super) async fn deadline(stop: &Stop) {
-    match stop {
-        Stop::Draining { until } => tokio::time::sleep_until(*until).await,
-        Stop::No | Stop::Ending => std::future::pending().await,
+/// Waits until the next try to attach is to begin; for ever when none is.
+pub(super) async fn attach_due(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
 impl Driver {
     /// Tries to attach to a runner, after a while.
     pub(super) fn attach_after(&mut self, wait: Duration) {
+        self.attach_at = Some(tokio::time::Instant::from_std(clock::monotonic()) + wait);
+    }
+
+    /// Tries to attach to a runner.
+    pub(super) fn attach(&mut self) {
+        self.attach_at = None;
+        self.attaches = true;
         let (place, attaching) = (self.place.clone(), self.attaching.clone());
         tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
-            // The engine may have ended; then nobody needs a runner.
+            // The engine may have ended; then nobody needs a runner, and one that was just started ends.
             let _ = attaching.send(link::attach(&place).await);
         });
     }
 
-    pub(super) fn runner_attached(&mut self, result: Result<(Attached, Option<std::process::Child>), LinkError>) {
+    pub(super) fn runner_attached(&mut self, result: Result<(Attached, Option<Started>), LinkError>) {
+        self.attaches = false;
         match result {
             Ok((attached, started)) => {
-                if started.is_some() {
+                if let Some(started) = started {
                     self.reap_guard();
-                    self.guard = started;
+                    self.guard = Some(started.keep());
                 }
                 self.patience = PATIENCE_FIRST;
                 let Attached {
@@ -84,7 +92,9 @@ impl Driver {
                 };
                 self.core.handle(clock::now(), Event::RunnerAttached(inventory));
                 self.core.handle(clock::now(), Event::Tick);
-                self.notify.ready("running tasks");
+                if matches!(self.stop, Stop::No) {
+                    self.notify.ready("running tasks");
+                }
             }
             Err(error) => {
                 if matches!(self.stop, Stop::No) {
@@ -134,7 +144,7 @@ impl Driver {
                 self.core.handle(clock::now(), Event::RunnerLost);
                 self.attach_after(Duration::ZERO);
             }
-            Stop::Draining { .. } | Stop::Ending => {
+            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending => {
                 self.core.handle(clock::now(), Event::RunnerLost);
                 self.stop = Stop::Ending;
             }
@@ -144,12 +154,9 @@ impl Driver {
 
     /// Takes the exit status of a guard that has ended, so that no zombie stays.
     fn reap_guard(&mut self) {
-        if let Some(mut guard) = self.guard.take() {
-            // It ends within moments of its worker; a thread of its own waits, so that the engine need not.
-            let reaper = std::thread::Builder::new().name("reaper".into());
-            if let Err(error) = reaper.spawn(move || guard.wait()) {
-                tracing::warn!(error = %error, "no thread could be made to reap the runner");
-            }
+        if let Some(guard) = self.guard.take() {
+            // It ends within moments of its worker.
+            link::reap(guard);
         }
     }
 

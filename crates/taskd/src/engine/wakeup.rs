@@ -25,6 +25,8 @@ pub(super) enum Woken {
 pub(super) struct Wakeup {
     fd: AsyncFd<OwnedFd>,
     armed: Option<Timestamp>,
+    /// The clock was set since the timer was armed, and arming it anew has told so: reading it will not.
+    stepped: bool,
 }
 
 impl Wakeup {
@@ -36,7 +38,11 @@ impl Wakeup {
             reason = "an owned descriptor that nobody replaces; the successor is an unsafe function"
         )]
         let fd = AsyncFd::new(fd)?;
-        let mut wakeup = Wakeup { fd, armed: None };
+        let mut wakeup = Wakeup {
+            fd,
+            armed: None,
+            stepped: false,
+        };
         wakeup.set(FAR)?;
         Ok(wakeup)
     }
@@ -58,20 +64,30 @@ impl Wakeup {
             tv_nsec: (millis % 1000) * 1_000_000,
         };
         let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-        timerfd_settime(
+        let armed = timerfd_settime(
             &self.fd,
             TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET,
             &Itimerspec {
                 it_interval: never,
                 it_value: value,
             },
-        )?;
+        );
+        match armed {
+            Ok(_) => {}
+            // The timer is armed all the same; the kernel tells of a step once, by whichever call comes first.
+            Err(rustix::io::Errno::CANCELED) => self.stepped = true,
+            Err(error) => return Err(error.into()),
+        }
         self.armed = Some(at);
         Ok(())
     }
 
     /// Waits until the armed instant has come or the clock was set. The timer must be armed again after.
     pub(super) async fn woken(&mut self) -> io::Result<Woken> {
+        if std::mem::take(&mut self.stepped) {
+            self.armed = None;
+            return Ok(Woken::ClockStepped);
+        }
         loop {
             let mut guard = self.fd.readable().await?;
             let mut expirations = [0_u8; 8];
@@ -89,5 +105,21 @@ impl Wakeup {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_that_arming_has_told_of_is_not_lost() {
+        let mut wakeup = Wakeup::new().expect("a timer");
+        wakeup.arm(Some(FAR)).expect("it is armed");
+        // As the kernel answers when the clock was set since; no test may set it.
+        wakeup.stepped = true;
+        assert_eq!(wakeup.woken().await.expect("it is told"), Woken::ClockStepped);
+        wakeup.arm(Some(Timestamp::from_second(1))).expect("it is armed");
+        assert_eq!(wakeup.woken().await.expect("it is told"), Woken::Due);
     }
 }

@@ -3,17 +3,17 @@
 use std::io;
 use std::time::Duration;
 
-use taskd_core::task::Definition;
 use taskd_wire::basic::{Answer, Ask, Basic};
 use taskd_wire::client::{Request, Response};
-use taskd_wire::codec;
-use taskd_wire::frame::{FrameReader, Payload, put_basic, put_message, read_payload};
+use taskd_wire::codec::{self, CodecError};
+use taskd_wire::frame::{FrameReader, Payload, WireError, put_basic, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
 use taskd_wire::refusal::Refusal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::verbs::import::Import;
 use super::{Shared, verbs};
 
 /// How long a peer may take for its hello.
@@ -41,7 +41,9 @@ enum Ended {
     #[error("{0}")]
     Frame(#[from] taskd_wire::frame::FrameError),
     #[error("{0}")]
-    Wire(#[from] taskd_wire::frame::WireError),
+    Wire(#[from] WireError),
+    #[error("the daemon is stopping")]
+    Stopping,
 }
 
 /// Serves one connection to its end.
@@ -50,11 +52,11 @@ pub(super) async fn serve(stream: UnixStream, uid: u32, hello: &[u8], shared: &S
         stream,
         frames: FrameReader::new(),
         out: Vec::new(),
-        import: Vec::new(),
+        import: Import::new(&shared.importing),
     };
     if let Err(ended) = connection.talk(uid, hello, shared).await {
         match ended {
-            Ended::Io(_) => {}
+            Ended::Io(_) | Ended::Stopping => {}
             _ => tracing::warn!(uid, reason = %ended, "a connection was closed"),
         }
     }
@@ -87,8 +89,7 @@ pub(super) struct Connection {
     stream: UnixStream,
     frames: FrameReader,
     out: Vec<u8>,
-    /// Definitions of an import under way, with their lines.
-    pub(super) import: Vec<(u64, Definition)>,
+    pub(super) import: Import,
 }
 
 impl Connection {
@@ -139,27 +140,44 @@ impl Connection {
     }
 
     fn answer(&mut self, response: &Response) -> Result<(), Ended> {
-        Ok(put_message(&mut self.out, response)?)
+        match put_message(&mut self.out, response) {
+            Err(WireError::Codec(CodecError::TooLong { len, limit })) => {
+                let refusal = Refusal::Limit {
+                    what: "frame".to_owned(),
+                    limit: limit as u64,
+                    actual: len as u64,
+                };
+                Ok(put_message(&mut self.out, &Response::Refused(refusal))?)
+            }
+            put => Ok(put?),
+        }
     }
 
-    /// Sends updates until every run has ended, or the peer is gone.
+    /// Sends updates until every run has ended, or the peer is gone. When the daemon ends first, the connection ends
+    /// without a word that would mean that the runs have.
     async fn watch(&mut self, shared: &Shared, runs: Vec<String>) -> Result<(), Ended> {
         let mut updates = match verbs::watch::begin(shared, &runs).await {
             Ok(updates) => updates,
+            Err(Refusal::Stopping) => return Err(Ended::Stopping),
             Err(refusal) => return self.answer(&Response::Refused(refusal)),
         };
         loop {
             let run = tokio::select! {
                 run = updates.recv() => run,
                 // A peer that hangs up, or talks while it is told, ends the watch.
-                _ = self.stream.readable() => return Err(Ended::Io(io::ErrorKind::ConnectionAborted.into())),
+                gone = hung_up(&self.stream) => return Err(Ended::Io(gone)),
             };
             let Some(run) = run else { break };
-            let response = verbs::watch::update(shared, run)
-                .await
-                .unwrap_or_else(Response::Refused);
+            let response = match verbs::watch::update(shared, run).await {
+                Ok(update) => update,
+                Err(Refusal::Stopping) => return Err(Ended::Stopping),
+                Err(refusal) => Response::Refused(refusal),
+            };
             self.answer(&response)?;
             self.send().await?;
+        }
+        if shared.engine.look(|_, _| ()).await.is_err() {
+            return Err(Ended::Stopping);
         }
         self.answer(&Response::WatchEnd)
     }
@@ -208,6 +226,20 @@ impl Connection {
         self.out.clear();
         self.out.shrink_to(READ);
         Ok(())
+    }
+}
+
+/// Waits until the peer hangs up, or says something. That a socket is said to be readable need not be so.
+async fn hung_up(stream: &UnixStream) -> io::Error {
+    loop {
+        if let Err(error) = stream.readable().await {
+            return error;
+        }
+        match stream.try_read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return error,
+            Ok(_) => return io::ErrorKind::ConnectionAborted.into(),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod verbs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use taskd_core::Timestamp;
 
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) started_at: Timestamp,
     /// Held from reading a definition until its change is durable, so that no edit is built on an outdated one.
     pub(crate) editing: Mutex<()>,
+    /// Bytes of the definitions that imports under way have taken in.
+    pub(crate) importing: Arc<AtomicU64>,
 }
 
 /// Makes the socket with its final mode. A socket file left behind is replaced: the caller holds the lock of the state

@@ -14,6 +14,18 @@ const NEAR_SHOWN: usize = 3;
 /// How alike a suggestion must be (Jaro–Winkler, 0 to 1).
 const NEAR_ENOUGH: f64 = 0.8;
 
+/// Most names and patterns in one request.
+const NAMES_MAX: usize = 10_000;
+
+/// Most patterns in one request: each may look at every name there is.
+const PATTERNS_MAX: usize = 16;
+
+/// Most tasks or runs that one request may change: their names fit one answer.
+pub(super) const CHANGED_MAX: usize = 10_000;
+
+/// Most names looked at before others who wait for the engine have their turn.
+const SCANNED_MAX: usize = 20_000;
+
 /// A name, or a pattern in which `*` stands for any characters and `?` for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern<'a>(&'a str);
@@ -71,7 +83,6 @@ pub(super) fn tasks(state: &Scheduler, owner: Owner, names: &[String]) -> Result
     let mut seen = std::collections::HashSet::new();
     for name in names {
         let pattern = Pattern::new(name);
-        let before = found.len();
         if pattern.is_wild() {
             let mut any = false;
             for (candidate, id) in with_prefix(state, owner, pattern.literal_prefix()) {
@@ -91,9 +102,87 @@ pub(super) fn tasks(state: &Scheduler, owner: Owner, names: &[String]) -> Result
                 found.push(id);
             }
         }
-        debug_assert!(found.len() >= before);
     }
     Ok(found)
+}
+
+/// Checks how many names a request holds.
+///
+/// # Errors
+/// [`Refusal::Limit`]
+pub(super) fn within(names: &[String]) -> Result<(), Refusal> {
+    limit("names", NAMES_MAX, names.len())?;
+    let patterns = names.iter().filter(|name| Pattern::new(name).is_wild());
+    limit("patterns", PATTERNS_MAX, patterns.count())
+}
+
+/// Checks that there are at most so many of something.
+///
+/// # Errors
+/// [`Refusal::Limit`]
+pub(super) fn limit(what: &str, most: usize, actual: usize) -> Result<(), Refusal> {
+    if actual <= most {
+        return Ok(());
+    }
+    Err(Refusal::Limit {
+        what: what.to_owned(),
+        limit: most as u64,
+        actual: actual as u64,
+    })
+}
+
+/// The tasks meant by a change, as [`tasks`].
+///
+/// # Errors
+/// As there, and [`Refusal::Limit`] when there are more than `most`.
+pub(super) fn changed(state: &Scheduler, owner: Owner, names: &[String], most: usize) -> Result<Vec<TaskId>, Refusal> {
+    let found = tasks(state, owner, names)?;
+    limit("tasks at once", most, found.len())?;
+    Ok(found)
+}
+
+/// Part of the way through the names that fit a pattern.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Scan {
+    /// Those that fit, in order.
+    pub(super) found: Vec<TaskId>,
+    /// Whether one more fits.
+    pub(super) more: bool,
+    /// The last name looked at, when there are more to look at.
+    pub(super) stopped_at: Option<String>,
+}
+
+/// Looks for names that fit a pattern after `after`: at most `most`, and through a bounded number of names.
+pub(super) fn scan(state: &Scheduler, owner: Owner, pattern: &str, after: Option<&str>, most: usize) -> Scan {
+    let pattern = Pattern::new(pattern);
+    let prefix = pattern.literal_prefix();
+    let mut scan = Scan {
+        found: Vec::new(),
+        more: false,
+        stopped_at: None,
+    };
+    let candidates: Box<dyn Iterator<Item = _>> = match after {
+        Some(after) if after >= prefix => Box::new(
+            state
+                .names_after(owner, Some(after))
+                .take_while(|(name, _)| name.as_str().starts_with(prefix)),
+        ),
+        _ => Box::new(with_prefix(state, owner, prefix)),
+    };
+    for (looked_at, (name, id)) in candidates.enumerate() {
+        if pattern.matches(name.as_str()) {
+            if scan.found.len() == most {
+                scan.more = true;
+                break;
+            }
+            scan.found.push(id);
+        }
+        if looked_at + 1 == SCANNED_MAX {
+            scan.stopped_at = Some(name.to_string());
+            break;
+        }
+    }
+    scan
 }
 
 /// The task of this name.
@@ -166,6 +255,13 @@ pub(super) fn unknown(state: &Scheduler, owner: Owner, name: &str) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use taskd_core::Timestamp;
+    use taskd_core::policy::Policies;
+    use taskd_core::record::Record;
+    use taskd_core::schedule::{Catalog, Zones};
+    use taskd_core::scheduler::Limits;
+    use taskd_core::task::{Action, Definition, When};
+
     use super::*;
 
     #[test]
@@ -193,6 +289,62 @@ mod tests {
         let pattern = "*a".repeat(32);
         assert!(!Pattern::new(&pattern).matches(&"a".repeat(31)));
         assert!(!Pattern::new(&(pattern + "b")).matches(&"a".repeat(64)));
+    }
+
+    fn state_with(names: impl Iterator<Item = String>) -> Scheduler {
+        let definition = |name: &str| Definition {
+            name: TaskName::parse(name).expect("a name"),
+            when: When::Manual,
+            action: Action::Shell {
+                line: "true".to_owned(),
+            },
+            cwd: None,
+            env: Vec::new(),
+            description: None,
+            enabled: true,
+            policies: Policies::default(),
+        };
+        let records = names.zip(1..).map(|(name, id)| Record::TaskAdded {
+            id: TaskId(id),
+            owner: Owner(7),
+            at: Timestamp::from_millis(0),
+            definition: Box::new(definition(&name)),
+        });
+        let catalog = Catalog::new(Zones::new(jiff::tz::db().clone()));
+        Scheduler::replay(catalog, Limits::default(), [1, 2], records)
+    }
+
+    #[test]
+    fn a_scan_in_parts_finds_what_one_look_would() {
+        let state = state_with((0..3 * SCANNED_MAX).map(|n| format!("t{n:06}")));
+        for (pattern, page) in [
+            ("*7777*", 5),
+            ("t*", SCANNED_MAX),
+            ("t0000??", 7),
+            ("*x", 3),
+            ("t000001*", 100),
+        ] {
+            let whole = state.names_after(Owner(7), None);
+            let whole: Vec<TaskId> = whole
+                .filter(|(name, _)| Pattern::new(pattern).matches(name.as_str()))
+                .map(|(_, id)| id)
+                .collect();
+            let (mut found, mut after) = (Vec::new(), None::<String>);
+            loop {
+                let scan = scan(&state, Owner(7), pattern, after.as_deref(), page);
+                assert!(scan.found.len() <= page);
+                found.extend(scan.found);
+                after = match (scan.more, scan.stopped_at) {
+                    (true, _) => found
+                        .last()
+                        .and_then(|id| state.task(*id))
+                        .map(|task| task.name.to_string()),
+                    (false, Some(stopped_at)) => Some(stopped_at),
+                    (false, None) => break,
+                };
+            }
+            assert_eq!(found, whole, "{pattern}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `cancel`: stop runs.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use taskd_core::command::Command;
@@ -19,17 +20,18 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Respon
         .engine
         .change(
             move |state, _| {
-                let mut runs = Vec::new();
-                let mut texts = Vec::new();
+                let (mut runs, mut texts) = (Vec::new(), Vec::new());
+                let mut seen = HashSet::new();
                 for text in &asked {
                     for run in meant(state, owner, text)? {
-                        if !runs.contains(&run) {
+                        if seen.insert(run) {
                             runs.push(run);
                             let name = state.run(run).map(|view| view.origin.name.to_string());
                             texts.push(format!("{}/{}", name.unwrap_or_default(), run.n));
                         }
                     }
                 }
+                names::limit("runs at once", names::CHANGED_MAX, runs.len())?;
                 *named.lock().unwrap_or_else(PoisonError::into_inner) = texts;
                 Ok(Command::Cancel {
                     runs,
@@ -45,19 +47,22 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Respon
 
 /// The runs in progress that a text means: one run, or those of the tasks it names.
 fn meant(state: &Scheduler, owner: Owner, text: &str) -> Result<Vec<RunKey>, Refusal> {
-    if names::split_run(text).is_some() {
-        // A run of a task that was removed is found by its own name.
-        let run = match names::run(state, owner, text) {
-            Ok(run) => run,
-            Err(refusal) => state
-                .active_runs()
-                .find(|run| format!("{}/{}", run.origin.name, run.origin.attempt.run.n) == *text)
-                .map(|run| run.origin.attempt.run)
-                .ok_or(refusal)?,
-        };
-        return match state.run(run) {
-            Some(_) => Ok(vec![run]),
-            None => Err(Refusal::NotRunning { run: text.to_owned() }),
+    if let Some(parts) = names::split_run(text) {
+        let found = names::run(state, owner, text);
+        if let Ok(run) = found
+            && state.run(run).is_some()
+        {
+            return Ok(vec![run]);
+        }
+        // A run of a task that was removed is found by its own name, which another task may have by now.
+        let (name, n) = parts;
+        let kept = state.active_runs().map(|run| run.origin).find(|origin| {
+            origin.attempt.run.n == n && origin.name.as_str() == name && state.task(origin.attempt.run.task).is_none()
+        });
+        return match (kept, found) {
+            (Some(origin), _) => Ok(vec![origin.attempt.run]),
+            (None, Ok(_)) => Err(Refusal::NotRunning { run: text.to_owned() }),
+            (None, Err(refusal)) => Err(refusal),
         };
     }
     let mut runs = Vec::new();

@@ -6,6 +6,7 @@ use taskd_core::command::Command;
 use taskd_wire::client::Response;
 use taskd_wire::refusal::Refusal;
 
+use crate::refusal;
 use crate::server::{Shared, names};
 
 pub(super) async fn answer(shared: &Shared, asked: Vec<String>, enabled: bool) -> Result<Response, Refusal> {
@@ -14,7 +15,7 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>, enabled: bool) -
     let named = shared
         .engine
         .look(move |state, _| {
-            let ids = names::tasks(state, owner, &asked)?;
+            let ids = names::changed(state, owner, &asked, names::CHANGED_MAX)?;
             Ok::<_, Refusal>(
                 ids.into_iter()
                     .filter_map(|id| state.task(id).map(|task| (id, task.name.to_string(), task.enabled)))
@@ -46,9 +47,11 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>, enabled: bool) -
             Some((id, definition))
         })
         .collect();
+    let names: Vec<String> = tasks.iter().map(|(_, task)| task.name.to_string()).collect();
     shared
         .engine
         .change(move |_, _| Ok(Command::SetEnabled { tasks: tasks.clone() }), |_, _| ())
-        .await?;
+        .await
+        .map_err(|refused| refusal::of_several(refused, &names))?;
     Ok(Response::Done(done))
 }

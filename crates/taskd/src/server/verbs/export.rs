@@ -14,11 +14,7 @@ pub(super) async fn answer(
     after: Option<String>,
     limit: u32,
 ) -> Result<Response, Refusal> {
-    let (owner, limit) = (shared.owner, limit.clamp(1, PAGE_MAX) as usize);
-    let (ids, mut more) = shared
-        .engine
-        .look(move |state, _| list::page(state, owner, &asked, after.as_deref(), limit))
-        .await??;
+    let (ids, mut more) = list::page(shared, asked, after, limit.clamp(1, PAGE_MAX) as usize).await?;
     let mut stored = shared.readers.read(move |reader| reader.definitions(&ids)).await?;
     stored.sort_by(|(_, a), (_, b)| a.definition.name.cmp(&b.definition.name));
     let (mut tasks, mut bytes) = (Vec::with_capacity(stored.len()), 0);

@@ -1,11 +1,13 @@
 //! `import`: many definitions, all or none.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use taskd_core::command::{Command, Reply};
 use taskd_core::task::{Definition, TaskName};
 use taskd_wire::client::Response;
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, encoded_len};
 use taskd_wire::definition::TaskSpec;
 use taskd_wire::refusal::{LineRefusal, Refusal};
 
@@ -18,10 +20,71 @@ use crate::server::Shared;
 /// Definitions whose import takes so much memory for a moment that it is given back after it.
 const MANY: u64 = 1000;
 
-/// Takes in more definitions.
+/// Most bytes of definitions that all imports under way hold at once.
+const BYTES_MAX: u64 = 512 << 20;
+
+/// The definitions of an import under way, with their lines.
+pub(in crate::server) struct Import {
+    taken: Vec<(u64, Definition)>,
+    bytes: u64,
+    /// Bytes of all imports, this one included.
+    all: Arc<AtomicU64>,
+}
+
+impl Import {
+    /// One that has taken in nothing; `all` counts the bytes of every import.
+    pub(in crate::server) fn new(all: &Arc<AtomicU64>) -> Self {
+        Import {
+            taken: Vec::new(),
+            bytes: 0,
+            all: Arc::clone(all),
+        }
+    }
+
+    /// Makes room for so many bytes more.
+    fn reserve(&mut self, bytes: u64) -> Result<(), Refusal> {
+        let before = self.all.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        if before + bytes > BYTES_MAX {
+            return Err(Refusal::Limit {
+                what: "import".to_owned(),
+                limit: BYTES_MAX,
+                actual: before + bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// All that was taken in; nothing is left.
+    fn take(&mut self) -> Vec<(u64, Definition)> {
+        self.all.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        std::mem::take(&mut self.taken)
+    }
+}
+
+impl Drop for Import {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}
+
+/// Takes in more definitions. A refusal ends the import.
 pub(super) fn more(
     shared: &Shared,
-    taken: &mut Vec<(u64, Definition)>,
+    import: &mut Import,
+    tasks: Vec<Rec<TaskSpec>>,
+    lines: Vec<u64>,
+) -> Result<Response, Refusal> {
+    let result = take_in(shared, import, tasks, lines);
+    if result.is_err() {
+        drop(import.take());
+    }
+    result
+}
+
+fn take_in(
+    shared: &Shared,
+    import: &mut Import,
     tasks: Vec<Rec<TaskSpec>>,
     lines: Vec<u64>,
 ) -> Result<Response, Refusal> {
@@ -32,34 +95,30 @@ pub(super) fn more(
     let limit = context.limits.tasks_per_owner(shared.owner);
     for (index, Rec(spec)) in tasks.into_iter().enumerate() {
         let line = lines.get(index).copied().unwrap_or(0);
+        import.reserve(encoded_len(&spec) as u64)?;
         let accepted = if spec.name.is_empty() {
             Err(nameless())
         } else {
             accept::definition(spec, &context)
         };
         match accepted {
-            Ok(definition) if (taken.len() as u64) < limit => taken.push((line, definition)),
+            Ok(definition) if (import.taken.len() as u64) < limit => import.taken.push((line, definition)),
             Ok(_) => {
-                let actual = taken.len() as u64 + 1;
-                *taken = Vec::new();
                 return Err(Refusal::Limit {
                     what: "tasks".to_owned(),
                     limit,
-                    actual,
+                    actual: import.taken.len() as u64 + 1,
                 });
             }
-            Err(refused) => {
-                *taken = Vec::new();
-                return Err(at_line(line, refused));
-            }
+            Err(refused) => return Err(at_line(line, refused)),
         }
     }
     Ok(Response::Done(Vec::new()))
 }
 
 /// Accepts all that was taken in.
-pub(super) async fn end(shared: &Shared, taken: &mut Vec<(u64, Definition)>) -> Result<Response, Refusal> {
-    let taken = std::mem::take(taken);
+pub(super) async fn end(shared: &Shared, import: &mut Import) -> Result<Response, Refusal> {
+    let taken = import.take();
     twice(&taken)?;
     let (lines, definitions): (Vec<u64>, Vec<Definition>) = taken.into_iter().unzip();
     if definitions.is_empty() {
@@ -133,5 +192,23 @@ fn at_line(line: u64, refused: Refusal) -> Refusal {
             refusal: Box::new(LineRefusal::Limit { what, limit, actual }),
         },
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_under_way_are_bounded_together_and_give_their_room_back() {
+        let all = Arc::default();
+        let (mut one, mut other) = (Import::new(&all), Import::new(&all));
+        assert!(one.reserve(BYTES_MAX - 1).is_ok());
+        assert!(other.reserve(1).is_ok());
+        assert!(other.reserve(1).is_err());
+        drop(other);
+        assert!(one.reserve(1).is_ok());
+        drop(one.take());
+        assert_eq!(all.load(Ordering::Relaxed), 0);
     }
 }

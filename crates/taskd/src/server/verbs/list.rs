@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use taskd_core::Timestamp;
 use taskd_core::scheduler::Scheduler;
-use taskd_core::task::{Owner, TaskId};
+use taskd_core::task::TaskId;
 use taskd_store::{LastFinished, StoredTask};
 use taskd_wire::client::{LastRun, Response, TaskSummary};
 use taskd_wire::codec::Rec;
@@ -28,18 +28,11 @@ pub(super) async fn answer(
     after: Option<String>,
     limit: u32,
 ) -> Result<Response, Refusal> {
-    let (owner, limit) = (shared.owner, limit.clamp(1, PAGE_MAX) as usize);
-    let (live, more) = shared
+    let (ids, more) = page(shared, asked, after, limit.clamp(1, PAGE_MAX) as usize).await?;
+    let live = shared
         .engine
-        .look(move |state, _| {
-            let (ids, more) = page(state, owner, &asked, after.as_deref(), limit)?;
-            let live = ids
-                .into_iter()
-                .filter_map(|id| live_task(state, id))
-                .collect::<Vec<_>>();
-            Ok::<_, Refusal>((live, more))
-        })
-        .await??;
+        .look(move |state, _| ids.into_iter().filter_map(|id| live_task(state, id)).collect())
+        .await?;
     let (tasks, cut) = summaries(shared, live).await?;
     Ok(Response::Tasks {
         tasks,
@@ -51,53 +44,79 @@ pub(super) async fn answer(
 ///
 /// # Errors
 /// As [`names::tasks`] for names that stand for none.
-pub(super) fn page(
-    state: &Scheduler,
-    owner: Owner,
-    asked: &[String],
-    after: Option<&str>,
+pub(super) async fn page(
+    shared: &Shared,
+    asked: Vec<String>,
+    after: Option<String>,
     limit: usize,
 ) -> Result<(Vec<TaskId>, bool), Refusal> {
-    let mut ids = Vec::new();
-    match asked {
-        [] => {
-            let mut rest = state.names_after(owner, after);
-            ids.extend(rest.by_ref().take(limit).map(|(_, id)| id));
-            return Ok((ids, rest.next().is_some()));
+    let owner = shared.owner;
+    match <[String; 1]>::try_from(asked) {
+        Ok([one]) if Pattern::new(&one).is_wild() => fitting(shared, one, after, limit).await,
+        Ok(one) => several(shared, one.to_vec(), after, limit).await,
+        Err(asked) if asked.is_empty() => {
+            shared
+                .engine
+                .look(move |state, _| {
+                    let mut rest = state.names_after(owner, after.as_deref());
+                    let ids = rest.by_ref().take(limit).map(|(_, id)| id).collect();
+                    (ids, rest.next().is_some())
+                })
+                .await
         }
-        [one] if Pattern::new(one).is_wild() => {
-            let pattern = Pattern::new(one);
-            let mut any = false;
-            for (name, id) in names::with_prefix(state, owner, pattern.literal_prefix()) {
-                if !pattern.matches(name.as_str()) {
-                    continue;
-                }
-                any = true;
-                if after.is_some_and(|after| name.as_str() <= after) {
-                    continue;
-                }
-                if ids.len() == limit {
-                    return Ok((ids, true));
-                }
-                ids.push(id);
+        Err(asked) => several(shared, asked, after, limit).await,
+    }
+}
+
+/// A page of the names that fit a pattern. The engine is asked for a part of them at a time, so that among a million
+/// names it is not held up.
+async fn fitting(
+    shared: &Shared,
+    pattern: String,
+    after: Option<String>,
+    limit: usize,
+) -> Result<(Vec<TaskId>, bool), Refusal> {
+    let owner = shared.owner;
+    let first = after.is_none();
+    let (mut ids, mut from) = (Vec::new(), after);
+    loop {
+        let (asked, left) = (pattern.clone(), limit - ids.len());
+        let scan = shared
+            .engine
+            .look(move |state, _| names::scan(state, owner, &asked, from.as_deref(), left))
+            .await?;
+        ids.extend(scan.found);
+        if scan.more || scan.stopped_at.is_none() {
+            if first && ids.is_empty() {
+                let unknown = move |state: &Scheduler, _: &_| names::unknown(state, owner, &pattern);
+                return Err(shared.engine.look(unknown).await?);
             }
-            if !any {
-                return Err(names::unknown(state, owner, one));
-            }
-            Ok((ids, false))
+            return Ok((ids, scan.more));
         }
-        several => {
-            let mut named: Vec<_> = names::tasks(state, owner, several)?
+        from = scan.stopped_at;
+    }
+}
+
+async fn several(
+    shared: &Shared,
+    asked: Vec<String>,
+    after: Option<String>,
+    limit: usize,
+) -> Result<(Vec<TaskId>, bool), Refusal> {
+    let owner = shared.owner;
+    shared
+        .engine
+        .look(move |state, _| {
+            let mut named: Vec<_> = names::tasks(state, owner, &asked)?
                 .into_iter()
-                .filter_map(|id| state.task(id).map(|task| (task.name.clone(), id)))
-                .filter(|(name, _)| after.is_none_or(|after| name.as_str() > after))
+                .filter_map(|id| state.task(id).map(|task| (task.name, id)))
+                .filter(|(name, _)| after.as_deref().is_none_or(|after| name.as_str() > after))
                 .collect();
             named.sort();
             let more = named.len() > limit;
-            ids.extend(named.into_iter().take(limit).map(|(_, id)| id));
-            Ok((ids, more))
-        }
-    }
+            Ok((named.into_iter().take(limit).map(|(_, id)| id).collect(), more))
+        })
+        .await?
 }
 
 pub(super) fn live_task(state: &Scheduler, id: TaskId) -> Option<LiveTask> {

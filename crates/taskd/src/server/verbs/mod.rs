@@ -5,7 +5,7 @@ mod cancel;
 mod edit;
 mod enable;
 mod export;
-mod import;
+pub(super) mod import;
 mod list;
 mod next;
 mod output;
@@ -19,8 +19,8 @@ pub(super) mod watch;
 use taskd_wire::client::{Request, Response};
 use taskd_wire::refusal::Refusal;
 
-use super::Shared;
 use super::connection::Connection;
+use super::{Shared, names};
 
 /// The answer to one request.
 pub(super) async fn answer(
@@ -28,6 +28,7 @@ pub(super) async fn answer(
     shared: &Shared,
     connection: &mut Connection,
 ) -> Result<Response, Refusal> {
+    names::within(named(&request))?;
     match request {
         Request::Add(spec) => add::answer(shared, spec.0).await,
         Request::Edit { name, patch } => edit::answer(shared, name, patch.0).await,
@@ -47,5 +48,29 @@ pub(super) async fn answer(
         Request::ImportEnd => import::end(shared, &mut connection.import).await,
         // Answered by the connection itself, since it is not one answer.
         Request::Watch { .. } => Err(Refusal::UnknownRequest),
+    }
+}
+
+/// The names and patterns of a request that may hold many.
+fn named(request: &Request) -> &[String] {
+    match request {
+        Request::Remove { names, .. }
+        | Request::Enable { names }
+        | Request::Disable { names }
+        | Request::Run { names }
+        | Request::Cancel { runs: names }
+        | Request::List { names, .. }
+        | Request::Next { names, .. }
+        | Request::Export { names, .. } => names,
+        Request::Runs { filter, .. } => &filter.0.targets,
+        // It has a bound of its own.
+        Request::Watch { .. } => &[],
+        Request::Add(_)
+        | Request::Edit { .. }
+        | Request::Show { .. }
+        | Request::Status
+        | Request::Output { .. }
+        | Request::ImportMore { .. }
+        | Request::ImportEnd => &[],
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>, running: WhileRu
         .engine
         .change(
             move |state, _| {
-                let ids = names::tasks(state, owner, &asked)?;
+                let ids = names::changed(state, owner, &asked, names::CHANGED_MAX)?;
                 *named.lock().unwrap_or_else(PoisonError::into_inner) = ids
                     .iter()
                     .filter_map(|id| state.task(*id).map(|task| task.name.to_string()))

@@ -7,6 +7,9 @@ use taskd_wire::refusal::Refusal;
 
 use crate::server::{Shared, names};
 
+/// Most runs started by one request: with their trace ids they fit one answer.
+const RUNS_MAX: usize = 8_000;
+
 pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Response, Refusal> {
     let owner = shared.owner;
     let runs = shared
@@ -14,7 +17,7 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Respon
         .change(
             move |state, _| {
                 Ok(Command::Run {
-                    ids: names::tasks(state, owner, &asked)?,
+                    ids: names::changed(state, owner, &asked, RUNS_MAX)?,
                 })
             },
             |state, reply| match reply {
