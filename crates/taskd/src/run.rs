@@ -13,7 +13,7 @@ use taskd_core::task::Owner;
 use taskd_store::{Opened, Store};
 use taskd_wire::runner::AttemptKey;
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::accept::Schedules;
@@ -150,6 +150,16 @@ fn serve(
         runs,
     );
     tasks.finish()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVER_THREADS)
+        .thread_name("server")
+        .enable_all()
+        .build()?;
+    // Before anything is started that an orderly stop has to end.
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::caught()?
+    };
     let notify = Notify::from_env();
     let (limits_now, limits) = watch::channel(config.limits.clone());
     let (engine, run_engine) = engine::prepare(Parts {
@@ -177,11 +187,6 @@ fn serve(
         editing: tokio::sync::Mutex::new(()),
         importing: Arc::default(),
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(SERVER_THREADS)
-        .thread_name("server")
-        .enable_all()
-        .build()?;
     let (ended, engine_ended) = oneshot::channel();
     let engine_thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
         let result = run_engine();
@@ -200,9 +205,8 @@ fn serve(
         let (stop, stopping) = watch::channel(false);
         let listener = UnixListener::from_std(listener)?;
         let serving = tokio::spawn(server::serve(listener, Arc::clone(&shared), stopping));
-        let signals = heed_signals(engine, reload);
         tokio::select! {
-            result = signals => result?,
+            () = signals.heed(engine, reload) => {}
             _ = engine_ended => {}
         }
         // Nobody is served who would wait for an engine that is gone.
@@ -259,27 +263,42 @@ impl Reload<'_> {
     }
 }
 
-/// Stops at TERM or INT, at once at the second INT; reads the configuration anew at HUP. Ends at the second INT.
-async fn heed_signals(engine: Engine, reload: Reload<'_>) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut interrupted = false;
-    loop {
-        tokio::select! {
-            Some(()) = terminate.recv() => {
-                tracing::info!(signal = "TERM", "asked to stop");
-                engine.stop(false).await;
-            }
-            Some(()) = interrupt.recv() => {
-                tracing::info!(signal = "INT", "asked to stop");
-                engine.stop(interrupted).await;
-                if interrupted {
-                    return Ok(());
+/// The signals that the daemon heeds.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on they do not end the process; those that come are heeded later.
+    fn caught() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Stops at TERM or INT, at once at the second INT; reads the configuration anew at HUP. Ends at the second INT.
+    async fn heed(mut self, engine: Engine, reload: Reload<'_>) {
+        let mut interrupted = false;
+        loop {
+            tokio::select! {
+                Some(()) = self.terminate.recv() => {
+                    tracing::info!(signal = "TERM", "asked to stop");
+                    engine.stop(false).await;
                 }
-                interrupted = true;
+                Some(()) = self.interrupt.recv() => {
+                    tracing::info!(signal = "INT", "asked to stop");
+                    engine.stop(interrupted).await;
+                    if interrupted {
+                        return;
+                    }
+                    interrupted = true;
+                }
+                Some(()) = self.hangup.recv() => reload.now().await,
             }
-            Some(()) = hangup.recv() => reload.now().await,
         }
     }
 }
