@@ -274,16 +274,36 @@ impl Worker {
 
     /// A key that is known is a start said twice.
     fn start(&mut self, start: Start) {
-        match self.closing {
-            Closing::No => {}
-            Closing::Stopping | Closing::Lingering(_) => return,
-        }
         if self.roster.id_of(&start.key).is_some() || self.results.contains(&start.key) {
             return;
         }
         let id = self.roster.add(&start, &self.state_dir);
-        let start = Box::new(start);
-        self.spawners.submit(Job::Start { id, start });
+        match self.closing {
+            Closing::No => {
+                let start = Box::new(start);
+                self.spawners.submit(Job::Start { id, start });
+            }
+            // Said, since a start that is not answered would be of unknown fate.
+            Closing::Stopping | Closing::Lingering(_) => self.not_spawned(
+                id,
+                SpawnError {
+                    errno: libc::ESHUTDOWN,
+                    what: "runner",
+                },
+                clock::wall_ms(),
+            ),
+        }
+    }
+
+    fn not_spawned(&mut self, id: u64, error: SpawnError, at_ms: i64) {
+        if let Some(attempt) = self.roster.get_mut(id) {
+            let SpawnError { errno, what } = error;
+            let what = what.to_owned();
+            attempt.end = End::SpawnFailed { errno, what };
+            attempt.started_ms = at_ms;
+            attempt.finished_ms = clock::wall_ms();
+        }
+        self.step(id, Event::NotSpawned);
     }
 
     fn shut_down(&mut self, grace: Duration) {
@@ -329,16 +349,7 @@ impl Worker {
                     self.fresh.push(id);
                     self.step(id, Event::Spawned(child.pid));
                 }
-                Report::NotSpawned { id, error, at_ms } => {
-                    if let Some(attempt) = self.roster.get_mut(id) {
-                        let SpawnError { errno, what } = error;
-                        let what = what.to_owned();
-                        attempt.end = End::SpawnFailed { errno, what };
-                        attempt.started_ms = at_ms;
-                        attempt.finished_ms = clock::wall_ms();
-                    }
-                    self.step(id, Event::NotSpawned);
-                }
+                Report::NotSpawned { id, error, at_ms } => self.not_spawned(id, error, at_ms),
                 Report::Finished { id } => self.step(id, Event::Finished),
             }
         }

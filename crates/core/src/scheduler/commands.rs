@@ -2,6 +2,7 @@
 //! that has changed nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::command::{Accepted, Command, Refusal, Reply, WhileRunning};
 use crate::policy::Concurrency;
@@ -48,13 +49,14 @@ impl Scheduler {
             return Err(Refusal::TooManyTasks { limit });
         }
         let mut names = BTreeSet::new();
+        let mut read = Vec::new();
         for (index, definition) in definitions.iter().enumerate() {
             let name = NameKey {
                 owner,
                 name: definition.name.clone(),
             };
             self.check_name_free(&name, index)?;
-            self.check_schedule(&definition.when, index)?;
+            read.extend(self.check_schedule(&definition.when, index)?);
             if let Some(twice) = names.replace(name) {
                 return Err(Refusal::NameTaken {
                     name: twice.name,
@@ -304,9 +306,12 @@ impl Scheduler {
         }
     }
 
-    fn check_schedule(&mut self, when: &When, index: usize) -> Result<(), Refusal> {
-        match self.schedules.read(when).problem {
-            None => Ok(()),
+    /// Gives back what keeps the reading of an expression from being forgotten, so that others with the same one need not
+    /// read it again.
+    fn check_schedule(&mut self, when: &When, index: usize) -> Result<Option<Arc<When>>, Refusal> {
+        let reading = self.schedules.read(when);
+        match reading.problem {
+            None => Ok(reading.written),
             Some(problem) => Err(Refusal::BadSchedule { index, problem }),
         }
     }

@@ -164,6 +164,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_in_use_is_not_read_again_however_much_there_is() {
+        let zones = crate::schedule::Zones::new(jiff::tz::TimeZoneDatabase::bundled());
+        let mut schedules = Schedules::new(Catalog::new(zones));
+        let when = |n: usize| When::Cron {
+            expr: format!("{} {} * * *", n % 60, n / 60 % 24),
+            tz: "UTC".to_owned(),
+        };
+        let mut read = |n| schedules.read(&when(n)).written.expect("cron is always written");
+        let kept: Vec<Arc<When>> = (0..4 * SWEEP_MIN).map(&mut read).collect();
+        for (n, kept) in kept.iter().enumerate() {
+            assert!(Arc::ptr_eq(kept, &read(n)), "expression {n} was read twice");
+        }
+    }
+
+    #[test]
     fn a_task_stays_small() {
         assert!(size_of::<Task>() <= 96, "{} bytes", size_of::<Task>());
     }

@@ -149,12 +149,25 @@ fn what_is_not_acknowledged_at_a_shutdown_is_on_disk() {
     let (mut daemon, _) = life.attach();
     daemon.run(shell(1, "exit 1"));
     daemon.say(&[ToRunner::Shutdown { grace_ms: 200 }]);
-    // A start that comes too late is not taken.
+    // A start that comes too late is not taken, and that is said: its fate is known.
     daemon.say(&[crate::life::to_start(shell(2, "exit 2"))]);
+    let late = daemon.ended();
+    assert_eq!(late.origin.key, key(2));
+    assert!(
+        matches!(
+            late.end,
+            End::SpawnFailed {
+                errno: libc::ESHUTDOWN,
+                ..
+            }
+        ),
+        "{:?}",
+        late.end
+    );
     assert!(daemon.hear().is_none());
     assert_eq!(life.wait().code(), Some(0));
     let life = home.start();
-    assert_eq!(life.attach().1.ended_keys(), [key(1)]);
+    assert_eq!(life.attach().1.ended_keys(), [key(1), key(2)]);
 }
 
 fn a_signal_is_a_shutdown() {
