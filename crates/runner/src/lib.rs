@@ -50,7 +50,7 @@ use std::path::PathBuf;
 
 pub use guard::guard;
 pub use output::output_path;
-pub use sys::give_back_memory;
+pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory};
 pub use worker::worker;
 
 /// Where a runner works.

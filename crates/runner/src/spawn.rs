@@ -16,7 +16,7 @@ use rustix::process::{Pid, Resource, Rlimit};
 use taskd_wire::definition::ActionSpec;
 use taskd_wire::runner::{AttemptKey, Start};
 
-use crate::sys::{self, CStrings, HasNul, Plan, SpawnError, Stack, Stdio};
+use crate::sys::{self, CStrings, Failed, HasNul, Plan, Stack, Stdio, Step};
 
 /// The variable that ties a process to the runner it came from, see [`Cookie`].
 pub(crate) const COOKIE: &str = "TASKD_RUNNER";
@@ -133,6 +133,47 @@ fn raise_file_limit() -> Option<Rlimit> {
         .map(|()| limit)
 }
 
+/// Longer names of what failed are cut, in characters.
+const WHAT_MAX: usize = 200;
+
+/// A child that could not be started.
+#[derive(Debug)]
+pub(crate) struct SpawnError {
+    pub(crate) errno: i32,
+    /// The step that failed and the file it is about, as in [`taskd_wire::runner::End::SpawnFailed`].
+    pub(crate) what: String,
+}
+
+impl SpawnError {
+    /// The path is for people to read on one line: cut, and without characters that would do something.
+    fn new(failed: Failed, path: &[u8]) -> Self {
+        let Failed { errno, step } = failed;
+        let step = match step {
+            Step::Pipe => "pipe",
+            Step::Clone => "clone",
+            Step::Chdir => "chdir",
+            Step::Exec => "exec",
+        };
+        let mut what = step.to_owned();
+        if !path.is_empty() {
+            what.push(' ');
+            let path = String::from_utf8_lossy(path);
+            let room = WHAT_MAX - what.len();
+            let kept = if path.chars().nth(room).is_some() {
+                room - 1
+            } else {
+                room
+            };
+            let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+            what.extend(path.chars().take(kept).map(harmless));
+            if kept < room {
+                what.push('…');
+            }
+        }
+        SpawnError { errno, what }
+    }
+}
+
 /// A child and our ends of its pipes.
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -173,48 +214,58 @@ impl Spawner {
             host.files.as_ref(),
             self.parent,
             &mut self.stack,
-        )?;
+        )
+        .map_err(|failed| {
+            let path = match failed.step {
+                Step::Pipe | Step::Clone => c"",
+                Step::Chdir => self.plan.cwd.as_c_str(),
+                Step::Exec => self.plan.program.as_c_str(),
+            };
+            SpawnError::new(failed, path.to_bytes())
+        })?;
         Ok(Child { pid, stdout, stderr })
     }
 }
 
 /// A pipe: our end, which does not block, and the child's.
 fn pipe() -> Result<(File, OwnedFd), SpawnError> {
-    let failed = |errno: rustix::io::Errno| SpawnError {
-        errno: errno.raw_os_error(),
-        what: "pipe",
+    let failed = |errno: rustix::io::Errno| {
+        let (errno, step) = (errno.raw_os_error(), Step::Pipe);
+        SpawnError::new(Failed { errno, step }, b"")
     };
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK).map_err(failed)?;
     Ok((File::from(ours), theirs))
 }
 
-/// An error that is found before there is a child.
-fn refuse(errno: i32) -> SpawnError {
-    SpawnError { errno, what: "exec" }
+/// An error that is found before there is a child. `program` is empty where it is not about that.
+fn refuse(errno: i32, program: &str) -> SpawnError {
+    let step = Step::Exec;
+    SpawnError::new(Failed { errno, step }, program.as_bytes())
 }
 
 impl From<HasNul> for SpawnError {
     fn from(_: HasNul) -> Self {
-        refuse(libc::EINVAL)
+        refuse(libc::EINVAL, "")
     }
 }
 
 fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError> {
     let cwd = start.cwd.as_deref().map_or(host.home.as_path(), Path::new);
     let c_string = |path: &OsStr| CString::new(path.as_bytes()).map_err(|_| HasNul);
-    plan.cwd = c_string(cwd.as_os_str()).map_err(|HasNul| SpawnError {
-        errno: libc::EINVAL,
-        what: "chdir",
+    plan.cwd = c_string(cwd.as_os_str()).map_err(|HasNul| {
+        let (errno, step) = (libc::EINVAL, Step::Chdir);
+        SpawnError::new(Failed { errno, step }, cwd.as_os_str().as_bytes())
     })?;
     put_env(&mut plan.env, host, start)?;
     plan.argv.clear();
     let program = match &start.action {
         ActionSpec::Exec { argv } => {
+            let name = argv.first().ok_or_else(|| refuse(libc::EINVAL, ""))?;
             for argument in argv {
-                plan.argv.push(&[argument.as_bytes()])?;
+                let pushed = plan.argv.push(&[argument.as_bytes()]);
+                pushed.map_err(|HasNul| refuse(libc::EINVAL, name))?;
             }
-            let name = argv.first().ok_or(refuse(libc::EINVAL))?;
             find_program(name, search_path(host, start), cwd)?
         }
         ActionSpec::Shell { line } => {
@@ -239,7 +290,7 @@ fn put_env(env: &mut CStrings, host: &Host, start: &Start) -> Result<(), SpawnEr
     }
     for (index, given) in start.env.iter().enumerate() {
         if given.name.is_empty() || given.name.contains('=') {
-            return Err(refuse(libc::EINVAL));
+            return Err(refuse(libc::EINVAL, ""));
         }
         let said_again = start.env[index + 1..].iter().any(|later| later.name == given.name);
         if !said_again && !own(&given.name) {
@@ -296,7 +347,7 @@ fn find_program<'a>(name: &'a str, path: &OsStr, cwd: &Path) -> Result<Cow<'a, P
         return Ok(Cow::Borrowed(Path::new(name)));
     }
     if name.is_empty() {
-        return Err(refuse(libc::ENOENT));
+        return Err(refuse(libc::ENOENT, name));
     }
     let mut error = libc::ENOENT;
     for directory in env::split_paths(path) {
@@ -314,7 +365,7 @@ fn find_program<'a>(name: &'a str, path: &OsStr, cwd: &Path) -> Result<Cow<'a, P
             Err(_) => {}
         }
     }
-    Err(refuse(error))
+    Err(refuse(error, name))
 }
 
 #[cfg(test)]
@@ -410,6 +461,24 @@ mod tests {
             let refused = put_env(&mut CStrings::default(), &host(), &start(&[bad]));
             assert_eq!(refused.expect_err("refused").errno, libc::EINVAL, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_failed_is_short_and_on_one_line() {
+        let what = |path: &[u8]| {
+            let (errno, step) = (libc::ENOENT, Step::Exec);
+            SpawnError::new(Failed { errno, step }, path).what
+        };
+        assert_eq!(what(b""), "exec");
+        assert_eq!(
+            what(b"/a b/\n\x1b[1m\0\xff"),
+            "exec /a b/\u{fffd}\u{fffd}[1m\u{fffd}\u{fffd}"
+        );
+        let fits = "ü".repeat(WHAT_MAX - 5);
+        assert_eq!(what(fits.as_bytes()), format!("exec {fits}"));
+        let cut = what("ü".repeat(WHAT_MAX - 4).as_bytes());
+        assert_eq!(cut, format!("exec {}…", "ü".repeat(WHAT_MAX - 6)));
+        assert_eq!(cut.chars().count(), WHAT_MAX);
     }
 
     #[test]

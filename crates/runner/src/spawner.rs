@@ -18,9 +18,8 @@ use taskd_wire::runner::Start;
 use crate::clock;
 use crate::notify::complain;
 use crate::output::Output;
-use crate::spawn::{Child, Host, Spawner};
+use crate::spawn::{Child, Host, SpawnError, Spawner};
 use crate::sweep;
-use crate::sys::SpawnError;
 
 /// Two threads start children as fast as the kernel can.
 const THREADS: usize = 2;
@@ -68,9 +67,6 @@ pub(crate) enum Report {
 pub(crate) struct Spawners {
     shared: Arc<Shared>,
     threads: usize,
-    /// Jobs taken when last looked, and when they last became more.
-    taken: u64,
-    moved: Instant,
 }
 
 struct Shared {
@@ -87,8 +83,50 @@ struct Queue {
     jobs: VecDeque<Job>,
     /// Threads that wait for a job. Waking nobody is a system call too.
     idle: usize,
-    /// Jobs that threads have taken.
-    taken: u64,
+    /// Since when jobs wait and none was taken; nothing while none waits.
+    still: Option<Instant>,
+}
+
+impl Queue {
+    /// Starts are done in order; what ends something goes before them.
+    fn push(&mut self, job: Job, now: Instant) {
+        match job {
+            Job::Start { .. } => self.jobs.push_back(job),
+            Job::Strays(..) | Job::Finish { .. } => self.jobs.push_front(job),
+        }
+        self.still.get_or_insert(now);
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<Job> {
+        let job = self.jobs.pop_front()?;
+        self.still = (!self.jobs.is_empty()).then_some(now);
+        Some(job)
+    }
+
+    /// Whether all threads hang.
+    fn look(&mut self, now: Instant) -> Look {
+        let Some(since) = self.still else {
+            return Look::Moving;
+        };
+        let until = since + HANG;
+        if now < until {
+            return Look::Waiting { until };
+        }
+        // The thread that is added now has as long as the others had.
+        self.still = Some(now);
+        Look::Hanging { until: now + HANG }
+    }
+}
+
+/// What a look at the queue says, and when to look again.
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    /// No job waits.
+    Moving,
+    /// Jobs wait, but not for long.
+    Waiting { until: Instant },
+    /// Jobs wait, and it has been long since one was taken.
+    Hanging { until: Instant },
 }
 
 impl fmt::Debug for Shared {
@@ -110,12 +148,7 @@ impl Spawners {
             reports: Mutex::default(),
             bell,
         });
-        let mut spawners = Spawners {
-            shared,
-            threads: 0,
-            taken: 0,
-            moved: clock::steady(),
-        };
+        let mut spawners = Spawners { shared, threads: 0 };
         for _ in 0..THREADS {
             spawners.add_thread()?;
         }
@@ -134,33 +167,27 @@ impl Spawners {
 
     /// Adds a thread if all of them hang. Gives back when to look again.
     pub(crate) fn relieve(&mut self, now: Instant) -> Option<Instant> {
-        let queue = lock(&self.shared.queue);
-        let (taken, waiting) = (queue.taken, !queue.jobs.is_empty());
-        drop(queue);
-        if taken != self.taken || !waiting {
-            self.taken = taken;
-            self.moved = now;
-        }
-        if !waiting || self.threads >= THREADS_MAX {
+        if self.threads >= THREADS_MAX {
             return None;
         }
-        if now >= self.moved + HANG {
-            complain(format_args!("starting children hangs; trying with one more thread"));
-            self.moved = now;
-            if let Err(error) = self.add_thread() {
-                complain(format_args!("cannot add a thread: {error}"));
+        let look = lock(&self.shared.queue).look(now);
+        match look {
+            Look::Moving => None,
+            Look::Waiting { until } => Some(until),
+            Look::Hanging { until } => {
+                complain(format_args!("starting children hangs; trying with one more thread"));
+                if let Err(error) = self.add_thread() {
+                    complain(format_args!("cannot add a thread: {error}"));
+                }
+                Some(until)
             }
         }
-        Some(self.moved + HANG)
     }
 
-    /// Hands over a job. Starts are done in order; what ends something goes before them.
+    /// Hands over a job.
     pub(crate) fn submit(&self, job: Job) {
         let mut queue = lock(&self.shared.queue);
-        match job {
-            Job::Start { .. } => queue.jobs.push_back(job),
-            Job::Strays(..) | Job::Finish { .. } => queue.jobs.push_front(job),
-        }
+        queue.push(job, clock::steady());
         if queue.idle > 0 {
             drop(queue);
             self.shared.ready.notify_one();
@@ -218,8 +245,7 @@ fn work(shared: &Shared) {
 fn next_job(shared: &Shared) -> Job {
     let mut queue = lock(&shared.queue);
     loop {
-        if let Some(job) = queue.jobs.pop_front() {
-            queue.taken += 1;
+        if let Some(job) = queue.pop(clock::steady()) {
             return job;
         }
         queue.idle += 1;
@@ -231,4 +257,58 @@ fn next_job(shared: &Shared) -> Job {
 /// A panic elsewhere leaves a queue as whole as it was.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(id: u64) -> Job {
+        let start = Box::default();
+        Job::Start { id, start }
+    }
+
+    #[test]
+    fn a_job_that_comes_after_a_long_silence_has_not_waited() {
+        let mut now = clock::steady();
+        let mut queue = Queue::default();
+        for id in 0..8 {
+            now += HANG * 2;
+            queue.push(start(id), now);
+            let until = now + HANG;
+            assert_eq!(queue.look(now), Look::Waiting { until });
+            assert!(queue.pop(now).is_some());
+            assert_eq!(queue.look(now + HANG * 2), Look::Moving);
+        }
+    }
+
+    #[test]
+    fn jobs_of_which_none_is_taken_hang() {
+        let begin = clock::steady();
+        let at = |tenths: u32| begin + HANG / 10 * tenths;
+        let mut queue = Queue::default();
+        queue.push(start(1), at(0));
+        queue.push(start(2), at(9));
+        assert_eq!(queue.look(at(9)), Look::Waiting { until: at(10) });
+        assert_eq!(queue.look(at(10)), Look::Hanging { until: at(20) });
+        assert_eq!(queue.look(at(19)), Look::Waiting { until: at(20) });
+        assert_eq!(queue.look(at(25)), Look::Hanging { until: at(35) });
+    }
+
+    #[test]
+    fn a_long_queue_that_moves_does_not_hang() {
+        let begin = clock::steady();
+        let at = |tenths: u32| begin + HANG / 10 * tenths;
+        let mut queue = Queue::default();
+        for id in 0..5 {
+            queue.push(start(id), at(0));
+        }
+        for tenths in [8, 16, 24, 32] {
+            assert!(queue.pop(at(tenths)).is_some());
+            let until = at(tenths + 10);
+            assert_eq!(queue.look(at(tenths + 1)), Look::Waiting { until });
+        }
+        assert!(queue.pop(at(40)).is_some());
+        assert_eq!(queue.look(at(60)), Look::Moving);
+    }
 }

@@ -63,16 +63,50 @@ pub(crate) fn restore_dispositions() {
     }
 }
 
-/// Keeps from children what whoever started this process left open in it.
-pub(crate) fn close_inherited_on_exec() -> io::Result<()> {
+/// Marks all descriptors from 3 up as close-on-exec, which keeps from the programs that this process starts what
+/// whoever started it left open. For a process that may need some of it itself; [`close_inherited`] is for others.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn close_inherited_on_exec() -> io::Result<()> {
+    for number in beyond_stdio()? {
+        // SAFETY: it changes a flag of a descriptor, whoever has it, or fails where there is none.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Closes all descriptors from 3 up: what whoever started this process left open in it, a pipe for instance whose
+/// reader waits for its end.
+///
+/// Only for the beginning of `main`, before the program has opened anything or started a thread: it does not ask whose
+/// a descriptor is.
+///
+/// # Errors
+/// When the kernel is older than 5.9 or does not let us, and `/proc` cannot be read either.
+pub fn close_inherited() -> io::Result<()> {
+    let (first, last, flags): (libc::c_ulong, libc::c_ulong, libc::c_ulong) = (3, u32::MAX.into(), 0);
+    // SAFETY: it takes no pointers, and by the contract above nobody in this process has any of the descriptors.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } == 0 {
+        return Ok(());
+    }
+    for number in beyond_stdio()? {
+        // SAFETY: as above. That of the directory is closed already; with one thread nobody can have got its number.
+        unsafe { libc::close(number) };
+    }
+    Ok(())
+}
+
+/// The descriptors from 3 up, and the number of one that was only open to find them.
+fn beyond_stdio() -> io::Result<Vec<c_int>> {
+    let mut numbers = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
         let number = entry?.file_name().to_str().and_then(|name| name.parse().ok());
         if let Some(number @ 3..) = number {
-            // SAFETY: it changes a flag of a descriptor, whoever has it. That of the directory has it already.
-            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+            numbers.push(number);
         }
     }
-    Ok(())
+    Ok(numbers)
 }
 
 /// A descriptor on which these signals can be read; they must be blocked.
@@ -316,12 +350,20 @@ pub(crate) struct Stdio<'fd> {
     pub(crate) stderr: BorrowedFd<'fd>,
 }
 
-/// A child that could not be started.
+/// A step of starting a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Pipe,
+    Clone,
+    Chdir,
+    Exec,
+}
+
+/// A step that failed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SpawnError {
+pub(crate) struct Failed {
     pub(crate) errno: i32,
-    /// The step that failed, in the words of [`taskd_wire::runner::End::SpawnFailed`].
-    pub(crate) what: &'static str,
+    pub(crate) step: Step,
 }
 
 /// Memory that children run on until they exec.
@@ -349,7 +391,7 @@ struct Shared {
     fds: [c_int; 3],
     parent: libc::pid_t,
     files: Option<libc::rlimit>,
-    failed: Option<SpawnError>,
+    failed: Option<Failed>,
 }
 
 /// Starts a child: clone with shared memory, so that its cost does not depend on the size of this process, the calling
@@ -364,7 +406,7 @@ pub(crate) fn spawn(
     files: Option<&Rlimit>,
     parent: Pid,
     stack: &mut Stack,
-) -> Result<Pid, SpawnError> {
+) -> Result<Pid, Failed> {
     let limit = |value: Option<u64>| value.unwrap_or(libc::RLIM_INFINITY);
     let mut shared = Shared {
         program: plan.program.as_ptr(),
@@ -394,7 +436,8 @@ pub(crate) fn spawn(
         (pid, errno, (*shared).failed)
     };
     let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
-        return Err(SpawnError { errno, what: "clone" });
+        let step = Step::Clone;
+        return Err(Failed { errno, step });
     };
     match failed {
         None => Ok(pid),
@@ -421,11 +464,11 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
         }
         for (number, fd) in [(0, (*shared).fds[0]), (1, (*shared).fds[1]), (2, (*shared).fds[2])] {
             if libc::dup2(fd, number) < 0 {
-                give_up(shared, "pipe");
+                give_up(shared, Step::Pipe);
             }
         }
         if libc::chdir((*shared).cwd) != 0 {
-            give_up(shared, "chdir");
+            give_up(shared, Step::Chdir);
         }
         if let Some(limit) = &(*shared).files {
             libc::setrlimit(libc::RLIMIT_NOFILE, limit);
@@ -436,7 +479,7 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
         libc::execve((*shared).program, (*shared).argv, (*shared).env);
-        give_up(shared, "exec");
+        give_up(shared, Step::Exec);
     }
 }
 
@@ -454,13 +497,26 @@ pub fn give_back_memory() {
 ///
 /// # Safety
 /// Only to be called by [`child`], with its argument.
-unsafe fn give_up(shared: *mut Shared, what: &'static str) -> ! {
+unsafe fn give_up(shared: *mut Shared, step: Step) -> ! {
     // SAFETY: as in `child`; _exit runs no handlers of the parent.
     unsafe {
-        (*shared).failed = Some(SpawnError {
+        (*shared).failed = Some(Failed {
             errno: *libc::__errno_location(),
-            what,
+            step,
         });
         libc::_exit(127)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_is_found_and_stdio_is_left_out() {
+        let file = fs::File::open("/dev/null").expect("a system");
+        let numbers = beyond_stdio().expect("a system");
+        assert!(numbers.contains(&file.as_raw_fd()), "{numbers:?}");
+        assert!(numbers.iter().all(|number| *number > 2), "{numbers:?}");
     }
 }

@@ -23,9 +23,8 @@ use crate::place::{Place, SocketFile};
 use crate::results::Results;
 use crate::roster::Roster;
 use crate::server::{Received, Server};
-use crate::spawn::{Cookie, Host};
+use crate::spawn::{Cookie, Host, SpawnError};
 use crate::spawner::{Job, Report, Spawners, Strays};
-use crate::sys::SpawnError;
 use crate::{Options, RunnerError, clock, inventory, sweep, sys};
 
 const LISTENER: u64 = 0;
@@ -288,7 +287,7 @@ impl Worker {
                 id,
                 SpawnError {
                     errno: libc::ESHUTDOWN,
-                    what: "runner",
+                    what: "runner".to_owned(),
                 },
                 clock::wall_ms(),
             ),
@@ -298,7 +297,6 @@ impl Worker {
     fn not_spawned(&mut self, id: u64, error: SpawnError, at_ms: i64) {
         if let Some(attempt) = self.roster.get_mut(id) {
             let SpawnError { errno, what } = error;
-            let what = what.to_owned();
             attempt.end = End::SpawnFailed { errno, what };
             attempt.started_ms = at_ms;
             attempt.finished_ms = clock::wall_ms();

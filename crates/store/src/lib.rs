@@ -16,8 +16,8 @@
 //! [`Store::reader`] gives connections that read beside the writer: definitions, history in pages by key, the ledger.
 //!
 //! After a commit, and only then, the writer may prune history and output to their [`Limits`], a few rows at a time,
-//! and has the log taken into the database. An idle daemon is never woken by its store, and there is no clock here: the
-//! time is what the records tell.
+//! and has the log taken into the database. An idle daemon is never woken by its store, and no time that is kept is read
+//! from a clock here: it is what the records tell.
 //!
 //! # What damage is found, and when
 //!
@@ -34,6 +34,7 @@
 
 mod apply;
 mod checkpoint;
+mod clock;
 mod columns;
 mod connection;
 mod error;

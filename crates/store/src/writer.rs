@@ -7,11 +7,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::time::Duration;
 
 use taskd_core::record::Record;
 
 use crate::apply::{OutputSize, Tally, apply};
 use crate::checkpoint::Checkpoints;
+use crate::clock;
 use crate::error::{CommitError, Fault, Kind};
 use crate::prune::Pruner;
 use crate::session::{Durability, Session};
@@ -20,6 +22,8 @@ use crate::session::{Durability, Session};
 const GROUP_BATCHES: usize = 1_000;
 /// Records in a group from which no further batch is added to it.
 const GROUP_RECORDS: usize = 10_000;
+/// How long facts wait for more of their kind before they are committed.
+const LINGER: Duration = Duration::from_millis(2);
 /// Records in a group that get more memory.
 const LARGE_RECORDS: usize = 5_000;
 /// Batches in a group for which the pruner gets a turn although more wait, so that it keeps up with any load.
@@ -266,11 +270,13 @@ impl Committer {
     }
 }
 
-/// Takes what waits, up to the size of a group; false once the store is to be closed.
+/// Takes what waits, up to the size of a group; false once the store is to be closed. Facts alone wait a little for
+/// more, since nobody sits before a screen for them: a burst of runs then costs a few commits and not one each.
 fn gather(first: Request, requests: &Receiver<Request>) -> (Vec<Pending>, bool) {
-    let mut group = Vec::new();
+    let mut group: Vec<Pending> = Vec::new();
     let mut records = 0;
     let mut next = Some(first);
+    let mut until = None;
     while let Some(request) = next {
         match request {
             Request::Close => return (group, false),
@@ -280,7 +286,14 @@ fn gather(first: Request, requests: &Receiver<Request>) -> (Vec<Pending>, bool) 
             }
         }
         next = if group.len() < GROUP_BATCHES && records < GROUP_RECORDS {
-            requests.try_recv().ok()
+            requests.try_recv().ok().or_else(|| {
+                let patient = group.iter().all(|pending| pending.fact);
+                let until = *until.get_or_insert_with(|| clock::steady() + LINGER);
+                let left = until.saturating_duration_since(clock::steady());
+                (patient && !left.is_zero())
+                    .then(|| requests.recv_timeout(left).ok())
+                    .flatten()
+            })
         } else {
             None
         };

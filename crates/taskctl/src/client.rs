@@ -5,14 +5,17 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use taskd_wire::basic::{Answer, Ask, Basic};
 use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::decode;
 use taskd_wire::frame::{FrameReader, Payload, put_basic, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, Mismatch, agree};
 
+use crate::clock;
 use crate::error::{Exit, Failure, said};
 use crate::places::Places;
 
@@ -23,7 +26,20 @@ pub struct Client {
     socket: PathBuf,
     theirs: Hello,
     agreed: Result<u16, Mismatch>,
+    patience: Patience,
 }
+
+/// How long a daemon that says nothing is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// So long from each thing that it says.
+    Silence(Duration),
+    /// Until this instant, whatever it says.
+    Until(Instant),
+}
+
+/// The silence after which a daemon is given up: it answers every request but the last of an import at once.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// What a call of the client gives.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -35,29 +51,27 @@ impl Client {
     /// Connects to the first daemon that answers. That it speaks no protocol of ours is found out later, by
     /// [`request`](Self::request): protocol 0 works all the same.
     pub fn connect(places: &Places) -> Result<Client> {
-        Self::connect_within(places, None)
+        Self::connect_with(places, Patience::default())
     }
 
-    /// As [`connect`](Self::connect); with a limit for each wait on the socket.
-    pub fn connect_within(places: &Places, limit: Option<Duration>) -> Result<Client> {
+    /// As [`connect`](Self::connect), with more or less patience, now and afterwards.
+    pub fn connect_with(places: &Places, patience: Patience) -> Result<Client> {
         let sockets = places.sockets();
         let mut denied = None;
         for socket in &sockets {
-            match UnixStream::connect(socket) {
-                Ok(stream) => return Self::greet(stream, socket, limit),
+            match reach(socket, patience) {
+                Ok(stream) => return Self::greet(stream, socket, patience),
                 Err(error) if is_absent(&error) => {}
+                Err(error) if is_timeout(&error) => return Err(lost(socket, &error)),
                 Err(error) => denied = denied.or(Some(Failure::file("connect to", socket, &error))),
             }
         }
         Err(denied.unwrap_or_else(|| nobody(&sockets)))
     }
 
-    fn greet(mut stream: UnixStream, socket: &Path, limit: Option<Duration>) -> Result<Client> {
+    fn greet(mut stream: UnixStream, socket: &Path, patience: Patience) -> Result<Client> {
         let lost = |error: &io::Error| lost(socket, error);
-        stream
-            .set_read_timeout(limit)
-            .and_then(|()| stream.set_write_timeout(limit))
-            .map_err(|e| lost(&e))?;
+        patience.arm(&stream).map_err(|e| lost(&e))?;
         let ours = Hello::ours();
         // A daemon that has too many connections says its hello and closes; what it said is still to be read.
         if let Err(error) = stream.write_all(&ours.encode())
@@ -78,6 +92,7 @@ impl Client {
             if let Some(hello) = hello {
                 break hello;
             }
+            patience.rearm(&stream).map_err(|e| lost(&e))?;
             match stream.read(&mut chunk) {
                 Ok(0) => return Err(closed(socket)),
                 Ok(n) => hellos.push(&chunk[..n]),
@@ -94,7 +109,14 @@ impl Client {
             socket: socket.to_owned(),
             theirs,
             agreed,
+            patience,
         })
+    }
+
+    /// Waits longer, or less long, from now on.
+    pub fn set_patience(&mut self, patience: Patience) -> Result<()> {
+        self.patience = patience;
+        patience.arm(&self.stream).map_err(|error| lost(&self.socket, &error))
     }
 
     /// The socket that answered.
@@ -172,6 +194,9 @@ impl Client {
     pub fn fill(&mut self) -> Result<bool> {
         let mut chunk = [0; CHUNK];
         loop {
+            self.patience
+                .rearm(&self.stream)
+                .map_err(|error| lost(&self.socket, &error))?;
             match self.stream.read(&mut chunk) {
                 Ok(n) => {
                     self.frames.push(&chunk[..n]);
@@ -208,7 +233,8 @@ impl Client {
     }
 
     fn write(&mut self, frame: &[u8]) -> Result<()> {
-        match self.stream.write_all(frame) {
+        let armed = self.patience.rearm(&self.stream);
+        match armed.and_then(|()| self.stream.write_all(frame)) {
             Ok(()) => Ok(()),
             // What it said before it closed tells more than that it closed.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => match self.received() {
@@ -225,6 +251,58 @@ impl Client {
             self.theirs.version
         );
         Failure::new(Exit::Failed, "protocol", message).hint("if versions differ, upgrade the older of the two")
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience::Silence(SILENCE)
+    }
+}
+
+impl Patience {
+    /// What is left of it.
+    ///
+    /// # Errors
+    /// [`TimedOut`](io::ErrorKind::TimedOut), if nothing is.
+    fn left(self) -> io::Result<Duration> {
+        let left = match self {
+            Patience::Silence(length) => length,
+            Patience::Until(deadline) => deadline.saturating_duration_since(clock::monotonic()),
+        };
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(left)
+    }
+
+    /// Has the socket give up in time.
+    fn arm(self, stream: &UnixStream) -> io::Result<()> {
+        let left = Some(self.left()?);
+        stream.set_read_timeout(left)?;
+        stream.set_write_timeout(left)
+    }
+
+    /// As [`arm`](Self::arm), for a socket that was armed before.
+    fn rearm(self, stream: &UnixStream) -> io::Result<()> {
+        match self {
+            Patience::Silence(_) => Ok(()),
+            Patience::Until(_) => self.arm(stream),
+        }
+    }
+}
+
+/// Connects. A daemon that accepts nobody makes even this wait once enough others wait already.
+fn reach(socket: &Path, patience: Patience) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(socket)?;
+    let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    loop {
+        set_socket_timeout(&fd, Timeout::Send, Some(patience.left()?))?;
+        match rustix::net::connect(&fd, &address) {
+            Ok(()) => return Ok(fd.into()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
 }
 
@@ -257,6 +335,18 @@ pub fn is_lost(failure: &Failure) -> bool {
     failure.exit == Exit::NoDaemon
 }
 
+/// Whether a failure means that a daemon is there and does not answer.
+pub fn is_silent(failure: &Failure) -> bool {
+    failure.exit == Exit::NoDaemon && failure.code == SILENT
+}
+
+/// The word for a daemon that does not answer.
+const SILENT: &str = "timeout";
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 fn nobody(sockets: &[PathBuf]) -> Failure {
     let tried: Vec<String> = sockets.iter().map(|socket| socket.display().to_string()).collect();
     Failure::new(
@@ -279,11 +369,12 @@ fn closed(socket: &Path) -> Failure {
 fn lost(socket: &Path, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => closed(socket),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::new(
+        _ if is_timeout(error) => Failure::new(
             Exit::NoDaemon,
-            "timeout",
+            SILENT,
             format!("the daemon at {} does not answer", socket.display()),
-        ),
+        )
+        .hint("it may be suspended or very busy, and may still do what was asked when it goes on"),
         _ => Failure::new(
             Exit::NoDaemon,
             "connection-lost",
@@ -291,3 +382,6 @@ fn lost(socket: &Path, error: &io::Error) -> Failure {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use taskd_wire::client::{Request, Response, RunFilter};
 use taskd_wire::codec::Rec;
 
 use crate::args::Shell;
-use crate::client::Client;
+use crate::client::{Client, Patience};
 use crate::places::Places;
 use crate::render::task;
 
@@ -126,7 +126,7 @@ fn matching(typed: &OsStr) -> Vec<String> {
 
 fn ask(request: &Request) -> Option<Response> {
     let places = Places::of_process(typed_socket().as_deref());
-    Client::connect_within(&places, Some(PATIENCE))
+    Client::connect_with(&places, Patience::Silence(PATIENCE))
         .ok()?
         .request(request)
         .ok()

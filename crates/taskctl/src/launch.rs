@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -43,8 +43,8 @@ pub struct Launch {
 const SAID_MAX: u64 = 2_000;
 
 impl Launch {
-    /// Starts the daemon, and gives its process when it serves.
-    pub fn start(&self, limit: Duration) -> Result<Child, Failure> {
+    /// Starts the daemon, and gives its process when it serves: by the deadline, which is so long after the beginning.
+    pub fn start(&self, limit: Duration, deadline: Instant) -> Result<Child, Failure> {
         let scratch =
             Scratch::new("taskctl-start").map_err(|error| Failure::system("make a temporary directory", &error))?;
         let notify = scratch.path().join("notify");
@@ -54,7 +54,7 @@ impl Launch {
             .map_err(|error| Failure::file("write to", &self.said, &error))?;
         let before = said.metadata().map_or(0, |meta| meta.len());
         let mut child = self.spawn(&notify, &said)?;
-        match self.await_ready(&child, &ready, limit) {
+        match self.await_ready(&child, &ready, limit, deadline) {
             Ok(()) => Ok(child),
             Err(failure) => {
                 // OK because it may have ended by itself.
@@ -79,12 +79,26 @@ impl Launch {
     fn spawn(&self, notify: &Path, said: &File) -> Result<Child, Failure> {
         let taskctl = std::env::current_exe().map_err(|error| Failure::system("find taskctl itself", &error))?;
         let taskd = program(&taskctl);
+        let mut command = self.command(&taskctl, &taskd)?;
         let (out, err) = said
             .try_clone()
             .and_then(|out| Ok((out, said.try_clone()?)))
             .map_err(|error| Failure::file("write to", &self.said, &error))?;
+        command
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .env("NOTIFY_SOCKET", notify)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .map_err(|error| Failure::file("run", &taskd, &error))
+    }
+
+    /// What is to be run. The daemon outlives whoever started us, and must keep none of their files and pipes open.
+    fn command(&self, taskctl: &Path, taskd: &Path) -> Result<Command, Failure> {
         let mut command = Command::new(taskctl);
-        command.args(["detach", "--"]).arg(&taskd);
+        command.args(["detach", "--"]).arg(taskd).arg("--close-inherited");
         let options = [
             ("--socket", &self.socket),
             ("--state-dir", &self.state_dir),
@@ -100,21 +114,18 @@ impl Launch {
         if self.socket.is_some() {
             command.env_remove(SOCKET_VARIABLE);
         }
-        command
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .env("NOTIFY_SOCKET", notify)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .spawn()
-            .map_err(|error| Failure::file("run", &taskd, &error))
+        Ok(command)
     }
 
-    fn await_ready(&self, child: &Child, ready: &UnixDatagram, limit: Duration) -> Result<(), Failure> {
+    fn await_ready(
+        &self,
+        child: &Child,
+        ready: &UnixDatagram,
+        limit: Duration,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
         let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())
             .map_err(|errno| Failure::system("watch the new daemon", &errno.into()))?;
-        let deadline = clock::monotonic() + limit;
         loop {
             let left = deadline.saturating_duration_since(clock::monotonic());
             if left.is_zero() {
@@ -174,4 +185,25 @@ fn program(taskctl: &Path) -> PathBuf {
 
 fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_is_told_to_close_what_it_inherits() {
+        let launch = Launch {
+            state_dir: Some("/s".into()),
+            ..Launch::default()
+        };
+        let command = launch
+            .command(Path::new("taskctl"), Path::new("taskd"))
+            .expect("the path is absolute");
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(
+            arguments,
+            ["detach", "--", "taskd", "--close-inherited", "--state-dir", "/s"]
+        );
+    }
 }

@@ -115,22 +115,18 @@ impl Out {
     }
 }
 
-/// Writes a JSON array element by element, so that long lists need no memory.
+/// Writes a JSON array element by element, so that long lists need no memory. Nothing is written before the first
+/// element, so that what fails before it leaves the output empty.
+#[derive(Default)]
 pub struct JsonArray {
-    empty: bool,
+    begun: bool,
 }
 
 impl JsonArray {
-    /// Opens it.
-    pub fn open(out: &mut Out) -> Result<Self, Error> {
-        out.text("[")?;
-        Ok(JsonArray { empty: true })
-    }
-
     /// Adds an element, on a line of its own.
     pub fn element(&mut self, out: &mut Out, value: &impl Serialize) -> Result<(), Error> {
-        out.text(if self.empty { "\n" } else { ",\n" })?;
-        self.empty = false;
+        out.text(if self.begun { ",\n" } else { "[\n" })?;
+        self.begun = true;
         // OK for the reason given in `Out::json`.
         serde_json::to_writer(&mut out.buffer, value).expect("our shapes are always JSON");
         Ok(())
@@ -138,7 +134,7 @@ impl JsonArray {
 
     /// Closes it.
     pub fn close(self, out: &mut Out) -> Result<(), Error> {
-        out.text(if self.empty { "]\n" } else { "\n]\n" })
+        out.text(if self.begun { "\n]\n" } else { "[]\n" })
     }
 }
 
@@ -181,7 +177,7 @@ mod tests {
         for n in 0..3 {
             let captured = Captured::default();
             let mut out = Out::to(captured.clone());
-            let mut array = JsonArray::open(&mut out).expect("memory takes it");
+            let mut array = JsonArray::default();
             for i in 0..n {
                 array.element(&mut out, &i).expect("memory takes it");
             }

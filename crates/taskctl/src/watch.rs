@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use taskd_wire::client::{Request, Response, RunInfo};
 
-use crate::client::{Client, is_lost};
+use crate::client::{Client, Patience, is_lost};
 use crate::clock;
 use crate::error::{Error, Failure, Result};
 use crate::places::Places;
@@ -120,11 +120,12 @@ impl Watch {
         session.remark("the daemon went away; the run goes on, waiting for the daemon to come back");
         let deadline = clock::monotonic() + PATIENCE;
         loop {
-            match Client::connect(&self.places) {
+            match Client::connect_with(&self.places, Patience::Until(deadline)) {
                 Ok(mut client) => {
                     let runs: Vec<String> = self.runs.keys().cloned().collect();
                     match client.send(&Request::Watch { runs }) {
                         Ok(()) => {
+                            client.set_patience(Patience::default())?;
                             session.remark("the daemon is back");
                             self.client = client;
                             return Ok(());

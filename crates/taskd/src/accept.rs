@@ -7,7 +7,8 @@ use std::time::Duration;
 use taskd_core::Timestamp;
 use taskd_core::policy::Policies;
 use taskd_core::schedule::{
-    Catalog, Schedule, ScheduleError, UnknownZone, Zones, format_duration, remarks as schedule_remarks, resolve_at,
+    Catalog, Resolution, Schedule, ScheduleError, UnknownZone, Zones, format_duration, remarks as schedule_remarks,
+    resolve_at,
 };
 use taskd_core::task::{Action, Definition, NAME_MAX, NameError, TaskName, When};
 use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskPatch, TaskSpec};
@@ -18,6 +19,9 @@ use crate::describe;
 
 /// The longest interval or delay: a hundred years.
 const LENGTH_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+/// The shortest interval, as the command line has it.
+const INTERVAL_MIN_MS: u64 = 1000;
 
 /// Most expressions kept parsed.
 const KEPT: usize = 2048;
@@ -152,14 +156,31 @@ pub(crate) fn zone_of(definition: &Definition) -> Option<String> {
 
 /// What a user would want to hear of a definition's schedule.
 pub(crate) fn remarks(definition: &Definition, schedules: &Mutex<Schedules>, now: Timestamp) -> Vec<String> {
-    let When::Cron { expr, tz } = &definition.when else {
-        return Vec::new();
-    };
-    let schedule = schedules.lock().unwrap_or_else(PoisonError::into_inner).cron(expr, tz);
+    let mut schedules = schedules.lock().unwrap_or_else(PoisonError::into_inner);
     // A zone that has vanished since is told of elsewhere.
-    schedule
-        .map(|schedule| schedule_remarks(&schedule, now))
-        .unwrap_or_default()
+    match &definition.when {
+        When::Cron { expr, tz } => schedules
+            .cron(expr, tz)
+            .map(|schedule| schedule_remarks(&schedule, now))
+            .unwrap_or_default(),
+        When::At { text, tz: Some(tz), .. } => resolve_at(text, tz, now, schedules.catalog.zones())
+            .ok()
+            .and_then(|resolved| local_time_remark(text, tz, resolved.kind))
+            .into_iter()
+            .collect(),
+        When::At { tz: None, .. } | When::Manual | When::Every { .. } => Vec::new(),
+    }
+}
+
+/// What had to be decided about a local time that comes never or twice.
+fn local_time_remark(text: &str, tz: &str, kind: Resolution) -> Option<String> {
+    match kind {
+        Resolution::Unique => None,
+        Resolution::Gap => Some(format!(
+            "in {tz} the clock skips {text}: the first instant after that is taken"
+        )),
+        Resolution::Overlap => Some(format!("in {tz} the clock shows {text} twice: the first time is taken")),
+    }
 }
 
 fn within(what: &str, limit: u64, actual: u64) -> Result<(), Refusal> {
@@ -298,6 +319,15 @@ fn when(spec: ScheduleSpec, context: &Context<'_>) -> Result<When, Refusal> {
         ScheduleSpec::Cron { expr, tz } => cron(expr, tz, context),
         ScheduleSpec::Every { interval_ms, anchor_ms } => {
             length("every", interval_ms)?;
+            if interval_ms < INTERVAL_MIN_MS {
+                let text = format_duration(Duration::from_millis(interval_ms));
+                return Err(bad(
+                    "every",
+                    &text,
+                    "the interval is too short",
+                    Some("write at least 1s"),
+                ));
+            }
             Ok(When::Every {
                 interval_ms,
                 anchor: anchor_ms.map_or(context.now, Timestamp::from_millis),

@@ -34,6 +34,9 @@ pub struct Args {
     /// Neither start nor stop a runner: something else does, such as taskd-runner.service
     #[arg(long)]
     pub external_runner: bool,
+    /// Close what the caller left open beside standard input, output and error
+    #[arg(long, hide = true)]
+    pub close_inherited: bool,
     /// Check the configuration, say where everything would be, and end
     #[arg(long)]
     pub check_config: bool,

@@ -295,15 +295,15 @@ fn trusted(state_dir: &Path, uid: u32) -> Result<(), PathsError> {
         Ok(found) => found,
         Err(source) => return Err(PathsError::Unmakeable { path, source }),
     };
-    // Root in a container is given volumes of any owner.
-    if found.uid() != uid && uid != 0 {
+    // Root too: what another user may put there would run as root.
+    if found.uid() != uid {
         return Err(PathsError::Foreign {
             path,
             owner: found.uid(),
             uid,
         });
     }
-    if found.mode() & 0o002 != 0 {
+    if found.mode() & 0o022 != 0 {
         return Err(PathsError::Open { path });
     }
     Ok(())

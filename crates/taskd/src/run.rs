@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::Scheduler;
@@ -37,6 +37,15 @@ const SERVER_THREADS: usize = 2;
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
+    let inherited = if args.close_inherited {
+        taskd_runner::close_inherited()
+    } else {
+        taskd_runner::close_inherited_on_exec()
+    };
+    if let Err(error) = inherited {
+        // Then the runner has them too, and no run.
+        eprintln!("taskd: files that the caller left open stay open: {error}");
+    }
     let result = match &args.part {
         Some(Part::Runner(runner)) => run_runner(runner),
         None if args.check_config => check_config(&args),
@@ -141,15 +150,24 @@ fn serve(
         runs,
     } = opened;
     let zones = || Zones::new(jiff::tz::db().clone());
+    let owner = Owner(rustix::process::geteuid().as_raw());
+    let mut foreign = 0;
     let core = Scheduler::restore(
         Catalog::new(zones()),
         engine::core_limits(&config),
         seed()?,
         header,
-        &mut tasks,
+        tasks.by_ref().inspect(|task| foreign += u64::from(task.owner != owner)),
         runs,
     );
     tasks.finish()?;
+    if foreign > 0 {
+        // They would run as this user, who cannot see them.
+        bail!(
+            "the store in {} holds {foreign} tasks of other users; start taskd as the user it belongs to",
+            paths.state_dir.display()
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVER_THREADS)
         .thread_name("server")
@@ -179,7 +197,7 @@ fn serve(
         readers: Readers::new(store.readers()),
         schedules: Schedules::new(zones()),
         local_zone: local_zone(),
-        owner: Owner(rustix::process::geteuid().as_raw()),
+        owner,
         limits,
         log: Arc::clone(log),
         state_dir: paths.state_dir.clone(),
@@ -221,7 +239,7 @@ fn serve(
     if engine_thread.is_finished() {
         match engine_thread.join() {
             Ok(result) => result.context("the engine failed")?,
-            Err(_) => anyhow::bail!("the engine panicked"),
+            Err(_) => bail!("the engine panicked"),
         }
     }
     store.close()?;

@@ -275,3 +275,31 @@ fn without_a_daemon_it_is_told_how_to_start_one() {
     // What is wrong in itself is told without one.
     world.ctl(&["add", "--cron", "61 * * * *", "--", "true"]).refused(2);
 }
+
+#[test]
+fn a_local_time_that_comes_never_or_twice_is_remarked_on() {
+    let world = World::served();
+    let at = |name: &str, text: &str| {
+        let args = [
+            "add",
+            "--name",
+            name,
+            "--at",
+            text,
+            "--tz",
+            "Europe/Berlin",
+            "--",
+            "true",
+        ];
+        world.ctl(&args).ok()
+    };
+    assert!(
+        at("gap", "2099-03-29T02:30").contains("skips"),
+        "the clock goes forward that night"
+    );
+    assert!(
+        at("twice", "2099-10-25T02:30").contains("twice"),
+        "the clock goes back that night"
+    );
+    assert!(!at("plain", "2099-10-26T02:30").contains("note"));
+}

@@ -125,6 +125,7 @@ fn what_is_over_or_was_never_there_is_told_apart() {
     let said = world.ctl(&["cancel", "done/1"]).refused(1);
     assert!(said.contains("done/1 is not running"), "{said}");
     assert_eq!(world.ctl(&["cancel", "--json", "done"]).error(1)["code"], "not-running");
+    world.ctl(&["cancel", "done/99"]).refused(4);
     let said = world.ctl(&["cancel", "doen/1"]).refused(4);
     assert!(said.contains("did you mean done?"), "{said}");
     assert_eq!(world.ctl(&["cancel", "--json", "x*"]).error(4)["code"], "unknown-task");

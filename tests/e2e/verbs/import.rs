@@ -116,3 +116,15 @@ fn what_cannot_be_read_is_told() {
     world.ctl(&["import"]).refused(2);
     World::new().ctl_reading(&["import", "-"], &line("a")).refused(3);
 }
+
+#[test]
+fn an_interval_that_add_refuses_is_refused_here_too() {
+    let world = World::served();
+    let task = json!({
+        "name": "storm",
+        "schedule": { "kind": "every", "interval_ms": 1 },
+        "action": { "kind": "exec", "argv": ["true"] },
+    });
+    let ran = world.ctl_reading(&["import", "-"], &format!("{task}\n"));
+    assert!(ran.refused(1).contains("at least 1s"));
+}

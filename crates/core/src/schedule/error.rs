@@ -336,7 +336,7 @@ impl CronError {
             }
             CronErrorKind::BadNth { cure: Some(cure) } => Some(format!("write {cure}")),
             CronErrorKind::BadNth { cure: None } => Some("write MON#1 for the first Monday of the month".to_owned()),
-            CronErrorKind::Hashed => Some("write a number, and spread tasks with --jitter".to_owned()),
+            CronErrorKind::Hashed => Some("write a number, such as 17, and another for each task".to_owned()),
             CronErrorKind::Plus => Some("`+` stands before the day of week, to require both day fields".to_owned()),
             CronErrorKind::OutOfBounds { .. } => self.bounds_cure(),
             CronErrorKind::OpenRange => Some("write both, as in 1-5".to_owned()),

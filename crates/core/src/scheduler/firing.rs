@@ -29,9 +29,14 @@ impl Scheduler {
         if self.life.resets > 0 {
             return;
         }
-        let until = now.min(self.durable_horizon);
-        while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= until) {
-            self.fire(now, id, at, until);
+        let is_due = self.due.first().is_some_and(|(at, _)| *at <= now);
+        // After a sleep or a stop more than one fire time may have passed, and the latest is the one to start.
+        self.life.behind = is_due && self.durable_horizon < now;
+        if self.life.behind {
+            return;
+        }
+        while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.fire(now, id, at, now);
         }
     }
 
@@ -180,17 +185,16 @@ impl Scheduler {
 
     /// Puts the horizon ahead when something beyond it is due soon. With nothing due soon nothing is written.
     pub(super) fn extend_horizon(&mut self, now: Timestamp) {
-        let Some(at) = self
-            .first_beyond_horizon()
-            .filter(|at| *at <= now.plus(self.limits.horizon_lead))
-        else {
+        if self.header.horizon > self.durable_horizon {
+            return;
+        }
+        let soon = now.plus(self.limits.horizon_lead);
+        let beyond = self.first_beyond_horizon().filter(|at| *at <= soon);
+        let Some(at) = self.life.behind.then_some(now).or(beyond) else {
             return;
         };
         let until = now.max(at).plus(self.limits.horizon_ahead);
-        let coming = (
-            Bound::Excluded((self.durable_horizon, TaskId(u64::MAX))),
-            Bound::Included((until, TaskId(u64::MAX))),
-        );
+        let coming = ..=(until, TaskId(u64::MAX));
         let tasks = self.due.range(coming).map(|(_, id)| *id).take(PREPARE_MAX).collect();
         self.fact(Record::Horizon { until });
         self.after.push(After::Horizon { until, asked_at: now });

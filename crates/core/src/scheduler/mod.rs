@@ -104,6 +104,8 @@ struct Life {
     alone: Option<(Timestamp, Timestamp)>,
     /// How many batches that set marks back are not durable yet.
     resets: usize,
+    /// Something is due, and the durable horizon is in the past: nothing starts before it is ahead again.
+    behind: bool,
     /// How long the last extension of the horizon took to be durable.
     stall: Option<(Timestamp, Timestamp)>,
 }
@@ -314,7 +316,7 @@ impl Scheduler {
             return None;
         }
         let first = self.due.first().map(|(at, _)| *at);
-        let startable = first.filter(|at| *at <= self.durable_horizon && self.life.resets == 0);
+        let startable = first.filter(|at| *at <= self.durable_horizon && self.life.resets == 0 && !self.life.behind);
         let beyond = self.first_beyond_horizon().map(|at| at.minus(self.limits.horizon_lead));
         [startable, beyond].into_iter().flatten().min()
     }

@@ -1,7 +1,7 @@
 //! What the runner promises, with real processes. Each test starts a runner of its own in a directory of its own.
 //!
 //! This program is both the tests and the runner: called as `runner [--worker] --state-dir DIR --socket PATH` it is
-//! what `taskd` is when called so.
+//! what `taskd` is when called so. Called as `inherited WAY` it says what is open in it and in a child.
 
 mod connections;
 mod ends;
@@ -13,9 +13,10 @@ mod starts;
 
 use std::env;
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::fs;
+use std::process::{Command, ExitCode};
 
-use taskd_runner::{Options, RunnerError, guard, worker};
+use taskd_runner::{Options, RunnerError, close_inherited, close_inherited_on_exec, guard, worker};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Some((first, rest)) if first == "inherited" => inherited(rest),
         _ => harness::run(&[
             &starts::TESTS,
             &kept::TESTS,
@@ -35,6 +37,21 @@ fn main() -> ExitCode {
             &lives::TESTS,
         ]),
     }
+}
+
+fn inherited(arguments: &[OsString]) -> ExitCode {
+    match arguments.first().and_then(|way| way.to_str()) {
+        Some("close") => close_inherited().expect("a system"),
+        Some("mark") => close_inherited_on_exec().expect("a system"),
+        _ => {}
+    }
+    for entry in fs::read_dir("/proc/self/fd").expect("a system") {
+        let name = entry.expect("a system").file_name();
+        print!("{} ", name.to_str().expect("a number"));
+    }
+    println!();
+    let listed = Command::new("ls").arg("/proc/self/fd").status().expect("ls");
+    ExitCode::from(u8::from(!listed.success()))
 }
 
 fn run(arguments: &[OsString]) -> Result<ExitCode, RunnerError> {

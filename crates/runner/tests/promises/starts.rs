@@ -1,8 +1,10 @@
 //! A start does what it says, and how it ended is told exactly.
 
+use std::env;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use rustix::process::Resource;
 use taskd_wire::definition::EnvVar;
@@ -12,7 +14,8 @@ use crate::life::{Home, exec, key, shell, to_start};
 
 crate::tests![
     exit_codes_signals_times_and_use_are_reported,
-    what_cannot_be_started_says_which_step_failed,
+    what_cannot_be_started_says_which_step_failed_and_where,
+    what_was_left_open_is_closed_or_kept_from_children,
     the_environment_is_exactly_what_is_promised,
     a_child_gets_nothing_of_the_runner,
     without_a_directory_a_run_is_at_home,
@@ -44,27 +47,37 @@ fn exit_codes_signals_times_and_use_are_reported() {
     assert!(asleep.finished_ms - asleep.started_ms >= 200, "{asleep:?}");
 }
 
-fn what_cannot_be_started_says_which_step_failed() {
+fn what_cannot_be_started_says_which_step_failed_and_where() {
     let home = Home::new();
     let life = home.start();
     let (mut daemon, _) = life.attach();
     let plain = home.path().join("plain");
     fs::write(&plain, "no program").expect("room");
     let plain = plain.to_str().expect("text");
+    let (exec_plain, chdir_plain) = (format!("exec {plain}"), format!("chdir {plain}"));
     let at = |run, cwd: &str| Start {
         cwd: Some(cwd.into()),
         ..exec(run, &["true"])
     };
     let cases = [
-        (exec(1, &["no-such-program-anywhere"]), libc::ENOENT, "exec"),
-        (exec(2, &["/no/such/program"]), libc::ENOENT, "exec"),
-        (exec(3, &[plain]), libc::EACCES, "exec"),
-        (exec(4, &["/"]), libc::EACCES, "exec"),
+        (
+            exec(1, &["no-such-program-anywhere"]),
+            libc::ENOENT,
+            "exec no-such-program-anywhere",
+        ),
+        (exec(2, &["/no/such/program"]), libc::ENOENT, "exec /no/such/program"),
+        (exec(3, &[plain]), libc::EACCES, &exec_plain),
+        (exec(4, &["/"]), libc::EACCES, "exec /"),
         (exec(5, &[]), libc::EINVAL, "exec"),
-        (exec(6, &["true", "a\0b"]), libc::EINVAL, "exec"),
-        (exec(7, &["true", &"x".repeat(200_000)]), libc::E2BIG, "exec"),
-        (at(8, "/no/such/directory"), libc::ENOENT, "chdir"),
-        (at(9, plain), libc::ENOTDIR, "chdir"),
+        (exec(6, &["true", "a\0b"]), libc::EINVAL, "exec true"),
+        (
+            exec(7, &["/bin/true", &"x".repeat(200_000)]),
+            libc::E2BIG,
+            "exec /bin/true",
+        ),
+        (at(8, "/no/such/directory"), libc::ENOENT, "chdir /no/such/directory"),
+        (at(9, plain), libc::ENOTDIR, &chdir_plain),
+        (at(10, "/a\0\n"), libc::EINVAL, "chdir /a\u{fffd}\u{fffd}"),
     ];
     for (start, errno, what) in cases {
         let key = start.key;
@@ -77,7 +90,26 @@ fn what_cannot_be_started_says_which_step_failed() {
         assert_eq!(ended.0.pid, 0);
         assert!(ended.0.started_ms > 0 && ended.0.finished_ms >= ended.0.started_ms);
     }
-    assert_eq!(daemon.run(exec(10, &["true"])).end, End::Exited(0), "it goes on");
+    assert_eq!(daemon.run(exec(11, &["true"])).end, End::Exited(0), "it goes on");
+}
+
+fn what_was_left_open_is_closed_or_kept_from_children() {
+    let open = |way: &str| {
+        let output = Command::new("/bin/sh")
+            .args(["-c", r#"exec 5</dev/null 9</dev/null "$0" inherited "$1""#])
+            .arg(env::current_exe().expect("it runs"))
+            .arg(way)
+            .output()
+            .expect("a shell");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("numbers");
+        let (own, child) = text.split_once('\n').expect("two lines");
+        let has = |line: &str| ["5", "9"].map(|fd| line.split_ascii_whitespace().any(|open| open == fd));
+        (has(own), has(child))
+    };
+    assert_eq!(open("leave"), ([true; 2], [true; 2]));
+    assert_eq!(open("mark"), ([true; 2], [false; 2]));
+    assert_eq!(open("close"), ([false; 2], [false; 2]));
 }
 
 fn the_environment_is_exactly_what_is_promised() {

@@ -180,6 +180,10 @@ mod tests {
             failure(&every("10ms")),
             "taskctl: the interval is too short\n  --every 10ms\n          ^^^^\nhint: write at least 1s\n"
         );
+        assert_eq!(
+            failure(&every("90")),
+            "taskctl: 90 has no unit\n  --every 90\n          ^^\nhint: write 90s for seconds\n"
+        );
         assert!(
             failure(&every("5x")).contains("--every 5x\n"),
             "{}",

@@ -11,7 +11,7 @@ use taskd_wire::definition::TaskSpec;
 
 use super::done;
 use crate::args::ImportArgs;
-use crate::client::Client;
+use crate::client::{Client, Patience};
 use crate::clock;
 use crate::error::{Error, Exit, Failure, Result};
 use crate::render::counted;
@@ -25,6 +25,9 @@ const BATCH: usize = 1_000;
 
 /// Longest line; a definition may have a quarter of it.
 const LINE_MAX: usize = 256 << 10;
+
+/// How long the daemon may take to accept all definitions, after which it has them all on disk.
+const LAST_STEP: Duration = Duration::from_secs(600);
 
 /// How often progress is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
@@ -46,6 +49,7 @@ pub fn run(args: &ImportArgs, session: &mut Session) -> Result<()> {
     progress.clear(session);
     judged?;
     read?;
+    import.client.set_patience(Patience::Silence(LAST_STEP))?;
     let imported = match import.client.request(&Request::ImportEnd)? {
         Response::Imported(n) => n,
         _ => return Err(import.client.unexpected().into()),

@@ -20,7 +20,7 @@ const PAGE: u32 = 1_000;
 pub fn run(args: &ListArgs, session: &mut Session) -> Result<()> {
     let mut client = session.connect()?;
     if session.json {
-        let mut array = JsonArray::open(&mut session.out)?;
+        let mut array = JsonArray::default();
         let out = &mut session.out;
         each(&mut client, &args.names, |task| {
             array.element(out, &json::Task::of(&task))

@@ -33,7 +33,7 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
         Err(error) if matches!(error.kind, CronErrorKind::NeverFires { .. }) => {
             session.remark(&error.problem());
             if session.json {
-                JsonArray::open(&mut session.out)?.close(&mut session.out)?;
+                JsonArray::default().close(&mut session.out)?;
             }
             return Ok(());
         }
@@ -53,11 +53,7 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
         Some(text) => when::resolve("from", text, session)?,
         None => session.now(),
     };
-    let mut array = if session.json {
-        Some(JsonArray::open(&mut session.out)?)
-    } else {
-        None
-    };
+    let mut array = if session.json { Some(JsonArray::default()) } else { None };
     let mut fires = false;
     for _ in 0..args.n.unwrap_or(SOME) {
         let Some(next) = cron.next_after(&zone, at) else { break };
@@ -128,7 +124,7 @@ fn of_tasks(args: &NextArgs, session: &mut Session) -> Result<()> {
         coming.truncate(n as usize);
     }
     if session.json {
-        let mut array = JsonArray::open(&mut session.out)?;
+        let mut array = JsonArray::default();
         for next in &coming {
             let ms = next.at.as_millis();
             let local = rfc3339_in(ms, &next.zone);

@@ -32,7 +32,7 @@ pub fn run(args: &RunsArgs, session: &mut Session) -> Result<()> {
     let limit = if args.limit == 0 { usize::MAX } else { args.limit };
     let mut client = session.connect()?;
     if session.json {
-        let mut array = JsonArray::open(&mut session.out)?;
+        let mut array = JsonArray::default();
         let out = &mut session.out;
         each(&mut client, &filter, limit, |run| {
             array.element(out, &json::Run::of(&run))?;

@@ -25,7 +25,7 @@ pub fn run(args: &ShowArgs, session: &mut Session) -> Result<()> {
     }
     let names = expand(&mut client, &args.names)?;
     if session.json {
-        let mut array = JsonArray::open(&mut session.out)?;
+        let mut array = JsonArray::default();
         for name in &names {
             array.element(&mut session.out, &json::Detail::of(&ask(&mut client, name)?))?;
         }

@@ -5,7 +5,8 @@ use taskd_wire::basic::{Answer, Ask};
 
 use super::definition;
 use crate::args::StartArgs;
-use crate::client::{Client, is_lost};
+use crate::client::{Client, Patience, is_lost, is_silent};
+use crate::clock;
 use crate::error::Result;
 use crate::launch::Launch;
 use crate::places::Places;
@@ -14,9 +15,10 @@ use crate::session::Session;
 /// Starts a daemon of the user's own, unless one answers.
 pub fn run(args: &StartArgs, session: &mut Session) -> Result<()> {
     let limit = definition::duration("timeout", &args.timeout)?;
+    let deadline = clock::monotonic() + limit;
     let socket = session.places.own();
     let own = Places::new(Some(&socket), None, session.places.is_root());
-    match Client::connect(&own) {
+    match Client::connect_with(&own, Patience::Until(deadline)) {
         Ok(mut client) => {
             let pid = match client.basic(Ask::StatusBrief)? {
                 Answer::StatusBrief { pid, .. } => Some(pid),
@@ -24,7 +26,7 @@ pub fn run(args: &StartArgs, session: &mut Session) -> Result<()> {
             };
             return say(session, true, pid, &socket.display().to_string());
         }
-        Err(failure) if is_lost(&failure) => {}
+        Err(failure) if is_lost(&failure) && !is_silent(&failure) => {}
         Err(failure) => return Err(failure.into()),
     }
     let state_dir = args.state_dir.clone().unwrap_or_else(|| session.places.state_dir());
@@ -37,7 +39,7 @@ pub fn run(args: &StartArgs, session: &mut Session) -> Result<()> {
         env: Vec::new(),
         said: log_dir.join("taskd.err"),
     };
-    let child = launch.start(limit)?;
+    let child = launch.start(limit, deadline)?;
     say(session, false, Some(child.id()), &socket.display().to_string())
 }
 

@@ -1,7 +1,7 @@
 //! `taskctl stop`
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
@@ -10,7 +10,7 @@ use taskd_wire::client::{Request, Response};
 
 use super::definition;
 use crate::args::StopArgs;
-use crate::client::Client;
+use crate::client::{Client, Patience, is_silent};
 use crate::clock;
 use crate::error::{Exit, Failure, Result};
 use crate::render::counted;
@@ -31,8 +31,9 @@ pub struct Stopped {
 /// Stops the daemon and waits until it is gone.
 pub fn run(args: &StopArgs, session: &mut Session) -> Result<()> {
     let limit = definition::duration("timeout", &args.timeout)?;
-    let mut client = session.connect()?;
-    let stopped = stop(&mut client, limit)?;
+    let deadline = clock::monotonic() + limit;
+    let mut client = Client::connect_with(&session.places, Patience::Until(deadline))?;
+    let stopped = stop(&mut client, limit, deadline)?;
     if session.json {
         let Stopped {
             pid,
@@ -57,8 +58,9 @@ pub fn run(args: &StopArgs, session: &mut Session) -> Result<()> {
     }
 }
 
-/// Stops a daemon of any version, and waits until it is gone.
-pub fn stop(client: &mut Client, limit: Duration) -> Result<Stopped, Failure> {
+/// Stops a daemon of any version, and waits until it is gone: until the deadline, which is so long after the beginning.
+pub fn stop(client: &mut Client, limit: Duration, deadline: Instant) -> Result<Stopped, Failure> {
+    client.set_patience(Patience::Until(deadline))?;
     let runner = runner(client)?;
     let Answer::StatusBrief { pid, running, .. } = client.basic(Ask::StatusBrief)? else {
         return Err(no_answer());
@@ -76,7 +78,6 @@ pub fn stop(client: &mut Client, limit: Duration) -> Result<Stopped, Failure> {
         }
         _ => return Err(no_answer()),
     }
-    let deadline = clock::monotonic() + limit;
     loop {
         let left = deadline.saturating_duration_since(clock::monotonic());
         if left.is_zero() {
@@ -111,7 +112,7 @@ fn runner(client: &mut Client) -> Result<Option<OwnedFd>, Failure> {
     match client.request(&Request::Status) {
         Ok(Response::Status(status)) => Ok(status.0.runner_pid.and_then(watch_process)),
         // The connection is closed with this answer: nothing more can be asked.
-        Err(failure) if failure.exit == Exit::NotAllowed => Err(failure),
+        Err(failure) if failure.exit == Exit::NotAllowed || is_silent(&failure) => Err(failure),
         Ok(_) | Err(_) => Ok(None),
     }
 }

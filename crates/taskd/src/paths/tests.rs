@@ -203,9 +203,18 @@ fn a_state_directory_open_to_others_is_refused() {
     };
     assert!(open(0o755).is_ok() && open(0o700).is_ok());
     assert!(matches!(open(0o707), Err(PathsError::Open { .. })));
+    assert!(matches!(open(0o770), Err(PathsError::Open { .. })), "to a group");
     assert!(matches!(open(0o1777), Err(PathsError::Open { .. })), "such as /tmp");
     open(0o700).unwrap();
     assert!(matches!(trusted(dir.path(), uid + 1), Err(PathsError::Foreign { .. })));
+    if uid == 0 {
+        std::os::unix::fs::chown(dir.path(), Some(12345), None).unwrap();
+        let refused = trusted(dir.path(), uid);
+        assert!(
+            matches!(refused, Err(PathsError::Foreign { .. })),
+            "root would run what that user wants"
+        );
+    }
 }
 
 #[test]

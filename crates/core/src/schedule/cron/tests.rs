@@ -114,7 +114,7 @@ fn an_error_has_its_field_its_columns_and_its_cure() {
             "H * * * *",
             Some(Minute),
             "H",
-            "write a number, and spread tasks with --jitter",
+            "write a number, such as 17, and another for each task",
         ),
         (
             "1;2 * * * *",

@@ -54,6 +54,23 @@ fn a_firing_a_living_runner_does_not_know_was_not_started() {
 }
 
 #[test]
+fn the_latest_is_caught_up_also_when_an_older_one_lies_inside_the_old_horizon() {
+    let (rig, _, _) = unrecorded();
+    let mut rig = rig.restart();
+    rig.now = at(4 * MINUTE + 20_000);
+    rig.attach(1, Vec::new());
+    let effects = rig.effects.clone();
+    let origin = rig.start();
+    assert_eq!(
+        (origin.fire_time, origin.trigger),
+        (Some(at(4 * MINUTE)), Trigger::CatchUp)
+    );
+    rig.effects = effects;
+    let why = "taskd was not running".to_owned();
+    assert_eq!(rig.passed(), [(Passing::Missed, MINUTE, 3 * MINUTE, 3, why)]);
+}
+
+#[test]
 fn a_firing_lost_with_its_runner_is_unknown() {
     let (rig, _, _) = unrecorded();
     for back in [0, 30_000] {

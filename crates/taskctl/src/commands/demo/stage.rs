@@ -13,6 +13,7 @@ use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskSpec};
 use super::MARK;
 use super::screen::Screen;
 use crate::client::Client;
+use crate::clock;
 use crate::commands::stop;
 use crate::error::{Exit, Failure, Result};
 use crate::launch::Launch;
@@ -135,7 +136,7 @@ impl Stage {
 
     /// Starts the daemon.
     pub fn start(&mut self) -> Result<()> {
-        self.daemon = Some(self.launch.start(LIMIT)?);
+        self.daemon = Some(self.launch.start(LIMIT, clock::monotonic() + LIMIT)?);
         self.client = Some(Client::connect(&self.places)?);
         match self.ask(&Request::Status)? {
             Response::Status(status) => self.started_ms = status.0.started_ms,
@@ -171,7 +172,7 @@ impl Stage {
     pub fn stop(&mut self) -> Result<u32> {
         let pid = self.pid();
         if let Some(mut client) = self.client.take() {
-            stop::stop(&mut client, LIMIT)?;
+            stop::stop(&mut client, LIMIT, clock::monotonic() + LIMIT)?;
         }
         if let Some(mut daemon) = self.daemon.take() {
             let ended = daemon

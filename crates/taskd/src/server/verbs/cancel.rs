@@ -61,6 +61,9 @@ fn meant(state: &Scheduler, owner: Owner, text: &str) -> Result<Vec<RunKey>, Ref
         });
         return match (kept, found) {
             (Some(origin), _) => Ok(vec![origin.attempt.run]),
+            (None, Ok(run)) if state.task(run.task).is_some_and(|task| n > task.last_run) => {
+                Err(Refusal::UnknownRun { run: text.to_owned() })
+            }
             (None, Ok(_)) => Err(Refusal::NotRunning { run: text.to_owned() }),
             (None, Err(refusal)) => Err(refusal),
         };

@@ -1,0 +1,96 @@
+//! How long a daemon that does not answer is waited for.
+
+use std::os::unix::net::UnixListener;
+
+use super::*;
+use crate::testing::{FakeDaemon, Ran, Say, taskctl};
+
+/// A daemon that is suspended: the system accepts for it, and nothing is said.
+struct Suspended {
+    dir: tempfile::TempDir,
+    listener: UnixListener,
+}
+
+impl Suspended {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let listener = UnixListener::bind(dir.path().join("s")).expect("a socket");
+        Suspended { dir, listener }
+    }
+
+    fn places(&self) -> Places {
+        Places::new(Some(&self.dir.path().join("s")), None, false)
+    }
+}
+
+/// One that says its hello, and nothing after it.
+fn mute() -> FakeDaemon {
+    FakeDaemon::with(Hello::ours(), |_| Say::All(Vec::new()))
+}
+
+fn assert_unanswered(ran: &Ran) {
+    let failure = ran.failure.as_ref().expect("it fails");
+    assert!(failure.message.ends_with(" does not answer"), "{failure:?}");
+    assert_eq!((ran.code, failure.code, ran.out.as_str()), (3, "timeout", ""));
+}
+
+#[test]
+fn stop_and_start_end_in_time_with_a_daemon_that_does_not_answer() {
+    let suspended = Suspended::new();
+    for verb in ["stop", "start"] {
+        assert_unanswered(&taskctl(suspended.places(), &[verb, "--timeout", "50ms"]));
+        assert_unanswered(&mute().taskctl(&[verb, "--timeout", "0s"]));
+    }
+    assert_unanswered(&mute().taskctl(&["stop", "--timeout", "50ms"]));
+}
+
+#[test]
+fn silence_ends_a_request() {
+    let patience = Patience::Silence(Duration::from_millis(50));
+    let daemon = mute();
+    let mut client = Client::connect_with(&daemon.places(), patience).expect("it says its hello");
+    let failure = client.request(&Request::Status).expect_err("it says nothing");
+    assert!(is_silent(&failure) && is_lost(&failure), "{failure:?}");
+}
+
+#[test]
+fn a_connection_that_is_not_accepted_is_given_up() {
+    let suspended = Suspended::new();
+    rustix::net::listen(&suspended.listener, 0).expect("it listens already");
+    let patience = Patience::Until(clock::monotonic() + Duration::from_millis(200));
+    let mut waiting = Vec::new();
+    let error = loop {
+        match reach(&suspended.dir.path().join("s"), patience) {
+            Ok(stream) => waiting.push(stream),
+            Err(error) => break error,
+        }
+    };
+    assert!(is_timeout(&error), "{error}");
+    assert!(waiting.len() < 10, "{}", waiting.len());
+}
+
+#[test]
+fn every_request_is_given_a_minute_unless_it_is_given_more() {
+    let daemon = mute();
+    let mut client = Client::connect(&daemon.places()).expect("it says its hello");
+    let limits = |client: &Client| {
+        let read = client.stream.read_timeout().expect("it is a socket");
+        let write = client.stream.write_timeout().expect("it is a socket");
+        (read, write)
+    };
+    let minute = Some(Duration::from_secs(60));
+    assert_eq!(limits(&client), (minute, minute));
+    let more = Duration::from_secs(600);
+    client.set_patience(Patience::Silence(more)).expect("it is a socket");
+    assert_eq!(limits(&client), (Some(more), Some(more)));
+}
+
+#[test]
+fn what_gets_no_answer_prints_nothing() {
+    let daemon = FakeDaemon::with(Hello::ours(), |_| Say::AndLeave(Vec::new()));
+    for line in ["list --json", "runs --json", "show --json a b", "next --json"] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ran = daemon.taskctl(&words);
+        assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{line}");
+    }
+}
