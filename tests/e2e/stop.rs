@@ -20,7 +20,7 @@ fn a_stop_while_the_runner_is_being_started_leaves_no_runner() {
         let world = World::new();
         let mut daemon = spawn(world.taskd());
         let awaited = match moment {
-            0 => world.path("state/taskd.db"),
+            0 => world.path("state/store.db"),
             1 => world.socket(),
             _ => world.path(&format!("state/r.{}", daemon.id())),
         };
@@ -43,10 +43,10 @@ fn what_fires_around_a_stop_is_not_unknown() {
     world.ctl(&["add", "--name", "deaf", "--manual", "--shell", line]).ok();
     // One after the other, so that there is always one that is due.
     let mut file = String::new();
-    for n in 0..20 {
+    for n in 0..200 {
         file += &format!(
-            "{{\"name\":\"often{n}\",\"schedule\":{{\"kind\":\"every\",\"interval_ms\":40,\"anchor_ms\":{}}},\"action\":{{\"kind\":\"exec\",\"argv\":[\"true\"]}}}}\n",
-            2 * n
+            "{{\"name\":\"often{n}\",\"schedule\":{{\"kind\":\"every\",\"interval_ms\":1000,\"anchor_ms\":{}}},\"action\":{{\"kind\":\"exec\",\"argv\":[\"true\"]}}}}\n",
+            5 * n
         );
     }
     world.ctl_reading(&["import", "-"], &file).ok();
