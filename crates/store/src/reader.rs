@@ -22,6 +22,18 @@ pub struct Readers {
 }
 
 impl Readers {
+    /// Bytes on disk: the database and its log.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        let mut log = self.file.as_os_str().to_owned();
+        log.push("-wal");
+        [self.file.to_path_buf(), PathBuf::from(log)]
+            .iter()
+            .filter_map(|file| std::fs::metadata(file).ok())
+            .map(|found| found.len())
+            .sum()
+    }
+
     /// Opens a reader.
     ///
     /// # Errors
@@ -191,18 +203,6 @@ impl Reader {
                 Some(row) => Ok(optional_number(row, 0)?.map(Timestamp::from_millis)),
             }
         })
-    }
-
-    /// Bytes on disk: the database and its log.
-    #[must_use]
-    pub fn size_bytes(&self) -> u64 {
-        let mut log = self.file.as_os_str().to_owned();
-        log.push("-wal");
-        [self.file.to_path_buf(), PathBuf::from(log)]
-            .iter()
-            .filter_map(|file| std::fs::metadata(file).ok())
-            .map(|found| found.len())
-            .sum()
     }
 
     /// Bytes of run output that are kept.

@@ -23,6 +23,11 @@ impl Readers {
         }
     }
 
+    /// Bytes of the store on disk. Asks the file system alone, so it may be asked from anywhere.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.store.size_bytes()
+    }
+
     /// Reads something.
     ///
     /// # Errors

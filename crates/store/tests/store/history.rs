@@ -229,7 +229,7 @@ fn a_removed_task_is_found_by_its_last_name() {
 fn a_reader_sees_each_commit_and_tells_the_size() {
     let (_dir, store) = scene();
     let reader = store.reader().unwrap();
-    assert!(reader.size_bytes() > 4096);
+    assert!(store.readers().size_bytes() > 4096);
     let writer = store.writer();
     for n in 1..=20 {
         commit(&writer, vec![created(1, 4 + n, 90_000 + i64::try_from(n).unwrap())]).unwrap();

@@ -34,7 +34,7 @@ pub(super) async fn answer(shared: &Shared) -> Result<Response, Refusal> {
         protocol: PROTOCOL_MAX,
         pid: std::process::id(),
         started_ms: shared.started_at.as_millis(),
-        store_bytes: shared.readers.read(|reader| Ok(reader.size_bytes())).await?,
+        store_bytes: shared.readers.size_bytes(),
         log: shared.log.path().display().to_string(),
         state_dir: shared.state_dir.display().to_string(),
         log_lost: shared.log.lost(),
