@@ -3,18 +3,23 @@
 //!
 //! # Theory of operation
 //!
-//! A runner is two processes of the same program. The [`guard()`] does nothing but wait: it adopts the orphans of runs,
-//! and when the [`worker()`], its child, has ended, it kills everything that is left below it. So a worker that crashes
-//! leaves nothing behind, not even what has made itself a session of its own. The worker dies with the guard, and
-//! children with the worker, by the kernel's hand; and a new runner of the same state directory begins by ending what
-//! carries the mark of an earlier one. What runs is always known to a living runner.
+//! A runner is two processes of the same program, and their launchers. The [`guard()`] does nothing but wait: it adopts
+//! the orphans of runs, and when the [`worker()`], its child, has ended, it kills everything that is left below it. So a
+//! worker that crashes leaves nothing behind, not even what has made itself a session of its own. The worker dies with
+//! the guard, and its children with the worker, by the kernel's hand; and a new runner of the same state directory
+//! begins by ending what carries the mark of an earlier one. What runs is always known to a living runner.
 //!
 //! The worker is one loop on one thread, and two threads that start children and do what else takes long. An attempt's
 //! whole life is in `attempt`, a machine of states without any system call; the loop in `worker` turns what happens
 //! into its events and its actions into system calls.
 //!
+//! The *launchers* clone the children in the worker's stead, one for each thread: what the kernel counts as the memory
+//! of a child is never less than that of its cloner, and they were forked when the worker was small. They and the
+//! children are the worker's own children. A launcher that is killed takes no run with it and is replaced; see
+//! `sys::launcher`.
+//!
 //! * **Start.** A frame comes, the loop hands it to a thread (`spawner`), which makes everything ready (`spawn`) and
-//!   clones without copying memory (`sys`). Errors up to the exec come back as such.
+//!   has its launcher clone without copying memory. Errors up to the exec come back as such.
 //! * **Output.** Both pipes are read as they fill and go to one file an attempt, made with the first byte, head and
 //!   tail past the cap: see [`output_path`].
 //! * **End.** It is the end of the first process. Its process group is killed while its zombie still holds the id, what

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::{Access, CWD, FileType, OFlags};
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, Resource, Rlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use taskd_wire::definition::ActionSpec;
 use taskd_wire::runner::{AttemptKey, Start};
 
-use crate::sys::{self, CStrings, Failed, HasNul, Plan, Stack, Stdio, Step};
+use crate::sweep;
+use crate::sys::{self, CStrings, Failed, HasNul, Launcher, NotStarted, Plan, Stdio, Step};
 
 /// The variable that ties a process to the runner it came from, see [`Cookie`].
 pub(crate) const COOKIE: &str = "TASKD_RUNNER";
@@ -74,8 +75,6 @@ pub(crate) struct Host {
     home: PathBuf,
     cookie: Cookie,
     null: OwnedFd,
-    /// The limit of open files that children get back.
-    files: Option<Rlimit>,
 }
 
 impl Host {
@@ -108,29 +107,25 @@ impl Host {
             INHERITED.iter().any(|inherited| name == inherited) || name.as_bytes().starts_with(b"LC_")
         }));
         let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, 0.into())?;
+        raise_file_limit();
         Ok(Host {
             base,
             home: PathBuf::from(home),
             cookie,
             null,
-            files: raise_file_limit(),
         })
     }
 }
 
-/// Raises the soft limit to the hard one. Gives back what it was, if it was another.
-fn raise_file_limit() -> Option<Rlimit> {
+/// Raises the soft limit to the hard one. Children have what it was from their launcher.
+fn raise_file_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    if raised == limit {
-        return None;
-    }
-    rustix::process::setrlimit(Resource::Nofile, raised)
-        .ok()
-        .map(|()| limit)
+    // The system allows this to everybody.
+    let _ = rustix::process::setrlimit(Resource::Nofile, raised);
 }
 
 /// Longer names of what failed are cut, in characters.
@@ -149,6 +144,7 @@ impl SpawnError {
     fn new(failed: Failed, path: &[u8]) -> Self {
         let Failed { errno, step } = failed;
         let step = match step {
+            Step::Launcher => "launcher",
             Step::Pipe => "pipe",
             Step::Clone => "clone",
             Step::Chdir => "chdir",
@@ -183,48 +179,58 @@ pub(crate) struct Child {
 }
 
 /// Starts children, one after the other, with memory that is used again.
-pub(crate) struct Spawner {
+pub(crate) struct Spawner<'a> {
+    host: &'a Host,
     plan: Plan,
-    stack: Stack,
-    parent: Pid,
+    launcher: Launcher<'a>,
 }
 
-impl Spawner {
-    pub(crate) fn new() -> Self {
+impl<'a> Spawner<'a> {
+    pub(crate) fn new(host: &'a Host, launcher: Launcher<'a>) -> Self {
         Spawner {
+            host,
             plan: Plan::default(),
-            stack: Stack::new(),
-            parent: rustix::process::getpid(),
+            launcher,
         }
     }
 
-    /// Starts a child. The thread that calls this must live as long as the process, see [`sys::spawn`].
-    pub(crate) fn spawn(&mut self, host: &Host, start: &Start) -> Result<Child, SpawnError> {
-        prepare(&mut self.plan, host, start)?;
+    /// Starts a child, see [`Launcher::start`].
+    pub(crate) fn spawn(&mut self, start: &Start) -> Result<Child, SpawnError> {
+        prepare(&mut self.plan, self.host, start)?;
         let (stdout, stdout_end) = pipe()?;
         let (stderr, stderr_end) = pipe()?;
         let stdio = Stdio {
-            stdin: host.null.as_fd(),
+            stdin: self.host.null.as_fd(),
             stdout: stdout_end.as_fd(),
             stderr: stderr_end.as_fd(),
         };
-        let pid = sys::spawn(
-            &mut self.plan,
-            &stdio,
-            host.files.as_ref(),
-            self.parent,
-            &mut self.stack,
-        )
-        .map_err(|failed| {
-            let path = match failed.step {
-                Step::Pipe | Step::Clone => c"",
-                Step::Chdir => self.plan.cwd.as_c_str(),
-                Step::Exec => self.plan.program.as_c_str(),
-            };
-            SpawnError::new(failed, path.to_bytes())
-        })?;
-        Ok(Child { pid, stdout, stderr })
+        let failed = match self.launcher.start(&self.plan, &stdio) {
+            Ok(pid) => return Ok(Child { pid, stdout, stderr }),
+            Err(NotStarted::Failed(failed)) => failed,
+            Err(NotStarted::Unfinished(pid)) => {
+                // Nobody knows how far it has come, so it is not to be told from one that never started.
+                end(pid, &self.host.cookie.of(&start.key));
+                let (errno, step) = (libc::EIO, Step::Launcher);
+                Failed { errno, step }
+            }
+        };
+        let path = match failed.step {
+            Step::Launcher | Step::Pipe | Step::Clone => c"",
+            Step::Chdir => self.plan.cwd.as_c_str(),
+            Step::Exec => self.plan.program.as_c_str(),
+        };
+        Err(SpawnError::new(failed, path.to_bytes()))
     }
+}
+
+/// Kills a child and all that carries its cookie, and reaps it.
+fn end(pid: Pid, cookie: &str) {
+    // It is not reaped, so its id is its own. It may not lead a group yet.
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
+    let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+    sweep::signal_strays(cookie, pid, Signal::KILL);
+    // An error could only be that somebody else reaped it, which nobody does.
+    let _ = sys::reap(pid);
 }
 
 /// A pipe: our end, which does not block, and the child's.
@@ -382,7 +388,6 @@ mod tests {
             home: "/home/me".into(),
             cookie: Cookie::new(Path::new("/state"), 7),
             null: File::open("/dev/null").expect("a system").into(),
-            files: None,
         }
     }
 

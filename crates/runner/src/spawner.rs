@@ -1,7 +1,8 @@
 //! The threads that do what may take a while, so that the loop never waits: starting children, putting large outputs
 //! together, looking for processes.
 //!
-//! They live as long as the process, because children die with the thread that started them.
+//! They live as long as the process: children die with the thread that forked their launchers, which may be one of
+//! them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,12 +21,13 @@ use crate::notify::complain;
 use crate::output::Output;
 use crate::spawn::{Child, Host, SpawnError, Spawner};
 use crate::sweep;
+use crate::sys::Launchers;
 
 /// Two threads start children as fast as the kernel can.
 const THREADS: usize = 2;
 
 /// More are added when all of them hang, in a file system whose server is away for instance.
-const THREADS_MAX: usize = 16;
+pub(crate) const THREADS_MAX: usize = 16;
 
 /// How long no job may have been taken while some wait, before a thread is added.
 const HANG: Duration = Duration::from_secs(1);
@@ -71,6 +73,7 @@ pub(crate) struct Spawners {
 
 struct Shared {
     host: Host,
+    launchers: Launchers,
     queue: Mutex<Queue>,
     ready: Condvar,
     reports: Mutex<Vec<Report>>,
@@ -138,11 +141,12 @@ impl fmt::Debug for Shared {
 }
 
 impl Spawners {
-    /// Starts the threads. All signals must be blocked already.
-    pub(crate) fn start(host: Host) -> io::Result<Self> {
+    /// Starts the threads. All signals must be blocked already, and there must be launchers for [`THREADS_MAX`].
+    pub(crate) fn start(host: Host, launchers: Launchers) -> io::Result<Self> {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared {
             host,
+            launchers,
             queue: Mutex::default(),
             ready: Condvar::new(),
             reports: Mutex::default(),
@@ -194,6 +198,11 @@ impl Spawners {
         }
     }
 
+    /// Whether this child, which has ended, was a launcher. The thread that had it gets another when it needs one.
+    pub(crate) fn have_lost(&self, pid: Pid) -> bool {
+        self.shared.launchers.has_lost(pid)
+    }
+
     /// Moves what has been done into `reports`.
     pub(crate) fn take(&self, reports: &mut Vec<Report>) {
         // An error says that the bell did not ring.
@@ -209,12 +218,16 @@ impl AsFd for Spawners {
 }
 
 fn work(shared: &Shared) {
-    let mut spawner = Spawner::new();
+    let Some(launcher) = shared.launchers.for_thread() else {
+        // Not possible: there is one for each of the threads.
+        return;
+    };
+    let mut spawner = Spawner::new(&shared.host, launcher);
     loop {
         let report = match next_job(shared) {
             Job::Start { id, start } => {
                 let at_ms = clock::wall_ms();
-                match spawner.spawn(&shared.host, &start) {
+                match spawner.spawn(&start) {
                     Ok(child) => Report::Spawned { id, child, at_ms },
                     Err(error) => Report::NotSpawned { id, error, at_ms },
                 }

@@ -23,12 +23,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 const ENVIRON_MAX: u64 = 8 * 1024 * 1024;
 
 /// Ends what earlier runners of the same state directory left behind, and waits until it is gone. Gives back how many
-/// there were.
-pub(crate) fn leftovers(cookie: &Cookie) -> usize {
+/// there were. `own` are processes of this runner.
+pub(crate) fn leftovers(cookie: &Cookie, own: Vec<Pid>) -> usize {
     let ours = format!("{COOKIE}={:016x}:", cookie.state);
     let living = format!("{ours}{:016x}:", cookie.instance);
     // This runner may have been started from a run of an earlier one.
-    let spared = ancestors();
+    let mut spared = ancestors();
+    spared.extend(own);
     let deadline = clock::steady() + PATIENCE;
     let mut ended = 0;
     loop {

@@ -1,10 +1,13 @@
-//! The only unsafe code of the runner: what the safe crates do not offer. The clone that starts a child, signal masks
-//! and dispositions, waiting with a look first, and the account of a user.
+//! The only unsafe code of the runner: what the safe crates do not offer. Signal masks and dispositions, what is open,
+//! waiting with a look first, the account of a user, and in [`launcher`] the clone that starts a child.
 //!
 //! Each unsafe block says what it relies on. Nothing here decides anything.
 #![expect(unsafe_code, reason = "system calls that no safe crate offers; see each block")]
 
-use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
+mod launcher;
+mod plan;
+
+use std::ffi::{CStr, OsString, c_char, c_int, c_void};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,7 +15,10 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::ptr;
 
-use rustix::process::{Pid, Rlimit};
+use rustix::process::Pid;
+
+pub(crate) use launcher::{Failed, Launcher, Launchers, NotStarted, Stdio, Step};
+pub(crate) use plan::{CStrings, HasNul, Plan};
 
 /// Signals that say "this very thread is broken"; blocking them would only make the death less clear.
 const FAULTS: [c_int; 7] = [
@@ -166,8 +172,8 @@ pub(crate) struct Reaped {
     pub(crate) code: i32,
     /// The signal that ended it.
     pub(crate) signal: Option<i32>,
-    /// Largest resident size in KiB. Not less than the runner's own: the kernel counts the memory that was shared
-    /// between clone and exec.
+    /// Largest resident size of the process and of those that it waited for, in KiB. Not less than that of the
+    /// [`launcher`] that cloned it, about 1,000.
     pub(crate) max_rss_kib: u64,
     pub(crate) user_us: u64,
     pub(crate) system_us: u64,
@@ -280,209 +286,6 @@ pub(crate) fn account(uid: u32) -> Option<Account> {
     }
 }
 
-/// A string for the system with a NUL inside.
-#[derive(Debug)]
-pub(crate) struct HasNul;
-
-/// Strings for `execve`, in one piece of memory that is used again for the next child.
-#[derive(Debug, Default)]
-pub(crate) struct CStrings {
-    bytes: Vec<u8>,
-    starts: Vec<usize>,
-    pointers: Vec<*const c_char>,
-}
-
-impl CStrings {
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.starts.clear();
-    }
-
-    /// Adds one string made of these parts.
-    pub(crate) fn push(&mut self, parts: &[&[u8]]) -> Result<(), HasNul> {
-        let start = self.bytes.len();
-        for part in parts {
-            self.bytes.extend_from_slice(part);
-        }
-        if find(0, &self.bytes[start..]).is_some() {
-            self.bytes.truncate(start);
-            return Err(HasNul);
-        }
-        self.bytes.push(0);
-        self.starts.push(start);
-        Ok(())
-    }
-
-    /// The strings without their NULs.
-    #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let ends = self.starts.iter().skip(1).copied().chain([self.bytes.len()]);
-        self.starts
-            .iter()
-            .zip(ends)
-            .map(|(start, end)| &self.bytes[*start..end - 1])
-    }
-
-    /// The array of pointers, with its null, that `execve` takes. Valid until the strings change.
-    fn as_array(&mut self) -> *const *const c_char {
-        self.pointers.clear();
-        for start in &self.starts {
-            self.pointers.push(self.bytes[*start..].as_ptr().cast::<c_char>());
-        }
-        self.pointers.push(ptr::null());
-        self.pointers.as_ptr()
-    }
-}
-
-/// All that a child needs, made ready before the clone: between clone and exec it may neither allocate nor lock.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    pub(crate) program: CString,
-    pub(crate) argv: CStrings,
-    pub(crate) env: CStrings,
-    pub(crate) cwd: CString,
-}
-
-/// The descriptors that become 0, 1 and 2 of a child. None of them may be 0, 1 or 2 already.
-pub(crate) struct Stdio<'fd> {
-    pub(crate) stdin: BorrowedFd<'fd>,
-    pub(crate) stdout: BorrowedFd<'fd>,
-    pub(crate) stderr: BorrowedFd<'fd>,
-}
-
-/// A step of starting a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Pipe,
-    Clone,
-    Chdir,
-    Exec,
-}
-
-/// A step that failed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Failed {
-    pub(crate) errno: i32,
-    pub(crate) step: Step,
-}
-
-/// Memory that children run on until they exec.
-pub(crate) struct Stack(Vec<u8>);
-
-impl Stack {
-    pub(crate) fn new() -> Self {
-        // execve and a few thin wrappers need some hundred bytes.
-        Stack(vec![0; 64 * 1024])
-    }
-
-    fn top(&mut self) -> *mut c_void {
-        let end = self.0.as_mut_ptr_range().end;
-        // Stacks grow down and start 16-byte aligned.
-        end.wrapping_byte_sub(end.addr() % 16).cast::<c_void>()
-    }
-}
-
-/// What parent and child share while the parent waits in clone.
-struct Shared {
-    program: *const c_char,
-    argv: *const *const c_char,
-    env: *const *const c_char,
-    cwd: *const c_char,
-    fds: [c_int; 3],
-    parent: libc::pid_t,
-    files: Option<libc::rlimit>,
-    failed: Option<Failed>,
-}
-
-/// Starts a child: clone with shared memory, so that its cost does not depend on the size of this process, the calling
-/// thread waiting until the exec. The child leads a new session and process group, has no signal blocked, SIGPIPE at
-/// its default, and dies with the *calling thread*, which must therefore live as long as the process.
-///
-/// `parent` is this process. `files` is the limit of open files that the child gets, if it is to be another than ours. All signals must be
-/// blocked in the calling thread, or a handler could run in the child on memory of this process.
-pub(crate) fn spawn(
-    plan: &mut Plan,
-    stdio: &Stdio<'_>,
-    files: Option<&Rlimit>,
-    parent: Pid,
-    stack: &mut Stack,
-) -> Result<Pid, Failed> {
-    let limit = |value: Option<u64>| value.unwrap_or(libc::RLIM_INFINITY);
-    let mut shared = Shared {
-        program: plan.program.as_ptr(),
-        argv: plan.argv.as_array(),
-        env: plan.env.as_array(),
-        cwd: plan.cwd.as_ptr(),
-        fds: [
-            stdio.stdin.as_raw_fd(),
-            stdio.stdout.as_raw_fd(),
-            stdio.stderr.as_raw_fd(),
-        ],
-        parent: parent.as_raw_nonzero().get(),
-        files: files.map(|limits| libc::rlimit {
-            rlim_cur: limit(limits.current),
-            rlim_max: limit(limits.maximum),
-        }),
-        failed: None,
-    };
-    let shared = &raw mut shared;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: with CLONE_VFORK this thread does not run again before the child has exec'ed or ended, so `shared`, the
-    // plan and the stack outlive the child's use of them, and nobody else uses the stack. `child` keeps to system calls
-    // and to what `shared` points at. After the call the child is gone from this memory.
-    let (pid, errno, failed) = unsafe {
-        let pid = libc::clone(child, stack.top(), flags, shared.cast::<c_void>());
-        let errno = *libc::__errno_location();
-        (pid, errno, (*shared).failed)
-    };
-    let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
-        let step = Step::Clone;
-        return Err(Failed { errno, step });
-    };
-    match failed {
-        None => Ok(pid),
-        Some(error) => {
-            // It has ended already. An error could only be that somebody else reaped it, which nobody does.
-            let _ = reap(pid);
-            Err(error)
-        }
-    }
-}
-
-/// What the child does between clone and exec. It runs in the memory of the runner, so it must not allocate, lock,
-/// panic or touch anything but `Shared`.
-extern "C" fn child(shared: *mut c_void) -> c_int {
-    let shared = shared.cast::<Shared>();
-    // SAFETY: `shared` is the parent's, which waits; its pointers are valid strings and arrays ended as execve wants
-    // them. Every call is a bare system call or a wrapper that only sets errno, which is the waiting parent's.
-    unsafe {
-        libc::setsid();
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        if libc::getppid() != (*shared).parent {
-            // The parent ended before the line above could tie us to it.
-            libc::_exit(127);
-        }
-        for (number, fd) in [(0, (*shared).fds[0]), (1, (*shared).fds[1]), (2, (*shared).fds[2])] {
-            if libc::dup2(fd, number) < 0 {
-                give_up(shared, Step::Pipe);
-            }
-        }
-        if libc::chdir((*shared).cwd) != 0 {
-            give_up(shared, Step::Chdir);
-        }
-        if let Some(limit) = &(*shared).files {
-            libc::setrlimit(libc::RLIMIT_NOFILE, limit);
-        }
-        let default = MaybeUninit::<libc::sigaction>::zeroed();
-        libc::sigaction(libc::SIGPIPE, default.as_ptr(), ptr::null_mut());
-        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigemptyset(none.as_mut_ptr());
-        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
-        libc::execve((*shared).program, (*shared).argv, (*shared).env);
-        give_up(shared, Step::Exec);
-    }
-}
-
 /// Gives memory that was freed back to the system. For after work that took much more than is usual; it takes some
 /// milliseconds for each 100 MiB, in which other threads may have to wait for memory.
 pub fn give_back_memory() {
@@ -490,21 +293,6 @@ pub fn give_back_memory() {
     // SAFETY: it takes no pointers, may be called from any thread, and touches only what is free.
     unsafe {
         libc::malloc_trim(0);
-    }
-}
-
-/// Leaves the error of the last call for the parent and ends the child.
-///
-/// # Safety
-/// Only to be called by [`child`], with its argument.
-unsafe fn give_up(shared: *mut Shared, step: Step) -> ! {
-    // SAFETY: as in `child`; _exit runs no handlers of the parent.
-    unsafe {
-        (*shared).failed = Some(Failed {
-            errno: *libc::__errno_location(),
-            step,
-        });
-        libc::_exit(127)
     }
 }
 

@@ -24,7 +24,8 @@ use crate::results::Results;
 use crate::roster::Roster;
 use crate::server::{Received, Server};
 use crate::spawn::{Cookie, Host, SpawnError};
-use crate::spawner::{Job, Report, Spawners, Strays};
+use crate::spawner::{Job, Report, Spawners, Strays, THREADS_MAX};
+use crate::sys::Launchers;
 use crate::{Options, RunnerError, clock, inventory, sweep, sys};
 
 const LISTENER: u64 = 0;
@@ -58,9 +59,14 @@ pub fn worker(options: &Options) -> Result<ExitCode, RunnerError> {
     })?;
     // Only a name for people.
     let _ = rustix::thread::set_name(c"taskd-runner");
+    // Before anything else takes memory, for what is counted for a small command is the memory that there is now.
+    let launchers = Launchers::start(THREADS_MAX).map_err(|source| RunnerError::System {
+        what: "start a launcher",
+        source,
+    })?;
     let notify_socket = env::var_os("NOTIFY_SOCKET");
     let place = Place::take(options)?;
-    let mut worker = Worker::new(&place, notify_socket)?;
+    let mut worker = Worker::new(&place, launchers, notify_socket)?;
     notify(worker.notify_socket.as_deref(), "READY=1");
     worker.run()?;
     Ok(ExitCode::SUCCESS)
@@ -119,13 +125,13 @@ enum Closing {
 }
 
 impl Worker {
-    fn new(place: &Place, notify_socket: Option<OsString>) -> Result<Self, RunnerError> {
+    fn new(place: &Place, launchers: Launchers, notify_socket: Option<OsString>) -> Result<Self, RunnerError> {
         let mut random = [0_u8; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
             .map_err(|errno| RunnerError::system("draw a number", errno))?;
         let instance = u64::from_ne_bytes(random);
         let cookie = Cookie::new(&place.state_dir, instance);
-        let swept = sweep::leftovers(&cookie);
+        let swept = sweep::leftovers(&cookie, launchers.pids());
         if swept > 0 {
             complain(format_args!(
                 "ended {swept} processes that an earlier runner left behind"
@@ -142,7 +148,7 @@ impl Worker {
             epoll: epoll::create(CreateFlags::CLOEXEC).map_err(|errno| started(errno.into()))?,
             pipes: Pipes::new().map_err(started)?,
             signals: sys::signal_fd(&caught, true).map_err(started)?,
-            spawners: Spawners::start(host).map_err(started)?,
+            spawners: Spawners::start(host, launchers).map_err(started)?,
             server: Server::new(listener, CONNECTIONS),
             _socket_file: socket_file,
             roster: Roster::default(),
@@ -373,6 +379,10 @@ impl Worker {
             }
             match self.roster.id_of_process(pid) {
                 Some(id) => self.collect(id, pid),
+                None if self.spawners.have_lost(pid) => {
+                    // At once: waiting for the report of a start, as below, would hold up all ends if one hangs.
+                    let _ = sys::reap(pid);
+                }
                 None if self.roster.iter().any(|attempt| attempt.pid.is_none()) => {
                     // Between clone and report, or about to be reaped by the thread that could not exec it.
                     self.reap_again = true;

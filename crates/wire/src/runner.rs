@@ -172,7 +172,7 @@ pub enum End {
     SpawnFailed {
         /// The system's error number.
         errno: i32,
-        /// What failed: `exec` or `chdir` with the path behind it, `pipe`, `clone`, `output`, `runner`.
+        /// What failed: `exec` or `chdir` with the path behind it, `pipe`, `clone`, `launcher`, `output`, `runner`.
         what: String,
     },
 }

@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -45,6 +47,19 @@ pub fn is_alive(pid: u32) -> bool {
 pub fn kill(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.cast_signed()).expect("a process id");
     rustix::process::kill_process(pid, signal).expect("it is there");
+}
+
+/// Makes whoever opens the file wait until the lease is given back. Not every file system can.
+#[expect(unsafe_code, reason = "no safe crate takes leases")]
+fn take_lease(file: &File) -> bool {
+    /// The kernel's number for it, on every machine.
+    const F_SETSIG: libc::c_int = 10;
+
+    // SAFETY: both only set what concerns this file. The signal that says that somebody waits is one that is ignored.
+    unsafe {
+        libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) == 0
+            && libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) == 0
+    }
 }
 
 /// A directory for runners to live in, one after the other.
@@ -101,6 +116,11 @@ impl Home {
 
     /// Starts a runner and waits until it is ready.
     pub fn start(&self) -> Life {
+        self.start_with(self.command())
+    }
+
+    /// Starts a runner by this command and waits until it is ready.
+    pub fn start_with(&self, mut command: Command) -> Life {
         let notify = self.path().join("notify");
         let _ = fs::remove_file(&notify);
         let ready = UnixDatagram::bind(&notify).expect("room");
@@ -110,8 +130,7 @@ impl Home {
             .append(true)
             .open(self.path().join("stderr"))
             .expect("room");
-        let guard = self
-            .command()
+        let guard = command
             .env("NOTIFY_SOCKET", &notify)
             .stderr(errors)
             .spawn()
@@ -123,6 +142,16 @@ impl Home {
             guard,
             socket: self.socket(),
         }
+    }
+
+    /// A start whose exec waits until the file is dropped. Nothing where that cannot be had.
+    pub fn start_that_hangs(&self, run: u64) -> Option<(File, Start)> {
+        let path = self.path().join(format!("program-{run}"));
+        fs::write(&path, "#!/bin/sh\n").expect("room");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("it is ours");
+        let file = File::open(&path).expect("it is there");
+        let start = exec(run, &[path.to_str().expect("text")]);
+        take_lease(&file).then_some((file, start))
     }
 
     /// The records of an attempt's output.

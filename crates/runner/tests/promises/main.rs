@@ -7,6 +7,7 @@ mod connections;
 mod ends;
 mod harness;
 mod kept;
+mod launchers;
 mod life;
 mod lives;
 mod starts;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             &ends::TESTS,
             &connections::TESTS,
             &lives::TESTS,
+            &launchers::TESTS,
         ]),
     }
 }

@@ -1,9 +1,7 @@
 //! A start does what it says, and how it ended is told exactly.
 
 use std::env;
-use std::fs::{self, File};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::process::Command;
 
 use rustix::process::Resource;
@@ -258,35 +256,18 @@ fn a_thousand_starts_at_once_all_run() {
     assert!(!home.state_dir().join("output").exists(), "there was no output");
 }
 
-/// Makes whoever opens the file wait until the lease is given back. Not every file system can.
-#[expect(unsafe_code, reason = "no safe crate takes leases")]
-fn take_lease(file: &File) -> bool {
-    /// The kernel's number for it, on every machine.
-    const F_SETSIG: libc::c_int = 10;
-
-    // SAFETY: both only set what concerns this file. The signal that says that somebody waits is one that is ignored.
-    unsafe {
-        libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) == 0
-            && libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) == 0
-    }
-}
-
 fn a_start_that_hangs_does_not_hold_up_others() {
     let home = Home::new();
     let life = home.start();
     let (mut daemon, _) = life.attach();
     let mut leased = Vec::new();
     for run in 1..=3 {
-        let path = home.path().join(format!("program-{run}"));
-        fs::write(&path, "#!/bin/sh\n").expect("room");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("it is ours");
-        let file = File::open(&path).expect("it is there");
-        if !take_lease(&file) {
+        let Some((file, start)) = home.start_that_hangs(run) else {
             println!("skipped: no leases on this file system");
             return;
-        }
+        };
         leased.push(file);
-        daemon.say(&[to_start(exec(run, &[path.to_str().expect("text")]))]);
+        daemon.say(&[to_start(start)]);
     }
     assert_eq!(daemon.run(exec(4, &["true"])).end, End::Exited(0));
     let (mut daemon, inventory) = life.attach();

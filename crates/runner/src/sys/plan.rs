@@ -1,0 +1,147 @@
+//! The strings of an exec, and how they are laid out in the memory from which a launcher does it.
+
+use std::ffi::{CString, c_char};
+use std::ptr;
+
+/// A string for the system with a NUL inside.
+#[derive(Debug)]
+pub(crate) struct HasNul;
+
+/// Strings for `execve`, in one piece of memory that is used again for the next child.
+#[derive(Debug, Default)]
+pub(crate) struct CStrings {
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl CStrings {
+    /// Takes all strings out.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.starts.clear();
+    }
+
+    /// Adds one string made of these parts.
+    pub(crate) fn push(&mut self, parts: &[&[u8]]) -> Result<(), HasNul> {
+        let start = self.bytes.len();
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
+        if super::find(0, &self.bytes[start..]).is_some() {
+            self.bytes.truncate(start);
+            return Err(HasNul);
+        }
+        self.bytes.push(0);
+        self.starts.push(start);
+        Ok(())
+    }
+
+    /// The strings without their NULs.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.starts.iter().skip(1).copied().chain([self.bytes.len()]);
+        self.starts
+            .iter()
+            .zip(ends)
+            .map(|(start, end)| &self.bytes[*start..end - 1])
+    }
+}
+
+/// What a child is to execute, with what and where.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// The file.
+    pub(crate) program: CString,
+    /// Its arguments, the first of which is its name.
+    pub(crate) argv: CStrings,
+    /// Its environment, `NAME=value` each.
+    pub(crate) env: CStrings,
+    /// Its working directory.
+    pub(crate) cwd: CString,
+}
+
+impl Plan {
+    /// Copies all of it into `room`. Gives back where it is and how many bytes it takes; nothing if it does not fit.
+    pub(super) fn lay_out(&self, room: &mut [u8]) -> Option<(Layout, usize)> {
+        let length = room.len();
+        let mut room = Room(room);
+        let layout = Layout {
+            program: room.put(self.program.as_bytes_with_nul())?,
+            argv: room.put_all(&self.argv)?,
+            env: room.put_all(&self.env)?,
+            cwd: room.put(self.cwd.as_bytes_with_nul())?,
+        };
+        Some((layout, length - room.0.len()))
+    }
+}
+
+/// Where the parts of a [`Plan`] are, as `execve` and `chdir` take them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    pub(super) program: *const c_char,
+    pub(super) argv: *const *const c_char,
+    pub(super) env: *const *const c_char,
+    pub(super) cwd: *const c_char,
+}
+
+/// What is left of the memory.
+struct Room<'a>(&'a mut [u8]);
+
+impl Room<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Option<*const c_char> {
+        let place = self.take(bytes.len())?;
+        place.copy_from_slice(bytes);
+        Some(place.as_ptr().cast())
+    }
+
+    /// The strings and the array of pointers to them that ends with null.
+    fn put_all(&mut self, strings: &CStrings) -> Option<*const *const c_char> {
+        const POINTER: usize = size_of::<*const c_char>();
+
+        let bytes = self.put(&strings.bytes)?;
+        self.take(self.0.as_ptr().align_offset(align_of::<*const c_char>()))?;
+        let array = self.take((strings.starts.len() + 1).checked_mul(POINTER)?)?;
+        let pointers = strings.starts.iter().map(|start| bytes.wrapping_add(*start));
+        for (place, pointer) in array.chunks_exact_mut(POINTER).zip(pointers.chain([ptr::null()])) {
+            place.copy_from_slice(&pointer.expose_provenance().to_ne_bytes());
+        }
+        Some(array.as_ptr().cast())
+    }
+
+    fn take(&mut self, length: usize) -> Option<&mut [u8]> {
+        self.0.split_off_mut(..length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_not_laid_out() {
+        let mut plan = Plan {
+            program: c"/bin/ls".into(),
+            cwd: c"/tmp".into(),
+            ..Plan::default()
+        };
+        plan.argv.push(&[b"ls"]).expect("no NUL");
+        plan.argv.push(&[b"-l"]).expect("no NUL");
+        plan.env.push(&[b"A", b"=", b"1"]).expect("no NUL");
+        // The strings, a pointer for each, the two nulls behind these.
+        let least = b"/bin/ls\0ls\0-l\0A=1\0/tmp\0".len() + 5 * size_of::<usize>();
+        let most = least + 2 * align_of::<usize>();
+        let mut memory = [0_u8; 256];
+        let fits: Vec<bool> = (0..=memory.len())
+            .map(|length| plan.lay_out(&mut memory[..length]).is_some())
+            .collect();
+        let enough = fits.iter().position(|fits| *fits).expect("it fits at last");
+        assert!((least..most).contains(&enough), "{enough}");
+        assert!(fits[enough..].iter().all(|fits| *fits));
+
+        let (layout, length) = plan.lay_out(&mut memory).expect("it fits");
+        assert_eq!(length, enough);
+        assert_eq!(layout.program, memory.as_ptr().cast());
+        assert!(memory.starts_with(b"/bin/ls\0ls\0-l\0"));
+        assert!(layout.argv.is_aligned() && layout.env.is_aligned());
+    }
+}

@@ -1,0 +1,329 @@
+//! Children are started by launchers: what they use is their own, and a launcher may be lost.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal};
+use taskd_wire::definition::EnvVar;
+use taskd_wire::runner::{End, Ended, FromRunner, Start, ToRunner};
+
+use crate::life::{Home, exec, is_alive, key, kill, shell, to_start, wait_until};
+
+crate::tests![
+    the_memory_of_a_command_is_its_own,
+    a_command_may_be_as_long_as_the_system_allows,
+    launchers_have_nothing_open_and_end_with_the_worker,
+    a_lost_launcher_harms_no_run_and_no_start,
+    the_end_of_a_launcher_does_not_hide_that_of_a_run,
+    a_start_whose_launcher_is_lost_leaves_nothing,
+    losses_amid_starts_leave_nothing_unknown,
+    a_launcher_is_not_taken_for_a_leftover,
+];
+
+/// The largest resident size of a launcher and of `true`, KiB, with some room.
+const SMALL: u64 = 2000;
+
+/// A process as `/proc` shows it.
+struct Process {
+    pid: u32,
+    name: String,
+    session: u32,
+    started: u64,
+}
+
+/// The children of a process, oldest first.
+fn children(parent: u32) -> Vec<Process> {
+    let mut found: Vec<Process> = fs::read_dir("/proc")
+        .expect("a system")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter_map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (before, after) = stat.rsplit_once(") ")?;
+            // State, parent, group, session; the start is the 22nd of all fields.
+            let fields: Vec<&str> = after.split_ascii_whitespace().collect();
+            (fields[1].parse() == Ok(parent)).then(|| Process {
+                pid,
+                name: before.split_once('(').expect("a name").1.to_owned(),
+                session: fields[3].parse().expect("a number"),
+                started: fields[19].parse().expect("a number"),
+            })
+        })
+        .collect();
+    found.sort_by_key(|process| (process.started, process.pid));
+    found
+}
+
+/// The launchers of a worker, the first of them first.
+fn launchers(worker: u32) -> Vec<u32> {
+    children(worker)
+        .into_iter()
+        .filter(|process| process.name == "taskd-launcher" && process.session != process.pid)
+        .map(|process| process.pid)
+        .collect()
+}
+
+/// A child of a worker that is not through with its exec: it leads a session and still has its launcher's name.
+fn hanging(worker: u32) -> Option<u32> {
+    children(worker)
+        .into_iter()
+        .find(|process| process.name == "taskd-launcher" && process.session == process.pid)
+        .map(|process| process.pid)
+}
+
+/// Kills processes and waits until their parent has taken note.
+fn kill_all(pids: &[u32]) {
+    for pid in pids {
+        kill(*pid, Signal::KILL);
+    }
+    for pid in pids {
+        wait_until("it is reaped", || fs::metadata(format!("/proc/{pid}")).is_err());
+    }
+}
+
+/// The resident size of a process, KiB.
+fn resident_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kib.expect("a size").parse().expect("a number")
+}
+
+#[track_caller]
+fn assert_small(ended: &Ended) {
+    assert_eq!(ended.end, End::Exited(0));
+    assert!((1..SMALL).contains(&ended.max_rss_kib), "{} KiB", ended.max_rss_kib);
+}
+
+fn the_memory_of_a_command_is_its_own() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    // Results that nobody acknowledges are held by the worker.
+    for run in 1..=12 {
+        let large = Start {
+            task: "x".repeat(400_000),
+            ..exec(run, &["true"])
+        };
+        daemon.run(large);
+    }
+    let held = resident_kib(inventory.info.pid);
+    assert!(held > 2 * SMALL, "the worker has {held} KiB");
+    // Both threads get their launcher only now.
+    for run in 21..=30 {
+        assert_small(&daemon.run(exec(run, &["/bin/true"])));
+    }
+    let large = daemon.run(shell(40, "head -c 60M /dev/zero | tail -c 50M > /dev/null"));
+    assert!(
+        (50_000..60_000).contains(&large.max_rss_kib),
+        "{} KiB",
+        large.max_rss_kib
+    );
+    assert_small(&daemon.run(exec(41, &["/bin/true"])));
+}
+
+fn a_command_may_be_as_long_as_the_system_allows() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let variables = 9;
+    let value = "v".repeat(100 << 10);
+    let env = (0..variables)
+        .map(|number| EnvVar {
+            name: format!("LARGE_{number}"),
+            value: value.clone(),
+        })
+        .collect();
+    let start = Start {
+        env,
+        ..shell(1, "env | grep ^LARGE_ | tr -d '\\n' | wc -c")
+    };
+    assert_eq!(daemon.run(start).end, End::Exited(0));
+    let expected = variables * ("LARGE_0=".len() + value.len());
+    assert_eq!(home.first_line(key(1)), expected.to_string());
+
+    // Two bytes and a pointer each.
+    let of = |count: usize| [vec!["/bin/true"], vec!["a"; count]].concat();
+    assert_eq!(daemon.run(exec(2, &of(100_000))).end, End::Exited(0));
+    let what = "exec /bin/true".to_owned();
+    let errno = libc::E2BIG;
+    let too_long = daemon.run(exec(3, &of(300_000)));
+    assert_eq!(too_long.end, End::SpawnFailed { errno, what });
+    assert_small(&daemon.run(exec(4, &["/bin/true"])));
+}
+
+fn launchers_have_nothing_open_and_end_with_the_worker() {
+    let home = Home::new();
+    let mut life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let worker = inventory.info.pid;
+    wait_until("there is one", || launchers(worker).len() == 1);
+    // The others come when they are needed.
+    daemon.run(exec(1, &["true"]));
+    let launchers = launchers(worker);
+    assert_eq!(launchers.len(), 2);
+    for pid in &launchers {
+        let mut open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+            .expect("it runs")
+            .map(|entry| {
+                let path = entry.expect("readable").path();
+                (path.file_name().expect("a number").to_owned(), fs::read_link(&path))
+            })
+            .map(|(number, target)| (number, target.expect("it is open")))
+            .collect();
+        open.sort();
+        let numbers: Vec<_> = open.iter().map(|(number, _)| number).collect();
+        assert_eq!(numbers, ["0", "1", "2"]);
+        for (_, target) in open {
+            assert!(target.to_string_lossy().starts_with("socket:"), "{target:?}");
+        }
+        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).expect("it runs");
+        assert_eq!(cwd.to_str(), Some("/"));
+    }
+    kill(worker, Signal::KILL);
+    life.wait();
+    for pid in launchers {
+        assert!(!is_alive(pid), "it is gone before the guard");
+    }
+}
+
+fn a_lost_launcher_harms_no_run_and_no_start() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let worker = inventory.info.pid;
+    let sleeper = daemon.start(shell(1, "exec sleep 1000"));
+    for run in 2..=9 {
+        assert_small(&daemon.run(exec(run, &["/bin/true"])));
+    }
+    let before = launchers(worker);
+    kill_all(&before[1..]);
+    for run in 10..=19 {
+        assert_small(&daemon.run(exec(run, &["/bin/true"])));
+    }
+    assert!(launchers(worker).len() > 1, "there are new ones");
+    assert_eq!(launchers(worker)[0], before[0]);
+
+    kill_all(&launchers(worker));
+    for run in 20..=29 {
+        assert_eq!(daemon.run(exec(run, &["/bin/true"])).end, End::Exited(0));
+    }
+    // The first alone: only who needs another launcher needs it.
+    kill_all(&launchers(worker)[..1]);
+    kill_all(&launchers(worker));
+    assert_eq!(daemon.run(exec(30, &["/bin/true"])).end, End::Exited(0));
+
+    assert!(is_alive(sleeper));
+    let (key, grace_ms) = (key(1), 60_000);
+    daemon.say(&[ToRunner::Stop { key, grace_ms }]);
+    assert_eq!(daemon.ended().end, End::Signalled(15));
+}
+
+fn the_end_of_a_launcher_does_not_hide_that_of_a_run() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    daemon.start(shell(1, "while [ ! -e go ]; do sleep 0.01; done"));
+    let Some((_file, start)) = home.start_that_hangs(2) else {
+        println!("skipped: no leases on this file system");
+        return;
+    };
+    daemon.say(&[to_start(start)]);
+    let worker = inventory.info.pid;
+    wait_until("it hangs", || hanging(worker).is_some());
+    kill_all(&launchers(worker)[..1]);
+    fs::write(home.path().join("go"), "").expect("room");
+    let ended = daemon.ended();
+    assert_eq!((ended.origin.key, ended.end), (key(1), End::Exited(0)));
+}
+
+fn a_start_whose_launcher_is_lost_leaves_nothing() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let worker = inventory.info.pid;
+    let Some((file, start)) = home.start_that_hangs(1) else {
+        println!("skipped: no leases on this file system");
+        return;
+    };
+    daemon.say(&[to_start(start)]);
+    wait_until("it hangs", || hanging(worker).is_some());
+    let child = hanging(worker).expect("it hangs");
+    kill_all(&launchers(worker)[1..]);
+    let ended = daemon.ended();
+    let (errno, what) = (libc::EIO, "launcher".to_owned());
+    assert_eq!(ended.end, End::SpawnFailed { errno, what });
+    assert!(
+        fs::metadata(format!("/proc/{child}")).is_err(),
+        "it was reaped before that is said"
+    );
+    drop(file);
+    assert_small(&daemon.run(exec(2, &["/bin/true"])));
+}
+
+fn losses_amid_starts_leave_nothing_unknown() {
+    const COUNT: u64 = 300;
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let worker = inventory.info.pid;
+    // Each is there until it is told to end, so that one that nobody knows would be found.
+    let line = "while [ ! -e go ]; do sleep 0.1; done";
+    let starts: Vec<_> = (0..COUNT).map(|run| to_start(shell(run, line))).collect();
+    daemon.say(&starts);
+    let mut started = Vec::new();
+    let mut answers = 0;
+    while answers < COUNT {
+        match daemon.hear().expect("an answer") {
+            FromRunner::Started { pid, .. } => {
+                started.push(pid);
+                answers += 1;
+            }
+            FromRunner::Ended(ended) if ended.0.end == End::Signalled(9) => {
+                // A child that did not lead a session yet was taken for a launcher below.
+                started.retain(|pid| *pid != ended.0.pid);
+            }
+            FromRunner::Ended(ended) => {
+                let (errno, what) = (libc::EIO, "launcher".to_owned());
+                assert_eq!(ended.0.end, End::SpawnFailed { errno, what });
+                answers += 1;
+            }
+            other => panic!("{other:?} instead of an answer"),
+        }
+        if answers % 5 == 0 {
+            for pid in launchers(worker) {
+                let pid = Pid::from_raw(pid.cast_signed()).expect("a process id");
+                // It may just have ended.
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+    kill_all(&launchers(worker));
+    let unknown = || {
+        children(worker)
+            .into_iter()
+            .find(|process| !started.contains(&process.pid))
+    };
+    wait_until("only runs are left", || unknown().is_none());
+    fs::write(home.path().join("go"), "").expect("room");
+    for _ in 0..started.len() {
+        let ended = daemon.ended();
+        assert!(matches!(ended.end, End::Exited(0) | End::Signalled(9)), "{ended:?}");
+    }
+}
+
+fn a_launcher_is_not_taken_for_a_leftover() {
+    let home = Home::new();
+    let mut life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    daemon.run(shell(1, "echo $TASKD_RUNNER"));
+    let cookie = home.first_line(key(1));
+    kill(inventory.info.pid, Signal::KILL);
+    life.wait();
+    // As if this one were started from that run.
+    let mut command = home.command();
+    command.env("TASKD_RUNNER", cookie);
+    let life = home.start_with(command);
+    let (_daemon, inventory) = life.attach();
+    wait_until("it has its name", || !launchers(inventory.info.pid).is_empty());
+    let errors = fs::read_to_string(home.path().join("stderr")).expect("text");
+    assert_eq!(errors, "", "nothing was swept");
+}
