@@ -1,7 +1,10 @@
 //! Commands: what a user asks of the core, what it answers, and why it refuses.
 
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
 use crate::run::{RunKey, TraceId};
-use crate::task::{Definition, Owner, TaskId, TaskName};
+use crate::task::{Definition, ImportId, Owner, TaskId, TaskName};
 
 /// What is asked. Names are resolved to ids before, through the getters of the scheduler.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +15,30 @@ pub enum Command {
         owner: Owner,
         /// What they are; schedules are checked here.
         definitions: Vec<Definition>,
+    },
+    /// Begin to take in so many tasks that doing it at once would hold up everything else. The answer names the import.
+    BeginImport {
+        /// Whose.
+        owner: Owner,
+        /// How many there will be.
+        count: NonZeroU64,
+    },
+    /// Stage a part of an import: it is checked and written, and does not show yet. Several may be on their way.
+    Stage {
+        /// Which import.
+        import: ImportId,
+        /// What the tasks are; schedules are checked here.
+        definitions: Vec<Arc<Definition>>,
+    },
+    /// All parts are staged: from now on their tasks are like any other, all at once.
+    EndImport {
+        /// Which.
+        import: ImportId,
+    },
+    /// Give an import up: nothing of it stays. Its names are free a little later.
+    DropImport {
+        /// Which.
+        import: ImportId,
     },
     /// Replace a task's definition in place. A run in progress is not touched.
     Edit {
@@ -64,8 +91,10 @@ pub enum WhileRunning {
 pub enum Reply {
     /// These tasks exist, in the order asked.
     Added(Vec<TaskId>),
-    /// The tasks are changed, or removed.
+    /// The tasks are changed, staged or removed.
     Done,
+    /// This import has begun.
+    Importing(ImportId),
     /// These runs exist and will be started.
     Runs(Vec<(RunKey, TraceId)>),
 }
@@ -93,10 +122,13 @@ pub enum Refusal {
     /// No such task.
     #[error("there is no task {0:?}")]
     NoTask(TaskId),
+    /// No such import, or it is not of that many tasks.
+    #[error("there is no import {0:?} that this fits")]
+    NoImport(ImportId),
     /// No such run in progress.
     #[error("run {0:?} is not in progress")]
     NotRunning(RunKey),
-    /// The name is taken. `index` is the place in an `Add`.
+    /// The name is taken. `index` is the place in an `Add` or `Stage`.
     #[error("the name {name} is taken")]
     NameTaken {
         /// The name.

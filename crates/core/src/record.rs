@@ -3,8 +3,10 @@
 //! A *decision* (what a user asked for) becomes state only once it is durable; until then its task is reserved.
 //! A *fact* (what happened in the world) is state at once, since it cannot be refused, and is written until it holds.
 
+use std::sync::Arc;
+
 use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
-use crate::task::{Definition, Owner, TaskId};
+use crate::task::{Definition, ImportId, Owner, TaskId};
 use crate::time::Timestamp;
 
 /// One fact.
@@ -19,7 +21,29 @@ pub enum Record {
         /// When.
         at: Timestamp,
         /// Its definition.
-        definition: Box<Definition>,
+        definition: Arc<Definition>,
+    },
+    /// An import began. Tasks that are added with ids from its own to `last` are *staged*: nobody sees them and none
+    /// starts before the import has ended.
+    ImportBegun {
+        /// Which.
+        import: ImportId,
+        /// The last id it may give.
+        last: TaskId,
+        /// The owner of its tasks.
+        owner: Owner,
+    },
+    /// An import has all its tasks: from here on they are like any other.
+    ImportEnded {
+        /// Which.
+        import: ImportId,
+    },
+    /// The staged tasks of an import from this id on are gone, and with the first of its ids the import.
+    ImportDropped {
+        /// Which.
+        import: ImportId,
+        /// The first id that is gone.
+        from: TaskId,
     },
     /// A task's definition changed.
     TaskChanged {
@@ -28,7 +52,7 @@ pub enum Record {
         /// When.
         at: Timestamp,
         /// The whole new definition.
-        definition: Box<Definition>,
+        definition: Arc<Definition>,
         /// The new mark, when the schedule changed or the task was enabled: what came before owes nothing.
         mark: Option<Timestamp>,
     },

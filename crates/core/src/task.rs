@@ -15,6 +15,10 @@ pub const NAME_MAX: usize = 64;
 #[serde(transparent)]
 pub struct TaskId(pub u64);
 
+/// An import, named by the id of its first task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImportId(pub u64);
+
 /// The Unix user on whose behalf a task exists and runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

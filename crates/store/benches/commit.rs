@@ -1,6 +1,7 @@
 //! What a durable commit costs, alone and with others waiting, and what a start costs.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use divan::Bencher;
@@ -21,7 +22,7 @@ fn added(id: u64) -> Record {
         id: TaskId(id),
         owner: Owner(0),
         at: Timestamp::from_millis(1_790_000_000_000),
-        definition: Box::new(Definition {
+        definition: Arc::new(Definition {
             name: TaskName::parse(&format!("task-{id}")).expect("letters and digits are a name"),
             when: When::Cron {
                 expr: format!("{} {} * * *", id % 60, id / 60 % 24),

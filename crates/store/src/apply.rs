@@ -3,7 +3,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId};
-use taskd_core::task::{Definition, Owner, TaskId};
+use taskd_core::task::{Definition, ImportId, Owner, TaskId};
 use taskd_core::time::Timestamp;
 
 use crate::columns::{DefinitionColumns, bits, definition_sum, outline_sum};
@@ -82,6 +82,9 @@ impl Applier<'_> {
                 at,
                 definition,
             } => self.task_added(*id, *owner, *at, definition),
+            Record::ImportBegun { import, last, owner: _ } => self.import_begun(*import, *last),
+            Record::ImportEnded { import } => self.import_ended(*import),
+            Record::ImportDropped { import, from } => self.import_dropped(*import, *from),
             Record::TaskChanged {
                 id,
                 at,
@@ -208,6 +211,40 @@ impl Applier<'_> {
             .execute(params![bits(id.0), at])?;
         self.tally.tasks += 1;
         self.tally.last_task = self.tally.last_task.max(id.0);
+        Ok(())
+    }
+
+    fn import_begun(&mut self, import: ImportId, last: TaskId) -> Result<(), Fault> {
+        self.sql("INSERT INTO imports (first, last) VALUES (?1, ?2)")?
+            .execute([bits(import.0), bits(last.0)])?;
+        self.tally.last_task = self.tally.last_task.max(last.0);
+        Ok(())
+    }
+
+    fn import_ended(&mut self, import: ImportId) -> Result<(), Fault> {
+        self.sql("DELETE FROM imports WHERE first = ?1")?
+            .execute([bits(import.0)])?;
+        Ok(())
+    }
+
+    fn import_dropped(&mut self, import: ImportId, from: TaskId) -> Result<(), Fault> {
+        let last: Option<i64> = self
+            .sql("SELECT last FROM imports WHERE first = ?1")?
+            .query_row([bits(import.0)], |row| row.get(0))
+            .optional()?;
+        let last = last.ok_or_else(|| Fault::Unfit(format!("there is no import {} to drop", import.0)))?;
+        let gone = [bits(from.0), last];
+        let removed = self
+            .sql("DELETE FROM tasks WHERE id BETWEEN ?1 AND ?2")?
+            .execute(gone)?;
+        self.sql("DELETE FROM marks WHERE task BETWEEN ?1 AND ?2")?
+            .execute(gone)?;
+        self.tally.tasks -= i64::try_from(removed).unwrap_or(i64::MAX);
+        if from.0 == import.0 {
+            return self.import_ended(import);
+        }
+        self.sql("UPDATE imports SET last = ?2 WHERE first = ?1")?
+            .execute([bits(import.0), bits(from.0 - 1)])?;
         Ok(())
     }
 

@@ -38,8 +38,8 @@ mod clock;
 mod columns;
 mod connection;
 mod error;
-mod glob;
 mod history;
+mod leftover;
 mod load;
 mod lock;
 mod open;
@@ -62,7 +62,7 @@ pub use error::{CommitError, Kind, OpenError, ReadError};
 pub use history::{Cursor, RunQuery, RunRow, Select, Span, State};
 pub use load::Tasks;
 pub use prune::{Limits, RemoveOutput};
-pub use reader::{DefinitionQuery, LastFinished, Reader, Readers};
+pub use reader::{LastFinished, Reader, Readers};
 pub use writer::{Batch, Done, NotCommitted, Writer};
 
 use checkpoint::Checkpoints;
@@ -132,12 +132,14 @@ impl Store {
         let names = Names::of(&options.dir);
         let checked = open::open(&names)?;
         let file: Arc<Path> = names.file.as_path().into();
+        let mut session = Session::new(checked.db).map_err(|fault| fault.open(&file, "reading the state"))?;
+        leftover::drop_imports(&mut session).map_err(|fault| fault.open(&file, "removing an unfinished import"))?;
         let loaded = connection::reader(&file)
             .and_then(|db| load::load(db, names.file.clone()))
             .map_err(|fault| fault.open(&file, "reading the state"))?;
         let started = |fault: Fault| fault.open(&file, "start");
         let committer = Committer {
-            session: Session::new(checked.db, loaded.commits),
+            session,
             file: Arc::clone(&file),
             checkpoints: Checkpoints::start(&names).map_err(started)?,
             pruner: Pruner::new(options.limits, options.remove_output),

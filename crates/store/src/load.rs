@@ -120,14 +120,13 @@ pub(crate) struct Loaded {
     pub(crate) header: Header,
     pub(crate) runs: Vec<RunImage>,
     pub(crate) tasks: Tasks,
-    pub(crate) commits: i64,
 }
 
 /// Reads the state of one moment; `db` is used for nothing else.
 pub(crate) fn load(db: Connection, file: PathBuf) -> Result<Loaded, Fault> {
     // One moment for all that follows; the end of the connection ends it.
     db.execute_batch("BEGIN")?;
-    let (header, expected, commits) = header(&db)?;
+    let (header, expected) = header(&db)?;
     let runs = open_runs(&db)?;
     Ok(Loaded {
         header,
@@ -143,25 +142,20 @@ pub(crate) fn load(db: Connection, file: PathBuf) -> Result<Loaded, Fault> {
             ended: false,
             fault: None,
         },
-        commits,
     })
 }
 
-fn header(db: &Connection) -> Result<(Header, u64, i64), Fault> {
-    db.query_row(
-        "SELECT horizon, runner, last_task, tasks, commits FROM meta",
-        [],
-        |row| {
-            Ok((|| {
-                let header = Header {
-                    horizon: instant(row, 0)?,
-                    runner: optional_number(row, 1)?.map(i64::cast_unsigned),
-                    last_task: unsigned(row, 2)?,
-                };
-                Ok((header, unsigned(row, 3)?, number(row, 4)?))
-            })())
-        },
-    )
+fn header(db: &Connection) -> Result<(Header, u64), Fault> {
+    db.query_row("SELECT horizon, runner, last_task, tasks FROM meta", [], |row| {
+        Ok((|| {
+            let header = Header {
+                horizon: instant(row, 0)?,
+                runner: optional_number(row, 1)?.map(i64::cast_unsigned),
+                last_task: unsigned(row, 2)?,
+            };
+            Ok((header, unsigned(row, 3)?))
+        })())
+    })
     .optional()?
     .unwrap_or_else(|| Err(Fault::Damaged("its table meta is empty".to_owned())))
 }

@@ -3,17 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use taskd_core::run::Outcome;
 use taskd_core::task::{Owner, TaskId, TaskName};
 use taskd_core::time::Timestamp;
 
 use crate::columns::{
-    DEFINITION, OUTLINE, OutlineReader, StoredTask, bits, instant, number, optional_number, stored_task, text,
-    unsigned, word,
+    DEFINITION, OUTLINE, OutlineReader, StoredTask, bits, instant, optional_number, stored_task, text, unsigned, word,
 };
+use crate::connection;
 use crate::error::{Fault, ReadError};
-use crate::{connection, glob};
 
 /// Opens readers; cheap to clone and to hand to other threads.
 #[derive(Clone, Debug)]
@@ -58,17 +57,6 @@ pub struct LastFinished {
     pub finished_at: Timestamp,
 }
 
-/// Which definitions a page is made of.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DefinitionQuery<'a> {
-    /// Only those of this owner.
-    pub owner: Option<Owner>,
-    /// Only those whose name fits this pattern (`*`, `?`, `[a-z]`).
-    pub glob: Option<&'a str>,
-    /// Only those that come after this owner and name.
-    pub after: Option<(Owner, &'a str)>,
-}
-
 /// Reads by a connection of its own, without waiting for the writer. Each call sees what is committed when it begins.
 #[derive(Debug)]
 pub struct Reader {
@@ -102,49 +90,6 @@ impl Reader {
                 }
             }
             Ok(found)
-        })
-    }
-
-    /// A page of definitions in the order of owner and name, at most `limit`. Ask for the next with `after` set to the
-    /// last of this one; a page shorter than `limit` is the last.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn definition_page(
-        &self,
-        query: DefinitionQuery<'_>,
-        limit: usize,
-    ) -> Result<Vec<(TaskId, StoredTask)>, ReadError> {
-        self.told(|db| {
-            let (owners, names) = match query.after {
-                // A single owner's page and everyone's differ only in where they stop.
-                Some((owner, name)) => (owner.0, name),
-                None => (query.owner.map_or(0, |owner| owner.0), ""),
-            };
-            let last_owner = query.owner.map_or(u32::MAX, |owner| owner.0);
-            let first_owner = query.owner.map_or(0, |owner| owner.0);
-            // Names are sought in the index alone; a definition is read for those that fit.
-            let mut names_of = db.prepare_cached(
-                "SELECT id, name FROM tasks
-                 WHERE removed_at IS NULL AND (owner, name) > (?1, ?2) AND owner BETWEEN ?3 AND ?4 ORDER BY owner, name",
-            )?;
-            let mut one =
-                db.prepare_cached(&format!("SELECT {OUTLINE}, {DEFINITION} FROM tasks t WHERE id = ?1"))?;
-            let mut rows = names_of.query(params![owners, names, first_owner, last_owner])?;
-            let mut outlines = OutlineReader::default();
-            let mut page = Vec::new();
-            while page.len() < limit
-                && let Some(row) = rows.next()?
-            {
-                if query.glob.is_some_and(|glob| !matches_text(glob, row)) {
-                    continue;
-                }
-                let mut found = one.query([number(row, 0)?])?;
-                if let Some(row) = found.next()? {
-                    page.push(stored_task(&mut outlines, row)?);
-                }
-            }
-            Ok(page)
         })
     }
 
@@ -226,21 +171,23 @@ impl Reader {
     pub fn check(&self) -> Result<Vec<String>, ReadError> {
         self.told(|db| {
             connection::set_large(db, true)?;
-            db.execute_batch("BEGIN")?;
             let problems = check(db);
-            db.execute_batch("COMMIT")?;
             connection::set_large(db, false)?;
             problems
         })
     }
 
+    /// Reads in one transaction: of one moment, and without taking and giving back the lock for every statement.
     pub(crate) fn told<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, ReadError> {
-        read(&self.db).map_err(|fault| fault.read(&self.file))
+        let told = || {
+            self.db.prepare_cached("BEGIN")?.execute([])?;
+            let told = read(&self.db);
+            // Nothing was written that could be lost.
+            self.db.prepare_cached("ROLLBACK")?.execute([])?;
+            told
+        };
+        told().map_err(|fault: Fault| fault.read(&self.file))
     }
-}
-
-fn matches_text(glob: &str, row: &Row<'_>) -> bool {
-    text(row, 1).is_ok_and(|name| glob::matches(glob, name))
 }
 
 fn check(db: &Connection) -> Result<Vec<String>, Fault> {

@@ -31,13 +31,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Takes over a connection on which this many transactions hold.
-    pub(crate) fn new(db: Connection, commits: i64) -> Self {
-        Session {
+    /// Takes over a connection.
+    pub(crate) fn new(db: Connection) -> Result<Self, Fault> {
+        let mut session = Session {
             db,
-            commits,
+            commits: 0,
             durability: Durability::Durable,
-        }
+        };
+        session.commits = session.read_commits()?;
+        Ok(session)
     }
 
     /// The connection, to read by.
@@ -133,7 +135,7 @@ mod tests {
             "PRAGMA foreign_keys = ON; CREATE TABLE late (task REFERENCES tasks (id) DEFERRABLE INITIALLY DEFERRED)",
         )
         .unwrap();
-        let mut session = Session::new(db, 0);
+        let mut session = Session::new(db).unwrap();
         for round in 1..=3 {
             let broken = session.transaction(Durability::Durable, |db, _| {
                 db.execute_batch("INSERT INTO late VALUES (7)")?;

@@ -17,6 +17,9 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
             name: format!("#{}", id.0),
             near: Vec::new(),
         },
+        Core::NoImport(id) => Refusal::Internal {
+            what: format!("import #{} is not there", id.0),
+        },
         Core::NotRunning(run) => Refusal::NotRunning {
             run: run_name(state, run),
         },
@@ -53,6 +56,14 @@ fn run_name(state: &Scheduler, run: RunKey) -> String {
     match state.task(run.task) {
         Some(task) => format!("{}/{}", task.name, run.n),
         None => format!("#{}/{}", run.task.0, run.n),
+    }
+}
+
+/// The line of the file that a refusal is about, if it is about one.
+pub(crate) fn line_of(refused: &Refusal) -> Option<u64> {
+    match refused {
+        Refusal::ImportLine { line, .. } => Some(*line),
+        _ => None,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 
 use super::Scheduler;
 use super::evolve::runs_of;
+use super::import::added;
 use super::pending::Reserved;
 use super::runs::State;
 use super::tasks::{NameKey, Task};
@@ -28,6 +29,10 @@ impl Scheduler {
         self.flush();
         match command {
             Command::Add { owner, definitions } => self.add(now, owner, definitions),
+            Command::BeginImport { owner, count } => self.begin_import(owner, count),
+            Command::Stage { import, definitions } => self.stage(now, import, definitions),
+            Command::EndImport { import } => self.end_import(import),
+            Command::DropImport { import } => self.drop_import(import),
             Command::Edit { id, definition } => self.edit(now, id, *definition),
             Command::SetEnabled { tasks } => self.set_enabled(now, tasks),
             Command::Remove { ids, running, reason } => self.remove(now, &ids, running, &reason),
@@ -37,18 +42,40 @@ impl Scheduler {
     }
 
     fn add(&mut self, now: Timestamp, owner: Owner, definitions: Vec<Definition>) -> Result<Accepted, Refusal> {
+        let count = definitions.len() as u64;
+        self.check_room(owner, count)?;
+        let definitions: Vec<_> = definitions.into_iter().map(Arc::new).collect();
+        let names = self.check_new(owner, &definitions)?;
+        let first = self.last_task + 1;
+        self.last_task += count;
+        let ids = (first..=self.last_task).map(TaskId).collect();
+        let reserved = Reserved {
+            names,
+            added: Some((owner, count)),
+            ..Reserved::default()
+        };
+        Ok(self.accept(added(now, first, owner, definitions), reserved, Reply::Added(ids)))
+    }
+
+    /// Checks that an owner may have so many tasks more.
+    pub(super) fn check_room(&self, owner: Owner, count: u64) -> Result<(), Refusal> {
         let limit = if owner == Owner(0) {
             self.limits.tasks_of_root
         } else {
             self.limits.tasks_of_others
         };
-        let count = definitions.len() as u64;
         let present = self.names.get(&owner).map_or(0, |theirs| theirs.len() as u64);
-        let coming = self.reserved_adds.get(&owner).copied().unwrap_or(0);
+        let coming = self.reserved_adds.get(&owner).copied().unwrap_or(0) + self.imports.coming(owner);
         if present + coming + count > limit {
             return Err(Refusal::TooManyTasks { limit });
         }
+        Ok(())
+    }
+
+    /// Checks new definitions against what is there and against each other. Gives back their names.
+    pub(super) fn check_new(&mut self, owner: Owner, definitions: &[Arc<Definition>]) -> Result<Vec<NameKey>, Refusal> {
         let mut names = BTreeSet::new();
+        // An expression that is read here is not forgotten before it is read again for its task.
         let mut read = Vec::new();
         for (index, definition) in definitions.iter().enumerate() {
             let name = NameKey {
@@ -64,25 +91,7 @@ impl Scheduler {
                 });
             }
         }
-        let first = self.last_task + 1;
-        self.last_task += count;
-        let ids: Vec<_> = (first..=self.last_task).map(TaskId).collect();
-        let records = ids
-            .iter()
-            .zip(definitions)
-            .map(|(id, definition)| Record::TaskAdded {
-                id: *id,
-                owner,
-                at: now,
-                definition: Box::new(definition),
-            })
-            .collect();
-        let reserved = Reserved {
-            names: names.into_iter().collect(),
-            added: Some((owner, count)),
-            ..Reserved::default()
-        };
-        Ok(self.accept(records, reserved, Reply::Added(ids)))
+        Ok(names.into_iter().collect())
     }
 
     fn edit(&mut self, now: Timestamp, id: TaskId, definition: Definition) -> Result<Accepted, Refusal> {
@@ -147,7 +156,7 @@ impl Scheduler {
         records.push(Record::TaskChanged {
             id,
             at: now,
-            definition: Box::new(definition),
+            definition: Arc::new(definition),
             mark,
         });
     }
@@ -279,7 +288,8 @@ impl Scheduler {
     /// A task that something may be decided about: no other decision about it is on its way, and no earlier life may have
     /// started a run of it that is not recorded.
     fn decidable(&self, id: TaskId) -> Result<&Task, Refusal> {
-        let task: &Task = self.tasks.get(id).ok_or(Refusal::NoTask(id))?;
+        let shown = self.tasks.get(id).filter(|_| !self.imports.holds(id));
+        let task: &Task = shown.ok_or(Refusal::NoTask(id))?;
         if task.reserved {
             return Err(Refusal::Busy);
         }
@@ -294,9 +304,11 @@ impl Scheduler {
     }
 
     fn check_name_free(&self, key: &NameKey, index: usize) -> Result<(), Refusal> {
-        let holder = self.find(key.owner, &key.name).and_then(|id| self.tasks.get(id));
+        let theirs = self.names.get(&key.owner);
+        let holder = theirs.and_then(|theirs| theirs.get(&key.name)).copied();
+        let is_reserved = |id| self.imports.holds(id) || self.tasks.get(id).is_some_and(|task| task.reserved);
         match holder {
-            Some(task) if task.reserved => Err(Refusal::Busy),
+            Some(id) if is_reserved(id) => Err(Refusal::Busy),
             Some(_) => Err(Refusal::NameTaken {
                 name: key.name.clone(),
                 index,
@@ -316,7 +328,7 @@ impl Scheduler {
         }
     }
 
-    fn accept(&mut self, records: Vec<Record>, reserved: Reserved, reply: Reply) -> Accepted {
+    pub(super) fn accept(&mut self, records: Vec<Record>, reserved: Reserved, reply: Reply) -> Accepted {
         let ticket = (!records.is_empty()).then(|| self.decide(records, reserved));
         Accepted { ticket, reply }
     }

@@ -23,8 +23,12 @@ impl Scheduler {
             } => {
                 self.header.last_task = self.header.last_task.max(id.0);
                 self.last_task = self.last_task.max(id.0);
+                self.imports.grow(*id);
                 self.insert_task(*id, *owner, &definition.outline(), *at);
             }
+            Record::ImportBegun { import, last, owner } => self.import_begun(*import, *last, *owner),
+            Record::ImportEnded { import } => self.import_ended(*import),
+            Record::ImportDropped { import, from } => self.import_dropped(*import, *from),
             Record::TaskChanged {
                 id,
                 at: _,
@@ -183,7 +187,7 @@ impl Scheduler {
         self.queue(id);
     }
 
-    fn remove_task(&mut self, id: TaskId) {
+    pub(super) fn remove_task(&mut self, id: TaskId) {
         self.unqueue(id);
         let Some(task) = self.tasks.remove(id) else { return };
         self.problems.remove(&id);

@@ -36,7 +36,11 @@ impl Scheduler {
             return;
         }
         while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
-            self.fire(now, id, at, now);
+            if self.imports.set_aside(id) {
+                self.unqueue(id);
+            } else {
+                self.fire(now, id, at, now);
+            }
         }
     }
 

@@ -21,6 +21,7 @@
 mod commands;
 mod evolve;
 mod firing;
+mod import;
 mod pending;
 mod recovery;
 mod runs;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 pub use self::views::{Counts, RunView, TaskView};
 
+use self::import::Imports;
 use self::pending::{After, Batch};
 use self::runs::{Act, Input, Process, Run, State, Told};
 use self::table::Table;
@@ -116,6 +118,7 @@ pub struct Scheduler {
     header: Header,
     tasks: Table,
     runs: BTreeMap<RunKey, Run>,
+    imports: Imports,
     // What follows from it.
     /// Every owner with a task, and theirs by name.
     names: BTreeMap<Owner, BTreeMap<TaskName, TaskId>>,
@@ -152,6 +155,7 @@ impl Scheduler {
             header,
             tasks: Table::default(),
             runs: BTreeMap::new(),
+            imports: Imports::default(),
             names: BTreeMap::new(),
             problems: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -257,7 +261,7 @@ impl Scheduler {
         }
     }
 
-    /// The recorded state, with facts that are not durable yet and without decisions that are not.
+    /// The recorded state, with facts that are not durable yet and without decisions that are not, nor staged tasks.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
@@ -265,6 +269,7 @@ impl Scheduler {
             tasks: self
                 .tasks
                 .iter()
+                .filter(|(id, _)| !self.imports.holds(*id))
                 .map(|(id, task)| TaskImage {
                     id,
                     owner: task.owner,

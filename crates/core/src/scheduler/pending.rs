@@ -9,7 +9,7 @@ use crate::command::Ticket;
 use crate::effect::{Effect, Notice, Weight};
 use crate::record::Record;
 use crate::run::{AttemptKey, RunKey};
-use crate::task::{Owner, TaskId};
+use crate::task::{ImportId, Owner, TaskId};
 use crate::time::Timestamp;
 
 use super::Scheduler;
@@ -36,6 +36,8 @@ pub(super) enum After {
     Forget(AttemptKey),
     /// People may be told.
     Notice(Notice),
+    /// More staged tasks of an import that is given up may go.
+    DropMore(ImportId),
 }
 
 /// What no other decision may touch.
@@ -45,6 +47,8 @@ pub(super) struct Reserved {
     pub(super) names: Vec<NameKey>,
     /// Tasks to be added, and whose.
     pub(super) added: Option<(Owner, u64)>,
+    /// The import that is continued or ended.
+    pub(super) import: Option<ImportId>,
     /// Places for runs to be started.
     pub(super) places: usize,
 }
@@ -92,6 +96,9 @@ impl Scheduler {
         if let Some((owner, count)) = reserved.added {
             *self.reserved_adds.entry(owner).or_default() += count;
         }
+        if let Some(import) = reserved.import {
+            self.imports.reserve(import);
+        }
         self.reserved_places += reserved.places;
         let batch = Batch::Decision {
             records: records.clone(),
@@ -121,6 +128,7 @@ impl Scheduler {
                         After::Horizon { until, asked_at } => self.horizon_durable(now, until, asked_at),
                         After::Reset => self.life.resets -= 1,
                         After::Start(run) => self.drive(now, run, Input::Cleared),
+                        After::DropMore(import) => self.drop_more(import),
                         After::Forget(_) | After::Notice(_) => self.follow_fact(after),
                     }
                 }
@@ -175,6 +183,9 @@ impl Scheduler {
                 self.reserved_adds.remove(&owner);
             }
         }
+        if let Some(import) = reserved.import {
+            self.imports.release(import);
+        }
         self.reserved_places -= reserved.places;
     }
 
@@ -183,7 +194,7 @@ impl Scheduler {
             After::Forget(attempt) => self.outbox.push_back(Effect::Forget(attempt)),
             After::Notice(notice) => self.outbox.push_back(Effect::Notice(notice)),
             // These come with a record of their own, never behind an earlier one.
-            After::Horizon { .. } | After::Reset | After::Start(_) => {}
+            After::Horizon { .. } | After::Reset | After::Start(_) | After::DropMore(_) => {}
         }
     }
 
@@ -218,14 +229,18 @@ impl Scheduler {
                     self.drive(now, *run, Input::StopDecided);
                 }
             }
-            Record::TaskRemoved { .. } | Record::Passed { .. } => {}
+            Record::TaskRemoved { .. }
+            | Record::Passed { .. }
+            | Record::ImportBegun { .. }
+            | Record::ImportEnded { .. } => {}
             // No decision holds these.
             Record::Horizon { .. }
             | Record::RunnerAttached { .. }
             | Record::RunAdmitted { .. }
             | Record::AttemptStarted { .. }
             | Record::RunFinished { .. }
-            | Record::MarkReset { .. } => {}
+            | Record::MarkReset { .. }
+            | Record::ImportDropped { .. } => {}
         }
     }
 

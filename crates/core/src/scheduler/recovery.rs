@@ -191,6 +191,11 @@ impl Scheduler {
     fn give_up_unrecorded(&mut self) {
         let until = self.header.horizon;
         while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= until) {
+            // It was added by this life.
+            if self.imports.set_aside(id) {
+                self.unqueue(id);
+                continue;
+            }
             let Some(task) = self.tasks.get(id) else { return };
             let single = Passed {
                 first: at,

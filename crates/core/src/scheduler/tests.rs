@@ -3,6 +3,7 @@
 mod clock;
 mod commands;
 mod firing;
+mod imports;
 mod recovery;
 
 use std::time::Duration;

@@ -63,10 +63,10 @@ pub struct Counts {
 }
 
 impl Scheduler {
-    /// A task.
+    /// A task. Here and in all that follows, one that is staged does not show.
     #[must_use]
     pub fn task(&self, id: TaskId) -> Option<TaskView<'_>> {
-        let task: &Task = self.tasks.get(id)?;
+        let task: &Task = self.tasks.get(id).filter(|_| !self.imports.holds(id))?;
         Some(TaskView {
             id,
             owner: task.owner,
@@ -83,7 +83,8 @@ impl Scheduler {
     /// The id of an owner's task.
     #[must_use]
     pub fn find(&self, owner: Owner, name: &TaskName) -> Option<TaskId> {
-        self.names.get(&owner)?.get(name).copied()
+        let id = self.names.get(&owner)?.get(name).copied();
+        id.filter(|id| !self.imports.holds(*id))
     }
 
     /// An owner's tasks in the order of their names, from the first that comes after `after`, which need be no name.
@@ -94,7 +95,8 @@ impl Scheduler {
     ) -> impl Iterator<Item = (&'a TaskName, TaskId)> + use<'a> {
         let from = (Bound::Excluded(after.unwrap_or("")), Bound::Unbounded);
         let theirs = self.names.get(&owner).map(|theirs| theirs.range::<str, _>(from));
-        theirs.into_iter().flatten().map(|(name, id)| (name, *id))
+        let named = theirs.into_iter().flatten().map(|(name, id)| (name, *id));
+        named.filter(|(_, id)| !self.imports.holds(*id))
     }
 
     /// The tasks of an owner that are due soonest, at most `n`. One with a change on its way to the store is not among
@@ -102,7 +104,7 @@ impl Scheduler {
     #[must_use]
     pub fn soonest(&self, owner: Owner, n: usize) -> Vec<TaskId> {
         let is_theirs = |id: &TaskId| self.tasks.get(*id).is_some_and(|task| task.owner == owner);
-        self.due.iter().map(|(_, id)| *id).filter(is_theirs).take(n).collect()
+        self.due_shown().map(|(_, id)| id).filter(is_theirs).take(n).collect()
     }
 
     /// A run that has not ended.
@@ -125,7 +127,7 @@ impl Scheduler {
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
-            tasks: self.tasks.len(),
+            tasks: self.tasks.len() - usize::try_from(self.imports.staged()).unwrap_or(0),
             running: self.occupied(),
             waiting: self.waiting.len(),
         }
@@ -134,7 +136,11 @@ impl Scheduler {
     /// The earliest fire time of all tasks.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.due.first().map(|(at, _)| *at)
+        self.due_shown().next().map(|(at, _)| at)
+    }
+
+    fn due_shown(&self) -> impl Iterator<Item = (Timestamp, TaskId)> + '_ {
+        self.due.iter().copied().filter(|(_, id)| !self.imports.holds(*id))
     }
 
     /// Firings up to here may start: the horizon that is durable. [`Timestamp::MIN`] before there is one.

@@ -11,7 +11,7 @@ use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger};
 use taskd_core::schedule::Schedule;
 use taskd_core::scheduler::{Limits, Scheduler};
-use taskd_core::task::{TaskId, When};
+use taskd_core::task::{ImportId, TaskId, When};
 
 use crate::world::{Daemon, Stage, World, catalog};
 
@@ -216,10 +216,12 @@ impl World {
     /// What must hold in the end, of all that was ever made durable. Nothing is under way, no task enabled.
     pub fn check_end(&self) {
         let (mut ledger, mut runs) = (BTreeMap::new(), BTreeMap::new());
-        let mut removed = BTreeSet::new();
+        let (mut removed, mut imports) = (BTreeSet::new(), BTreeMap::new());
         for record in &self.disk {
+            staging(record, &mut imports, &mut ledger);
             account(record, &mut ledger, &mut runs, &mut removed);
         }
+        assert!(imports.is_empty(), "an import never ended: {imports:?}");
         for (task, account) in &ledger {
             assert!(!account.enabled, "{task:?} is still enabled");
         }
@@ -299,6 +301,44 @@ impl Account {
             Some(at),
             "the next fire time of {id:?} is not the one that is recorded"
         );
+    }
+}
+
+/// Nothing happens to the tasks of an import before it has ended, and nothing stays of one that is dropped.
+fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &mut BTreeMap<TaskId, Account>) {
+    let staged = |id: &TaskId| {
+        let before = imports.range(..=ImportId(id.0)).next_back();
+        before.is_some_and(|(_, last)| id <= last)
+    };
+    match record {
+        Record::ImportBegun { import, last, .. } => {
+            assert!(imports.insert(*import, *last).is_none(), "{import:?} begins twice");
+        }
+        Record::ImportEnded { import } => {
+            let last = imports.remove(import).expect("only what began ends");
+            let all = ledger.range(TaskId(import.0)..=last).count() as u64;
+            assert_eq!(all, last.0 + 1 - import.0, "{import:?} ended without all of its tasks");
+        }
+        Record::ImportDropped { import, from } => {
+            let last = imports.get_mut(import).expect("only what began is dropped");
+            ledger.retain(|id, _| id < from || id > last);
+            *last = TaskId(from.0 - 1);
+            if from.0 == import.0 {
+                imports.remove(import);
+            }
+        }
+        Record::RunCreated { run, .. } => assert!(!staged(&run.task), "{run:?} is of a staged task"),
+        Record::TaskChanged { id, .. } | Record::TaskRemoved { id, .. } | Record::Passed { task: id, .. } => {
+            assert!(!staged(id), "{record:?} is of a staged task");
+        }
+        Record::TaskAdded { .. }
+        | Record::Horizon { .. }
+        | Record::RunnerAttached { .. }
+        | Record::RunAdmitted { .. }
+        | Record::AttemptStarted { .. }
+        | Record::RunStopping { .. }
+        | Record::RunFinished { .. }
+        | Record::MarkReset { .. } => {}
     }
 }
 
@@ -402,7 +442,10 @@ fn account(
         | Record::RunnerAttached { .. }
         | Record::RunAdmitted { .. }
         | Record::AttemptStarted { .. }
-        | Record::RunStopping { .. } => {}
+        | Record::RunStopping { .. }
+        | Record::ImportBegun { .. }
+        | Record::ImportEnded { .. }
+        | Record::ImportDropped { .. } => {}
     }
 }
 

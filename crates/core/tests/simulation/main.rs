@@ -193,6 +193,8 @@ fn settle(world: &mut World) {
     repair(world);
     world.rest();
     world.check_rest();
+    users::give_up_imports(world);
+    world.rest();
     users::disable_all(world);
     while world.runner.as_ref().is_some_and(|runner| !runner.children.is_empty()) {
         let at = world.next_moment().unwrap();

@@ -1,12 +1,14 @@
 //! Users: they add, change, run and cancel at random, and hold the daemon to what it answered.
 
+use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use taskd_core::command::{Command, Refusal, WhileRunning};
 use taskd_core::policy::{Misfire, Policies};
 use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
 
-use crate::world::World;
+use crate::world::{Importing, Wish, World};
 
 const OWNER: Owner = Owner(1000);
 
@@ -15,13 +17,14 @@ pub fn ask(world: &mut World) {
     let ids: Vec<TaskId> = world.definitions.keys().copied().collect();
     let few = ids.len() < 3;
     let some = world.dice.pick(&ids).copied();
-    match (world.dice.below(20), some) {
+    match (world.dice.below(23), some) {
+        (20.., _) => import(world),
         (0..2, _) | (_, None) => add(world),
         (2..7, _) if few => add(world),
         (2..5, Some(id)) => edit(world, id),
         (5..9, Some(id)) => set_enabled(world, id),
         (9..11, Some(id)) => remove(world, id),
-        (11..16, Some(id)) => answered(world.apply(Command::Run { ids: vec![id] }, Vec::new())),
+        (11..16, Some(id)) => answered(world.apply(Command::Run { ids: vec![id] }, Wish::default())),
         (_, Some(_)) => cancel(world),
     }
 }
@@ -48,6 +51,7 @@ fn answered(result: Result<(), Refusal>) {
             | Refusal::NoTask(_)
             | Refusal::NotRunning(_)
             | Refusal::NameTaken { .. }
+            | Refusal::NoImport(_)
             | Refusal::TooManyTasks { .. }
             | Refusal::StillRunning { .. }
             | Refusal::NoRunner,
@@ -60,7 +64,36 @@ fn add(world: &mut World) {
     let count = 1 + world.dice.below(2);
     let definitions = (0..count).map(|_| definition(world)).collect();
     let owner = OWNER;
-    answered(world.apply(Command::Add { owner, definitions }, Vec::new()));
+    answered(world.apply(Command::Add { owner, definitions }, Wish::default()));
+}
+
+/// Goes on with an import under way, or begins one.
+fn import(world: &mut World) {
+    let (owner, wish) = (OWNER, Wish::default());
+    let imports = world.importing();
+    let Some(Importing { import, left, ids }) = world.dice.pick(&imports).cloned() else {
+        let count = NonZeroU64::MIN.saturating_add(world.dice.below(3));
+        return answered(world.apply(Command::BeginImport { owner, count }, wish));
+    };
+    match world.dice.below(10) {
+        0 => answered(world.apply(Command::DropImport { import }, wish)),
+        1.. if left == 0 => {
+            let wish = Wish { added: ids, ..wish };
+            answered(world.apply(Command::EndImport { import }, wish));
+        }
+        _ => {
+            let part = 1 + world.dice.below(left + 1).min(left.saturating_sub(1));
+            let definitions = (0..part).map(|_| Arc::new(definition(world))).collect();
+            answered(world.apply(Command::Stage { import, definitions }, wish));
+        }
+    }
+}
+
+/// Gives up what imports are still under way.
+pub fn give_up_imports(world: &mut World) {
+    for Importing { import, .. } in world.importing() {
+        answered(world.apply(Command::DropImport { import }, Wish::default()));
+    }
 }
 
 fn edit(world: &mut World, id: TaskId) {
@@ -76,14 +109,14 @@ fn edit(world: &mut World, id: TaskId) {
         new.name = old.name;
     }
     let definition = Box::new(new);
-    answered(world.apply(Command::Edit { id, definition }, Vec::new()));
+    answered(world.apply(Command::Edit { id, definition }, Wish::default()));
 }
 
 fn set_enabled(world: &mut World, id: TaskId) {
     let mut definition = world.definitions[&id].clone();
     definition.enabled = !definition.enabled;
     let tasks = vec![(id, definition)];
-    answered(world.apply(Command::SetEnabled { tasks }, Vec::new()));
+    answered(world.apply(Command::SetEnabled { tasks }, Wish::default()));
 }
 
 fn remove(world: &mut World, id: TaskId) {
@@ -97,7 +130,11 @@ fn remove(world: &mut World, id: TaskId) {
         running,
         reason: "its task was removed".to_owned(),
     };
-    answered(world.apply(command, vec![id]));
+    let wish = Wish {
+        removed: vec![id],
+        ..Wish::default()
+    };
+    answered(world.apply(command, wish));
 }
 
 fn cancel(world: &mut World) {
@@ -106,7 +143,7 @@ fn cancel(world: &mut World) {
     if let Some(run) = world.dice.pick(&runs).copied() {
         let reason = "cancelled by a user".to_owned();
         let runs = vec![run];
-        answered(world.apply(Command::Cancel { runs, reason }, Vec::new()));
+        answered(world.apply(Command::Cancel { runs, reason }, Wish::default()));
     }
 }
 

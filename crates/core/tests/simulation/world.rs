@@ -13,7 +13,7 @@ use taskd_core::record::Record;
 use taskd_core::run::{RunKey, TraceId};
 use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
-use taskd_core::task::{Definition, TaskId};
+use taskd_core::task::{Definition, ImportId, TaskId};
 
 use crate::checks::{Known, Spawned};
 use crate::dice::Dice;
@@ -56,7 +56,23 @@ pub struct Daemon {
 /// What a user will hear, and what it was about.
 pub struct Owed {
     pub reply: Reply,
+    pub wish: Wish,
+}
+
+/// What must be so once a command is answered, beyond what the answer says.
+#[derive(Default)]
+pub struct Wish {
+    pub added: Vec<TaskId>,
     pub removed: Vec<TaskId>,
+}
+
+/// An import that has not ended, as its user knows it.
+#[derive(Clone)]
+pub struct Importing {
+    pub import: ImportId,
+    /// Tasks that are not on the disk yet.
+    pub left: u64,
+    pub ids: Vec<TaskId>,
 }
 
 pub struct World {
@@ -68,6 +84,8 @@ pub struct World {
     pub disk: Vec<Record>,
     /// The definitions on the disk.
     pub definitions: BTreeMap<TaskId, Definition>,
+    /// The imports on the disk that have not ended: their last id and what is staged.
+    pub imports: BTreeMap<ImportId, (TaskId, BTreeMap<TaskId, Definition>)>,
     pub full: bool,
     pub daemon: Option<Daemon>,
     pub runner: Option<Runner>,
@@ -100,6 +118,7 @@ impl World {
             wall_shift: 0,
             disk: Vec::new(),
             definitions: BTreeMap::new(),
+            imports: BTreeMap::new(),
             full: false,
             daemon: None,
             runner: None,
@@ -126,6 +145,11 @@ impl World {
     // The daemon and its disk.
 
     pub fn start_daemon(&mut self) {
+        // The store drops what an earlier life left unfinished.
+        for (import, _) in std::mem::take(&mut self.imports) {
+            let from = TaskId(import.0);
+            self.disk.push(Record::ImportDropped { import, from });
+        }
         let seed = [self.dice.word(), self.dice.word()];
         let replayed = Scheduler::replay(catalog(), self.limits.clone(), seed, self.disk.iter().cloned());
         let core = if self.dice.chance(500) {
@@ -239,7 +263,25 @@ impl World {
                 self.spawned.durable(record);
                 match record {
                     Record::TaskAdded { id, definition, .. } | Record::TaskChanged { id, definition, .. } => {
-                        self.definitions.insert(*id, Definition::clone(definition));
+                        let mut imports = self.imports.range_mut(..=ImportId(id.0));
+                        let staged = imports.next_back().filter(|(_, (last, _))| id <= last);
+                        let place = staged.map_or(&mut self.definitions, |(_, (_, staged))| staged);
+                        place.insert(*id, Definition::clone(definition));
+                    }
+                    Record::ImportBegun { import, last, .. } => {
+                        self.imports.insert(*import, (*last, BTreeMap::new()));
+                    }
+                    Record::ImportEnded { import } => {
+                        let (_, staged) = self.imports.remove(import).expect("it began");
+                        self.definitions.extend(staged);
+                    }
+                    Record::ImportDropped { import, from } => {
+                        let (last, staged) = self.imports.get_mut(import).expect("it began");
+                        staged.retain(|id, _| id < from);
+                        *last = TaskId(from.0 - 1);
+                        if from.0 == import.0 {
+                            self.imports.remove(import);
+                        }
                     }
                     Record::TaskRemoved { id, .. } => {
                         self.definitions.remove(id);
@@ -279,12 +321,14 @@ impl World {
     }
 
     pub fn answered(&mut self, owed: Owed) {
+        self.acked_tasks.extend(owed.wish.added);
         match owed.reply {
             Reply::Added(ids) => self.acked_tasks.extend(ids),
             Reply::Runs(runs) => self
                 .acked_runs
                 .extend(runs.iter().map(|(run, _): &(RunKey, TraceId)| *run)),
-            Reply::Done => self.acked_removals.extend(owed.removed),
+            Reply::Done => self.acked_removals.extend(owed.wish.removed),
+            Reply::Importing(_) => {}
         }
     }
 
@@ -416,8 +460,20 @@ impl World {
         }
     }
 
+    /// The imports under way. One that lost a part to a full disk has tasks left for ever.
+    pub fn importing(&self) -> Vec<Importing> {
+        let imports = self.imports.iter();
+        imports
+            .map(|(import, (last, staged))| Importing {
+                import: *import,
+                left: last.0 + 1 - import.0 - staged.len() as u64,
+                ids: staged.keys().copied().collect(),
+            })
+            .collect()
+    }
+
     /// A command of a user, with its answer.
-    pub fn apply(&mut self, command: taskd_core::command::Command, removed: Vec<TaskId>) -> Result<(), Refusal> {
+    pub fn apply(&mut self, command: taskd_core::command::Command, wish: Wish) -> Result<(), Refusal> {
         let now = self.wall();
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
         if self.trace {
@@ -431,7 +487,7 @@ impl World {
             Ok(accepted) => {
                 let owed = Owed {
                     reply: accepted.reply,
-                    removed,
+                    wish,
                 };
                 match accepted.ticket {
                     Some(ticket) => {

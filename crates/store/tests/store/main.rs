@@ -7,6 +7,7 @@ mod damage;
 mod full;
 mod golden;
 mod history;
+mod imports;
 mod load;
 mod model;
 mod opening;

@@ -1,6 +1,7 @@
 //! A small model of the state: what records make of it, written again without tables; and a maker of records.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use taskd_core::record::Record;
@@ -63,6 +64,8 @@ impl Model {
                     },
                 );
             }
+            // The maker of records makes none of these.
+            Record::ImportBegun { .. } | Record::ImportEnded { .. } | Record::ImportDropped { .. } => {}
             Record::TaskChanged {
                 id, definition, mark, ..
             } => {
@@ -149,7 +152,7 @@ impl Model {
                     id: TaskId(id),
                     owner: Owner(value % 3),
                     at: now,
-                    definition: Box::new(varied(&format!("task-{id}"), value)),
+                    definition: Arc::new(varied(&format!("task-{id}"), value)),
                 }
             }
             2 => {
@@ -157,7 +160,7 @@ impl Model {
                 Record::TaskChanged {
                     id,
                     at: now,
-                    definition: Box::new(varied(&format!("task-{}", id.0), value)),
+                    definition: Arc::new(varied(&format!("task-{}", id.0), value)),
                     mark: value.is_multiple_of(2).then_some(now),
                 }
             }

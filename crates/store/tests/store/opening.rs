@@ -124,7 +124,7 @@ fn a_newer_store_is_refused_with_both_versions() {
             error,
             OpenError::Newer {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ),

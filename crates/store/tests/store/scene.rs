@@ -1,6 +1,7 @@
 //! What the tests share: a store in a directory of its own, and records to put into it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ pub fn added_for(id: u64, owner: u32, ms: i64, definition: Definition) -> Record
         id: TaskId(id),
         owner: Owner(owner),
         at: at(ms),
-        definition: Box::new(definition),
+        definition: Arc::new(definition),
     }
 }
 

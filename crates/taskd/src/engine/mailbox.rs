@@ -32,8 +32,6 @@ pub(super) enum Mail {
         build: Build,
         /// Told when it is durable, or refused.
         done: Changed,
-        /// Whether nothing else may be on its way to the store when it is applied, so that `build` is called once.
-        alone: bool,
     },
     /// Tell of these runs as they change.
     Watch {
@@ -101,39 +99,13 @@ impl Engine {
         build: impl FnMut(&Scheduler, Timestamp) -> Result<Command, Refusal> + Send + 'static,
         read: impl FnOnce(&Scheduler, &Reply) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        self.send_change(Box::new(build), read, false).await
-    }
-
-    /// As [`Engine::change`], for a command too large to be made twice: it waits until no other change is on its way.
-    ///
-    /// # Errors
-    /// Why it was refused; nothing has changed then.
-    pub(crate) async fn change_alone<T: Send + 'static>(
-        &self,
-        command: Command,
-        read: impl FnOnce(&Scheduler, &Reply) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let mut command = Some(command);
-        let build = move |_: &Scheduler, _: Timestamp| {
-            command.take().ok_or_else(|| Refusal::Internal {
-                what: "a change that is made alone was made twice".to_owned(),
-            })
-        };
-        self.send_change(Box::new(build), read, true).await
-    }
-
-    async fn send_change<T: Send + 'static>(
-        &self,
-        build: Build,
-        read: impl FnOnce(&Scheduler, &Reply) -> T + Send + 'static,
-        alone: bool,
-    ) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
         let done: Changed = Box::new(move |result| {
             let _ = answer.send(result.map(|(state, reply)| read(state, reply)));
         });
+        let build = Box::new(build);
         self.mail
-            .send(Mail::Change { build, done, alone })
+            .send(Mail::Change { build, done })
             .await
             .map_err(|_| Refusal::Stopping)?;
         answered.await.map_err(|_| Refusal::Stopping)?

@@ -81,8 +81,6 @@ struct Pending {
 struct Waiting {
     build: Build,
     done: Changed,
-    /// Whether it waits for all earlier ones.
-    alone: bool,
 }
 
 struct Driver {
@@ -247,7 +245,7 @@ impl Driver {
                 self.condition.store_error = self.records.error().map(str::to_owned);
                 read(&self.core, &self.condition);
             }
-            Mail::Change { build, done, alone } => self.change(build, done, alone),
+            Mail::Change { build, done } => self.change(build, done),
             Mail::Watch { runs, sink } => {
                 for run in runs {
                     self.watchers.add(run, self.core.run(run).is_some(), &sink);
@@ -262,27 +260,27 @@ impl Driver {
         }
     }
 
-    fn change(&mut self, mut build: Build, done: Changed, alone: bool) {
+    fn change(&mut self, mut build: Build, done: Changed) {
         if self.condition.stopping {
             return done(Err(Refusal::Stopping));
-        }
-        if let Some(reason) = self.records.error() {
-            return done(Err(Refusal::StoreUnavailable {
-                reason: reason.to_owned(),
-            }));
-        }
-        let behind_a_loner = self.busy.iter().any(|waiting| waiting.alone);
-        if behind_a_loner || alone && !self.pending.is_empty() {
-            return self.busy.push_back(Waiting { build, done, alone });
         }
         let now = clock::now();
         let command = match build(&self.core, now) {
             Ok(command) => command,
             Err(refusal) => return done(Err(refusal)),
         };
+        if let (Some(reason), false) = (self.records.error(), is_fact(&command)) {
+            return done(Err(Refusal::StoreUnavailable {
+                reason: reason.to_owned(),
+            }));
+        }
         let edited = match &command {
             Command::Edit { id, .. } => Some(*id),
             Command::Add { .. }
+            | Command::BeginImport { .. }
+            | Command::Stage { .. }
+            | Command::EndImport { .. }
+            | Command::DropImport { .. }
             | Command::SetEnabled { .. }
             | Command::Remove { .. }
             | Command::Run { .. }
@@ -296,7 +294,7 @@ impl Driver {
             }) => {
                 self.pending.insert(ticket, Pending { reply, done, edited });
             }
-            Err(CoreRefusal::Busy) => self.busy.push_back(Waiting { build, done, alone }),
+            Err(CoreRefusal::Busy) => self.busy.push_back(Waiting { build, done }),
             Err(refused) => done(Err(refusal::of_core(refused, &self.core))),
         }
     }
@@ -324,10 +322,15 @@ impl Driver {
             }
             records::Settled::Later => {}
         }
-        for Waiting { build, done, alone } in std::mem::take(&mut self.busy) {
-            self.change(build, done, alone);
+        for Waiting { build, done } in std::mem::take(&mut self.busy) {
+            self.change(build, done);
         }
     }
+}
+
+/// Whether a command only states what cannot be helped: it is taken in also while the store takes no changes.
+fn is_fact(command: &Command) -> bool {
+    matches!(command, Command::DropImport { .. })
 }
 
 /// The limits of the core that a configuration sets.

@@ -308,7 +308,7 @@ mod tests {
             id: TaskId(id),
             owner: Owner(7),
             at: Timestamp::from_millis(0),
-            definition: Box::new(definition(&name)),
+            definition: std::sync::Arc::new(definition(&name)),
         });
         let catalog = Catalog::new(Zones::new(jiff::tz::db().clone()));
         Scheduler::replay(catalog, Limits::default(), [1, 2], records)

@@ -46,7 +46,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
             },
             move |state, reply| match reply {
                 Reply::Added(ids) => ids.first().and_then(|id| accepted(state, *id, now)),
-                Reply::Done | Reply::Runs(_) => None,
+                Reply::Done | Reply::Importing(_) | Reply::Runs(_) => None,
             },
         )
         .await

@@ -1,19 +1,25 @@
 //! `import`: many definitions, all or none.
+//!
+//! The lines are checked as they come. When all are there they are handed to the engine in parts, a few at a time, so
+//! that neither it nor the store is ever held up, and the last word makes all of them tasks at once.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use taskd_core::command::{Command, Reply};
-use taskd_core::task::{Definition, TaskName};
+use taskd_core::task::{Definition, ImportId, Owner, TaskName};
 use taskd_wire::client::Response;
 use taskd_wire::codec::{Rec, encoded_len};
 use taskd_wire::definition::TaskSpec;
 use taskd_wire::refusal::{LineRefusal, Refusal};
+use tokio::task::JoinSet;
 
 use super::add;
 use crate::accept::{self, Context};
 use crate::clock;
+use crate::engine::Engine;
 use crate::refusal;
 use crate::server::Shared;
 
@@ -23,9 +29,17 @@ const MANY: u64 = 1000;
 /// Most bytes of definitions that all imports under way hold at once.
 const BYTES_MAX: u64 = 512 << 20;
 
+/// Definitions in a part: about a millisecond of the engine's time.
+const PART: usize = 500;
+
+/// Parts on their way at once, so that the engine and the store work side by side.
+const PARTS: usize = 8;
+
 /// The definitions of an import under way, with their lines.
 pub(in crate::server) struct Import {
-    taken: Vec<(u64, Definition)>,
+    taken: Vec<(u64, Arc<Definition>)>,
+    /// The line of each name.
+    names: HashMap<TaskName, u64>,
     bytes: u64,
     /// Bytes of all imports, this one included.
     all: Arc<AtomicU64>,
@@ -36,6 +50,7 @@ impl Import {
     pub(in crate::server) fn new(all: &Arc<AtomicU64>) -> Self {
         Import {
             taken: Vec::new(),
+            names: HashMap::new(),
             bytes: 0,
             all: Arc::clone(all),
         }
@@ -55,16 +70,31 @@ impl Import {
         Ok(())
     }
 
-    /// All that was taken in; nothing is left.
-    fn take(&mut self) -> Vec<(u64, Definition)> {
-        self.all.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
-        std::mem::take(&mut self.taken)
+    /// Takes in a definition; a name may come once.
+    fn push(&mut self, line: u64, definition: Definition) -> Result<(), Refusal> {
+        if let Some(earlier) = self.names.insert(definition.name.clone(), line) {
+            return Err(Refusal::ImportLine {
+                line,
+                refusal: Box::new(LineRefusal::NameTwice {
+                    name: definition.name.to_string(),
+                    line: earlier,
+                }),
+            });
+        }
+        self.taken.push((line, Arc::new(definition)));
+        Ok(())
+    }
+
+    /// All of it; what is left has taken in nothing.
+    fn take(&mut self) -> Import {
+        let empty = Import::new(&self.all);
+        std::mem::replace(self, empty)
     }
 }
 
 impl Drop for Import {
     fn drop(&mut self) {
-        drop(self.take());
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -102,7 +132,7 @@ fn take_in(
             accept::definition(spec, &context)
         };
         match accepted {
-            Ok(definition) if (import.taken.len() as u64) < limit => import.taken.push((line, definition)),
+            Ok(definition) if (import.taken.len() as u64) < limit => import.push(line, definition)?,
             Ok(_) => {
                 return Err(Refusal::Limit {
                     what: "tasks".to_owned(),
@@ -118,45 +148,105 @@ fn take_in(
 
 /// Accepts all that was taken in.
 pub(super) async fn end(shared: &Shared, import: &mut Import) -> Result<Response, Refusal> {
-    let taken = import.take();
-    twice(&taken)?;
-    let (lines, definitions): (Vec<u64>, Vec<Definition>) = taken.into_iter().unzip();
-    if definitions.is_empty() {
+    let import = import.take();
+    let Some(count) = NonZeroU64::new(import.taken.len() as u64) else {
         return Ok(Response::Imported(0));
-    }
-    let command = Command::Add {
-        owner: shared.owner,
-        definitions,
     };
-    let imported = shared
-        .engine
-        .change_alone(command, |_, reply| match reply {
-            Reply::Added(ids) => ids.len() as u64,
-            Reply::Done | Reply::Runs(_) => 0,
+    // It comes to its end also when the client leaves.
+    let accepted = tokio::spawn(accept_all(shared.engine.clone(), shared.owner, import, count)).await;
+    accepted.unwrap_or_else(|error| {
+        Err(Refusal::Internal {
+            what: format!("an import ended early: {error}"),
         })
-        .await
-        .map_err(|refused| refusal::with_line(refused, &lines))?;
-    if imported >= MANY {
+    })?;
+    if count.get() >= MANY {
         // However that ends, the tasks are imported.
         let _ = tokio::task::spawn_blocking(taskd_runner::give_back_memory).await;
     }
-    Ok(Response::Imported(imported))
+    Ok(Response::Imported(count.get()))
 }
 
-fn twice(taken: &[(u64, Definition)]) -> Result<(), Refusal> {
-    let mut seen: HashMap<&TaskName, u64> = HashMap::with_capacity(taken.len());
-    for (line, definition) in taken {
-        if let Some(earlier) = seen.insert(&definition.name, *line) {
-            return Err(Refusal::ImportLine {
-                line: *line,
-                refusal: Box::new(LineRefusal::NameTwice {
-                    name: definition.name.to_string(),
-                    line: earlier,
-                }),
-            });
+async fn accept_all(engine: Engine, owner: Owner, import: Import, count: NonZeroU64) -> Result<(), Refusal> {
+    let begin = move |_: &_, _| Ok(Command::BeginImport { owner, count });
+    let begun = engine.change(begin, |_, reply| match reply {
+        Reply::Importing(id) => Some(*id),
+        Reply::Added(_) | Reply::Done | Reply::Runs(_) => None,
+    });
+    let Some(id) = begun.await? else {
+        return Err(Refusal::Internal {
+            what: "an import began without a name".to_owned(),
+        });
+    };
+    let accepted = match stage_all(&engine, id, &import).await {
+        Ok(()) => {
+            let end = move |_: &_, _| Ok(Command::EndImport { import: id });
+            engine.change(end, |_, _| ()).await
         }
+        refused => refused,
+    };
+    if accepted.is_err() {
+        let give_up = move |_: &_, _| Ok(Command::DropImport { import: id });
+        // An engine that has ended leaves it to the next life.
+        let _ = engine.change(give_up, |_, _| ()).await;
     }
-    Ok(())
+    accepted
+}
+
+/// Stages every part, and waits until all of them are durable.
+///
+/// # Errors
+/// That of the first line which is refused.
+async fn stage_all(engine: &Engine, id: ImportId, import: &Import) -> Result<(), Refusal> {
+    let mut parts = JoinSet::new();
+    let mut refused = None;
+    for part in import.taken.chunks(PART) {
+        if parts.len() == PARTS
+            && let Some(staged) = parts.join_next().await
+        {
+            note(staged, &mut refused);
+        }
+        if refused.is_some() {
+            break;
+        }
+        let (lines, definitions) = part.iter().cloned().unzip();
+        parts.spawn(stage(engine.clone(), id, lines, definitions));
+    }
+    while let Some(staged) = parts.join_next().await {
+        note(staged, &mut refused);
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+/// Keeps the refusal of the first line.
+fn note(staged: Result<Result<(), Refusal>, tokio::task::JoinError>, refused: &mut Option<Refusal>) {
+    let staged = staged.unwrap_or_else(|error| {
+        Err(Refusal::Internal {
+            what: format!("a part of an import ended early: {error}"),
+        })
+    });
+    // One that names no line comes last.
+    let line = |refusal: &Refusal| refusal::line_of(refusal).unwrap_or(u64::MAX);
+    if let Err(new) = staged
+        && refused.as_ref().is_none_or(|old| line(&new) < line(old))
+    {
+        *refused = Some(new);
+    }
+}
+
+async fn stage(
+    engine: Engine,
+    import: ImportId,
+    lines: Vec<u64>,
+    definitions: Vec<Arc<Definition>>,
+) -> Result<(), Refusal> {
+    let build = move |_: &_, _| {
+        Ok(Command::Stage {
+            import,
+            definitions: definitions.clone(),
+        })
+    };
+    let staged = engine.change(build, |_, _| ()).await;
+    staged.map_err(|refused| refusal::with_line(refused, &lines))
 }
 
 fn nameless() -> Refusal {

@@ -31,7 +31,7 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Respon
                         })
                     })
                     .collect(),
-                Reply::Added(_) | Reply::Done => Vec::new(),
+                Reply::Added(_) | Reply::Importing(_) | Reply::Done => Vec::new(),
             },
         )
         .await?;
