@@ -32,6 +32,9 @@ const BYTES_MAX: u64 = 512 << 20;
 /// Definitions in a part: about a millisecond of the engine's time.
 const PART: usize = 500;
 
+/// Names looked for in one turn of the engine.
+const LOOKED_FOR: usize = 4000;
+
 /// Parts on their way at once, so that the engine and the store work side by side.
 const PARTS: usize = 8;
 
@@ -166,7 +169,17 @@ pub(super) async fn end(shared: &Shared, import: &mut Import) -> Result<Response
     Ok(Response::Imported(count.get()))
 }
 
-async fn accept_all(engine: Engine, owner: Owner, import: Import, count: NonZeroU64) -> Result<(), Refusal> {
+async fn accept_all(engine: Engine, owner: Owner, mut import: Import, count: NonZeroU64) -> Result<(), Refusal> {
+    import.names = HashMap::new();
+    check_free(&engine, owner, &import).await?;
+    // In the order of names, so that each page of their index is written once.
+    let sorted = tokio::task::spawn_blocking(move || {
+        import.taken.sort_unstable_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        import
+    });
+    let import = sorted.await.map_err(|error| Refusal::Internal {
+        what: format!("an import was not sorted: {error}"),
+    })?;
     let begin = move |_: &_, _| Ok(Command::BeginImport { owner, count });
     let begun = engine.change(begin, |_, reply| match reply {
         Reply::Importing(id) => Some(*id),
@@ -192,10 +205,31 @@ async fn accept_all(engine: Engine, owner: Owner, import: Import, count: NonZero
     accepted
 }
 
+/// Looks for names that are taken, in the order of the lines and before anything is written.
+///
+/// # Errors
+/// [`Refusal::ImportLine`] of the first.
+async fn check_free(engine: &Engine, owner: Owner, import: &Import) -> Result<(), Refusal> {
+    for part in import.taken.chunks(LOOKED_FOR) {
+        let names: Vec<(u64, TaskName)> = part
+            .iter()
+            .map(|(line, definition)| (*line, definition.name.clone()))
+            .collect();
+        let taken = engine.look(move |state, _| names.into_iter().find(|(_, name)| state.find(owner, name).is_some()));
+        if let Some((line, name)) = taken.await? {
+            return Err(Refusal::ImportLine {
+                line,
+                refusal: Box::new(LineRefusal::NameTaken { name: name.to_string() }),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Stages every part, and waits until all of them are durable.
 ///
 /// # Errors
-/// That of the first line which is refused.
+/// That of a line which is refused, the first of those that are. A name that was taken since it was looked for is one.
 async fn stage_all(engine: &Engine, id: ImportId, import: &Import) -> Result<(), Refusal> {
     let mut parts = JoinSet::new();
     let mut refused = None;
