@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{World, texts};
+use crate::harness::{World, kill, run, texts};
 
 fn line(name: &str) -> String {
     let task = json!({ "name": name, "schedule": { "kind": "manual" }, "action": { "kind": "shell", "line": "true" } });
@@ -102,6 +102,71 @@ fn an_import_that_was_acknowledged_survives_a_kill() {
     world.kill();
     world.start();
     assert_eq!(texts(&world.ctl(&["list", "--json"]).json(), "name"), ["a", "b"]);
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_all_of_an_import_or_nothing() {
+    const TASKS: usize = 3_000;
+    let mut world = World::served();
+    let file = world.path("tasks.jsonl");
+    for round in 0..12_u64 {
+        let text: String = (0..TASKS).map(|n| line(&format!("r{round}-{n}"))).collect();
+        std::fs::write(&file, text).expect("a file");
+        let mut import = world.taskctl(&["import", file.to_str().expect("a path")]);
+        // The moment moves through what an import takes: reading, staging in parts, the last word.
+        let moment = std::time::Duration::from_millis(round * 40);
+        let daemon = world.pid();
+        let killer = std::thread::spawn(move || {
+            std::thread::park_timeout(moment);
+            kill(daemon, rustix::process::Signal::KILL);
+        });
+        let ran = run(&mut import);
+        killer.join().expect("no panic");
+        world.kill();
+        world.start();
+        let listed = world.ctl(&["list", &format!("r{round}-*"), "--json"]);
+        let there = if listed.code() == 4 {
+            0
+        } else {
+            listed.json().as_array().expect("a list").len()
+        };
+        if ran.code() == 0 {
+            assert_eq!(there, TASKS, "round {round}: it was acknowledged");
+        } else {
+            assert!(there == 0 || there == TASKS, "round {round}: {there} of {TASKS}");
+        }
+        if there == 0 {
+            let again = world.ctl(&["import", file.to_str().expect("a path")]).ok();
+            assert_eq!(
+                again,
+                format!("imported {TASKS} tasks\n"),
+                "round {round}: its names are free"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_falls_due_while_a_large_import_is_taken_in_is_not_held_up() {
+    let mut world = World::new();
+    std::fs::write(world.path("taskd.toml"), "[limits]\ntasks_per_owner = 100000\n").expect("a file");
+    world.start();
+    world
+        .ctl(&["add", "--name", "tick", "--every", "1s", "--", "true"])
+        .ok();
+    let text: String = (0..60_000).map(|n| line(&format!("t{n}"))).collect();
+    world.ctl_reading(&["import", "-"], &text).ok();
+    // A firing more than ten seconds late is a catch-up, one that was passed over is in `show`.
+    let shown = world.ctl(&["show", "tick", "--json"]).json();
+    assert_eq!(shown["passed"], json!([]), "{shown}");
+    for run in world
+        .ctl(&["runs", "tick", "--json"])
+        .json()
+        .as_array()
+        .expect("a list")
+    {
+        assert_eq!(run["trigger"], "schedule", "{run}");
+    }
 }
 
 #[test]
