@@ -31,6 +31,7 @@ mod trace;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 pub use self::views::{Counts, RunView, TaskView};
@@ -70,6 +71,9 @@ pub struct Limits {
     pub clock_back: Duration,
     /// Between TERM and KILL of a run that is stopped.
     pub grace: Duration,
+    /// Most facts in one batch: a night of missed fire times of a million tasks is many batches, so that others need not
+    /// wait for all of them.
+    pub batch: NonZeroUsize,
 }
 
 impl Default for Limits {
@@ -83,6 +87,7 @@ impl Default for Limits {
             late: Duration::from_secs(10),
             clock_back: Duration::from_secs(3 * 60 * 60),
             grace: Duration::from_secs(10),
+            batch: const { NonZeroUsize::new(2_000).unwrap() },
         }
     }
 }

@@ -64,7 +64,16 @@ impl Scheduler {
     pub(super) fn flush(&mut self) {
         let after = std::mem::take(&mut self.after);
         if !self.facts.is_empty() {
-            let records = std::mem::take(&mut self.facts);
+            let mut records = std::mem::take(&mut self.facts);
+            if records.len() > self.limits.batch.get() {
+                let mut rest = records.into_iter();
+                records = Vec::new();
+                while rest.len() > self.limits.batch.get() {
+                    let batch = rest.by_ref().take(self.limits.batch.get()).collect();
+                    self.send(batch, Weight::Fact, Batch::Facts(Vec::new()));
+                }
+                records.extend(rest);
+            }
             self.send(records, Weight::Fact, Batch::Facts(after));
         } else if !after.is_empty() {
             self.after_earlier(after);

@@ -1,6 +1,7 @@
 //! The world around the scheduler: a disk, a clock, a runner, users, and everything that goes wrong with them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -109,6 +110,7 @@ impl World {
         let limits = Limits {
             running: 1 + dice.below(4) as usize,
             tasks_of_others: 6,
+            batch: NonZeroUsize::MIN.saturating_add(dice.below(4) as usize),
             ..Limits::default()
         };
         World {
