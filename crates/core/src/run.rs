@@ -91,6 +91,8 @@ words! {
         Cancelled = "cancelled",
         /// Its process could not be started.
         SpawnFailed = "spawn-failed",
+        /// It was to start, did not, and was too late to when it could.
+        Missed = "missed",
         /// Its fate is not known: the runner or the machine ended under it.
         Unknown = "unknown",
     }

@@ -108,7 +108,10 @@ impl Scheduler {
             self.check_name_free(&name, 0)?;
             reserved.names.push(name);
         }
-        self.check_schedule(&definition.when, 0)?;
+        // One that is held may still be given another name or command.
+        if task.when() != definition.when {
+            self.check_schedule(&definition.when, 0)?;
+        }
         let mut records = Vec::new();
         self.change(now, id, definition, &mut records);
         Ok(self.accept(records, reserved, Reply::Done))
@@ -226,14 +229,15 @@ impl Scheduler {
                 task: *id,
                 n: task.last_run + 1,
             };
-            let twice = !wanted.insert(*id);
+            if !wanted.insert(*id) {
+                continue;
+            }
             match task.policies.concurrency {
                 Concurrency::Forbid => {
-                    let other = self.runs.range(runs_of(*id)).next().map(|(key, _)| *key);
-                    if let Some(other) = other.or(twice.then_some(run)) {
+                    if let Some((other, _)) = self.runs.range(runs_of(*id)).next() {
                         return Err(Refusal::StillRunning {
                             name: task.name.clone(),
-                            run: other,
+                            run: *other,
                         });
                     }
                 }
@@ -294,7 +298,7 @@ impl Scheduler {
             return Err(Refusal::Busy);
         }
         if let Some(horizon) = self.life.inherited
-            && !self.life.met_runner
+            && self.may_have_started()
             && task.enabled
             && (task.held || task.due().is_some_and(|due| due <= horizon))
         {

@@ -17,6 +17,13 @@ use super::pending::After;
 use super::runs::{Input, Told};
 use super::tasks::Task;
 
+/// Most tasks dealt with in one call. After a night of sleep all of a million are due: the others come with the next
+/// call, which is wanted at once.
+const FIRED_AT_ONCE: usize = 500;
+
+/// The furthest that a slow store makes the horizon go ahead.
+const HORIZON_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// Most tasks named in one [`Effect::Prepare`].
 const PREPARE_MAX: usize = 4096;
 
@@ -24,7 +31,7 @@ const PREPARE_MAX: usize = 4096;
 pub(super) const INSTANT: Duration = Duration::from_millis(1);
 
 impl Scheduler {
-    /// Deals with every task that is due, as far as the durable horizon allows.
+    /// Deals with tasks that are due, as far as the durable horizon allows.
     pub(super) fn fire_due(&mut self, now: Timestamp) {
         if self.life.resets > 0 {
             return;
@@ -35,7 +42,10 @@ impl Scheduler {
         if self.life.behind {
             return;
         }
-        while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+        for _ in 0..FIRED_AT_ONCE {
+            let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) else {
+                return;
+            };
             if self.imports.set_aside(id) {
                 self.unqueue(id);
             } else {
@@ -78,7 +88,7 @@ impl Scheduler {
     }
 
     /// Why a fire time that is dealt with so late still starts; `None` when it does not.
-    fn trigger(&self, task: &Task, lateness: Duration) -> Option<Trigger> {
+    pub(super) fn trigger(&self, task: &Task, lateness: Duration) -> Option<Trigger> {
         if lateness <= self.limits.late {
             return Some(Trigger::Schedule);
         }
@@ -197,7 +207,9 @@ impl Scheduler {
         let Some(at) = self.life.behind.then_some(now).or(beyond) else {
             return;
         };
-        let until = now.max(at).plus(self.limits.horizon_ahead);
+        // What is durable only when the clock has passed it would never let anything start.
+        let ahead = self.limits.horizon_ahead.max((self.life.slowness * 2).min(HORIZON_MAX));
+        let until = now.max(at).plus(ahead);
         let coming = ..=(until, TaskId(u64::MAX));
         let tasks = self.due.range(coming).map(|(_, id)| *id).take(PREPARE_MAX).collect();
         self.fact(Record::Horizon { until });
@@ -212,7 +224,7 @@ impl Scheduler {
         // It is that far ahead of the latest time the clock has shown.
         let ahead = self.limits.horizon_lead + self.limits.horizon_ahead;
         if self.header.horizon > bound.plus(ahead) {
-            self.draw_horizon_back(now);
+            self.draw_horizon_back(now, now);
         }
         let ahead: Vec<_> = self
             .tasks
@@ -223,14 +235,11 @@ impl Scheduler {
         self.clamp_marks(now, &ahead);
     }
 
-    /// Takes back what the horizon promises of times that the clock has not come to.
-    pub(super) fn draw_horizon_back(&mut self, now: Timestamp) {
-        self.durable_horizon = self.durable_horizon.min(now);
-        self.fact(Record::Horizon { until: now });
-        self.after.push(After::Horizon {
-            until: now,
-            asked_at: now,
-        });
+    /// Takes back what the horizon promises of times after `until`, at which nothing was started.
+    pub(super) fn draw_horizon_back(&mut self, now: Timestamp, until: Timestamp) {
+        self.durable_horizon = self.durable_horizon.min(until);
+        self.fact(Record::Horizon { until });
+        self.after.push(After::Horizon { until, asked_at: now });
     }
 
     /// Sets back the marks of these tasks that are too far ahead. One that is reserved comes when its decision is settled, since that may set its mark. A
@@ -240,10 +249,12 @@ impl Scheduler {
         let bound = now.plus(self.limits.clock_back);
         let mut reset = 0;
         for id in ids {
+            // An instant that was dealt with comes once, whatever the clock says.
+            let is_over = |task: &Task| matches!(task.schedule, Schedule::At(_)) && task.next == Timestamp::MAX;
             if self
                 .tasks
                 .get(*id)
-                .is_some_and(|task| task.mark > bound && !task.reserved)
+                .is_some_and(|task| task.mark > bound && !task.reserved && !is_over(task))
             {
                 self.fact(Record::MarkReset { task: *id, mark: now });
                 reset += 1;
@@ -273,7 +284,8 @@ impl Scheduler {
             let Some(task) = self.tasks.get(id) else { continue };
             match (was_held, task.held) {
                 (false, true) => self.notice_held(id),
-                (true, false) if task.due().is_some() && !task.reserved => {
+                // Before the first runner of a life is asked, an earlier one may have started them.
+                (true, false) if task.due().is_some() && !task.reserved && !self.may_have_started() => {
                     let until = now.minus(INSTANT);
                     if let Some(passed) = task.schedule.passed(task.mark, until) {
                         let reason = "its schedule could not be read".to_owned();

@@ -113,8 +113,28 @@ struct Life {
     resets: usize,
     /// Something is due, and the durable horizon is in the past: nothing starts before it is ahead again.
     behind: bool,
-    /// How long the last extension of the horizon took to be durable.
+    /// When the last extension of the horizon was on its way, with those before it that left no time between.
     stall: Option<(Timestamp, Timestamp)>,
+    /// How long the last extension of the horizon took to be durable.
+    slowness: Duration,
+    /// The last time it was told.
+    told: Option<Timestamp>,
+}
+
+impl Life {
+    /// Takes in the time. Where the clock was set back, what this life remembers of earlier times goes back with it, for
+    /// reasons are told by the clock as it is.
+    fn hear(&mut self, now: Timestamp) {
+        let back = self.told.replace(now).map_or(Duration::ZERO, |told| told.since(now));
+        if back.is_zero() {
+            return;
+        }
+        let set_back = |at: &mut Timestamp| *at = at.minus(back);
+        let spans = [&mut self.alone, &mut self.stall].into_iter().flatten();
+        let (froms, tos): (Vec<_>, Vec<_>) = spans.map(|(from, to)| (from, to)).unzip();
+        let instants = [&mut self.since, &mut self.alone_since].into_iter().flatten();
+        instants.chain(froms).chain(tos).for_each(set_back);
+    }
 }
 
 /// The state machine.
@@ -338,6 +358,7 @@ impl Scheduler {
 
     /// What a life does before anything else.
     fn wake(&mut self, now: Timestamp) {
+        self.life.hear(now);
         if self.life.since.is_some() {
             return;
         }
@@ -383,9 +404,20 @@ impl Scheduler {
         self.settle(now);
         self.life.closing = true;
         // Without a runner, what an earlier life may have started is still to be asked for.
-        if self.life.met_runner && self.header.horizon > now {
-            self.draw_horizon_back(now);
+        if !self.life.met_runner {
+            return;
         }
+        // What is due and was not dealt with was not started, though the horizon says that it may have been.
+        let undealt = self.tasks.iter().filter_map(|(_, task)| task.due()).min();
+        let until = undealt.map_or(now, |at| now.min(at.minus(firing::INSTANT)));
+        if self.header.horizon > until {
+            self.draw_horizon_back(now, until);
+        }
+    }
+
+    /// Whether an earlier life may have started what no record tells of: until the first runner was asked.
+    fn may_have_started(&self) -> bool {
+        self.life.inherited.is_some() && !self.life.met_runner
     }
 
     /// Runs that are starting, running or stopping.

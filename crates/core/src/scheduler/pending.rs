@@ -254,8 +254,11 @@ impl Scheduler {
     }
 
     fn horizon_durable(&mut self, now: Timestamp, until: Timestamp, asked_at: Timestamp) {
-        self.durable_horizon = until;
-        self.life.stall = Some((asked_at, now));
+        self.durable_horizon = until.min(self.header.horizon);
+        self.life.slowness = now.since(asked_at);
+        // A stall that outlasts one extension is told by the next as well.
+        let from = self.life.stall.filter(|(_, to)| asked_at <= *to).map(|(from, _)| from);
+        self.life.stall = Some((from.unwrap_or(asked_at), now));
     }
 
     /// Tells that a task is held, if it is.

@@ -9,14 +9,14 @@ use std::collections::BTreeSet;
 use crate::effect::{Effect, Notice};
 use crate::event::{Inventory, Live, Origin};
 use crate::record::Record;
-use crate::run::{AttemptEnd, AttemptKey, Passing, RunKey};
+use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey};
 use crate::schedule::Passed;
 use crate::time::Timestamp;
 
 use super::Scheduler;
 use super::firing::INSTANT;
 use super::pending::After;
-use super::runs::{Input, Process, Told};
+use super::runs::{Act, Input, Process, Told};
 
 impl Scheduler {
     /// A runner is attached.
@@ -48,7 +48,7 @@ impl Scheduler {
             self.listed(now, &live);
         }
         for run in ours {
-            self.drive(now, run, Input::Absent { same });
+            self.absent(now, run, same);
         }
         if first && !same {
             self.give_up_unrecorded();
@@ -99,7 +99,9 @@ impl Scheduler {
     /// A runner that was just attached has this run.
     fn listed(&mut self, now: Timestamp, live: &Live) {
         let AttemptKey { run: key, attempt } = live.origin.attempt;
-        let Some(run) = self.runs.get_mut(&key) else { return };
+        let Some(run) = self.runs.get_mut(&key) else {
+            return self.stop_lost(live);
+        };
         run.state.set_told(Told::Yes);
         let step = run.state.step(Input::Listed {
             spawned: live.pid != 0,
@@ -114,6 +116,41 @@ impl Scheduler {
             self.note_start(key, process, true);
         }
         self.act(now, key, step.act, None);
+    }
+
+    /// A runner lives that was lost, with a run that was recorded as ended without it. Nobody waits for it any more, and it
+    /// must not run beside the next.
+    fn stop_lost(&mut self, live: &Live) {
+        if live.stopping {
+            return;
+        }
+        let attempt = live.origin.attempt;
+        self.outbox.push_back(Effect::Notice(Notice::RunStopping {
+            run: attempt.run,
+            name: live.origin.name.clone(),
+            reason: "it was recorded as ended while its runner was away".to_owned(),
+        }));
+        self.outbox.push_back(Effect::Stop {
+            attempt,
+            grace: self.limits.grace,
+        });
+    }
+
+    /// A runner that was just attached does not have this run.
+    fn absent(&mut self, now: Timestamp, key: RunKey, same: bool) {
+        let input = Input::Absent { same };
+        let Some(run) = self.runs.get(&key) else { return };
+        let starts = matches!(run.state.step(input).act, Act::Start);
+        // What was to start then is as late now as a fire time that nobody dealt with.
+        if starts
+            && let Some(fire_time) = run.fire_time
+            && let Some(task) = self.tasks.get(key.task)
+            && self.trigger(task, now.since(fire_time)).is_none()
+        {
+            let reason = format!("it had not started, and {}", self.why_missed(now));
+            return self.finish(now, key, Outcome::Missed, Some(reason), None);
+        }
+        self.drive(now, key, input);
     }
 
     fn note_start(&mut self, key: RunKey, process: Process, adopted: bool) {

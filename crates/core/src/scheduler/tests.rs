@@ -4,6 +4,7 @@ mod clock;
 mod commands;
 mod firing;
 mod imports;
+mod lateness;
 mod recovery;
 
 use std::time::Duration;

@@ -198,11 +198,16 @@ impl World {
         let linked = daemon.linked && !daemon.closing && !self.full;
         if linked && let Some(next) = soonest {
             assert!(next > self.wall(), "{next} passed and was not dealt with");
+            let unread = self.runner.as_ref().map_or(0, |runner| runner.ended.len());
+            assert_eq!(unread, 0, "the runner may not forget what is recorded");
             assert!(daemon.core.next_wakeup().is_some(), "nothing will wake for {next}");
         }
         let enabled = image.tasks.iter().filter(|task| task.outline.enabled);
         for task in enabled {
             let schedule = read(&task.outline.when);
+            let instant = matches!(task.outline.when, When::At { .. });
+            let far = task.mark > self.wall().plus(Limits::default().clock_back);
+            assert!(instant || !far, "the mark of {:?} is far ahead", task.id);
             let view = daemon.core.task(task.id).expect("it is in the snapshot");
             assert_eq!(
                 view.next,
@@ -435,7 +440,11 @@ fn account(
         }
         Record::MarkReset { task, mark } => {
             let account = ledger.get_mut(task).expect("a mark is of a task that is there");
-            assert!(*mark < account.mark, "the mark of {task:?} is set ahead");
+            let back = account.mark.since(*mark);
+            assert!(
+                back > Limits::default().clock_back,
+                "the mark of {task:?} is set back by {back:?}"
+            );
             account.mark = *mark;
         }
         Record::Horizon { .. }

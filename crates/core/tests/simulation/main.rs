@@ -18,7 +18,7 @@ use taskd_core::event::Event;
 use crate::world::World;
 
 /// Worlds by default.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 6000;
 
 /// Steps in one world.
 const STEPS: u64 = 250;

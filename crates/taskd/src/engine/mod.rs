@@ -154,14 +154,6 @@ impl Driver {
             self.arm()?;
             tokio::select! {
                 biased;
-                woken = self.wakeup.woken() => match woken? {
-                    Woken::Due => self.core.handle(clock::now(), Event::Tick),
-                    Woken::ClockStepped => {
-                        tracing::info!("the clock was set or the machine resumed");
-                        self.core.handle(clock::now(), Event::ClockStepped);
-                        self.core.handle(clock::now(), Event::Tick);
-                    }
-                },
                 said = runner::said(&mut self.link) => self.runner_said(said),
                 Some(stored) = self.stored.recv() => {
                     self.was_stored(stored);
@@ -175,18 +167,24 @@ impl Driver {
                 () = self.records.retry_due() => self.records.retry(),
                 () = stop::deadline(&self.stop) => self.stop_is_late(),
                 () = beat(&mut watchdog) => self.notify.watchdog(),
+                woken = self.wakeup.woken() => match woken? {
+                    Woken::Due => {
+                        self.core.handle(clock::now(), Event::Tick);
+                        // Where so much is due that it takes many turns, those who ask have theirs, and the sockets.
+                        self.open_some();
+                        tokio::task::yield_now().await;
+                    }
+                    Woken::ClockStepped => {
+                        tracing::info!("the clock was set or the machine resumed");
+                        self.core.handle(clock::now(), Event::ClockStepped);
+                        self.core.handle(clock::now(), Event::Tick);
+                    }
+                },
                 // Last, since there may always be more of it.
                 mail = self.mailbox.recv() => {
                     let Some(mail) = mail else { return Ok(()) };
-                    let until = clock::monotonic() + TURN;
                     self.open(mail);
-                    for _ in 1..BATCH {
-                        if clock::monotonic() >= until {
-                            break;
-                        }
-                        let Ok(mail) = self.mailbox.try_recv() else { break };
-                        self.open(mail);
-                    }
+                    self.open_some();
                     // The timer and the sockets are looked at only when this gives way.
                     tokio::task::yield_now().await;
                 }
@@ -237,6 +235,18 @@ impl Driver {
             Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending => None,
         };
         self.wakeup.arm(at)
+    }
+
+    /// Takes in what waits in the mailbox, for a turn at most.
+    fn open_some(&mut self) {
+        let until = clock::monotonic() + TURN;
+        for _ in 1..BATCH {
+            if clock::monotonic() >= until {
+                return;
+            }
+            let Ok(mail) = self.mailbox.try_recv() else { return };
+            self.open(mail);
+        }
     }
 
     fn open(&mut self, mail: Mail) {

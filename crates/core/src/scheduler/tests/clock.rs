@@ -56,6 +56,47 @@ fn a_firing_waits_until_the_mark_that_was_set_back_is_durable() {
 }
 
 #[test]
+fn an_instant_that_was_dealt_with_comes_once_whatever_the_clock_says() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", once(10 * HOUR)));
+    rig.pass(10 * HOUR);
+    let origin = rig.start();
+    rig.ended(&origin, ended(Exit::Code(0)));
+    rig.now = at(6 * HOUR);
+    rig.tell(Event::ClockStepped);
+    rig.effects.clear();
+    rig.pass(11 * HOUR);
+    assert_eq!(rig.starts(), []);
+}
+
+#[test]
+fn a_zone_that_is_back_before_the_first_runner_leaves_the_word_to_it() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", zoned()));
+    rig.pass(MINUTE - 1000);
+    rig.prompt = false;
+    rig.effects.clear();
+    rig.go(MINUTE);
+    let origin = rig.start();
+    let image = Scheduler::replay(catalog(), Limits::default(), [3, 4], rig.disk.clone()).snapshot();
+    let (tasks, runs) = (image.tasks.into_iter(), image.runs);
+    let none = Catalog::new(Zones::new(TimeZoneDatabase::none()));
+    let core = Scheduler::restore(none, Limits::default(), [5, 6], image.header, tasks, runs);
+    let mut next = Rig::of(core);
+    next.now = at(MINUTE + 500);
+    next.tell(Event::ClockStepped);
+    next.core.schedules = Schedules::new(catalog());
+    next.tell(Event::ZonesChanged);
+    next.attach(1, vec![live(&origin)]);
+    let about = |record: &&Record| matches!(record, Record::Passed { .. } | Record::RunCreated { .. });
+    let accounts: Vec<&Record> = next.disk.iter().filter(about).collect();
+    assert!(
+        matches!(accounts.as_slice(), [Record::RunCreated { .. }]),
+        "{accounts:?}"
+    );
+}
+
+#[test]
 fn a_mark_far_ahead_is_found_by_the_next_life() {
     let mut rig = Rig::new();
     let id = rig.add(definition("a", every(MINUTE)));

@@ -39,6 +39,14 @@ fn a_decision_is_no_state_before_it_is_durable() {
 }
 
 #[test]
+fn a_task_named_twice_is_run_once() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", When::Manual));
+    rig.apply(Command::Run { ids: vec![id, id] }).unwrap();
+    assert_eq!(rig.starts().len(), 1);
+}
+
+#[test]
 fn names_are_unique_per_owner_and_all_or_none_are_added() {
     let mut rig = Rig::new();
     add_all(&mut rig, &["a"]).unwrap();
