@@ -39,8 +39,44 @@ pub fn script(shell: Shell) -> String {
     let script = String::from_utf8_lossy(&script);
     let script = format!("{}\n", script.trim());
     match shell {
-        Shell::Bash | Shell::Fish => script,
+        Shell::Bash => whole_words(&script),
         Shell::Zsh => loadable(&script),
+        Shell::Fish => script,
+    }
+}
+
+/// Bash breaks words at `=`, `:` and `@` too, and replaces only the last piece; clap knows whole words only.
+const WHOLE_WORDS: &str = r#"
+# Words as they stand in the line: bash breaks them at =, : and @ too, and --tz=UTC would come as three.
+_taskctl() {
+    local whole=() rest=$COMP_LINE piece i last=-1
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        piece=${COMP_WORDS[i]}
+        if [[ $i -eq 0 || $rest == [[:space:]]* || $rest != "$piece"* ]]; then
+            last=$((last + 1))
+        fi
+        rest=${rest#*"$piece"}
+        # What stands behind the cursor is not asked about.
+        if [[ $i -eq $COMP_CWORD && $piece != [=:@]* ]]; then
+            piece=$2
+        fi
+        whole[last]+=$piece
+    done
+    local COMP_WORDS=("${whole[@]}") COMP_CWORD=$last
+    local kept=${whole[last]%"$2"}
+    _clap_complete_taskctl "$1" "${whole[last]}" "$3"
+    COMPREPLY=("${COMPREPLY[@]#"$kept"}")
+}
+"#;
+
+/// The script for bash, with its function called through another that puts words together.
+fn whole_words(script: &str) -> String {
+    let called = script.replace("-F _clap_complete_taskctl ", "-F _taskctl ");
+    match called.find("\nif ") {
+        Some(end) if called != script => {
+            format!("{}\n{}{}", &called[..end], WHOLE_WORDS.trim_start(), &called[end + 1..])
+        }
+        _ => script.to_owned(),
     }
 }
 
@@ -169,6 +205,12 @@ mod tests {
                 "write it anew: taskctl completions {name} > completions/{file}"
             );
         }
+    }
+
+    #[test]
+    fn bash_is_asked_about_whole_words() {
+        let script = script(Shell::Bash);
+        assert!(script.contains("\n_taskctl() {\n") && script.matches("-F _taskctl taskctl\n").count() == 2);
     }
 
     #[test]

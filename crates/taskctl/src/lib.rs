@@ -60,7 +60,8 @@ use crate::session::Session;
 #[must_use]
 pub fn main() -> ExitCode {
     if std::env::var_os(completion::VARIABLE).is_some() {
-        let completed = CompleteEnv::with_factory(Cli::command).try_complete(std::env::args_os(), None);
+        let here = std::env::current_dir().ok();
+        let completed = CompleteEnv::with_factory(Cli::command).try_complete(std::env::args_os(), here.as_deref());
         match completed {
             Ok(true) => return ExitCode::SUCCESS,
             Ok(false) => {}

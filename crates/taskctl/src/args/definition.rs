@@ -47,7 +47,7 @@ pub struct ActionArgs {
     )]
     pub shell: Option<String>,
     /// The program and its arguments, after `--`; no shell reads them
-    #[arg(last = true, value_name = "COMMAND", group = "action", num_args = 1.., help_heading = "What to run", value_hint = ValueHint::CommandWithArguments)]
+    #[arg(last = true, value_name = "COMMAND", group = "action", num_args = 1.., help_heading = "What to run", value_hint = ValueHint::AnyPath)]
     pub command: Vec<String>,
 }
 
