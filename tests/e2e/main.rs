@@ -7,6 +7,7 @@ mod environment;
 mod harness;
 mod ledger;
 mod limits;
+mod man;
 mod output;
 mod signals;
 mod stop;

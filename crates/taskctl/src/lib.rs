@@ -56,6 +56,12 @@ use crate::out::Out;
 use crate::places::Places;
 use crate::session::Session;
 
+/// What can be typed, for the manual pages.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Does what the command line of this process says.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -30,3 +30,9 @@ mod run;
 mod server;
 
 pub use run::main;
+
+/// What can be typed, for the manual page.
+#[must_use]
+pub fn command() -> clap::Command {
+    <args::Args as clap::CommandFactory>::command()
+}

@@ -23,7 +23,7 @@ A first task, from nothing:
   taskctl logs hello                                     what its newest run wrote
   taskctl remove hello
 
-Or watch `taskctl demo` for twenty seconds.
+To see one at work, watch `taskctl demo` for twenty seconds.
 
 Exit codes: 0 done; 1 refused or failed; 2 usage; 3 no daemon; 4 not found; 5 not allowed; 6 versions do not fit.";
 
