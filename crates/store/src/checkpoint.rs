@@ -132,6 +132,14 @@ fn truncate(db: &Connection, patience: Duration) -> bool {
     done
 }
 
+/// Takes in all of the log.
+pub(crate) fn all(db: &Connection) -> Result<(), Fault> {
+    if checkpoint(db, "TRUNCATE")?.busy {
+        return Err(Fault::Unfit("another program holds it".to_owned()));
+    }
+    Ok(())
+}
+
 struct Log {
     busy: bool,
     bytes: u64,

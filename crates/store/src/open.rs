@@ -15,7 +15,7 @@ use rusqlite::config::DbConfig;
 
 use crate::error::{Fault, OpenError};
 use crate::lock::Lock;
-use crate::{connection, schema};
+use crate::{checkpoint, connection, schema};
 
 /// Largest database, in bytes, that is checked page by page at every opening (about a second for each GiB). In a
 /// larger one a damaged page is found when it is read: all of the tasks at opening, history when it is asked for.
@@ -140,6 +140,8 @@ fn create(names: &Names) -> Result<(), OpenError> {
         .and_then(|db| {
             db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
             schema::migrate(&db)?;
+            // Closing does the same, and does not tell when there is no room for it.
+            checkpoint::all(&db)?;
             Ok(db.close().map_err(|(_, error)| error)?)
         })
         .map_err(|fault| fault.open(&new, "schema"))?;

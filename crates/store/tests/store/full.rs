@@ -1,6 +1,7 @@
 //! A full disk refuses what is new, loses nothing, and needs nothing but room to go on.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,13 +10,15 @@ use taskd_store::{CommitError, Kind, Options, Writer};
 
 use crate::scene::{added, commit, load};
 
+/// What a file system hands out at once.
+const BLOCK: u64 = 4096;
 const DIR: &str = "TASKD_STORE_TEST_FULL_DIR";
 /// What the shell ends with when it may not mount.
 const NOT_PERMITTED: i32 = 77;
 
 #[test]
-#[ignore = "the child of the test below; its directory is a small file system"]
-fn child() {
+#[ignore = "a child: its directory is a small file system"]
+fn commits() {
     let Some(dir) = std::env::var_os(DIR) else { return };
     let dir = Path::new(&dir);
     let (store, _) = load(Options::new(dir.join("state"))).unwrap();
@@ -26,8 +29,7 @@ fn child() {
     for _ in 0..3 {
         // What others write takes all the room there is.
         let ballast = dir.join("ballast");
-        let size = (0..).find(|_| append(&ballast).is_err()).unwrap();
-        assert!(size > 0);
+        assert!(fill(&ballast) > 0);
         let error = (0..10_000)
             .find_map(|_| commit_next(&writer, &mut held).err())
             .expect("the disk is full");
@@ -50,10 +52,35 @@ fn child() {
     assert_eq!(snapshot.tasks.len() as u64, held);
 }
 
-fn append(ballast: &Path) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut file = fs::OpenOptions::new().create(true).append(true).open(ballast)?;
-    file.write_all(&[0; 4096])
+#[test]
+#[ignore = "a child: its directory is a small file system"]
+fn first_starts() {
+    let Some(dir) = std::env::var_os(DIR) else { return };
+    let dir = Path::new(&dir);
+    let (state, ballast) = (dir.join("state"), dir.join("ballast"));
+    let mut refused = 0;
+    for free in 0.. {
+        let blocks = fill(&ballast);
+        let file = fs::OpenOptions::new().write(true).open(&ballast).unwrap();
+        file.set_len(blocks.saturating_sub(free) * BLOCK).unwrap();
+        drop(file);
+        let first = load(Options::new(&state)).map(drop);
+        fs::remove_file(&ballast).unwrap();
+        match first {
+            Ok(()) => break,
+            Err(_) => refused += 1,
+        }
+        // Whatever it was cut off at, room is all it takes.
+        load(Options::new(&state)).unwrap_or_else(|error| panic!("{free} blocks at the first start: {error}"));
+        fs::remove_dir_all(&state).unwrap();
+    }
+    assert!(refused > 10, "{refused}");
+}
+
+/// Takes all the room there is, and tells how many blocks that was.
+fn fill(ballast: &Path) -> u64 {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(ballast).unwrap();
+    (0..).find(|_| file.write_all(&[0; BLOCK as usize]).is_err()).unwrap()
 }
 
 fn commit_next(writer: &Writer, held: &mut u64) -> Result<(), CommitError> {
@@ -65,8 +92,17 @@ fn commit_next(writer: &Writer, held: &mut u64) -> Result<(), CommitError> {
 
 #[test]
 fn a_full_disk_refuses_and_recovers() {
+    on_a_small_disk("full::commits", "4m");
+}
+
+#[test]
+fn a_first_start_on_a_full_disk_is_begun_again_when_there_is_room() {
+    on_a_small_disk("full::first_starts", "2m");
+}
+
+fn on_a_small_disk(child: &str, size: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let script = format!("mount -t tmpfs -o size=4m tmpfs \"$0\" || exit {NOT_PERMITTED}; exec \"$@\"");
+    let script = format!("mount -t tmpfs -o size={size} tmpfs \"$0\" || exit {NOT_PERMITTED}; exec \"$@\"");
     // As root, or as root of a user namespace of its own; either way the mount ends with the child.
     for space in [&["--mount"][..], &["--user", "--map-root-user", "--mount"][..]] {
         let output = Command::new("unshare")
@@ -74,7 +110,7 @@ fn a_full_disk_refuses_and_recovers() {
             .args(["sh", "-c", &script])
             .arg(dir.path())
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "full::child", "--ignored", "--nocapture"])
+            .args(["--exact", child, "--ignored", "--nocapture"])
             .env(DIR, dir.path())
             .output();
         let Ok(output) = output else { continue };
