@@ -128,7 +128,7 @@ fn truncate(db: &Connection, patience: Duration) -> bool {
         .and_then(|()| checkpoint(db, "TRUNCATE"))
         .is_ok_and(|log| !log.busy);
     // It only fails on a closed connection.
-    let _ = db.busy_timeout(connection::BUSY);
+    let _ = db.busy_timeout(connection::WRITER_BUSY);
     done
 }
 

@@ -16,8 +16,10 @@ pub(crate) const WRITER_CACHE_LARGE: u32 = 32 * 1024;
 const READER_CACHE: u32 = 512;
 /// Memory for pages, in KiB, of a reader that checks everything.
 const READER_CACHE_LARGE: u32 = 64 * 1024;
-/// How long to wait for another program that holds the database, such as a `sqlite3` shell in a transaction.
-pub(crate) const BUSY: Duration = Duration::from_secs(5);
+/// How long a reader waits for another program that holds the database, such as a `sqlite3` shell in a transaction.
+const BUSY: Duration = Duration::from_secs(5);
+/// How long the writer waits for it: all that is to be durable waits too.
+pub(crate) const WRITER_BUSY: Duration = Duration::from_secs(1);
 /// What the log is cut down to when it starts anew.
 const LOG_KEPT_BYTES: u64 = 16 << 20;
 
@@ -26,6 +28,7 @@ pub(crate) fn writer(file: &Path) -> Result<Connection, Fault> {
     let db = open(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     // Set back once all checks are done: a file that is refused stays as it is.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    db.busy_timeout(WRITER_BUSY)?;
     db.set_prepared_statement_cache_capacity(64);
     let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {

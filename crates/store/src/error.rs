@@ -152,6 +152,20 @@ impl Fault {
         }
     }
 
+    /// Whether the records themselves are refused, so that others may hold.
+    pub(crate) fn is_of_records(&self) -> bool {
+        match self {
+            Fault::Unfit(_) => true,
+            Fault::Damaged(_) => false,
+            Fault::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => matches!(
+                error.code,
+                ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig
+            ),
+            Fault::Sqlite(rusqlite::Error::ToSqlConversionFailure(_)) => true,
+            Fault::Sqlite(_) => false,
+        }
+    }
+
     pub(crate) fn commit(&self, file: &Path) -> CommitError {
         CommitError {
             kind: self.kind(),

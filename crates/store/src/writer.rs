@@ -1,7 +1,8 @@
 //! The writer: one thread that commits what waits in groups, and answers each batch once its group holds.
 //!
 //! A group that fails is rolled back and each of its batches tried alone, in order, so that one bad decision refuses no
-//! other. A fact that cannot be written holds back what comes after it, also what is on its way already: all of its
+//! other. What is no batch's fault refuses the rest too: another program that holds the database would be waited for
+//! again with each batch, and so would a disk that fails. A fact that cannot be written holds back what comes after it, also what is on its way already: all of its
 //! epoch. The thread goes on after every failure: when there is room on the disk again, the next epoch holds.
 
 use std::path::Path;
@@ -207,32 +208,39 @@ impl Committer {
         }
         match self.write(&group) {
             Ok(()) => group.into_iter().for_each(Pending::hold),
-            Err(fault) if group.len() == 1 => {
-                let error = fault.commit(&self.file);
-                group
-                    .into_iter()
-                    .for_each(|pending| self.refuse(pending, error.clone()));
-            }
-            Err(_) => {
-                for pending in group {
-                    if self.is_held(&pending) {
-                        self.refuse_held(pending);
-                        continue;
-                    }
-                    match self.write(std::slice::from_ref(&pending)) {
-                        Ok(()) => pending.hold(),
-                        Err(fault) => {
-                            let error = fault.commit(&self.file);
-                            self.refuse(pending, error);
-                        }
-                    }
-                }
-            }
+            Err(fault) if group.len() == 1 => self.refuse_all(group, &fault),
+            Err(_) => self.write_each(group),
         }
         if large {
             self.session.set_large(false);
         }
         self.checkpoints.after_commit(self.session.db());
+    }
+
+    /// A small batch may find room where the group found none; once one has not, the others are not tried.
+    fn write_each(&mut self, group: Vec<Pending>) {
+        let mut group = group.into_iter();
+        while let Some(pending) = group.next() {
+            if self.is_held(&pending) {
+                self.refuse_held(pending);
+                continue;
+            }
+            match self.write(std::slice::from_ref(&pending)) {
+                Ok(()) => pending.hold(),
+                Err(fault) if fault.is_of_records() => self.refuse(pending, fault.commit(&self.file)),
+                Err(fault) => {
+                    self.refuse(pending, fault.commit(&self.file));
+                    self.refuse_all(group.by_ref(), &fault);
+                }
+            }
+        }
+    }
+
+    fn refuse_all(&mut self, group: impl IntoIterator<Item = Pending>, fault: &Fault) {
+        let error = fault.commit(&self.file);
+        for pending in group {
+            self.refuse(pending, error.clone());
+        }
     }
 
     fn is_held(&self, pending: &Pending) -> bool {

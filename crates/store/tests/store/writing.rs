@@ -9,7 +9,7 @@ use taskd_store::{Batch, Kind, Options, State};
 
 use crate::scene::{
     DEADLINE, added, added_for, at, commit, created, definition, finished, hand_over, key, load, open, run_started,
-    whole_run,
+    started, whole_run,
 };
 
 #[test]
@@ -85,6 +85,33 @@ fn a_fact_that_cannot_be_written_holds_back_its_epoch() {
     assert_eq!(snapshot.header.horizon, at(6));
     assert_eq!(snapshot.tasks.len(), 1);
     assert!(snapshot.runs.is_empty());
+}
+
+#[test]
+fn another_program_that_holds_the_database_is_not_waited_for_with_each_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let writer = store.writer();
+    commit(&writer, vec![added(1, "a", 1)]).unwrap();
+    let other = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = started();
+    let (sender, answers) = channel();
+    for id in 2..=100_u64 {
+        let sender = sender.clone();
+        hand_over(&writer, vec![added(id, &format!("task-{id}"), 1)], move |result| {
+            sender.send((id, result)).unwrap()
+        });
+    }
+    for expected in 2..=100_u64 {
+        let (id, result) = answers.recv_timeout(DEADLINE).unwrap();
+        assert_eq!(id, expected, "answers come in order");
+        assert!(result.unwrap_err().text.contains("locked"));
+    }
+    // One wait for each would be more than a minute and a half; a group waits twice.
+    assert!(begun.elapsed() < DEADLINE / 2, "{:?}", begun.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+    commit(&writer, vec![added(2, "b", 1)]).unwrap();
 }
 
 #[test]
