@@ -26,8 +26,10 @@ pub(crate) struct Tally {
     runner: Option<u64>,
     /// The latest instant any record tells; the store has no clock of its own.
     pub(crate) latest: Option<Timestamp>,
-    /// Tasks whose history grew.
-    pub(crate) grown: Vec<TaskId>,
+    /// Tasks with one more run that has ended.
+    pub(crate) more_runs: Vec<TaskId>,
+    /// Tasks with one more span in their ledger.
+    pub(crate) more_spans: Vec<TaskId>,
 }
 
 impl Tally {
@@ -387,7 +389,7 @@ impl Applier<'_> {
         self.sql("UPDATE marks SET last_n = ?2, last_outcome = ?3, last_finished_at = ?4 WHERE task = ?1")?
             .execute(params![task, n, outcome.word(), at.as_millis()])?;
         self.tally.output_bytes = self.tally.output_bytes.saturating_add(bits(kept));
-        self.tally.grown.push(run.task);
+        self.tally.more_runs.push(run.task);
         Ok(())
     }
 
@@ -426,7 +428,7 @@ impl Applier<'_> {
                     passing.word(),
                     reason
                 ])?;
-            self.tally.grown.push(task);
+            self.tally.more_spans.push(task);
         }
         self.set_mark(task, last)
     }

@@ -1,8 +1,8 @@
 //! Pruning: history and output stay within their limits.
 //!
-//! It is done by the writer between commits, at most [`CHUNK`] rows at a time, so that no commit waits long for it: a
-//! task's history when that grew, everything's age at most once an hour, the output of all tasks when that grew. A
-//! daemon without commits is not woken. "Now" is the latest instant that records told.
+//! It is done by the writer between commits, at most [`CHUNK`] rows and [`TASKS`] tasks at a time, so that no commit
+//! waits long for it: a task's history when that grew, everything's age at most once an hour, the output of all tasks
+//! when that grew. A daemon without commits is not woken. "Now" is the latest instant that records told.
 //!
 //! Output files are removed before the rows that name them: a crash between the two leaves rows without files, which
 //! the next pruning finds, and no files without rows.
@@ -22,6 +22,8 @@ use crate::session::{Durability, Session};
 
 /// Most rows pruned in one transaction.
 const CHUNK: usize = 200;
+/// Most tasks looked at in one step: each takes as long as a few rows.
+const TASKS: usize = 100;
 /// Most attempts of one run whose files are asked to be removed.
 const ATTEMPTS_MAX: u32 = 1_000;
 /// Between two looks at everything's age.
@@ -64,7 +66,8 @@ enum Sweep {
 pub(crate) struct Pruner {
     limits: Limits,
     remove_output: Option<RemoveOutput>,
-    grown: BTreeSet<TaskId>,
+    more_runs: BTreeSet<TaskId>,
+    more_spans: BTreeSet<TaskId>,
     output_grown: bool,
     sweep: Sweep,
     now: Option<Timestamp>,
@@ -78,7 +81,8 @@ impl Pruner {
         Pruner {
             limits,
             remove_output,
-            grown: BTreeSet::new(),
+            more_runs: BTreeSet::new(),
+            more_spans: BTreeSet::new(),
             output_grown: true,
             sweep: Sweep::Idle,
             now: None,
@@ -90,7 +94,8 @@ impl Pruner {
     /// Takes in what a commit came to.
     pub(crate) fn note(&mut self, tally: &Tally) {
         self.stalled = false;
-        self.grown.extend(&tally.grown);
+        self.more_runs.extend(&tally.more_runs);
+        self.more_spans.extend(&tally.more_spans);
         self.output_grown |= tally.output_bytes > 0;
         self.now = tally.latest.or(self.now);
         if self.sweep == Sweep::Idle {
@@ -113,13 +118,16 @@ impl Pruner {
 
     /// Whether [`Pruner::step`] has something to look at.
     pub(crate) fn is_pending(&self) -> bool {
-        !self.stalled && (!self.grown.is_empty() || self.output_grown || self.sweep != Sweep::Idle)
+        let grown = !self.more_runs.is_empty() || !self.more_spans.is_empty() || self.output_grown;
+        !self.stalled && (grown || self.sweep != Sweep::Idle)
     }
 
     /// Prunes a little.
     pub(crate) fn step(&mut self, session: &mut Session) {
-        let done = if !self.grown.is_empty() {
-            self.prune_grown(session)
+        let done = if !self.more_runs.is_empty() {
+            self.prune_runs(session)
+        } else if !self.more_spans.is_empty() {
+            self.prune_spans(session)
         } else if self.output_grown {
             self.prune_output(session)
         } else {
@@ -134,25 +142,25 @@ impl Pruner {
             .map_or(Timestamp::MIN, |now| now.minus(self.limits.history_age))
     }
 
-    fn prune_grown(&mut self, session: &mut Session) -> Result<(), Fault> {
+    /// Removes what tasks have too much of: their oldest runs.
+    fn prune_runs(&mut self, session: &mut Session) -> Result<(), Fault> {
         let mut pruning = Pruning::default();
-        let mut looked_at = Vec::new();
-        for &task in &self.grown {
-            let enough = self.find_old(session, task, &mut pruning)?;
-            if enough {
+        let mut done = Vec::new();
+        for &task in self.more_runs.iter().take(TASKS) {
+            if self.find_runs(session, task, &mut pruning)? {
                 break;
             }
-            looked_at.push(task);
+            done.push(task);
         }
         self.carry_out(session, &pruning)?;
-        for task in looked_at {
-            self.grown.remove(&task);
+        for task in done {
+            self.more_runs.remove(&task);
         }
         Ok(())
     }
 
-    /// Finds what a task has too much of; true if there may be more.
-    fn find_old(&self, session: &Session, task: TaskId, pruning: &mut Pruning) -> Result<bool, Fault> {
+    /// Finds the runs of which a task has too many; true if there may be more.
+    fn find_runs(&self, session: &Session, task: TaskId, pruning: &mut Pruning) -> Result<bool, Fault> {
         let id = bits(task.0);
         let cutoff = self.cutoff().as_millis();
         let db = session.db();
@@ -175,12 +183,34 @@ impl Pruner {
             }
             pruning.runs.push(run);
         }
-        let mut statement = db.prepare_cached(
+        Ok(false)
+    }
+
+    /// Removes what tasks have too much of: the oldest spans of their ledgers.
+    fn prune_spans(&mut self, session: &mut Session) -> Result<(), Fault> {
+        let mut pruning = Pruning::default();
+        let mut done = Vec::new();
+        for &task in self.more_spans.iter().take(TASKS) {
+            if self.find_spans(session, task, &mut pruning)? {
+                break;
+            }
+            done.push(task);
+        }
+        self.carry_out(session, &pruning)?;
+        for task in done {
+            self.more_spans.remove(&task);
+        }
+        Ok(())
+    }
+
+    /// Finds the spans of which a task has too many; true if there may be more.
+    fn find_spans(&self, session: &Session, task: TaskId, pruning: &mut Pruning) -> Result<bool, Fault> {
+        let mut statement = session.db().prepare_cached(
             "SELECT id FROM ledger
              WHERE task = ?1 AND id <= (SELECT id FROM ledger WHERE task = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)
              ORDER BY id",
         )?;
-        let mut rows = statement.query(params![id, bits(self.limits.history_runs)])?;
+        let mut rows = statement.query(params![bits(task.0), bits(self.limits.history_runs)])?;
         while let Some(row) = rows.next()? {
             if pruning.len() >= CHUNK {
                 return Ok(true);
@@ -382,3 +412,6 @@ impl Pruned {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
