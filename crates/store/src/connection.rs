@@ -26,16 +26,10 @@ const LOG_KEPT_BYTES: u64 = 16 << 20;
 /// The connection that writes; there is one.
 pub(crate) fn writer(file: &Path) -> Result<Connection, Fault> {
     let db = open(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // Set back once all checks are done: a file that is refused stays as it is.
+    // A file that is refused stays as it is.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     db.busy_timeout(WRITER_BUSY)?;
     db.set_prepared_statement_cache_capacity(64);
-    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(Fault::Unfit(format!(
-            "its file system allows no write-ahead log (journal mode {mode})"
-        )));
-    }
     db.execute_batch(&format!(
         "PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 0;
@@ -44,6 +38,23 @@ pub(crate) fn writer(file: &Path) -> Result<Connection, Fault> {
          PRAGMA temp_store = MEMORY;"
     ))?;
     Ok(db)
+}
+
+/// Has the database written by way of a log, as it then is for ever.
+pub(crate) fn keep_log(db: &Connection) -> Result<(), Fault> {
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Fault::Unfit(format!(
+            "its file system allows no write-ahead log (journal mode {mode})"
+        )));
+    }
+    Ok(())
+}
+
+/// Has the log taken in, and removed, when the last connection ends.
+pub(crate) fn take_in_at_close(db: &Connection) -> Result<(), Fault> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(())
 }
 
 /// A connection that checkpoints and nothing else.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 use rusqlite::types::FromSqlError;
 
-/// Why a store was not opened. Nothing in its directory was changed.
+/// Why a store was not opened. Nothing that it held was changed, and a database that is not ours, or whose header, length
+/// or pages are damaged, was not written to; the lock and SQLite's index of the log may lie beside it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.
@@ -44,6 +45,14 @@ pub enum OpenError {
         check: &'static str,
         /// What it found.
         problem: String,
+    },
+    /// The database is not a file of this directory alone, so that another process could have it too.
+    #[error("{file} is {what}, and must be a file of its own: put the database itself there, or name its directory")]
+    NotPlain {
+        /// The database.
+        file: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// The file is a sound database of another program.
     #[error("{file} is a database, but not one of taskd; choose another state directory")]

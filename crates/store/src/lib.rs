@@ -51,6 +51,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
@@ -134,8 +135,9 @@ impl Store {
         let file: Arc<Path> = names.file.as_path().into();
         let mut session = Session::new(checked.db).map_err(|fault| fault.open(&file, "reading the state"))?;
         leftover::drop_imports(&mut session).map_err(|fault| fault.open(&file, "removing an unfinished import"))?;
+        let refused = Arc::new(AtomicBool::new(false));
         let loaded = connection::reader(&file)
-            .and_then(|db| load::load(db, names.file.clone()))
+            .and_then(|db| load::load(db, names.file.clone(), Arc::clone(&refused)))
             .map_err(|fault| fault.open(&file, "reading the state"))?;
         let started = |fault: Fault| fault.open(&file, "start");
         let committer = Committer {
@@ -145,6 +147,7 @@ impl Store {
             pruner: Pruner::new(options.limits, options.remove_output),
             output_size: options.output_size,
             held: None,
+            refused,
         };
         let (requests, received) = channel();
         let thread = thread::Builder::new()

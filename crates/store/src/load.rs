@@ -1,6 +1,8 @@
 //! Loading: what decisions need, read once when the daemon starts.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::vec;
 
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -34,6 +36,7 @@ pub struct Tasks {
     expected: u64,
     ended: bool,
     fault: Option<Fault>,
+    refused: Arc<AtomicBool>,
 }
 
 /// Keeps the reader of outlines out of the derived output.
@@ -53,17 +56,19 @@ impl Tasks {
     /// What was found; the iteration then ended before its time.
     pub fn finish(mut self) -> Result<(), OpenError> {
         while self.next().is_some() {}
-        if let Some(fault) = self.fault {
-            return Err(fault.open(&self.file, "reading the tasks"));
-        }
-        if self.seen == self.expected {
+        let error = if let Some(fault) = self.fault {
+            fault.open(&self.file, "reading the tasks")
+        } else if self.seen != self.expected {
+            OpenError::Corrupt {
+                file: self.file,
+                check: "number of tasks",
+                problem: format!("{} of {} were found", self.seen, self.expected),
+            }
+        } else {
             return Ok(());
-        }
-        Err(OpenError::Corrupt {
-            file: self.file,
-            check: "number of tasks",
-            problem: format!("{} of {} were found", self.seen, self.expected),
-        })
+        };
+        self.refused.store(true, Ordering::Release);
+        Err(error)
     }
 
     fn read_chunk(&mut self) -> Result<Vec<TaskImage>, Fault> {
@@ -122,8 +127,8 @@ pub(crate) struct Loaded {
     pub(crate) tasks: Tasks,
 }
 
-/// Reads the state of one moment; `db` is used for nothing else.
-pub(crate) fn load(db: Connection, file: PathBuf) -> Result<Loaded, Fault> {
+/// Reads the state of one moment; `db` is used for nothing else. `refused` is set when the tasks turn out to be damaged.
+pub(crate) fn load(db: Connection, file: PathBuf, refused: Arc<AtomicBool>) -> Result<Loaded, Fault> {
     // One moment for all that follows; the end of the connection ends it.
     db.execute_batch("BEGIN")?;
     let (header, expected) = header(&db)?;
@@ -141,6 +146,7 @@ pub(crate) fn load(db: Connection, file: PathBuf) -> Result<Loaded, Fault> {
             expected,
             ended: false,
             fault: None,
+            refused,
         },
     })
 }

@@ -1,11 +1,13 @@
-//! One daemon for each state directory: a lock on a file of it, held while the store is open.
+//! One daemon for each state directory: a lock on the directory, held while the store is open. It is on the directory
+//! itself, since a file in it can be removed and made anew, and then be locked a second time. The file `lock` tells
+//! people who has it; it is locked too, for file systems that lock no directory.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::error::OpenError;
@@ -13,14 +15,16 @@ use crate::error::OpenError;
 /// The lock, released when dropped, also by the death of the process.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: File,
+    held: [File; 2],
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A child between fork and exec shares the file, so closing it here need not release the lock. If this fails,
-        // the closing does what it can.
-        let _ = flock(&self.file, FlockOperation::Unlock);
+        for file in &self.held {
+            // A child between fork and exec shares the file, so closing it here need not release the lock. If this
+            // fails, the closing does what it can.
+            let _ = flock(file, FlockOperation::Unlock);
+        }
     }
 }
 
@@ -28,39 +32,46 @@ impl Lock {
     /// Takes the lock of a directory, without waiting.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join("lock");
-        let failed = |doing| {
-            let path = path.clone();
+        let failed = |path: &Path, doing| {
+            let path = path.to_owned();
             move |source| OpenError::Io { path, doing, source }
         };
-        let mut file = OpenOptions::new()
+        let locked = File::open(dir).map_err(failed(dir, "open"))?;
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
+            // What a link leads to is not ours to write to.
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)
-            .map_err(failed("open"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                // Whoever has the lock may not have written its number yet; the refusal stands without it.
-                let pid = file
-                    .read_to_string(&mut text)
-                    .ok()
-                    .and_then(|_| text.trim().parse().ok());
-                return Err(OpenError::Locked {
-                    dir: dir.to_owned(),
-                    pid,
-                });
+            .map_err(failed(&path, "open"))?;
+        for (held, path) in [(&locked, dir), (&file, &path)] {
+            match flock(held, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    let mut text = String::new();
+                    // Whoever has the lock may not have written its number yet; the refusal stands without it.
+                    let pid = (&file)
+                        .read_to_string(&mut text)
+                        .ok()
+                        .and_then(|_| text.trim().parse().ok());
+                    return Err(OpenError::Locked {
+                        dir: dir.to_owned(),
+                        pid,
+                    });
+                }
+                // NFS takes locks of files that are open for writing alone, as no directory is.
+                Err(Errno::BADF) if path == dir => {}
+                Err(error) => return Err(failed(path, "lock")(error.into())),
             }
-            Err(error) => return Err(failed("lock")(error.into())),
         }
         // The number is a help for people; on a full disk the lock holds without it.
         let _ = file
             .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Lock { file })
+            .and_then(|()| (&file).rewind())
+            .and_then(|()| writeln!(&file, "{}", std::process::id()));
+        Ok(Lock { held: [locked, file] })
     }
 }

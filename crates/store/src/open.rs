@@ -3,15 +3,14 @@
 //! A database is made whole under another name and renamed, so a `store.db` that is short of a header is damage and
 //! never a fresh start. The mark `store.exists` is made after it: a directory with the mark and without the database
 //! lost it. Files are looked at before SQLite opens them and not after: closing a descriptor of our own would
-//! release SQLite's locks.
+//! release SQLite's locks. Nothing is written to a database before the checks have passed, and it has no mark until then.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use rusqlite::config::DbConfig;
 
 use crate::error::{Fault, OpenError};
 use crate::lock::Lock;
@@ -43,18 +42,24 @@ impl Names {
     }
 }
 
-/// A database that has passed the checks, and the lock that makes it ours.
+/// A database that has passed the checks, and the lock that makes it ours; dropped in this order.
 pub(crate) struct Checked {
-    pub(crate) lock: Lock,
     pub(crate) db: Connection,
+    pub(crate) lock: Lock,
 }
 
 /// Opens the database of a directory for writing, making it if there never was one.
 pub(crate) fn open(names: &Names) -> Result<Checked, OpenError> {
     make_dir(&names.dir)?;
     let lock = Lock::take(&names.dir)?;
-    match fs::metadata(&names.file) {
-        Ok(found) => check_header(names, found.len())?,
+    if !names.mark.exists() {
+        sync_parents(&names.dir)?;
+    }
+    match fs::symlink_metadata(&names.file) {
+        Ok(found) => {
+            check_plain(names, &found)?;
+            check_header(names, found.len())?;
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if let Some(beside) = [&names.mark, &names.log].into_iter().find(|path| path.exists()) {
                 return Err(OpenError::Missing {
@@ -66,13 +71,12 @@ pub(crate) fn open(names: &Names) -> Result<Checked, OpenError> {
         }
         Err(source) => return Err(io(&names.file, "read")(source)),
     }
-    make_mark(names)?;
     let db = connection::writer(&names.file).map_err(|fault| fault.open(&names.file, "header"))?;
     check(names, &db)?;
-    schema::migrate(&db)
-        .and_then(|()| Ok(db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?))
-        .map_err(|fault| fault.open(&names.file, "schema"))?;
-    Ok(Checked { lock, db })
+    connection::keep_log(&db).map_err(|fault| fault.open(&names.file, "header"))?;
+    make_mark(names)?;
+    schema::migrate(&db).map_err(|fault| fault.open(&names.file, "schema"))?;
+    Ok(Checked { db, lock })
 }
 
 fn io<'a>(path: &'a Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> OpenError + 'a {
@@ -91,11 +95,27 @@ fn make_dir(dir: &Path) -> Result<(), OpenError> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(io(dir, "create"))?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        _ => Ok(()),
+        .map_err(io(dir, "create"))
+}
+
+/// Makes the name of a directory durable, and the names of those above it up to the root of its file system: any of
+/// them may have been made a moment ago, also by whoever started this program.
+fn sync_parents(dir: &Path) -> Result<(), OpenError> {
+    let dir = fs::canonicalize(dir).map_err(io(dir, "find"))?;
+    let device = fs::metadata(&dir).map_err(io(&dir, "read"))?.dev();
+    for parent in dir.ancestors().skip(1) {
+        let opened = match File::open(parent) {
+            Ok(opened) => opened,
+            // Others made what we may not read.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,
+            Err(source) => return Err(io(parent, "open")(source)),
+        };
+        if opened.metadata().map_err(io(parent, "read"))?.dev() != device {
+            break;
+        }
+        opened.sync_all().map_err(io(parent, "sync"))?;
     }
+    Ok(())
 }
 
 fn sync_dir(dir: &Path) -> Result<(), OpenError> {
@@ -103,16 +123,15 @@ fn sync_dir(dir: &Path) -> Result<(), OpenError> {
 }
 
 fn make_mark(names: &Names) -> Result<(), OpenError> {
-    let made = OpenOptions::new()
+    OpenOptions::new()
         .write(true)
-        .create_new(true)
+        .create(true)
+        .truncate(false)
         .mode(0o600)
-        .open(&names.mark);
-    match made {
-        Ok(_) => sync_dir(&names.dir),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(source) => Err(io(&names.mark, "create")(source)),
-    }
+        .open(&names.mark)
+        .map_err(io(&names.mark, "create"))?;
+    // Also where it was there: who made it may have died before this.
+    sync_dir(&names.dir)
 }
 
 /// Makes the database whole under another name, and gives it its own.
@@ -138,7 +157,8 @@ fn create(names: &Names) -> Result<(), OpenError> {
         .map_err(io(&new, "create"))?;
     connection::writer(&new)
         .and_then(|db| {
-            db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+            connection::keep_log(&db)?;
+            connection::take_in_at_close(&db)?;
             schema::migrate(&db)?;
             // Closing does the same, and does not tell when there is no room for it.
             checkpoint::all(&db)?;
@@ -148,6 +168,23 @@ fn create(names: &Names) -> Result<(), OpenError> {
     file.sync_all().map_err(io(&new, "sync"))?;
     fs::rename(&new, &names.file).map_err(io(&new, "rename"))?;
     sync_dir(&names.dir)
+}
+
+/// The lock is one of the directory, so the database must be of this directory alone.
+fn check_plain(names: &Names, found: &Metadata) -> Result<(), OpenError> {
+    let what = if found.is_symlink() {
+        "a symbolic link"
+    } else if !found.is_file() {
+        "not a file"
+    } else if found.nlink() > 1 {
+        "a file with a second name elsewhere"
+    } else {
+        return Ok(());
+    };
+    Err(OpenError::NotPlain {
+        file: names.file.clone(),
+        what,
+    })
 }
 
 /// Looks at the file as it lies on disk.
@@ -181,6 +218,7 @@ fn check_header(names: &Names, length: u64) -> Result<(), OpenError> {
     if log > 0 {
         return Ok(());
     }
+    check_identity(names, long(68).cast_signed(), long(60).cast_signed())?;
     let pages = u64::from(long(28));
     let expected = pages * page;
     if long(24) == long(92) && pages > 0 && length != expected {
@@ -192,31 +230,42 @@ fn check_header(names: &Names, length: u64) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Looks at the database through SQLite, which has taken in the log.
-fn check(names: &Names, db: &Connection) -> Result<(), OpenError> {
-    let file = &names.file;
-    let checked = |check| move |error: rusqlite::Error| Fault::from(error).open(file, check);
-    let application: i32 = db
-        .query_row("PRAGMA application_id", [], |row| row.get(0))
-        .map_err(checked("header"))?;
+/// Whose database it is, and of which version.
+fn check_identity(names: &Names, application: i32, version: i32) -> Result<(), OpenError> {
+    let file = names.file.clone();
     if application != schema::APPLICATION_ID {
-        return Err(OpenError::Foreign { file: file.clone() });
+        return Err(OpenError::Foreign { file });
     }
-    let found = schema::version(db).map_err(|fault| fault.open(file, "header"))?;
+    let found = i64::from(version);
     if found > schema::VERSION {
         return Err(OpenError::Newer {
-            file: file.clone(),
+            file,
             found,
             known: schema::VERSION,
         });
     }
     if found < 1 {
         return Err(OpenError::Corrupt {
-            file: file.clone(),
+            file,
             check: "header",
             problem: format!("its schema version is {found}"),
         });
     }
+    Ok(())
+}
+
+/// Looks at the database through SQLite, which has taken in the log.
+fn check(names: &Names, db: &Connection) -> Result<(), OpenError> {
+    let file = &names.file;
+    let checked = |check| move |error: rusqlite::Error| Fault::from(error).open(file, check);
+    let (application, version) = db
+        .query_row(
+            "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .map_err(checked("header"))?;
+    check_identity(names, application, version)?;
     let size: i64 = db
         .query_row(
             "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",

@@ -10,7 +10,7 @@
 use rusqlite::Connection;
 
 use crate::apply::Tally;
-use crate::connection::{WRITER_CACHE, WRITER_CACHE_LARGE};
+use crate::connection::{self, WRITER_CACHE, WRITER_CACHE_LARGE};
 use crate::error::Fault;
 
 /// Whether a transaction is on the disk when it is answered.
@@ -84,8 +84,11 @@ impl Session {
         let _ = self.db.execute_batch(&format!("PRAGMA cache_size = -{size};{then}"));
     }
 
-    /// Ends the connection; as the last one it takes the log into the database and removes it.
-    pub(crate) fn close(self) -> Result<(), Fault> {
+    /// Ends the connection; as the last one it may take the log into the database and remove it.
+    pub(crate) fn close(self, take_in: bool) -> Result<(), Fault> {
+        if take_in {
+            connection::take_in_at_close(&self.db)?;
+        }
         self.db.close().map_err(|(_, error)| error.into())
     }
 

@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
@@ -149,6 +150,8 @@ pub(crate) struct Committer {
     pub(crate) pruner: Pruner,
     pub(crate) output_size: Option<Box<OutputSize>>,
     pub(crate) held: Option<Held>,
+    /// What was read of the database was refused.
+    pub(crate) refused: Arc<AtomicBool>,
 }
 
 impl Committer {
@@ -185,10 +188,17 @@ impl Committer {
             session,
             file,
             checkpoints,
+            refused,
             ..
         } = self;
-        checkpoints.finish(session.db());
-        session.close().map_err(|fault| fault.commit(&file))
+        // A database that is refused is left as it is, its log beside it.
+        let take_in = !refused.load(Ordering::Acquire);
+        if take_in {
+            checkpoints.finish(session.db());
+        } else {
+            drop(checkpoints);
+        }
+        session.close(take_in).map_err(|fault| fault.commit(&file))
     }
 
     fn prune(&mut self) {

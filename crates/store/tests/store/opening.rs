@@ -1,9 +1,10 @@
 //! Opening: one daemon a directory, final modes, and no fresh start where there was a store.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use taskd_core::snapshot::Snapshot;
 use taskd_store::{OpenError, Options, Store};
 
@@ -37,6 +38,50 @@ fn a_second_opener_is_refused_and_told_who_has_it() {
     }
     drop(opened);
     open(dir.path()).store.close().unwrap();
+}
+
+#[test]
+fn a_second_opener_is_refused_also_when_the_lock_file_was_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let _opened = open(dir.path());
+    fs::remove_file(dir.path().join("lock")).unwrap();
+    let error = Store::open(Options::new(dir.path())).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+}
+
+#[test]
+fn a_database_that_another_directory_may_have_too_is_refused() {
+    let parent = tempfile::tempdir().unwrap();
+    let [own, other] = ["own", "other"].map(|name| parent.path().join(name));
+    open(&own).store.close().unwrap();
+    fs::create_dir(&other).unwrap();
+    let (file, second) = (own.join("store.db"), other.join("store.db"));
+
+    symlink(&file, &second).unwrap();
+    let error = Store::open(Options::new(&other)).unwrap_err();
+    assert!(matches!(error, OpenError::NotPlain { .. }), "{error}");
+    assert!(error.to_string().contains("is a symbolic link"), "{error}");
+    drop(open(&own));
+
+    fs::remove_file(&second).unwrap();
+    fs::hard_link(&file, &second).unwrap();
+    for dir in [&own, &other] {
+        let error = Store::open(Options::new(dir)).unwrap_err();
+        assert!(matches!(error, OpenError::NotPlain { .. }), "{error}");
+    }
+    fs::remove_file(&second).unwrap();
+    drop(open(&own));
+}
+
+#[test]
+fn a_link_in_the_place_of_the_lock_is_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let theirs = dir.path().join("theirs");
+    fs::write(&theirs, "text").unwrap();
+    symlink(&theirs, dir.path().join("lock")).unwrap();
+    let error = Store::open(Options::new(dir.path())).unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+    assert_eq!(fs::read_to_string(&theirs).unwrap(), "text");
 }
 
 #[test]
@@ -103,12 +148,57 @@ fn what_is_no_store_of_ours_is_refused_and_left() {
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
 
     fs::remove_file(&file).unwrap();
-    fs::remove_file(dir.path().join("store.exists")).unwrap_or_default();
+    drop(open(dir.path()));
+}
+
+#[test]
+fn a_database_of_another_program_is_refused_and_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let [file, log] = ["store.db", "store.db-wal"].map(|name| dir.path().join(name));
+    // With a journal of the old kind, and with a log that holds all of it.
+    for mode in ["DELETE", "WAL"] {
+        let other = rusqlite::Connection::open(&file).unwrap();
+        other
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .unwrap();
+        other
+            .execute_batch(&format!("PRAGMA journal_mode = {mode}; CREATE TABLE notes (text TEXT)"))
+            .unwrap();
+        drop(other);
+        assert_eq!(log.exists(), mode == "WAL");
+        let before = [&file, &log].map(|path| fs::read(path).ok());
+        let error = Store::open(Options::new(dir.path())).unwrap_err();
+        assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+        assert_eq!([&file, &log].map(|path| fs::read(path).ok()), before, "{mode}");
+
+        for name in ["store.db", "store.db-wal", "store.db-shm"] {
+            // Not each of them is there.
+            let _ = fs::remove_file(dir.path().join(name));
+        }
+    }
+    // It was moved away, and the directory never had a store of ours.
+    drop(open(dir.path()));
+}
+
+#[test]
+fn a_database_that_is_refused_for_a_task_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    commit(&store.writer(), vec![added(1, "a", 1)]).unwrap();
+    store.close().unwrap();
+    let [file, log] = ["store.db", "store.db-wal"].map(|name| dir.path().join(name));
     let other = rusqlite::Connection::open(&file).unwrap();
-    other.execute_batch("CREATE TABLE notes (text TEXT)").unwrap();
+    other
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .unwrap();
+    other.execute_batch("UPDATE tasks SET enabled = 0").unwrap();
     drop(other);
-    let error = Store::open(Options::new(dir.path())).unwrap_err();
-    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    let before = [&file, &log].map(|path| fs::read(path).unwrap());
+    for _ in 0..2 {
+        let error = load(Options::new(dir.path())).unwrap_err();
+        assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+        assert_eq!([&file, &log].map(|path| fs::read(path).unwrap()), before);
+    }
 }
 
 #[test]
