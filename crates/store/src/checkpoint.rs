@@ -132,10 +132,11 @@ fn truncate(db: &Connection, patience: Duration) -> bool {
     done
 }
 
-/// Takes in all of the log.
+/// Takes in all of the log, which then begins anew.
 pub(crate) fn all(db: &Connection) -> Result<(), Fault> {
     if checkpoint(db, "TRUNCATE")?.busy {
-        return Err(Fault::Unfit("another program holds it".to_owned()));
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(busy, None).into());
     }
     Ok(())
 }

@@ -6,12 +6,17 @@
 //! answered as such; if not, its records may be tried again and cannot come twice. If the process dies instead, the
 //! transaction may turn out to hold when the log is read again; whoever would have tried again died with it, and the
 //! state loaded has the records.
+//!
+//! A sync that fails is told once: the next one may succeed although what the first left unwritten is lost. That may be
+//! a lazy transaction before the one that failed, and behind a hole in the log nothing is read again. So after such a
+//! failure all of the log is taken into the database, and begun anew, before anything more is answered.
 
 use rusqlite::Connection;
 
 use crate::apply::Tally;
+use crate::checkpoint;
 use crate::connection::{self, WRITER_CACHE, WRITER_CACHE_LARGE};
-use crate::error::Fault;
+use crate::error::{Fault, Kind};
 
 /// Whether a transaction is on the disk when it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,8 @@ pub(crate) struct Session {
     /// Transactions that hold, as `meta.commits` has it.
     commits: i64,
     durability: Durability,
+    /// A sync of the log failed: what it holds may not be on the disk, and no later sync would tell.
+    log_in_doubt: bool,
 }
 
 impl Session {
@@ -37,6 +44,7 @@ impl Session {
             db,
             commits: 0,
             durability: Durability::Durable,
+            log_in_doubt: false,
         };
         session.commits = session.read_commits()?;
         Ok(session)
@@ -53,24 +61,41 @@ impl Session {
         durability: Durability,
         body: impl FnOnce(&Connection, &mut Tally) -> Result<(), Fault>,
     ) -> Result<Tally, Fault> {
-        self.set_durability(durability)?;
-        self.execute("BEGIN IMMEDIATE")?;
+        self.begin(durability)?;
         let mut tally = Tally::default();
         let done = body(&self.db, &mut tally).and_then(|()| tally.write(&self.db));
         if let Err(fault) = done {
             self.roll_back();
             return Err(fault);
         }
-        if let Err(fault) = self.execute("COMMIT") {
+        let committed = self.execute("COMMIT");
+        self.settle(committed)?;
+        Ok(tally)
+    }
+
+    fn begin(&mut self, durability: Durability) -> Result<(), Fault> {
+        // The last ROLLBACK may have failed.
+        self.roll_back();
+        if self.log_in_doubt {
+            checkpoint::all(&self.db)?;
+            self.log_in_doubt = false;
+        }
+        self.set_durability(durability)?;
+        self.execute("BEGIN IMMEDIATE")
+    }
+
+    /// Finds out whether the transaction holds after all when its COMMIT failed.
+    fn settle(&mut self, committed: Result<(), Fault>) -> Result<(), Fault> {
+        if let Err(fault) = committed {
+            self.log_in_doubt |= fault.kind() == Kind::Io;
             self.roll_back();
-            if self.read_commits().is_ok_and(|commits| commits == self.commits + 1) {
-                self.commits += 1;
-                return Ok(tally);
+            let holds = self.db.is_autocommit() && self.read_commits().is_ok_and(|commits| commits == self.commits + 1);
+            if !holds {
+                return Err(fault);
             }
-            return Err(fault);
         }
         self.commits += 1;
-        Ok(tally)
+        Ok(())
     }
 
     /// Gives a transaction of many records the memory it needs, and takes it back.
@@ -127,7 +152,46 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::{Durability, Session};
+    use crate::error::Fault;
     use crate::schema;
+
+    fn session() -> Session {
+        let db = rusqlite::Connection::open_in_memory().unwrap();
+        schema::migrate(&db).unwrap();
+        Session::new(db).unwrap()
+    }
+
+    fn failed() -> Fault {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+        rusqlite::Error::SqliteFailure(code, None).into()
+    }
+
+    #[test]
+    fn a_commit_that_fails_and_holds_is_one_that_holds() {
+        let mut session = session();
+        for (last, holds) in [("COMMIT", true), ("ROLLBACK", false), ("COMMIT", true)] {
+            session.begin(Durability::Durable).unwrap();
+            session.execute("UPDATE meta SET commits = commits + 1").unwrap();
+            session.execute(last).unwrap();
+            assert_eq!(session.settle(Err(failed())).is_ok(), holds, "{last}");
+        }
+        // It still knows how many there are.
+        session.begin(Durability::Durable).unwrap();
+        assert!(session.settle(Err(failed())).is_err());
+    }
+
+    #[test]
+    fn a_transaction_that_was_left_open_is_not_joined() {
+        let mut session = session();
+        session.execute("BEGIN").unwrap();
+        session.execute("UPDATE meta SET last_task = 7").unwrap();
+        session.transaction(Durability::Durable, |_, _| Ok(())).unwrap();
+        let last: i64 = session
+            .db()
+            .query_row("SELECT last_task FROM meta", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(last, 0);
+    }
 
     #[test]
     fn a_commit_that_fails_is_taken_back_and_the_next_one_holds() {

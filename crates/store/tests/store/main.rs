@@ -4,6 +4,7 @@
 
 mod crash;
 mod damage;
+mod durable;
 mod full;
 mod golden;
 mod history;
