@@ -149,7 +149,7 @@ fn create(names: &Names) -> Result<(), OpenError> {
         }
     }
     // SQLite gives its other files the mode of this one.
-    let file = OpenOptions::new()
+    OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
@@ -160,12 +160,11 @@ fn create(names: &Names) -> Result<(), OpenError> {
             connection::keep_log(&db)?;
             connection::take_in_at_close(&db)?;
             schema::migrate(&db)?;
-            // Closing does the same, and does not tell when there is no room for it.
+            // Closing does the same, and does not tell when it could not be written or synced.
             checkpoint::all(&db)?;
             Ok(db.close().map_err(|(_, error)| error)?)
         })
         .map_err(|fault| fault.open(&new, "schema"))?;
-    file.sync_all().map_err(io(&new, "sync"))?;
     fs::rename(&new, &names.file).map_err(io(&new, "rename"))?;
     sync_dir(&names.dir)
 }
