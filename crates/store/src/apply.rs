@@ -13,14 +13,23 @@ use crate::error::Fault;
 pub(crate) type OutputSize = dyn Fn(AttemptKey) -> Option<u64> + Send;
 
 /// Largest count that is kept, so that sums of counts are whole numbers too.
-const COUNT_MAX: u64 = 1 << 50;
+pub(crate) const COUNT_MAX: u64 = 1 << 50;
+/// Bound of a sum of counts; two of them still make a whole number.
+const SUM_MAX: i64 = 1 << 61;
+/// From here on `meta.commits` begins anew. Nothing gets there but damage, and that must not have all commits refused.
+const COMMITS_MAX: i64 = 1 << 62;
+
+/// What `meta.commits` is after one more.
+pub(crate) fn next_commits(commits: i64) -> i64 {
+    commits % COMMITS_MAX + 1
+}
 
 /// What the records of one transaction come to, beyond their own rows.
 #[derive(Default)]
 pub(crate) struct Tally {
     tasks: i64,
-    /// By how much the sum of `runs.output_kept` changes.
-    pub(crate) output_bytes: i64,
+    /// By how much `runs.output_kept` changes, by `runs.id`.
+    pub(crate) output: Vec<(i64, i64)>,
     last_task: u64,
     horizon: Option<Timestamp>,
     runner: Option<u64>,
@@ -37,15 +46,27 @@ impl Tally {
         self.latest = self.latest.max(Some(at));
     }
 
-    /// Writes the row of `meta`.
+    /// A run keeps more output, or less.
+    pub(crate) fn output(&mut self, run: i64, change: i64) {
+        if change != 0 {
+            self.output.push((run, change));
+        }
+    }
+
+    /// Writes the row of `meta`. A number in it that is beyond all measure refuses no commit.
     pub(crate) fn write(&self, db: &Connection) -> Result<(), Fault> {
-        db.prepare_cached(
-            "UPDATE meta SET commits = commits + 1, tasks = tasks + ?1, output_bytes = output_bytes + ?2,
+        let output = self
+            .output
+            .iter()
+            .fold(0_i64, |sum, (_, change)| sum.saturating_add(*change));
+        db.prepare_cached(&format!(
+            "UPDATE meta SET commits = commits % {COMMITS_MAX} + 1, tasks = tasks + ?1,
+                    output_bytes = max(min(output_bytes, {SUM_MAX}), -{SUM_MAX}) + ?2,
                     last_task = max(last_task, ?3), horizon = coalesce(?4, horizon), runner = coalesce(?5, runner)",
-        )?
+        ))?
         .execute(params![
             self.tasks,
-            self.output_bytes,
+            output.clamp(-SUM_MAX, SUM_MAX),
             bits(self.last_task),
             self.horizon.map(Timestamp::as_millis),
             self.runner.map(bits),
@@ -63,6 +84,11 @@ pub(crate) fn apply(
 ) -> Result<(), Fault> {
     let mut applier = Applier { db, tally, output_size };
     records.iter().try_for_each(|record| applier.record(record))
+}
+
+/// A size of output as it can have been written.
+pub(crate) fn plausible(kept: i64) -> i64 {
+    kept.clamp(0, bits(COUNT_MAX))
 }
 
 struct Applier<'a> {
@@ -321,13 +347,15 @@ impl Applier<'_> {
     /// fact must not be refused for that.
     fn remove_other(&mut self, run: RunKey, trace_id: TraceId) -> Result<bool, Fault> {
         let other = self
-            .sql("DELETE FROM runs WHERE task = ?1 AND n = ?2 AND trace <> ?3 RETURNING output_kept")?
+            .sql("DELETE FROM runs WHERE task = ?1 AND n = ?2 AND trace <> ?3 RETURNING id, output_kept")?
             .query_row(
                 params![bits(run.task.0), bits(run.n), trace_id.0.to_be_bytes()],
-                |row| row.get::<_, i64>(0),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()?;
-        self.tally.output_bytes -= other.unwrap_or(0);
+        if let Some((id, kept)) = other {
+            self.tally.output(id, -plausible(kept));
+        }
         Ok(other.is_some())
     }
 
@@ -341,11 +369,11 @@ impl Applier<'_> {
     ) -> Result<(), Fault> {
         self.tally.seen(at);
         let (task, n) = (bits(run.task.0), bits(run.n));
-        let attempt: Option<u32> = self
-            .sql("SELECT attempt FROM runs WHERE task = ?1 AND n = ?2 AND finished_at IS NULL")?
-            .query_row([task, n], |row| row.get(0))
+        let open: Option<(i64, u32)> = self
+            .sql("SELECT id, attempt FROM runs WHERE task = ?1 AND n = ?2 AND finished_at IS NULL")?
+            .query_row([task, n], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let Some(attempt) = attempt else {
+        let Some((id, attempt)) = open else {
             return self.expect_run(run, 0);
         };
         let (exit_code, signal) = match end.map(|end| &end.exit) {
@@ -364,14 +392,13 @@ impl Applier<'_> {
             .min(COUNT_MAX)
         });
         self.sql(
-            "UPDATE runs SET state = 'finished', finished_at = ?3, outcome = ?4, reason = ?5, exit_code = ?6,
-                    signal = ?7, started_at = coalesce(started_at, ?8), pid = coalesce(pid, ?9), max_rss_kib = ?10,
-                    user_us = ?11, system_us = ?12, output_bytes = ?13, output_lost = ?14, output_kept = ?15
-             WHERE task = ?1 AND n = ?2",
+            "UPDATE runs SET state = 'finished', finished_at = ?2, outcome = ?3, reason = ?4, exit_code = ?5,
+                    signal = ?6, started_at = coalesce(started_at, ?7), pid = coalesce(pid, ?8), max_rss_kib = ?9,
+                    user_us = ?10, system_us = ?11, output_bytes = ?12, output_lost = ?13, output_kept = ?14
+             WHERE id = ?1",
         )?
         .execute(params![
-            task,
-            n,
+            id,
             at.as_millis(),
             outcome.word(),
             reason,
@@ -388,7 +415,7 @@ impl Applier<'_> {
         ])?;
         self.sql("UPDATE marks SET last_n = ?2, last_outcome = ?3, last_finished_at = ?4 WHERE task = ?1")?
             .execute(params![task, n, outcome.word(), at.as_millis()])?;
-        self.tally.output_bytes = self.tally.output_bytes.saturating_add(bits(kept));
+        self.tally.output(id, bits(kept));
         self.tally.more_runs.push(run.task);
         Ok(())
     }

@@ -15,13 +15,15 @@ use taskd_core::run::{AttemptKey, RunKey};
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
 
-use crate::apply::Tally;
+use crate::apply::{Tally, plausible};
 use crate::columns::{bits, number, optional_number, unsigned};
 use crate::error::Fault;
 use crate::session::{Durability, Session};
 
 /// Most rows pruned in one transaction.
 const CHUNK: usize = 200;
+/// Most runs whose output is counted in one step.
+const COUNTED: usize = 1_000;
 /// Most tasks looked at in one step: each takes as long as a few rows.
 const TASKS: usize = 100;
 /// Most attempts of one run whose files are asked to be removed.
@@ -62,6 +64,24 @@ enum Sweep {
     Tasks,
 }
 
+/// The bytes of output that are kept, counted row by row. `meta.output_bytes` is a single number, and with one wrong bit
+/// in it all output would have to go.
+struct Counted {
+    /// Runs up to this `id` have been counted: all, once it is `None`.
+    through: Option<i64>,
+    bytes: i64,
+}
+
+impl Counted {
+    fn note(&mut self, tally: &Tally) {
+        for &(run, change) in &tally.output {
+            if self.through.is_none_or(|through| run <= through) {
+                self.bytes = self.bytes.saturating_add(change);
+            }
+        }
+    }
+}
+
 /// Knows what may have to be pruned.
 pub(crate) struct Pruner {
     limits: Limits,
@@ -69,6 +89,7 @@ pub(crate) struct Pruner {
     more_runs: BTreeSet<TaskId>,
     more_spans: BTreeSet<TaskId>,
     output_grown: bool,
+    counted: Counted,
     sweep: Sweep,
     now: Option<Timestamp>,
     swept_at: Option<Timestamp>,
@@ -84,6 +105,10 @@ impl Pruner {
             more_runs: BTreeSet::new(),
             more_spans: BTreeSet::new(),
             output_grown: true,
+            counted: Counted {
+                through: Some(i64::MIN),
+                bytes: 0,
+            },
             sweep: Sweep::Idle,
             now: None,
             swept_at: None,
@@ -96,7 +121,8 @@ impl Pruner {
         self.stalled = false;
         self.more_runs.extend(&tally.more_runs);
         self.more_spans.extend(&tally.more_spans);
-        self.output_grown |= tally.output_bytes > 0;
+        self.counted.note(tally);
+        self.output_grown |= tally.output.iter().any(|(_, change)| *change > 0);
         self.now = tally.latest.or(self.now);
         if self.sweep == Sweep::Idle {
             self.begin_sweep();
@@ -129,7 +155,10 @@ impl Pruner {
         } else if !self.more_spans.is_empty() {
             self.prune_spans(session)
         } else if self.output_grown {
-            self.prune_output(session)
+            match self.counted.through {
+                Some(after) => self.count(session, after),
+                None => self.prune_output(session),
+            }
         } else {
             self.sweep(session)
         };
@@ -164,11 +193,15 @@ impl Pruner {
         let id = bits(task.0);
         let cutoff = self.cutoff().as_millis();
         let db = session.db();
+        // Both tell the newest run. A wrong one alone, which would make all others too old, is not believed. A removed
+        // task has no mark; its runs go by their age.
         let newest: Option<i64> = db
-            .prepare_cached("SELECT max(n) FROM runs WHERE task = ?1")?
+            .prepare_cached(
+                "SELECT min((SELECT max(n) FROM runs WHERE task = ?1), (SELECT last_run FROM marks WHERE task = ?1))",
+            )?
             .query_row([id], |row| row.get(0))?;
         let spare = newest.map_or(0, |newest| {
-            newest.cast_unsigned().saturating_sub(self.limits.history_runs)
+            newest.max(0).cast_unsigned().saturating_sub(self.limits.history_runs)
         });
         let mut statement = db.prepare_cached(&format!("{PRUNED} WHERE task = ?1 ORDER BY n"))?;
         let mut rows = statement.query([id])?;
@@ -220,20 +253,36 @@ impl Pruner {
         Ok(false)
     }
 
+    /// Counts output that is kept, a few rows at a time.
+    fn count(&mut self, session: &Session, after: i64) -> Result<(), Fault> {
+        let mut statement = session.db().prepare_cached(&format!(
+            "SELECT id, output_kept FROM runs WHERE output_kept > 0 AND id > ?1 ORDER BY id LIMIT {COUNTED}"
+        ))?;
+        let mut rows = statement.query([after])?;
+        let (mut bytes, mut through, mut seen) = (self.counted.bytes, after, 0);
+        while let Some(row) = rows.next()? {
+            through = number(row, 0)?;
+            bytes = bytes.saturating_add(plausible(number(row, 1)?));
+            seen += 1;
+        }
+        self.counted = Counted {
+            through: (seen == COUNTED).then_some(through),
+            bytes,
+        };
+        Ok(())
+    }
+
     /// Removes the oldest output until the rest fits. The runs stay.
     fn prune_output(&mut self, session: &mut Session) -> Result<(), Fault> {
-        let mut total: u64 = session
-            .db()
-            .prepare_cached("SELECT output_bytes FROM meta")?
-            .query_row([], |row| row.get::<_, i64>(0))?
-            .cast_unsigned();
+        let limit = i64::try_from(self.limits.output_bytes).unwrap_or(i64::MAX);
+        let mut total = self.counted.bytes;
         let mut pruned = Vec::new();
-        if total > self.limits.output_bytes {
+        if total > limit {
             let mut statement = session
                 .db()
                 .prepare_cached(&format!("{PRUNED} WHERE output_kept > 0 ORDER BY id LIMIT {CHUNK}"))?;
             let mut rows = statement.query([])?;
-            while total > self.limits.output_bytes
+            while total > limit
                 && let Some(row) = rows.next()?
             {
                 let run = Pruned::read(row)?;
@@ -246,15 +295,16 @@ impl Pruner {
             return Ok(());
         }
         self.remove_files(&pruned);
-        session.transaction(Durability::Lazy, |db, tally| {
+        let tally = session.transaction(Durability::Lazy, |db, tally| {
             let mut update = db.prepare_cached("UPDATE runs SET output_kept = 0, output_removed = 1 WHERE id = ?1")?;
             for run in &pruned {
                 update.execute([run.id])?;
-                tally.output_bytes -= bits(run.output_kept);
+                tally.output(run.id, -run.output_kept);
             }
             Ok(())
         })?;
-        self.output_grown = total > self.limits.output_bytes;
+        self.counted.note(&tally);
+        self.output_grown = self.counted.bytes > limit;
         Ok(())
     }
 
@@ -327,16 +377,16 @@ impl Pruner {
         Ok(())
     }
 
-    fn carry_out(&self, session: &mut Session, pruning: &Pruning) -> Result<(), Fault> {
+    fn carry_out(&mut self, session: &mut Session, pruning: &Pruning) -> Result<(), Fault> {
         if pruning.len() == 0 {
             return Ok(());
         }
         self.remove_files(&pruning.runs);
-        session.transaction(Durability::Lazy, |db, tally| {
+        let tally = session.transaction(Durability::Lazy, |db, tally| {
             let mut delete = db.prepare_cached("DELETE FROM runs WHERE id = ?1")?;
             for run in &pruning.runs {
                 delete.execute([run.id])?;
-                tally.output_bytes -= bits(run.output_kept);
+                tally.output(run.id, -run.output_kept);
             }
             let mut delete = db.prepare_cached("DELETE FROM ledger WHERE id = ?1")?;
             for span in &pruning.spans {
@@ -348,6 +398,7 @@ impl Pruner {
             }
             Ok(())
         })?;
+        self.counted.note(&tally);
         Ok(())
     }
 
@@ -391,7 +442,7 @@ struct Pruned {
     attempt: u32,
     created_at: i64,
     finished_at: Option<i64>,
-    output_kept: u64,
+    output_kept: i64,
     may_have_output: bool,
 }
 
@@ -406,7 +457,7 @@ impl Pruned {
             attempt: u32::try_from(number(row, 3)?).unwrap_or(u32::MAX),
             created_at: number(row, 4)?,
             finished_at: optional_number(row, 5)?,
-            output_kept: unsigned(row, 6)?,
+            output_kept: plausible(number(row, 6)?),
             // A run whose end nobody told may have written any amount.
             may_have_output: number(row, 7)? == 0 && optional_number(row, 8)? != Some(0),
         })

@@ -13,7 +13,7 @@
 
 use rusqlite::Connection;
 
-use crate::apply::Tally;
+use crate::apply::{Tally, next_commits};
 use crate::checkpoint;
 use crate::connection::{self, WRITER_CACHE, WRITER_CACHE_LARGE};
 use crate::error::{Fault, Kind};
@@ -89,12 +89,15 @@ impl Session {
         if let Err(fault) = committed {
             self.log_in_doubt |= fault.kind() == Kind::Io;
             self.roll_back();
-            let holds = self.db.is_autocommit() && self.read_commits().is_ok_and(|commits| commits == self.commits + 1);
+            let holds = self.db.is_autocommit()
+                && self
+                    .read_commits()
+                    .is_ok_and(|commits| commits == next_commits(self.commits));
             if !holds {
                 return Err(fault);
             }
         }
-        self.commits += 1;
+        self.commits = next_commits(self.commits);
         Ok(())
     }
 
@@ -178,6 +181,20 @@ mod tests {
         // It still knows how many there are.
         session.begin(Durability::Durable).unwrap();
         assert!(session.settle(Err(failed())).is_err());
+    }
+
+    #[test]
+    fn a_count_of_commits_at_its_end_refuses_none() {
+        for count in [i64::MAX, i64::MIN, 1 << 62] {
+            let db = rusqlite::Connection::open_in_memory().unwrap();
+            schema::migrate(&db).unwrap();
+            db.execute("UPDATE meta SET commits = ?1", [count]).unwrap();
+            let mut session = Session::new(db).unwrap();
+            for _ in 0..3 {
+                session.transaction(Durability::Durable, |_, _| Ok(())).unwrap();
+                assert_eq!(session.read_commits().unwrap(), session.commits);
+            }
+        }
     }
 
     #[test]

@@ -1,14 +1,142 @@
 use taskd_core::task::TaskId;
+use taskd_core::time::Timestamp;
 
-use super::{Limits, Pruner, TASKS};
+use super::{COUNTED, Limits, Pruner, TASKS};
 use crate::apply::Tally;
 use crate::schema;
-use crate::session::Session;
+use crate::session::{Durability, Session};
 
 fn session() -> Session {
     let db = rusqlite::Connection::open_in_memory().unwrap();
     schema::migrate(&db).unwrap();
     Session::new(db).unwrap()
+}
+
+/// A store of one task with runs from 1 on, which ended at `finished_at` with so much output kept.
+fn with_runs(runs: &[(i64, i64)]) -> Session {
+    let session = session();
+    let mut n = 0;
+    for (finished_at, kept) in runs {
+        n += 1;
+        session
+            .db()
+            .execute(
+                "INSERT INTO runs (task, n, \"trigger\", created_at, finished_at, state, attempt, trace, output_kept,
+                                   output_removed)
+                 VALUES (1, ?1, 'schedule', ?2, ?2, 'finished', 1, x'', ?3, 0)",
+                [n, *finished_at, *kept],
+            )
+            .unwrap();
+    }
+    session
+        .db()
+        .execute("INSERT INTO marks (task, mark, last_run) VALUES (1, 0, ?1)", [n])
+        .unwrap();
+    session
+        .db()
+        .execute_batch("UPDATE meta SET output_bytes = (SELECT sum(output_kept) FROM runs WHERE output_kept > 0)")
+        .unwrap();
+    session
+}
+
+fn small() -> Pruner {
+    let limits = Limits {
+        history_runs: 5,
+        output_bytes: 1_000,
+        ..Limits::default()
+    };
+    Pruner::new(limits, None)
+}
+
+fn tally(latest: i64) -> Tally {
+    let mut tally = Tally::default();
+    tally.latest = Some(Timestamp::from_millis(latest));
+    tally.more_runs.push(TaskId(1));
+    tally
+}
+
+/// Prunes all there is to prune after a commit, and tells the numbers of the runs that are left, and of those with output.
+fn prune(pruner: &mut Pruner, session: &mut Session, tally: &Tally) -> (Vec<i64>, Vec<i64>) {
+    pruner.note(tally);
+    while pruner.is_pending() {
+        pruner.step(session);
+    }
+    let numbers = |condition| {
+        let mut statement = session
+            .db()
+            .prepare(&format!("SELECT n FROM runs WHERE {condition} ORDER BY id"))
+            .unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    (numbers("true"), numbers("output_removed = 0"))
+}
+
+#[test]
+fn one_wrong_number_does_not_have_everything_removed() {
+    let all: Vec<i64> = (1..=4).collect();
+    for damage in [
+        "UPDATE meta SET output_bytes = output_bytes | (1 << 40)",
+        "UPDATE meta SET output_bytes = output_bytes | (1 << 63)",
+        "UPDATE meta SET output_bytes = 9223372036854775807",
+        "UPDATE runs SET output_kept = 1 << 63 WHERE n = 1",
+        "UPDATE marks SET last_run = last_run | (1 << 40)",
+        "UPDATE marks SET last_run = 1 << 63",
+    ] {
+        let mut session = with_runs(&[(10, 250); 4]);
+        session.db().execute_batch(damage).unwrap();
+        let left = prune(&mut small(), &mut session, &tally(20));
+        assert_eq!(left, (all.clone(), all.clone()), "{damage}");
+        // No number stands in the way of a commit either.
+        session
+            .transaction(Durability::Durable, |_, tally| {
+                tally.output(1, 1 << 50);
+                Ok(())
+            })
+            .unwrap_or_else(|fault| panic!("{damage}: {fault}"));
+    }
+    let mut session = with_runs(&[(10, 250); 4]);
+    session
+        .db()
+        .execute_batch("UPDATE runs SET n = n | (1 << 40) WHERE n = 4")
+        .unwrap();
+    let (left, _) = prune(&mut small(), &mut session, &tally(20));
+    assert_eq!(left.len(), 4);
+}
+
+#[test]
+fn a_run_whose_output_has_no_size_goes_as_any_other() {
+    let mut session = with_runs(&[(10, 1); 6]);
+    session
+        .db()
+        .execute_batch("UPDATE runs SET output_kept = 1 << 63 WHERE n = 1")
+        .unwrap();
+    let left = prune(&mut small(), &mut session, &tally(20));
+    assert_eq!(left.0, (2..=6).collect::<Vec<_>>());
+}
+
+#[test]
+fn output_that_changes_while_it_is_counted_is_counted_once() {
+    let mut session = with_runs(&[(10, 1); 2 * COUNTED + 7]);
+    let mut pruner = Pruner::new(Limits::default(), None);
+    let mut tally = Tally::default();
+    pruner.note(&tally);
+    for _ in 0..2 {
+        pruner.step(&mut session);
+    }
+    for run in [1, i64::try_from(2 * COUNTED + 1).unwrap()] {
+        session
+            .db()
+            .execute("UPDATE runs SET output_kept = 101 WHERE id = ?1", [run])
+            .unwrap();
+        tally.output(run, 100);
+    }
+    pruner.note(&tally);
+    while pruner.is_pending() {
+        pruner.step(&mut session);
+    }
+    assert_eq!(pruner.counted.through, None);
+    assert_eq!(pruner.counted.bytes, i64::try_from(2 * COUNTED + 207).unwrap());
 }
 
 #[test]
