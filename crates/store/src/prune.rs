@@ -308,8 +308,12 @@ impl Pruner {
         Ok(())
     }
 
-    /// Rows are in the order of their creation, so what is old enough stands at the front of each table.
+    /// Rows are in the order of their creation, so what is old enough stands at the front of each table. A row from after
+    /// now was made by a clock that was wrong, and tells nothing of those behind it.
     fn sweep(&mut self, session: &mut Session) -> Result<(), Fault> {
+        let Some(now) = self.now.map(Timestamp::as_millis) else {
+            return Ok(());
+        };
         let cutoff = self.cutoff().as_millis();
         let mut pruning = Pruning::default();
         let mut last = None;
@@ -323,7 +327,7 @@ impl Pruner {
                 let mut rows = statement.query([after])?;
                 while !young && let Some(row) = rows.next()? {
                     let run = Pruned::read(row)?;
-                    young = run.created_at >= cutoff;
+                    young = (cutoff..=now).contains(&run.created_at);
                     last = Some(run.id);
                     if run.finished_at.is_some_and(|finished_at| finished_at < cutoff) {
                         pruning.runs.push(run);
@@ -341,7 +345,7 @@ impl Pruner {
                 let mut rows = statement.query([after])?;
                 while !young && let Some(row) = rows.next()? {
                     let id = number(row, 0)?;
-                    young = number(row, 1)? >= cutoff;
+                    young = (cutoff..=now).contains(&number(row, 1)?);
                     last = Some(id);
                     if number(row, 2)? < cutoff {
                         pruning.spans.push(id);

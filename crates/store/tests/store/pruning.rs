@@ -125,6 +125,28 @@ fn what_is_old_goes_with_the_commits_of_others() {
 }
 
 #[test]
+fn what_a_wrong_clock_made_keeps_nothing_that_is_old() {
+    let (_dir, store, _removed) = scene();
+    let writer = store.writer();
+    let reader = store.reader().unwrap();
+    let passed = |first: i64| Record::Passed {
+        task: TaskId(1),
+        first: at(first),
+        last: at(first),
+        count: 1,
+        passing: Passing::Missed,
+        reason: first.to_string(),
+    };
+    for (n, ms) in [(1, 9_000 * DAY), (2, 10 * DAY)] {
+        commit(&writer, whole_run(1, n, ms, Outcome::Succeeded, 1)).unwrap();
+        commit(&writer, vec![passed(ms)]).unwrap();
+    }
+    commit(&writer, vec![added(3, "c", 200 * DAY)]).unwrap();
+    wait_until("the old run goes", || numbers(&reader, 1) == [1]);
+    wait_until("the old span goes", || reader.passed(TaskId(1), 9).unwrap().len() == 1);
+}
+
+#[test]
 fn a_removed_task_goes_with_its_history() {
     let (_dir, store, _removed) = scene();
     let writer = store.writer();
