@@ -17,12 +17,16 @@ use crate::open::Names;
 const PASSIVE_BYTES: u64 = 8 << 20;
 /// Bytes in the log from which the writer cuts it down.
 const TRUNCATE_BYTES: u64 = 64 << 20;
-/// By how much the log may grow before the writer tries again, when a reader stood in the way.
+/// By how much the log may grow before the writer tries again, when a reader stood in the way; twice as much each time,
+/// so that one who reads for hours costs a few waits in all.
 const RETRY_BYTES: u64 = 4 << 20;
 /// By how much it may grow while the thread takes in the bulk of a log that grew at once, as by an import.
 const BULK_BYTES: u64 = 32 << 20;
-/// How long the writer waits for a reader that stands in the way.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long the writer waits for a reader that stands in the way. Without any wait readers that come and go, each for a
+/// moment, could put it off for ever; those that begin while it waits are not in the way.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Bytes before each page in the log.
+const FRAME_HEADER: u64 = 24;
 /// How long a writer waits at the end.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -31,15 +35,17 @@ pub(crate) struct Checkpoints {
     log: PathBuf,
     wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
-    truncate_at: u64,
-    /// The thread has been left the bulk of a long log.
-    bulk_left: bool,
+    /// Bytes of a page in the log, with its header.
+    frame: u64,
+    bounds: Bounds,
 }
 
 impl Checkpoints {
     /// Starts the thread, which sleeps until there is work.
     pub(crate) fn start(names: &Names) -> Result<Self, Fault> {
         let db = connection::checkpointer(&names.file)?;
+        let page: i64 = db.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let page = page.cast_unsigned();
         let (wake, woken) = sync_channel(1);
         let thread = thread::Builder::new()
             .name("checkpoint".to_owned())
@@ -49,8 +55,8 @@ impl Checkpoints {
             log: names.log.clone(),
             wake: Some(wake),
             thread: Some(thread),
-            truncate_at: TRUNCATE_BYTES,
-            bulk_left: false,
+            frame: page + FRAME_HEADER,
+            bounds: Bounds::new(),
         })
     }
 
@@ -62,27 +68,13 @@ impl Checkpoints {
             return;
         }
         let Ok(log) = checkpoint(db, "NOOP") else { return };
-        if log.bytes < TRUNCATE_BYTES {
-            self.reset();
+        let bytes = log.frames * self.frame;
+        match self.bounds.step(bytes, log.waiting * self.frame) {
+            Step::Nothing => {}
+            Step::TakeIn => self.wake(),
+            Step::Truncate if truncate(db, PATIENCE) => self.bounds = Bounds::new(),
+            Step::Truncate => self.bounds.put_off(bytes),
         }
-        if log.bytes < self.truncate_at {
-            if log.waiting >= PASSIVE_BYTES {
-                self.wake();
-            }
-        } else if log.waiting > PASSIVE_BYTES && !self.bulk_left {
-            self.bulk_left = true;
-            self.truncate_at = log.bytes + BULK_BYTES;
-            self.wake();
-        } else if truncate(db, PATIENCE) {
-            self.reset();
-        } else {
-            self.truncate_at = log.bytes + RETRY_BYTES;
-        }
-    }
-
-    fn reset(&mut self) {
-        self.truncate_at = TRUNCATE_BYTES;
-        self.bulk_left = false;
     }
 
     fn wake(&self) {
@@ -141,15 +133,16 @@ pub(crate) fn all(db: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What a checkpoint tells of the log.
 struct Log {
     busy: bool,
-    bytes: u64,
+    /// Pages in it.
+    frames: u64,
+    /// Those not yet taken in.
     waiting: u64,
 }
 
 fn checkpoint(db: &Connection, mode: &str) -> Result<Log, Fault> {
-    /// Of a page, with its header in the log.
-    const FRAME: u64 = 4096 + 24;
     let (busy, frames, done): (i64, i64, i64) = db
         .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -157,7 +150,99 @@ fn checkpoint(db: &Connection, mode: &str) -> Result<Log, Fault> {
     let done = u64::try_from(done).unwrap_or(0);
     Ok(Log {
         busy: busy != 0,
-        bytes: frames * FRAME,
-        waiting: frames.saturating_sub(done) * FRAME,
+        frames,
+        waiting: frames.saturating_sub(done),
     })
+}
+
+/// What is to be done about the log.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    /// The thread takes it in.
+    TakeIn,
+    /// The writer takes it in and cuts it down.
+    Truncate,
+}
+
+/// From where on the log is cut down.
+struct Bounds {
+    truncate_at: u64,
+    retry: u64,
+    /// The thread has been left the bulk of a long log.
+    bulk_left: bool,
+}
+
+impl Bounds {
+    fn new() -> Self {
+        Bounds {
+            truncate_at: TRUNCATE_BYTES,
+            retry: RETRY_BYTES,
+            bulk_left: false,
+        }
+    }
+
+    fn step(&mut self, bytes: u64, waiting: u64) -> Step {
+        if bytes < TRUNCATE_BYTES {
+            *self = Bounds::new();
+        }
+        if bytes < self.truncate_at {
+            return if waiting < PASSIVE_BYTES {
+                Step::Nothing
+            } else {
+                Step::TakeIn
+            };
+        }
+        if waiting > PASSIVE_BYTES && !self.bulk_left {
+            self.bulk_left = true;
+            self.truncate_at = bytes + BULK_BYTES;
+            return Step::TakeIn;
+        }
+        Step::Truncate
+    }
+
+    /// A reader stood in the way of a truncation.
+    fn put_off(&mut self, bytes: u64) {
+        self.truncate_at = bytes + self.retry;
+        self.retry = self.retry.saturating_mul(2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bounds, Step, TRUNCATE_BYTES};
+
+    const MIB: u64 = 1 << 20;
+
+    /// How often the writer tries while the log grows by a MiB a commit and nobody lets it be cut down.
+    fn tries(log: u64, waiting: impl Fn(u64) -> u64) -> u32 {
+        let mut bounds = Bounds::new();
+        let mut tries = 0;
+        for bytes in (1..=log).map(|mib| mib * MIB) {
+            if bounds.step(bytes, waiting(bytes)) == Step::Truncate {
+                tries += 1;
+                bounds.put_off(bytes);
+            }
+        }
+        tries
+    }
+
+    #[test]
+    fn a_reader_in_the_way_costs_few_waits() {
+        assert_eq!(tries(63, |_| 0), 0);
+        // Of one that reads from the log, and of one that keeps it from being taken in.
+        for waiting in [|_| 0, |bytes| bytes] {
+            let tries = tries(8 * 1024, waiting);
+            assert!((5..=12).contains(&tries), "{tries}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_was_cut_down_is_cut_down_again_as_early() {
+        let mut bounds = Bounds::new();
+        bounds.put_off(TRUNCATE_BYTES);
+        bounds.put_off(2 * TRUNCATE_BYTES);
+        assert_eq!(bounds.step(MIB, 0), Step::Nothing);
+        assert_eq!(bounds.step(TRUNCATE_BYTES, 0), Step::Truncate);
+    }
 }
