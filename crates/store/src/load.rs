@@ -132,6 +132,7 @@ pub(crate) fn load(db: Connection, file: PathBuf, refused: Arc<AtomicBool>) -> R
     // One moment for all that follows; the end of the connection ends it.
     db.execute_batch("BEGIN")?;
     let (header, expected) = header(&db)?;
+    check_last_task(&db, header.last_task)?;
     let runs = open_runs(&db)?;
     Ok(Loaded {
         header,
@@ -164,6 +165,17 @@ fn header(db: &Connection) -> Result<(Header, u64), Fault> {
     })
     .optional()?
     .unwrap_or_else(|| Err(Fault::Damaged("its table meta is empty".to_owned())))
+}
+
+/// An id that is given a second time would be refused, for every task that is added from then on.
+fn check_last_task(db: &Connection, last_task: u64) -> Result<(), Fault> {
+    let newest: Option<i64> = db.query_row("SELECT max(id) FROM tasks", [], |row| row.get(0))?;
+    match newest.map(i64::cast_unsigned) {
+        Some(newest) if newest > last_task => Err(Fault::Damaged(format!(
+            "the last task is said to be {last_task}, and there is a task {newest}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn open_runs(db: &Connection) -> Result<Vec<RunImage>, Fault> {

@@ -248,3 +248,23 @@ fn a_database_with_a_turned_bit_tells_it_and_never_gives_another_definition() {
         "{refused} refused, {found_later} found later"
     );
 }
+
+#[test]
+fn a_last_task_below_one_that_is_there_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    commit(&store.writer(), vec![added_for(5, 0, 1, varied("a", 1))]).unwrap();
+    store.close().unwrap();
+    for (last, whole) in [(4_i64, false), (5, true), (9, true)] {
+        let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+        db.execute("UPDATE meta SET last_task = ?1", [last]).unwrap();
+        drop(db);
+        match load(Options::new(dir.path())) {
+            Ok((_, snapshot)) => assert!(whole && snapshot.header.last_task == last.cast_unsigned()),
+            Err(error) => {
+                assert!(!whole, "{error}");
+                assert_refused(&error, dir.path(), "last task");
+            }
+        }
+    }
+}
