@@ -210,7 +210,17 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Sqlite(error @ rusqlite::Error::SqliteFailure(code, _)) => {
-                write!(f, "{error} (SQLite code {})", code.extended_code)
+                let number = code.extended_code;
+                match self.kind() {
+                    // Where it hits the index of the log, SQLite calls it an error of the disk.
+                    Kind::Full => write!(f, "there is no room left on its disk (SQLite code {number})"),
+                    // SQLite does not tell the two apart.
+                    Kind::Io if number == rusqlite::ffi::SQLITE_IOERR_WRITE => write!(
+                        f,
+                        "it cannot be written: a disk quota is used up, or the disk fails (SQLite code {number})"
+                    ),
+                    _ => write!(f, "{error} (SQLite code {number})"),
+                }
             }
             Fault::Sqlite(error) => error.fmt(f),
             Fault::Damaged(what) | Fault::Unfit(what) => f.write_str(what),
@@ -227,5 +237,27 @@ impl From<rusqlite::Error> for Fault {
 impl From<FromSqlError> for Fault {
     fn from(error: FromSqlError) -> Self {
         Fault::Damaged(format!("a value is of the wrong type: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::{Fault, Kind};
+
+    #[test]
+    fn want_of_room_is_told_in_words() {
+        for (code, kind, words) in [
+            (ffi::SQLITE_FULL, Kind::Full, "no room left"),
+            (ffi::SQLITE_IOERR_SHMSIZE, Kind::Full, "no room left"),
+            (ffi::SQLITE_IOERR_WRITE, Kind::Io, "quota"),
+            (ffi::SQLITE_IOERR_READ, Kind::Io, "disk I/O error"),
+        ] {
+            let fault = Fault::Sqlite(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+            assert_eq!(fault.kind(), kind);
+            let text = fault.to_string();
+            assert!(text.contains(words) && text.contains(&code.to_string()), "{text}");
+        }
     }
 }
