@@ -116,6 +116,19 @@ impl Pruner {
         }
     }
 
+    /// Has this much kept from now on.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        if limits == self.limits {
+            return;
+        }
+        self.limits = limits;
+        self.stalled = false;
+        self.output_grown = true;
+        // A sweep under way by the old limits may have passed over what is to go.
+        self.swept_at = None;
+        self.begin_sweep();
+    }
+
     /// Takes in what a commit came to.
     pub(crate) fn note(&mut self, tally: &Tally) {
         self.stalled = false;

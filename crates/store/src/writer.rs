@@ -17,7 +17,7 @@ use crate::apply::{OutputSize, Tally, apply};
 use crate::checkpoint::Checkpoints;
 use crate::clock;
 use crate::error::{CommitError, Fault, Kind};
-use crate::prune::Pruner;
+use crate::prune::{Limits, Pruner};
 use crate::session::{Durability, Session};
 
 /// Most batches in one transaction.
@@ -91,11 +91,19 @@ impl Writer {
         // A closed store drops the request, which answers itself.
         let _ = self.requests.send(Request::Commit(pending));
     }
+
+    /// Has this much kept from now on. What is too old, and output that is too much, goes at once; runs and spans of
+    /// which a task has too many go when it gets one more.
+    pub fn set_limits(&self, limits: Limits) {
+        // A closed store prunes nothing.
+        let _ = self.requests.send(Request::Limit(limits));
+    }
 }
 
 /// What the writer's thread is asked.
 pub(crate) enum Request {
     Commit(Pending),
+    Limit(Limits),
     Close,
 }
 
@@ -174,10 +182,15 @@ impl Committer {
                     Err(_) => break,
                 }
             };
-            let group;
-            (group, open) = gather(first, requests);
+            let Gathered { group, limits, close } = gather(first, requests);
+            open = !close;
+            if let Some(limits) = limits {
+                self.pruner.set_limits(limits);
+            }
             let turns = 1 + group.len() / PRUNE_BATCHES;
-            self.commit_group(group);
+            if !group.is_empty() {
+                self.commit_group(group);
+            }
             for _ in 0..turns {
                 if self.pruner.is_pending() {
                     self.prune();
@@ -288,16 +301,30 @@ impl Committer {
     }
 }
 
-/// Takes what waits, up to the size of a group; false once the store is to be closed. Facts alone wait a little for
-/// more, since nobody sits before a screen for them: a burst of runs then costs a few commits and not one each.
-fn gather(first: Request, requests: &Receiver<Request>) -> (Vec<Pending>, bool) {
-    let mut group: Vec<Pending> = Vec::new();
+/// What the writer does next.
+#[derive(Default)]
+struct Gathered {
+    group: Vec<Pending>,
+    limits: Option<Limits>,
+    /// The store is to be closed.
+    close: bool,
+}
+
+/// Takes what waits, up to the size of a group. Facts alone wait a little for more, since nobody sits before a screen
+/// for them: a burst of runs then costs a few commits and not one each.
+fn gather(first: Request, requests: &Receiver<Request>) -> Gathered {
+    let mut gathered = Gathered::default();
     let mut records = 0;
     let mut next = Some(first);
     let mut until = None;
     while let Some(request) = next {
+        let group = &mut gathered.group;
         match request {
-            Request::Close => return (group, false),
+            Request::Close => {
+                gathered.close = true;
+                return gathered;
+            }
+            Request::Limit(limits) => gathered.limits = Some(limits),
             Request::Commit(pending) => {
                 records += pending.records.len();
                 group.push(pending);
@@ -316,5 +343,5 @@ fn gather(first: Request, requests: &Receiver<Request>) -> (Vec<Pending>, bool) 
             None
         };
     }
-    (group, true)
+    gathered
 }

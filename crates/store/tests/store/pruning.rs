@@ -196,6 +196,35 @@ fn the_oldest_output_of_all_goes_first_and_its_runs_stay() {
 }
 
 #[test]
+fn new_limits_hold_at_once() {
+    let (_dir, store, _removed) = scene();
+    let writer = store.writer();
+    let reader = store.reader().unwrap();
+    for (n, ms) in [(1, 10 * DAY), (2, 20 * DAY)] {
+        commit(&writer, whole_run(1, n, ms, Outcome::Succeeded, 400)).unwrap();
+    }
+    // No commit follows.
+    writer.set_limits(Limits {
+        output_bytes: 500,
+        ..limits()
+    });
+    let output_of = |n| !reader.run(key(1, n)).unwrap().unwrap().output_removed;
+    wait_until("output goes", || !output_of(1));
+    assert!(output_of(2));
+    writer.set_limits(Limits {
+        history_age: Duration::from_secs(5 * 86_400),
+        ..limits()
+    });
+    wait_until("the old run goes", || numbers(&reader, 1) == [2]);
+    writer.set_limits(Limits {
+        history_runs: 1,
+        ..limits()
+    });
+    commit(&writer, whole_run(1, 3, 21 * DAY, Outcome::Succeeded, 1)).unwrap();
+    wait_until("all but the newest go", || numbers(&reader, 1) == [3]);
+}
+
+#[test]
 fn a_size_on_disk_counts_where_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = Options::new(dir.path());
