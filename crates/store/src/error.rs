@@ -104,6 +104,9 @@ pub enum Kind {
     Io,
     /// The database is damaged.
     Corrupt,
+    /// The store takes nothing more: it was closed, or the thread that writes has ended by a fault of its own. Only
+    /// opening it again helps.
+    Closed,
     /// Anything else: the records do not fit what is stored, another program holds the database, …
     Other,
 }

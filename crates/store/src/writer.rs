@@ -138,7 +138,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         self.give_back(CommitError {
-            kind: Kind::Other,
+            kind: Kind::Closed,
             text: format!("{}: the store is closed", self.file.display()),
         });
     }

@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing, TraceId, Trigger};
 use taskd_core::task::TaskId;
-use taskd_store::{Batch, Kind, Options, State};
+use taskd_store::{Batch, Kind, Options, State, Store};
 
 use crate::scene::{
     DEADLINE, added, added_for, at, commit, created, definition, finished, hand_over, key, load, open, run_started,
@@ -170,6 +170,24 @@ fn a_closed_store_answers_with_a_refusal() {
     before.recv_timeout(DEADLINE).unwrap().unwrap();
     let error = commit(&writer, vec![added(2, "b", 1)]).unwrap_err();
     assert!(error.text.contains("closed"), "{error}");
+    assert_eq!(error.kind, Kind::Closed);
+    let (_store, snapshot) = load(Options::new(dir.path())).unwrap();
+    assert_eq!(snapshot.tasks.len(), 1);
+}
+
+#[test]
+fn a_thread_that_writes_no_more_is_told_from_a_failure_that_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options::new(dir.path());
+    options.output_size = Some(Box::new(|_| panic!("a fault of the program")));
+    let store = Store::open(options).unwrap().store;
+    let writer = store.writer();
+    commit(&writer, vec![added(1, "a", 1)]).unwrap();
+    for _ in 0..2 {
+        let error = commit(&writer, whole_run(1, 1, 50, Outcome::Succeeded, 1)).unwrap_err();
+        assert_eq!(error.kind, Kind::Closed, "{error}");
+    }
+    assert!(store.close().unwrap_err().text.contains("panicked"));
     let (_store, snapshot) = load(Options::new(dir.path())).unwrap();
     assert_eq!(snapshot.tasks.len(), 1);
 }
