@@ -58,6 +58,10 @@ fn tally(latest: i64) -> Tally {
 /// Prunes all there is to prune after a commit, and tells the numbers of the runs that are left, and of those with output.
 fn prune(pruner: &mut Pruner, session: &mut Session, tally: &Tally) -> (Vec<i64>, Vec<i64>) {
     pruner.note(tally);
+    left(pruner, session)
+}
+
+fn left(pruner: &mut Pruner, session: &mut Session) -> (Vec<i64>, Vec<i64>) {
     while pruner.is_pending() {
         pruner.step(session);
     }
@@ -102,6 +106,24 @@ fn one_wrong_number_does_not_have_everything_removed() {
         .unwrap();
     let (left, _) = prune(&mut small(), &mut session, &tally(20));
     assert_eq!(left.len(), 4);
+}
+
+#[test]
+fn new_limits_are_looked_at_when_nothing_else_is() {
+    let new = Limits {
+        output_bytes: 500,
+        ..Limits::default()
+    };
+    for settled in [true, false] {
+        let mut session = with_runs(&[(10, 250); 4]);
+        let mut pruner = small();
+        if settled {
+            prune(&mut pruner, &mut session, &tally(20));
+        }
+        assert!(!pruner.is_pending());
+        pruner.set_limits(new);
+        assert_eq!(left(&mut pruner, &mut session).1, [3, 4]);
+    }
 }
 
 #[test]
