@@ -20,6 +20,9 @@ use crate::error::{Fault, OpenError};
 /// Tasks read at once.
 const CHUNK: usize = 1024;
 
+/// Most tasks that are announced: their number comes from the file, and a wrong one must not ask for all memory.
+const HINT_MAX: usize = 1 << 20;
+
 /// The tasks of a store in the order of their ids, read in small pieces.
 ///
 /// What cannot be read ends the iteration, and only [`Tasks::finish`] tells it: hand the tasks on by `&mut`, and call
@@ -95,6 +98,11 @@ impl Tasks {
 
 impl Iterator for Tasks {
     type Item = TaskImage;
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize::try_from(self.expected.saturating_sub(self.seen)).unwrap_or(usize::MAX);
+        (left.min(HINT_MAX), None)
+    }
 
     fn next(&mut self) -> Option<TaskImage> {
         loop {

@@ -8,7 +8,7 @@ use taskd_core::snapshot::Snapshot;
 use taskd_store::Options;
 
 use crate::model::{Model, batches, steps};
-use crate::scene::{commit, load, open};
+use crate::scene::{added, commit, load, open};
 
 /// What the core makes of records; without zones, since no schedule is part of the state.
 fn replay(batches: &[Vec<Record>]) -> Snapshot {
@@ -21,6 +21,26 @@ fn restore(loaded: Snapshot) -> Snapshot {
     let catalog = Catalog::new(Zones::new(jiff::tz::TimeZoneDatabase::none()));
     let Snapshot { header, tasks, runs } = loaded;
     Scheduler::restore(catalog, Limits::default(), [1, 2], header, tasks.into_iter(), runs).snapshot()
+}
+
+#[test]
+fn the_number_of_tasks_is_told_beforehand_and_believed_within_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let tasks = (1..=3).map(|id| added(id, &format!("task-{id}"), 1)).collect();
+    commit(&store.writer(), tasks).unwrap();
+    store.close().unwrap();
+    let mut tasks = open(dir.path()).tasks;
+    for left in (0..=3).rev() {
+        assert_eq!(tasks.size_hint().0, left);
+        assert_eq!(tasks.next().is_some(), left > 0);
+    }
+    tasks.finish().unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+    db.execute_batch("UPDATE meta SET tasks = tasks | (1 << 62)").unwrap();
+    drop(db);
+    let error = load(Options::new(dir.path())).unwrap_err();
+    assert!(error.to_string().contains("number of tasks"), "{error}");
 }
 
 proptest! {
