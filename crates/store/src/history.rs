@@ -266,20 +266,6 @@ impl Reader {
         Ok(self.find(key)?.map(|(_, run)| run))
     }
 
-    /// The newest run of a task for this fire time.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn run_for(&self, task: TaskId, fire_time: Timestamp) -> Result<Option<RunRow>, ReadError> {
-        self.told(|db| {
-            let mut statement = db.prepare_cached(&format!(
-                "{RUN} WHERE r.task = ?1 AND r.fire_time = ?2 ORDER BY r.n DESC LIMIT 1"
-            ))?;
-            let mut rows = statement.query(params![bits(task.0), fire_time.as_millis()])?;
-            Ok(rows.next()?.map(run_row).transpose()?.map(|(_, run)| run))
-        })
-    }
-
     /// The newest run of a task whose process started.
     ///
     /// # Errors
@@ -305,27 +291,11 @@ impl Reader {
     /// # Errors
     /// When the database cannot be read.
     pub fn passed(&self, task: TaskId, limit: usize) -> Result<Vec<Span>, ReadError> {
-        self.spans("task = ?1", params![bits(task.0), count(limit)])
-    }
-
-    /// The newest span of a task's ledger that this instant lies in.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn passed_at(&self, task: TaskId, at: Timestamp) -> Result<Option<Span>, ReadError> {
-        let found = self.spans(
-            "task = ?1 AND first <= ?3 AND last >= ?3",
-            params![bits(task.0), 1, at.as_millis()],
-        )?;
-        Ok(found.into_iter().next())
-    }
-
-    fn spans(&self, condition: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Span>, ReadError> {
         self.told(|db| {
-            let mut statement = db.prepare_cached(&format!(
-                "SELECT first, last, count, passing, reason FROM ledger WHERE {condition} ORDER BY id DESC LIMIT ?2"
-            ))?;
-            let mut rows = statement.query(values)?;
+            let mut statement = db.prepare_cached(
+                "SELECT first, last, count, passing, reason FROM ledger WHERE task = ?1 ORDER BY id DESC LIMIT ?2",
+            )?;
+            let mut rows = statement.query([bits(task.0), i64::try_from(limit).unwrap_or(i64::MAX)])?;
             let mut spans = Vec::new();
             while let Some(row) = rows.next()? {
                 spans.push(Span {
@@ -367,7 +337,8 @@ impl Reader {
         Ok(cut(page, limit))
     }
 
-    /// Each task has an index to its runs.
+    /// Each task has an index to its runs. It is in the order of their numbers, which after a backup was put back need not
+    /// be that of their creation, by which pages are made.
     fn runs_of_each(
         &self,
         query: &RunQuery,
@@ -376,8 +347,9 @@ impl Reader {
         limit: usize,
     ) -> Result<(Page, Option<i64>), ReadError> {
         self.told(|db| {
-            let mut statement =
-                db.prepare_cached(&format!("{RUN} WHERE r.task = ?1 AND r.id < ?2 ORDER BY r.n DESC"))?;
+            let mut statement = db.prepare_cached(&format!(
+                "{RUN} WHERE r.id IN (SELECT id FROM runs WHERE task = ?1 AND id < ?2) ORDER BY r.id DESC"
+            ))?;
             let mut page = Page::new();
             for task in tasks {
                 let mut rows = statement.query(params![bits(task.0), before])?;
@@ -455,8 +427,4 @@ fn cut(mut page: Page, limit: usize) -> (Page, Option<i64>) {
         newest.insert(id, run);
     }
     (newest, last)
-}
-
-fn count(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -9,7 +9,7 @@ use taskd_core::task::{Owner, TaskId, TaskName};
 use taskd_core::time::Timestamp;
 
 use crate::columns::{
-    DEFINITION, OUTLINE, OutlineReader, StoredTask, bits, instant, optional_number, stored_task, text, unsigned, word,
+    DEFINITION, OUTLINE, OutlineReader, StoredTask, bits, instant, stored_task, text, unsigned, word,
 };
 use crate::connection;
 use crate::error::{Fault, ReadError};
@@ -132,34 +132,6 @@ impl Reader {
                 .query_row(params![owner.0, name.as_str()], |row| row.get(0))
                 .optional()?;
             Ok(id.map(|id| TaskId(id.cast_unsigned())))
-        })
-    }
-
-    /// When a task was removed; `None` if it is there, or if nothing is known of it.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn removed_at(&self, id: TaskId) -> Result<Option<Timestamp>, ReadError> {
-        self.told(|db| {
-            let mut statement = db.prepare_cached("SELECT removed_at FROM tasks WHERE id = ?1")?;
-            let mut rows = statement.query([bits(id.0)])?;
-            match rows.next()? {
-                None => Ok(None),
-                Some(row) => Ok(optional_number(row, 0)?.map(Timestamp::from_millis)),
-            }
-        })
-    }
-
-    /// Bytes of run output that are kept.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn output_bytes(&self) -> Result<u64, ReadError> {
-        self.told(|db| {
-            let bytes: i64 = db
-                .prepare_cached("SELECT output_bytes FROM meta")?
-                .query_row([], |row| row.get(0))?;
-            Ok(bytes.cast_unsigned())
         })
     }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing};
-use taskd_core::task::TaskId;
+use taskd_core::task::{Owner, TaskId};
 use taskd_store::{Options, RunQuery};
 
 use crate::model::Model;
-use crate::scene::{added_for, at, commit, created, load, open, run_started, varied, whole_run};
+use crate::scene::{added_for, at, commit, created, load, name, open, run_started, varied, whole_run};
 
 fn golden(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v{version}.db"))
@@ -65,7 +65,10 @@ fn opens(version: u32) {
     }
     assert_eq!(reader.runs(&RunQuery::default(), None, 10).unwrap().0.len(), 4);
     assert_eq!(reader.passed(TaskId(3), 10).unwrap().len(), 1);
-    assert_eq!(reader.removed_at(TaskId(8)).unwrap(), Some(at(50_000)));
+    assert_eq!(
+        reader.resolve_removed(Owner(0), &name("task-8")).unwrap(),
+        Some(TaskId(8))
+    );
     // It is written to as any other.
     commit(&store.writer(), vec![added_for(9, 0, 70_000, varied("task-9", 9))]).unwrap();
 }

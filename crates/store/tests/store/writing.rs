@@ -275,8 +275,6 @@ fn consecutive_passings_of_one_kind_are_one_span() {
         ]
     );
     assert_eq!(reader.passed(TaskId(1), 1).unwrap().len(), 1);
-    assert_eq!(reader.passed_at(TaskId(1), at(35)).unwrap().unwrap().first, at(10));
-    assert_eq!(reader.passed_at(TaskId(1), at(90)).unwrap(), None);
 }
 
 #[test]
