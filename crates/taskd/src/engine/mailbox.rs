@@ -136,3 +136,33 @@ impl Engine {
         let _ = self.mail.send(Mail::Stop { at_once }).await;
     }
 }
+
+#[cfg(test)]
+impl Engine {
+    /// One that only lets its state be read, and counts how often.
+    pub(crate) fn of_state(state: Scheduler) -> (Engine, Looks) {
+        let (engine, mut mailbox) = Engine::channel();
+        let looks = Looks::default();
+        let count = looks.clone();
+        tokio::spawn(async move {
+            while let Some(mail) = mailbox.recv().await {
+                let Mail::Look(read) = mail else { continue };
+                count.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                read(&state, &Condition::default());
+            }
+        });
+        (engine, looks)
+    }
+}
+
+/// How often an engine was looked into.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Looks(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+#[cfg(test)]
+impl Looks {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

@@ -161,6 +161,9 @@ impl Driver {
                         let Ok(stored) = self.stored.try_recv() else { break };
                         self.was_stored(stored);
                     }
+                    for Waiting { build, done } in std::mem::take(&mut self.busy) {
+                        self.change(build, done);
+                    }
                 }
                 Some(result) = self.attached.recv() => self.runner_attached(result),
                 () = runner::attach_due(self.attach_at) => self.attach(),
@@ -331,9 +334,6 @@ impl Driver {
                 }
             }
             records::Settled::Later => {}
-        }
-        for Waiting { build, done } in std::mem::take(&mut self.busy) {
-            self.change(build, done);
         }
     }
 }

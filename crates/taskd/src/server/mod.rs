@@ -3,6 +3,7 @@
 
 mod admission;
 mod connection;
+mod meant;
 mod names;
 mod verbs;
 

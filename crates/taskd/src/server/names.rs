@@ -2,7 +2,7 @@
 
 use taskd_core::run::RunKey;
 use taskd_core::scheduler::Scheduler;
-use taskd_core::task::{Owner, TaskId, TaskName};
+use taskd_core::task::{NAME_MAX, Owner, TaskId, TaskName};
 use taskd_wire::refusal::Refusal;
 
 /// Most names looked at for a suggestion, so that a misspelt name costs the engine no scan of a million.
@@ -17,6 +17,12 @@ const NEAR_ENOUGH: f64 = 0.8;
 /// Most names and patterns in one request.
 const NAMES_MAX: usize = 10_000;
 
+/// Most bytes of a name, a pattern or `TASK/N`: what is longer stands for nothing that can be.
+const NAME_BYTES_MAX: usize = 4 * NAME_MAX;
+
+/// Most bytes of a misspelt name for which names like it are looked for: finding them takes time with its length.
+const NEAR_BYTES_MAX: usize = 2 * NAME_MAX;
+
 /// Most patterns in one request: each may look at every name there is.
 const PATTERNS_MAX: usize = 16;
 
@@ -24,7 +30,7 @@ const PATTERNS_MAX: usize = 16;
 pub(super) const CHANGED_MAX: usize = 10_000;
 
 /// Most names looked at before others who wait for the engine have their turn.
-const SCANNED_MAX: usize = 20_000;
+pub(super) const SCANNED_MAX: usize = 20_000;
 
 /// A name, or a pattern in which `*` stands for any characters and `?` for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,44 +80,14 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// The tasks meant, each once, in the order of the arguments.
-///
-/// # Errors
-/// [`Refusal::UnknownTask`] for a name without a task, or a pattern without any.
-pub(super) fn tasks(state: &Scheduler, owner: Owner, names: &[String]) -> Result<Vec<TaskId>, Refusal> {
-    let mut found = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    for name in names {
-        let pattern = Pattern::new(name);
-        if pattern.is_wild() {
-            let mut any = false;
-            for (candidate, id) in with_prefix(state, owner, pattern.literal_prefix()) {
-                if pattern.matches(candidate.as_str()) {
-                    any = true;
-                    if seen.insert(id) {
-                        found.push(id);
-                    }
-                }
-            }
-            if !any {
-                return Err(unknown(state, owner, name));
-            }
-        } else {
-            let id = task(state, owner, name)?;
-            if seen.insert(id) {
-                found.push(id);
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Checks how many names a request holds.
+/// Checks how many names a request holds, and how long they are.
 ///
 /// # Errors
 /// [`Refusal::Limit`]
 pub(super) fn within(names: &[String]) -> Result<(), Refusal> {
     limit("names", NAMES_MAX, names.len())?;
+    let longest = names.iter().map(String::len).max();
+    limit("bytes of a name", NAME_BYTES_MAX, longest.unwrap_or_default())?;
     let patterns = names.iter().filter(|name| Pattern::new(name).is_wild());
     limit("patterns", PATTERNS_MAX, patterns.count())
 }
@@ -131,23 +107,11 @@ pub(super) fn limit(what: &str, most: usize, actual: usize) -> Result<(), Refusa
     })
 }
 
-/// The tasks meant by a change, as [`tasks`].
-///
-/// # Errors
-/// As there, and [`Refusal::Limit`] when there are more than `most`.
-pub(super) fn changed(state: &Scheduler, owner: Owner, names: &[String], most: usize) -> Result<Vec<TaskId>, Refusal> {
-    let found = tasks(state, owner, names)?;
-    limit("tasks at once", most, found.len())?;
-    Ok(found)
-}
-
 /// Part of the way through the names that fit a pattern.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Scan {
     /// Those that fit, in order.
-    pub(super) found: Vec<TaskId>,
-    /// Whether one more fits.
-    pub(super) more: bool,
+    pub(super) found: Vec<(TaskName, TaskId)>,
     /// The last name looked at, when there are more to look at.
     pub(super) stopped_at: Option<String>,
 }
@@ -158,7 +122,6 @@ pub(super) fn scan(state: &Scheduler, owner: Owner, pattern: &str, after: Option
     let prefix = pattern.literal_prefix();
     let mut scan = Scan {
         found: Vec::new(),
-        more: false,
         stopped_at: None,
     };
     let candidates: Box<dyn Iterator<Item = _>> = match after {
@@ -171,13 +134,9 @@ pub(super) fn scan(state: &Scheduler, owner: Owner, pattern: &str, after: Option
     };
     for (looked_at, (name, id)) in candidates.enumerate() {
         if pattern.matches(name.as_str()) {
-            if scan.found.len() == most {
-                scan.more = true;
-                break;
-            }
-            scan.found.push(id);
+            scan.found.push((name.clone(), id));
         }
-        if looked_at + 1 == SCANNED_MAX {
+        if looked_at + 1 == SCANNED_MAX || scan.found.len() == most {
             scan.stopped_at = Some(name.to_string());
             break;
         }
@@ -236,10 +195,12 @@ pub(super) fn split_run(text: &str) -> Option<(&str, u64)> {
 
 /// The refusal for a name without a task.
 pub(super) fn unknown(state: &Scheduler, owner: Owner, name: &str) -> Refusal {
+    let likeness = |candidate: &TaskName| strsim::jaro_winkler(name, candidate.as_str());
+    let looked_for = if name.len() <= NEAR_BYTES_MAX { NEAR_SEEN } else { 0 };
     let first: String = name.chars().take(1).filter(char::is_ascii_alphanumeric).collect();
     let mut near: Vec<(f64, &TaskName)> = with_prefix(state, owner, &first)
-        .take(NEAR_SEEN)
-        .map(|(candidate, _)| (strsim::jaro_winkler(name, candidate.as_str()), candidate))
+        .take(looked_for)
+        .map(|(candidate, _)| (likeness(candidate), candidate))
         .filter(|(likeness, _)| *likeness >= NEAR_ENOUGH)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -254,7 +215,7 @@ pub(super) fn unknown(state: &Scheduler, owner: Owner, name: &str) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use taskd_core::Timestamp;
     use taskd_core::policy::Policies;
     use taskd_core::record::Record;
@@ -291,7 +252,8 @@ mod tests {
         assert!(!Pattern::new(&(pattern + "b")).matches(&"a".repeat(64)));
     }
 
-    fn state_with(names: impl Iterator<Item = String>) -> Scheduler {
+    /// Tasks of these names, of owner 7.
+    pub(in crate::server) fn state_with(names: impl Iterator<Item = String>) -> Scheduler {
         let definition = |name: &str| Definition {
             name: TaskName::parse(name).expect("a name"),
             when: When::Manual,
@@ -333,18 +295,34 @@ mod tests {
             loop {
                 let scan = scan(&state, Owner(7), pattern, after.as_deref(), page);
                 assert!(scan.found.len() <= page);
-                found.extend(scan.found);
-                after = match (scan.more, scan.stopped_at) {
-                    (true, _) => found
-                        .last()
-                        .and_then(|id| state.task(*id))
-                        .map(|task| task.name.to_string()),
-                    (false, Some(stopped_at)) => Some(stopped_at),
-                    (false, None) => break,
-                };
+                found.extend(scan.found.into_iter().map(|(_, id)| id));
+                after = scan.stopped_at;
+                if after.is_none() {
+                    break;
+                }
             }
             assert_eq!(found, whole, "{pattern}");
         }
+    }
+
+    #[test]
+    fn a_text_too_long_to_be_a_name_is_refused_and_resembles_nothing() {
+        let state = state_with((0..NEAR_SEEN).map(|n| format!("t{n:06}")));
+        let limit = |refused: Result<(), Refusal>| match refused {
+            Err(Refusal::Limit { what, .. }) => what,
+            other => panic!("{other:?}"),
+        };
+        assert!(within(&["*".repeat(NAME_BYTES_MAX)]).is_ok());
+        assert_eq!(limit(within(&["*".repeat(NAME_BYTES_MAX + 1)])), "bytes of a name");
+        let near = |bytes: usize| {
+            let Refusal::UnknownTask { near, .. } = unknown(&state, Owner(7), &format!("t{}", "0".repeat(bytes - 1)))
+            else {
+                panic!("another refusal");
+            };
+            near.len()
+        };
+        assert_eq!(near(8), NEAR_SHOWN);
+        assert_eq!(near(NEAR_BYTES_MAX + 1), 0);
     }
 
     #[test]

@@ -1,29 +1,34 @@
 //! `cancel`: stop runs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use taskd_core::command::Command;
 use taskd_core::run::RunKey;
 use taskd_core::scheduler::Scheduler;
-use taskd_core::task::Owner;
+use taskd_core::task::{Owner, TaskName};
 use taskd_wire::client::Response;
 use taskd_wire::refusal::Refusal;
 
-use crate::server::{Shared, names};
+use crate::server::names::{self, Pattern};
+use crate::server::{Shared, meant};
 
 pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Response, Refusal> {
     let owner = shared.owner;
     let cancelled = Arc::new(Mutex::new(Vec::new()));
     let named = Arc::clone(&cancelled);
-    shared
+    let done = shared
         .engine
         .change(
             move |state, _| {
                 let (mut runs, mut texts) = (Vec::new(), Vec::new());
                 let mut seen = HashSet::new();
+                let kept = match asked.iter().any(|text| names::split_run(text).is_some()) {
+                    true => Kept::of(state),
+                    false => Kept::default(),
+                };
                 for text in &asked {
-                    for run in meant(state, owner, text)? {
+                    for run in runs_meant(state, owner, &kept, text)? {
                         if seen.insert(run) {
                             runs.push(run);
                             let name = state.run(run).map(|view| view.origin.name.to_string());
@@ -40,40 +45,68 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Respon
             },
             |_, _| (),
         )
-        .await?;
+        .await;
+    if let Err(Refusal::NotRunning { run: text }) = &done
+        && Pattern::new(text).is_wild()
+    {
+        meant::any(&shared.engine, owner, text).await?;
+    }
+    done?;
     let cancelled = std::mem::take(&mut *cancelled.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(Response::Done(cancelled))
 }
 
+/// Runs in progress of tasks that were removed: each is found by its own name, which another task may have by now.
+#[derive(Default)]
+struct Kept(HashMap<(TaskName, u64), RunKey>);
+
+impl Kept {
+    fn of(state: &Scheduler) -> Self {
+        let origins = state.active_runs().map(|run| run.origin);
+        let kept = origins.filter(|origin| state.task(origin.attempt.run.task).is_none());
+        Kept(
+            kept.map(|origin| ((origin.name.clone(), origin.attempt.run.n), origin.attempt.run))
+                .collect(),
+        )
+    }
+
+    fn find(&self, name: &str, n: u64) -> Option<RunKey> {
+        self.0.get(&(TaskName::parse(name).ok()?, n)).copied()
+    }
+}
+
 /// The runs in progress that a text means: one run, or those of the tasks it names.
-fn meant(state: &Scheduler, owner: Owner, text: &str) -> Result<Vec<RunKey>, Refusal> {
-    if let Some(parts) = names::split_run(text) {
+fn runs_meant(state: &Scheduler, owner: Owner, kept: &Kept, text: &str) -> Result<Vec<RunKey>, Refusal> {
+    let not_running = || Refusal::NotRunning { run: text.to_owned() };
+    if let Some((name, n)) = names::split_run(text) {
         let found = names::run(state, owner, text);
-        if let Ok(run) = found
-            && state.run(run).is_some()
-        {
-            return Ok(vec![run]);
-        }
-        // A run of a task that was removed is found by its own name, which another task may have by now.
-        let (name, n) = parts;
-        let kept = state.active_runs().map(|run| run.origin).find(|origin| {
-            origin.attempt.run.n == n && origin.name.as_str() == name && state.task(origin.attempt.run.task).is_none()
-        });
-        return match (kept, found) {
-            (Some(origin), _) => Ok(vec![origin.attempt.run]),
-            (None, Ok(run)) if state.task(run.task).is_some_and(|task| n > task.last_run) => {
+        return match (found, kept.find(name, n)) {
+            (Ok(run), _) if state.run(run).is_some() => Ok(vec![run]),
+            (_, Some(run)) => Ok(vec![run]),
+            (Ok(run), None) if state.task(run.task).is_some_and(|task| n > task.last_run) => {
                 Err(Refusal::UnknownRun { run: text.to_owned() })
             }
-            (None, Ok(_)) => Err(Refusal::NotRunning { run: text.to_owned() }),
-            (None, Err(refusal)) => Err(refusal),
+            (Ok(_), None) => Err(not_running()),
+            (Err(refusal), None) => Err(refusal),
         };
     }
-    let mut runs = Vec::new();
-    for id in names::tasks(state, owner, &[text.to_owned()])? {
-        runs.extend(state.runs_of(id));
-    }
+    let pattern = Pattern::new(text);
+    let runs: Vec<RunKey> = if pattern.is_wild() {
+        // What runs is bounded, unlike the names that may fit.
+        let is_theirs = |run: &RunKey| {
+            let task = state.task(run.task);
+            task.is_some_and(|task| task.owner == owner && pattern.matches(task.name.as_str()))
+        };
+        state
+            .active_runs()
+            .map(|run| run.origin.attempt.run)
+            .filter(is_theirs)
+            .collect()
+    } else {
+        state.runs_of(names::task(state, owner, text)?).collect()
+    };
     if runs.is_empty() {
-        return Err(Refusal::NotRunning { run: text.to_owned() });
+        return Err(not_running());
     }
     Ok(runs)
 }

@@ -7,15 +7,16 @@ use taskd_wire::client::Response;
 use taskd_wire::refusal::Refusal;
 
 use crate::refusal;
-use crate::server::{Shared, names};
+use crate::server::{Shared, meant, names};
 
 pub(super) async fn answer(shared: &Shared, asked: Vec<String>, enabled: bool) -> Result<Response, Refusal> {
     let _editing = shared.editing.lock().await;
     let owner = shared.owner;
+    let meant = meant::changed(&shared.engine, owner, asked, names::CHANGED_MAX).await?;
     let named = shared
         .engine
         .look(move |state, _| {
-            let ids = names::changed(state, owner, &asked, names::CHANGED_MAX)?;
+            let ids = meant.still(state, owner)?;
             Ok::<_, Refusal>(
                 ids.into_iter()
                     .filter_map(|id| state.task(id).map(|task| (id, task.name.to_string(), task.enabled)))

@@ -11,8 +11,7 @@ use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 
 use crate::describe;
-use crate::server::names::{self, Pattern};
-use crate::server::{PAGE_BYTES, PAGE_MAX, Shared};
+use crate::server::{PAGE_BYTES, PAGE_MAX, Shared, meant};
 
 /// The live part of one task.
 pub(super) struct LiveTask {
@@ -43,7 +42,7 @@ pub(super) async fn answer(
 /// Ids of a page in the order of names, and whether more follow.
 ///
 /// # Errors
-/// As [`names::tasks`] for names that stand for none.
+/// As [`meant::tasks`] for names that stand for none.
 pub(super) async fn page(
     shared: &Shared,
     asked: Vec<String>,
@@ -51,72 +50,17 @@ pub(super) async fn page(
     limit: usize,
 ) -> Result<(Vec<TaskId>, bool), Refusal> {
     let owner = shared.owner;
-    match <[String; 1]>::try_from(asked) {
-        Ok([one]) if Pattern::new(&one).is_wild() => fitting(shared, one, after, limit).await,
-        Ok(one) => several(shared, one.to_vec(), after, limit).await,
-        Err(asked) if asked.is_empty() => {
-            shared
-                .engine
-                .look(move |state, _| {
-                    let mut rest = state.names_after(owner, after.as_deref());
-                    let ids = rest.by_ref().take(limit).map(|(_, id)| id).collect();
-                    (ids, rest.next().is_some())
-                })
-                .await
-        }
-        Err(asked) => several(shared, asked, after, limit).await,
+    if !asked.is_empty() {
+        return meant::page(&shared.engine, owner, asked, after, limit).await;
     }
-}
-
-/// A page of the names that fit a pattern. The engine is asked for a part of them at a time, so that among a million
-/// names it is not held up.
-async fn fitting(
-    shared: &Shared,
-    pattern: String,
-    after: Option<String>,
-    limit: usize,
-) -> Result<(Vec<TaskId>, bool), Refusal> {
-    let owner = shared.owner;
-    let first = after.is_none();
-    let (mut ids, mut from) = (Vec::new(), after);
-    loop {
-        let (asked, left) = (pattern.clone(), limit - ids.len());
-        let scan = shared
-            .engine
-            .look(move |state, _| names::scan(state, owner, &asked, from.as_deref(), left))
-            .await?;
-        ids.extend(scan.found);
-        if scan.more || scan.stopped_at.is_none() {
-            if first && ids.is_empty() {
-                let unknown = move |state: &Scheduler, _: &_| names::unknown(state, owner, &pattern);
-                return Err(shared.engine.look(unknown).await?);
-            }
-            return Ok((ids, scan.more));
-        }
-        from = scan.stopped_at;
-    }
-}
-
-async fn several(
-    shared: &Shared,
-    asked: Vec<String>,
-    after: Option<String>,
-    limit: usize,
-) -> Result<(Vec<TaskId>, bool), Refusal> {
-    let owner = shared.owner;
     shared
         .engine
         .look(move |state, _| {
-            let mut named: Vec<_> = names::tasks(state, owner, &asked)?
-                .into_iter()
-                .filter_map(|id| state.task(id).map(|task| (task.name, id)))
-                .filter(|(name, _)| after.as_deref().is_none_or(|after| name.as_str() > after))
-                .collect();
-            named.sort();
-            let more = named.len() > limit;
-            Ok((named.into_iter().take(limit).map(|(_, id)| id).collect(), more))
+            let mut rest = state.names_after(owner, after.as_deref());
+            let ids = rest.by_ref().take(limit).map(|(_, id)| id).collect();
+            (ids, rest.next().is_some())
         })
-        .await?
+        .await
 }
 
 pub(super) fn live_task(state: &Scheduler, id: TaskId) -> Option<LiveTask> {

@@ -51,7 +51,7 @@ pub(super) async fn answer(
     }
 }
 
-/// The names and patterns of a request that may hold many.
+/// The names and patterns of a request.
 fn named(request: &Request) -> &[String] {
     match request {
         Request::Remove { names, .. }
@@ -63,14 +63,11 @@ fn named(request: &Request) -> &[String] {
         | Request::Next { names, .. }
         | Request::Export { names, .. } => names,
         Request::Runs { filter, .. } => &filter.0.targets,
-        // It has a bound of its own.
+        Request::Edit { name, .. } | Request::Show { name } | Request::Output { target: name } => {
+            std::slice::from_ref(name)
+        }
+        // Checked where a watch begins.
         Request::Watch { .. } => &[],
-        Request::Add(_)
-        | Request::Edit { .. }
-        | Request::Show { .. }
-        | Request::Status
-        | Request::Output { .. }
-        | Request::ImportMore { .. }
-        | Request::ImportEnd => &[],
+        Request::Add(_) | Request::Status | Request::ImportMore { .. } | Request::ImportEnd => &[],
     }
 }

@@ -7,7 +7,7 @@ use taskd_wire::refusal::Refusal;
 
 use super::add;
 use crate::clock;
-use crate::server::{Shared, names};
+use crate::server::{Shared, meant};
 
 /// Most fire times in one answer, over all tasks.
 const FIRE_TIMES_MAX: usize = 20_000;
@@ -21,14 +21,14 @@ const TASKS_MAX: usize = 1000;
 pub(super) async fn answer(shared: &Shared, asked: Vec<String>, n: u32) -> Result<Response, Refusal> {
     let (owner, now) = (shared.owner, clock::now());
     let each = n.clamp(1, EACH_MAX) as usize;
+    let meant = match asked.is_empty() {
+        true => None,
+        false => Some(meant::tasks(&shared.engine, owner, asked, TASKS_MAX).await?.ids()),
+    };
     let found = shared
         .engine
         .look(move |state, _| {
-            let ids = if asked.is_empty() {
-                state.soonest(owner, TASKS_MAX)
-            } else {
-                names::tasks(state, owner, &asked)?
-            };
+            let ids = meant.unwrap_or_else(|| state.soonest(owner, TASKS_MAX));
             let mut left = FIRE_TIMES_MAX;
             let mut found = Vec::new();
             for id in ids.into_iter().take(TASKS_MAX) {
@@ -41,9 +41,9 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>, n: u32) -> Resul
                     at_ms,
                 }));
             }
-            Ok::<_, Refusal>(found)
+            found
         })
-        .await??;
+        .await?;
     Ok(Response::Next(found))
 }
 

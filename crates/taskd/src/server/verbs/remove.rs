@@ -6,18 +6,19 @@ use taskd_core::command::{Command, WhileRunning as Core};
 use taskd_wire::client::{Response, WhileRunning};
 use taskd_wire::refusal::Refusal;
 
-use crate::server::{Shared, names};
+use crate::server::{Shared, meant, names};
 
 pub(super) async fn answer(shared: &Shared, asked: Vec<String>, running: WhileRunning) -> Result<Response, Refusal> {
     let _editing = shared.editing.lock().await;
     let owner = shared.owner;
+    let meant = meant::changed(&shared.engine, owner, asked, names::CHANGED_MAX).await?;
     let removed = Arc::new(Mutex::new(Vec::new()));
     let named = Arc::clone(&removed);
     shared
         .engine
         .change(
             move |state, _| {
-                let ids = names::changed(state, owner, &asked, names::CHANGED_MAX)?;
+                let ids = meant.still(state, owner)?;
                 *named.lock().unwrap_or_else(PoisonError::into_inner) = ids
                     .iter()
                     .filter_map(|id| state.task(*id).map(|task| task.name.to_string()))

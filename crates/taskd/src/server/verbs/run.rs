@@ -5,19 +5,20 @@ use taskd_wire::client::{Response, RunRef};
 use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 
-use crate::server::{Shared, names};
+use crate::server::{Shared, meant};
 
 /// Most runs started by one request: with their trace ids they fit one answer.
 const RUNS_MAX: usize = 8_000;
 
 pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Response, Refusal> {
     let owner = shared.owner;
+    let meant = meant::changed(&shared.engine, owner, asked, RUNS_MAX).await?;
     let runs = shared
         .engine
         .change(
             move |state, _| {
                 Ok(Command::Run {
-                    ids: names::changed(state, owner, &asked, RUNS_MAX)?,
+                    ids: meant.still(state, owner)?,
                 })
             },
             |state, reply| match reply {

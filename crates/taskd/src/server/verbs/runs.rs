@@ -12,8 +12,7 @@ use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 
 use crate::describe::{self, LiveRun};
-use crate::server::names;
-use crate::server::{PAGE_MAX, Shared};
+use crate::server::{PAGE_MAX, Shared, meant, names};
 
 pub(super) async fn answer(
     shared: &Shared,
@@ -86,13 +85,9 @@ fn live_runs(state: &Scheduler, runs: Vec<RunKey>) -> HashMap<RunKey, LiveRun> {
 
 /// The tasks whose history a name means: those that are there, else the one of that name removed last.
 async fn history_of(shared: &Shared, name: &str) -> Result<Vec<TaskId>, Refusal> {
-    let (owner, asked) = (shared.owner, vec![name.to_owned()]);
-    let found = shared
-        .engine
-        .look(move |state, _| names::tasks(state, owner, &asked))
-        .await?;
-    match found {
-        Ok(ids) => Ok(ids),
+    let owner = shared.owner;
+    match meant::tasks(&shared.engine, owner, vec![name.to_owned()], usize::MAX).await {
+        Ok(meant) => Ok(meant.ids()),
         Err(refusal) => removed(shared, owner, name).await?.map(|id| vec![id]).ok_or(refusal),
     }
 }

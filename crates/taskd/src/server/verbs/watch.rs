@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::runs;
 use crate::describe::{self, LiveRun};
-use crate::server::Shared;
+use crate::server::{Shared, names};
 
 /// Most runs watched by one connection.
 const RUNS_MAX: usize = 1000;
@@ -25,6 +25,7 @@ pub(in crate::server) async fn begin(shared: &Shared, asked: &[String]) -> Resul
             actual: asked.len() as u64,
         });
     }
+    names::within(asked)?;
     let mut keys = Vec::with_capacity(asked.len());
     for text in asked {
         let key = runs::key_of(shared, text).await?;
