@@ -178,7 +178,6 @@ fn serve(
         let _entered = runtime.enter();
         Signals::caught()?
     };
-    let notify = Notify::from_env();
     let (limits_now, limits) = watch::channel(config.limits.clone());
     let (engine, run_engine) = engine::prepare(Parts {
         core,
@@ -190,7 +189,7 @@ fn serve(
             start: config.runner.start,
         },
         config: config.clone(),
-        notify: notify.clone(),
+        notify: Notify::from_env(),
     });
     let shared = Arc::new(Shared {
         engine: engine.clone(),
@@ -214,7 +213,6 @@ fn serve(
     })?;
     let reload = Reload {
         args,
-        notify,
         shared: Arc::clone(&shared),
         limits: limits_now,
         log: Arc::clone(log),
@@ -249,7 +247,6 @@ fn serve(
 /// What a reload reads anew and tells.
 struct Reload<'a> {
     args: &'a Args,
-    notify: Notify,
     shared: Arc<Shared>,
     limits: watch::Sender<Limits>,
     log: Arc<LogHandle>,
@@ -257,7 +254,6 @@ struct Reload<'a> {
 
 impl Reload<'_> {
     async fn now(&self) {
-        self.notify.reloading();
         match settle(self.args) {
             Ok((_, config)) => {
                 self.log.reload(config.log_options());
@@ -277,7 +273,6 @@ impl Reload<'_> {
                 );
             }
         }
-        self.notify.ready("running tasks");
     }
 }
 

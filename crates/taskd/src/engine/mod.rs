@@ -11,6 +11,8 @@ mod notices;
 mod records;
 mod runner;
 mod stop;
+#[cfg(test)]
+mod testing;
 mod wakeup;
 mod watch;
 
@@ -48,6 +50,9 @@ const BATCH: usize = 256;
 
 /// How long the mailbox may be worked through before what is due, the runner and the store have their turn.
 const TURN: Duration = Duration::from_millis(1);
+
+/// What the service manager shows of a daemon that serves.
+const RUNNING: &str = "running tasks";
 
 /// What the engine works with.
 pub(crate) struct Parts {
@@ -109,6 +114,8 @@ struct Driver {
     patience: Duration,
     config: Config,
     notify: Notify,
+    /// Whether the service manager was told that the daemon is ready.
+    ready: bool,
     stop: Stop,
 }
 
@@ -137,6 +144,7 @@ impl Driver {
             patience: runner::PATIENCE_FIRST,
             config: parts.config,
             notify: parts.notify,
+            ready: false,
             stop: Stop::No,
         })
     }
@@ -264,12 +272,30 @@ impl Driver {
                     self.watchers.add(run, self.core.run(run).is_some(), &sink);
                 }
             }
-            Mail::Reload(config) => {
-                self.core.set_limits(core_limits(&config));
-                self.config = *config;
-                self.core.handle(clock::now(), Event::ZonesChanged);
-            }
+            Mail::Reload(config) => self.reload(*config),
             Mail::Stop { at_once } => self.begin_stop(at_once),
+        }
+    }
+
+    fn reload(&mut self, config: Config) {
+        // Else it would say that it is ready when it is not, or not any more.
+        let told = self.ready && matches!(self.stop, Stop::No);
+        if told {
+            self.notify.reloading();
+        }
+        self.core.set_limits(core_limits(&config));
+        self.config = config;
+        self.core.handle(clock::now(), Event::ZonesChanged);
+        if told {
+            self.notify.ready(RUNNING);
+        }
+    }
+
+    /// It serves and has a runner.
+    fn is_ready(&mut self) {
+        if matches!(self.stop, Stop::No) {
+            self.ready = true;
+            self.notify.ready(RUNNING);
         }
     }
 
@@ -363,3 +389,6 @@ async fn beat(watchdog: &mut Option<tokio::time::Interval>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

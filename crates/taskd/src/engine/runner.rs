@@ -92,9 +92,7 @@ impl Driver {
                 };
                 self.core.handle(clock::now(), Event::RunnerAttached(inventory));
                 self.core.handle(clock::now(), Event::Tick);
-                if matches!(self.stop, Stop::No) {
-                    self.notify.ready("running tasks");
-                }
+                self.is_ready();
             }
             Err(error) => {
                 if matches!(self.stop, Stop::No) {
