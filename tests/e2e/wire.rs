@@ -5,9 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use taskd_wire::client::{Request, Response};
-use taskd_wire::codec;
+use taskd_wire::codec::{self, Rec};
+use taskd_wire::definition::{ActionSpec, TaskSpec};
 use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
-use taskd_wire::hello::Hello;
+use taskd_wire::hello::{Hello, HelloReader};
 use taskd_wire::refusal::Refusal;
 
 use crate::harness::{World, wait_for};
@@ -18,6 +19,66 @@ fn connect(world: &World) -> UnixStream {
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a timeout");
     stream
+}
+
+/// A client that says what it likes.
+struct Client {
+    stream: UnixStream,
+    frames: FrameReader,
+}
+
+impl Client {
+    /// One that has said its hello and heard the daemon's.
+    fn connected(world: &World) -> Self {
+        Client::with_hello(world, &Hello::ours())
+    }
+
+    fn with_hello(world: &World, hello: &Hello) -> Self {
+        let mut stream = connect(world);
+        stream.write_all(&hello.encode()).expect("a hello");
+        let mut theirs = HelloReader::new();
+        let mut byte = [0];
+        while theirs.next().expect("a hello").is_none() {
+            stream.read_exact(&mut byte).expect("its hello");
+            theirs.push(&byte);
+        }
+        Client {
+            stream,
+            frames: FrameReader::new(),
+        }
+    }
+
+    fn say(&mut self, requests: &[Request]) {
+        let mut bytes = Vec::new();
+        for request in requests {
+            put_message(&mut bytes, request).expect("a message that fits");
+        }
+        self.stream.write_all(&bytes).expect("it is read");
+    }
+
+    /// The next payload.
+    #[track_caller]
+    fn payload(&mut self) -> Vec<u8> {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(payload) = self.frames.next().expect("a frame") {
+                return payload;
+            }
+            let length = self.stream.read(&mut buffer).expect("an answer");
+            assert!(length > 0, "the daemon hung up");
+            self.frames.push(&buffer[..length]);
+        }
+    }
+
+    /// The next answer.
+    #[track_caller]
+    fn hear(&mut self) -> Response {
+        let payload = self.payload();
+        let Payload::Message(message) = read_payload(&payload).expect("a payload") else {
+            panic!("not a message");
+        };
+        codec::decode(message).expect("a response")
+    }
 }
 
 /// Reads until the daemon hangs up; `None` when it does not.
@@ -138,16 +199,7 @@ fn the_65th_connection_is_refused_in_words_and_a_place_comes_back() {
         .collect();
     let said = world.ctl(&["status"]).refused(1);
     assert!(said.contains("connections") && said.contains("64"), "{said}");
-    let mut over = connect(&world);
-    over.write_all(&Hello::ours().encode()).expect("a hello");
-    let bytes = read_to_hangup(&mut over).expect("the end");
-    let mut frames = FrameReader::new();
-    frames.push(&bytes[Hello::ours().encode().len()..]);
-    let payload = frames.next().expect("a frame").expect("a whole one");
-    let Payload::Message(message) = read_payload(&payload).expect("a payload") else {
-        panic!("not a message");
-    };
-    let Response::Refused(refusal) = codec::decode::<Response>(message).expect("a response") else {
+    let Response::Refused(refusal) = Client::connected(&world).hear() else {
         panic!("not a refusal");
     };
     assert!(matches!(refusal, Refusal::Limit { limit: 64, .. }), "{refusal:?}");
@@ -182,4 +234,33 @@ fn other_protocol_versions_are_told_which_side_to_upgrade() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn an_import_of_which_a_part_was_refused_is_refused_though_all_of_it_was_sent_at_once() {
+    let world = World::served();
+    let part = |name: &str, line| Request::ImportMore {
+        tasks: vec![Rec(TaskSpec {
+            name: name.to_owned(),
+            action: ActionSpec::Shell {
+                line: "true".to_owned(),
+            },
+            enabled: true,
+            ..TaskSpec::default()
+        })],
+        lines: vec![line],
+    };
+    let mut client = Client::connected(&world);
+    client.say(&[part("b a d", 1), part("good", 2), Request::ImportEnd]);
+    for what in ["the bad part", "the good one", "the end"] {
+        let heard = client.hear();
+        assert!(
+            matches!(heard, Response::Refused(Refusal::ImportLine { line: 1, .. })),
+            "{what}: {heard:?}"
+        );
+    }
+    assert_eq!(world.ctl(&["list", "--json"]).json(), serde_json::json!([]));
+    client.say(&[part("good", 1), Request::ImportEnd]);
+    assert_eq!(client.hear(), Response::Done(Vec::new()));
+    assert_eq!(client.hear(), Response::Imported(1));
 }

@@ -44,6 +44,8 @@ pub(in crate::server) struct Import {
     /// The line of each name.
     names: HashMap<TaskName, u64>,
     bytes: u64,
+    /// What was refused, if something was: nothing that the client sent after it counts.
+    refused: Option<Refusal>,
     /// Bytes of all imports, this one included.
     all: Arc<AtomicU64>,
 }
@@ -55,6 +57,7 @@ impl Import {
             taken: Vec::new(),
             names: HashMap::new(),
             bytes: 0,
+            refused: None,
             all: Arc::clone(all),
         }
     }
@@ -101,16 +104,22 @@ impl Drop for Import {
     }
 }
 
-/// Takes in more definitions. A refusal ends the import.
+/// Takes in more definitions. After a refusal the import takes in nothing more and is refused as a whole: a client may
+/// have sent the rest before it could read of that.
 pub(super) fn more(
     shared: &Shared,
     import: &mut Import,
     tasks: Vec<Rec<TaskSpec>>,
     lines: Vec<u64>,
 ) -> Result<Response, Refusal> {
+    if let Some(refused) = &import.refused {
+        return Err(refused.clone());
+    }
     let result = take_in(shared, import, tasks, lines);
-    if result.is_err() {
+    if let Err(refused) = &result {
+        // Its room is given back at once.
         drop(import.take());
+        import.refused = Some(refused.clone());
     }
     result
 }
@@ -151,7 +160,10 @@ fn take_in(
 
 /// Accepts all that was taken in.
 pub(super) async fn end(shared: &Shared, import: &mut Import) -> Result<Response, Refusal> {
-    let import = import.take();
+    let mut import = import.take();
+    if let Some(refused) = import.refused.take() {
+        return Err(refused);
+    }
     let Some(count) = NonZeroU64::new(import.taken.len() as u64) else {
         return Ok(Response::Imported(0));
     };
