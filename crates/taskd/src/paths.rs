@@ -11,6 +11,9 @@
 //! With `--state-dir` and nothing said about the log, the log is `log` in the state for root too: a second daemon does
 //! not write into the log of the first.
 //!
+//! Only the user whose daemon it is, and root, may connect to the socket. Beside it stands `taskd.sock.lock`, held by the
+//! daemon that listens.
+//!
 //! The runner's socket is `runner.sock` in the state directory, which nobody else may enter and which stays when the
 //! daemon stops, unlike a runtime directory under systemd. It moves beside the daemon's socket only when that path
 //! would be too long for a socket. `runner.socket` in the configuration overrides both.
@@ -38,8 +41,6 @@ pub struct Paths {
     pub state_dir: PathBuf,
     /// The socket that `taskctl` speaks to.
     pub socket: PathBuf,
-    /// The mode that the socket's directory gets when it is made.
-    socket_dir_mode: u32,
     /// The daemon log.
     pub log_dir: PathBuf,
     /// The socket of the runner.
@@ -131,8 +132,8 @@ pub struct Surroundings<'a> {
     pub uid: u32,
     /// That user's directories.
     pub user: UserDirs,
-    /// The working directory.
-    pub cwd: PathBuf,
+    /// Finds the working directory. It is asked for only where a path is relative, since it may be gone.
+    pub cwd: &'a dyn Fn() -> io::Result<PathBuf>,
 }
 
 impl Surroundings<'_> {
@@ -160,7 +161,7 @@ impl Paths {
                 env: &|name| std::env::var_os(name),
                 uid: rustix::process::geteuid().as_raw(),
                 user: UserDirs::of_process(),
-                cwd: std::env::current_dir().map_err(PathsError::NoWorkingDirectory)?,
+                cwd: &std::env::current_dir,
             },
         )
     }
@@ -171,7 +172,13 @@ impl Paths {
     /// [`PathsError`] when something has no place.
     pub fn settle(args: &Args, around: &Surroundings<'_>) -> Result<Paths, PathsError> {
         let root = around.uid == 0;
-        let absolute = |path: PathBuf| around.cwd.join(path);
+        let absolute = |path: PathBuf| {
+            if path.is_absolute() {
+                return Ok(path);
+            }
+            let cwd = (around.cwd)().map_err(PathsError::NoWorkingDirectory)?;
+            Ok(cwd.join(path))
+        };
         let config = args
             .config
             .clone()
@@ -192,20 +199,19 @@ impl Paths {
             .or_else(|| around.passed("STATE_DIRECTORY"))
             .or_else(|| root.then(|| "/var/lib/taskd".into()))
             .or_else(|| around.user.state.clone())
-            .map(absolute)
             .ok_or(PathsError::NoHome {
                 what: "state",
                 argument: "--state-dir",
-            })?;
+            })
+            .and_then(absolute)?;
         let named_socket = args.socket.clone().or_else(|| around.var("TASKD_SOCKET"));
         let passed_socket = || around.passed("RUNTIME_DIRECTORY").map(|dir| dir.join("taskd.sock"));
-        let (socket, socket_dir_mode) = match named_socket.or_else(passed_socket) {
-            Some(socket) => (socket, 0o700),
-            // Every user of the machine may ask root's daemon how it is.
-            None if root => ("/run/taskd/taskd.sock".into(), 0o755),
+        let socket = match named_socket.or_else(passed_socket) {
+            Some(socket) => socket,
+            None if root => "/run/taskd/taskd.sock".into(),
             None => {
                 let dir = around.user.runtime.clone().unwrap_or_else(|| state_dir.clone());
-                (dir.join("taskd.sock"), 0o700)
+                dir.join("taskd.sock")
             }
         };
         let log_dir = args
@@ -214,15 +220,14 @@ impl Paths {
             .or_else(|| around.passed("LOGS_DIRECTORY"))
             .or_else(|| (root && args.state_dir.is_none()).then(|| "/var/log/taskd".into()))
             .unwrap_or_else(|| state_dir.join("log"));
-        let socket = fitting(absolute(socket), "--socket or TASKD_SOCKET")?;
+        let socket = fitting(absolute(socket)?, "--socket or TASKD_SOCKET")?;
         let runner_socket = runner_socket(&state_dir, &socket)?;
         Ok(Paths {
-            config: absolute(config),
+            config: absolute(config)?,
             config_required: args.config.is_some(),
-            log_dir: absolute(log_dir),
+            log_dir: absolute(log_dir)?,
             state_dir,
             socket,
-            socket_dir_mode,
             runner_socket,
         })
     }
@@ -250,7 +255,7 @@ impl Paths {
         make(&self.state_dir, 0o700)?;
         make(&self.log_dir, 0o700)?;
         if let Some(dir) = self.socket.parent() {
-            make(dir, self.socket_dir_mode)?;
+            make(dir, 0o700)?;
         }
         if let Some(dir) = self.runner_socket.parent() {
             make(dir, 0o700)?;

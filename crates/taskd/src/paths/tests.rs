@@ -24,7 +24,7 @@ fn resolve(line: &str, env: &str, uid: u32, home: Option<&str>) -> Result<Paths,
                 state: home.as_ref().map(|home| home.join(".local/state/taskd")),
                 runtime: look("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("taskd")),
             },
-            cwd: "/cwd".into(),
+            cwd: &|| Ok("/cwd".into()),
         },
     )
 }
@@ -123,22 +123,6 @@ fn a_user_without_home_must_say_where() {
 }
 
 #[test]
-fn only_the_socket_directory_of_the_system_is_open_to_all() {
-    for (line, env, uid, mode) in [
-        ("", "", 0, 0o755),
-        ("--socket /run/x/t.sock", "", 0, 0o700),
-        ("", "TASKD_SOCKET=/x/t.sock", 0, 0o700),
-        ("", "XDG_RUNTIME_DIR=/run/user/7", 7, 0o700),
-    ] {
-        assert_eq!(
-            resolve(line, env, uid, Some("/h")).unwrap().socket_dir_mode,
-            mode,
-            "{line} {env}"
-        );
-    }
-}
-
-#[test]
 fn a_socket_path_may_have_107_bytes() {
     let path = |length: usize| format!("/{}", "x".repeat(length - 1));
     assert!(resolve(&format!("--socket {}", path(107)), "", 0, None).is_ok());
@@ -182,7 +166,6 @@ fn directories_are_made_with_their_final_mode() {
         config_required: false,
         state_dir: dir.path().join("var/state"),
         socket: dir.path().join("run/taskd/taskd.sock"),
-        socket_dir_mode: 0o755,
         log_dir: dir.path().join("log"),
         runner_socket: dir.path().join("var/state/runner.sock"),
     };
@@ -190,7 +173,7 @@ fn directories_are_made_with_their_final_mode() {
     paths.create().unwrap();
     assert_eq!(mode(&paths.state_dir), 0o700);
     assert_eq!(mode(&paths.log_dir), 0o700);
-    assert_eq!(mode(&dir.path().join("run/taskd")), 0o755);
+    assert_eq!(mode(&dir.path().join("run/taskd")), 0o700);
 }
 
 #[test]
@@ -224,4 +207,26 @@ fn what_stands_in_the_way_is_named() {
     std::fs::write(&file, "").unwrap();
     let error = make(&file.join("below"), 0o700).unwrap_err();
     assert!(error.to_string().contains("file/below"), "{error}");
+}
+
+#[test]
+fn a_working_directory_that_is_gone_matters_only_to_relative_paths() {
+    let settle = |args: &str| {
+        Paths::settle(
+            &Args::try_parse_from(format!("taskd {args}").split_whitespace()).unwrap(),
+            &Surroundings {
+                env: &|_| None,
+                uid: 0,
+                user: UserDirs::default(),
+                cwd: &|| Err(io::ErrorKind::NotFound.into()),
+            },
+        )
+    };
+    assert!(settle("--state-dir /a --socket /s").is_ok());
+    for relative in ["--state-dir a", "--socket s", "--log-dir l", "--config c"] {
+        assert!(
+            matches!(settle(relative), Err(PathsError::NoWorkingDirectory(_))),
+            "{relative}"
+        );
+    }
 }
