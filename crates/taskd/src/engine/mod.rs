@@ -117,6 +117,8 @@ struct Driver {
     /// Whether the service manager was told that the daemon is ready.
     ready: bool,
     stop: Stop,
+    /// Whether it was asked twice to stop.
+    hurried: bool,
 }
 
 impl Driver {
@@ -146,6 +148,7 @@ impl Driver {
             notify: parts.notify,
             ready: false,
             stop: Stop::No,
+            hurried: false,
         })
     }
 
@@ -158,6 +161,9 @@ impl Driver {
             self.advance_stop();
             if self.ended() {
                 return Ok(());
+            }
+            if let Some(reason) = self.records.closed() {
+                return Err(io::Error::other(reason.to_owned()));
             }
             self.arm()?;
             tokio::select! {
@@ -173,7 +179,10 @@ impl Driver {
                         self.change(build, done);
                     }
                 }
-                Some(result) = self.attached.recv() => self.runner_attached(result),
+                // One that was started and is not taken ends by itself.
+                Some(result) = self.attached.recv() => if self.takes_runner() {
+                    self.runner_attached(result);
+                },
                 () = runner::attach_due(self.attach_at) => self.attach(),
                 () = self.records.retry_due() => self.records.retry(),
                 () = stop::deadline(&self.stop) => self.stop_is_late(),
@@ -243,7 +252,7 @@ impl Driver {
     fn arm(&mut self) -> io::Result<()> {
         let at = match self.stop {
             Stop::No => self.core.next_wakeup(),
-            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending => None,
+            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => None,
         };
         self.wakeup.arm(at)
     }
@@ -289,6 +298,14 @@ impl Driver {
         if told {
             self.notify.ready(RUNNING);
         }
+    }
+
+    /// Whether a runner may still be attached: one that comes when the engine only waits for the store would be told to
+    /// start what is due, and by nobody to stop.
+    fn takes_runner(&mut self) -> bool {
+        let late = matches!(self.stop, Stop::Ending { .. });
+        self.attaches &= !late;
+        !late
     }
 
     /// It serves and has a runner.

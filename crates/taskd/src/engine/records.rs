@@ -51,6 +51,8 @@ pub(super) struct Records {
     /// Facts that could not be written, oldest first.
     held: VecDeque<(Ticket, Vec<Record>)>,
     trouble: Option<Trouble>,
+    /// What the store said when its thread was gone.
+    closed: Option<String>,
 }
 
 struct Trouble {
@@ -69,6 +71,7 @@ impl Records {
             in_flight: 0,
             held: VecDeque::new(),
             trouble: None,
+            closed: None,
         };
         (records, stored)
     }
@@ -76,6 +79,12 @@ impl Records {
     /// Why the store takes nothing now, if so.
     pub(super) fn error(&self) -> Option<&str> {
         self.trouble.as_ref().map(|trouble| trouble.reason.as_str())
+    }
+
+    /// What the store said, if it will never take anything again: nobody closes it while there is an engine, so its thread
+    /// has panicked.
+    pub(super) fn closed(&self) -> Option<&str> {
+        self.closed.as_deref()
     }
 
     /// Whether everything written is answered and nothing is held.
@@ -133,6 +142,11 @@ impl Records {
     pub(super) fn settle(&mut self, stored: Stored) -> Settled {
         self.in_flight -= 1;
         let ticket = stored.ticket;
+        if let Err(refused) = &stored.result
+            && is_closed(&refused.error)
+        {
+            self.closed = Some(refused.error.to_string());
+        }
         match (stored.result, stored.weight) {
             (Ok(()), _) => {
                 self.hold_off_is_over(stored.epoch);
@@ -193,3 +207,11 @@ impl Records {
         }
     }
 }
+
+/// Whether this is what a store answers whose thread has ended.
+fn is_closed(error: &CommitError) -> bool {
+    error.kind == Kind::Other && error.text.ends_with(": the store is closed")
+}
+
+#[cfg(test)]
+mod tests;

@@ -142,9 +142,9 @@ impl Driver {
                 self.core.handle(clock::now(), Event::RunnerLost);
                 self.attach_after(Duration::ZERO);
             }
-            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending => {
+            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => {
                 self.core.handle(clock::now(), Event::RunnerLost);
-                self.stop = Stop::Ending;
+                self.end();
             }
         }
         self.reap_guard();

@@ -14,6 +14,9 @@ use crate::clock;
 /// How long an orderly stop waits for the store before it goes on, and after the grace for the runner to end.
 const SLACK: Duration = Duration::from_secs(5);
 
+/// The same when it shall be over at once.
+const HURRY: Duration = Duration::from_secs(1);
+
 /// How far an orderly stop has come.
 pub(super) enum Stop {
     /// Nobody asked for one.
@@ -24,15 +27,17 @@ pub(super) enum Stop {
     Settling { until: Instant },
     /// The runner is stopping its runs, until this instant at the latest.
     Draining { until: Instant },
-    /// The engine ends as soon as every fact is durable.
-    Ending,
+    /// The engine ends as soon as every fact is durable, and at this instant at the latest: the disk may hang.
+    Ending { until: Instant },
 }
 
 /// Waits until a stop has taken too long where it stands.
 pub(super) async fn deadline(stop: &Stop) {
     match stop {
-        Stop::Settling { until } | Stop::Draining { until } => tokio::time::sleep_until(*until).await,
-        Stop::No | Stop::Ending => std::future::pending().await,
+        Stop::Settling { until } | Stop::Draining { until } | Stop::Ending { until } => {
+            tokio::time::sleep_until(*until).await;
+        }
+        Stop::No => std::future::pending().await,
     }
 }
 
@@ -50,13 +55,16 @@ impl Driver {
                 self.core.handle(clock::now(), Event::Closing);
                 self.stop = Stop::Settling { until: within(SLACK) };
             }
-            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending => {}
+            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => {}
         }
+        if !at_once {
+            return;
+        }
+        self.hurried = true;
         match self.stop {
-            Stop::Settling { .. } | Stop::Draining { .. } if at_once => {
-                self.shut_runner_down(Duration::ZERO, Duration::from_secs(1));
-            }
-            Stop::No | Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending => {}
+            Stop::Settling { .. } | Stop::Draining { .. } => self.shut_runner_down(Duration::ZERO),
+            Stop::Ending { .. } => self.end(),
+            Stop::No => {}
         }
     }
 
@@ -67,10 +75,10 @@ impl Driver {
                 let settled = self.records.settled() || self.records.error().is_some();
                 let runner_coming = self.place.start && self.attaches;
                 if settled && !runner_coming {
-                    self.shut_runner_down(self.config.runner.grace, SLACK);
+                    self.shut_runner_down(self.config.runner.grace);
                 }
             }
-            Stop::No | Stop::Draining { .. } | Stop::Ending => {}
+            Stop::No | Stop::Draining { .. } | Stop::Ending { .. } => {}
         }
     }
 
@@ -79,25 +87,31 @@ impl Driver {
         match self.stop {
             Stop::Settling { .. } => {
                 tracing::warn!("the store or the runner takes too long; they are not waited for");
-                self.shut_runner_down(self.config.runner.grace, SLACK);
+                self.shut_runner_down(self.config.runner.grace);
             }
             Stop::Draining { .. } => {
-                tracing::warn!("the runner did not end in time; it is left to itself");
-                self.stop = Stop::Ending;
+                if self.hurried {
+                    tracing::warn!("asked twice to stop; the runner is not waited for");
+                } else {
+                    tracing::warn!("the runner did not end in time; it is left to itself");
+                }
+                self.end();
             }
-            Stop::No | Stop::Ending => {}
+            Stop::Ending { .. } => {
+                tracing::error!("the store did not take in time what has happened; it is found out at the next start");
+            }
+            Stop::No => {}
         }
     }
 
     /// Has the runner stop its runs and end, if it is ours.
-    fn shut_runner_down(&mut self, grace: Duration, slack: Duration) {
+    fn shut_runner_down(&mut self, grace: Duration) {
         if self.link.is_none() || !self.place.start {
-            self.stop = Stop::Ending;
-            return;
+            return self.end();
         }
         // First, since a runner that is found gone by this must not be taken for one to be replaced.
         self.stop = Stop::Draining {
-            until: within(grace + slack),
+            until: within(grace + self.slack()),
         };
         self.tell_runner(&ToRunner::Shutdown {
             grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
@@ -105,15 +119,83 @@ impl Driver {
         self.flush_runner();
     }
 
+    /// Waits for the store alone.
+    pub(super) fn end(&mut self) {
+        self.stop = Stop::Ending {
+            until: within(self.slack()),
+        };
+    }
+
+    fn slack(&self) -> Duration {
+        if self.hurried { HURRY } else { SLACK }
+    }
+
     /// Whether an orderly stop has done all it can.
     pub(super) fn ended(&self) -> bool {
         match self.stop {
             Stop::No | Stop::Settling { .. } | Stop::Draining { .. } => false,
-            Stop::Ending => self.records.settled() || self.records.error().is_some(),
+            Stop::Ending { until } => {
+                self.records.settled() || self.records.error().is_some() || within(Duration::ZERO) >= until
+            }
         }
     }
 }
 
 fn within(length: Duration) -> Instant {
     Instant::from_std(clock::monotonic()) + length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Mail;
+    use super::super::testing::Bench;
+
+    use super::*;
+
+    /// How long an engine takes to end that was told so, by the clock of its timers.
+    async fn ends_after<T>(bench: Bench, at_once: bool, hung: T) -> Duration {
+        let begun = within(Duration::ZERO);
+        let Bench {
+            driver, engine, store, ..
+        } = bench;
+        engine.stop(false).await;
+        if at_once {
+            engine.stop(true).await;
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(3600), driver.run()).await;
+        let took = begun.elapsed();
+        // Before the store, which closes when it is dropped.
+        drop((hung, store));
+        ended.expect("it ends").expect("in good order");
+        took
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_without_a_runner_waits_for_nothing() {
+        assert_eq!(ends_after(Bench::new(false), false, ()).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_holds_a_stop_up_for_a_bounded_time_and_a_second_one_for_less() {
+        for (at_once, most) in [(false, 2 * SLACK), (true, HURRY)] {
+            let mut bench = Bench::new(false);
+            let hung = bench.hang_store();
+            bench.write_a_fact();
+            let took = ends_after(bench, at_once, hung).await;
+            assert!(took <= most, "{took:?} with {at_once}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_runner_that_attaches_when_it_is_too_late_starts_nothing() {
+        let mut bench = Bench::new(true);
+        let _hung = bench.hang_store();
+        bench.write_a_fact();
+        bench.driver.open(Mail::Stop { at_once: false });
+        bench.driver.stop_is_late();
+        assert!(matches!(bench.driver.stop, Stop::Ending { .. }));
+        bench.driver.attaches = true;
+        assert!(!bench.driver.takes_runner());
+        assert!(!bench.driver.attaches);
+    }
 }

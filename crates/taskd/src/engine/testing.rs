@@ -2,10 +2,13 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::mpsc::Sender;
 
+use taskd_core::command::Ticket;
+use taskd_core::effect::Weight;
 use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
-use taskd_store::{Options, Store};
+use taskd_store::{Batch, Options, Store};
 
 use super::{Driver, Engine, Parts, Whereabouts};
 use crate::config::Config;
@@ -48,6 +51,26 @@ impl Bench {
             told,
             _dir: dir,
         }
+    }
+
+    /// The store answers nothing any more, as on a disk that hangs, until what this gives is dropped.
+    pub(super) fn hang_store(&self) -> Sender<()> {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        self.store.writer().commit(Batch {
+            records: Vec::new(),
+            epoch: 0,
+            fact: false,
+            // On the thread of the writer.
+            done: Box::new(move |_| {
+                let _ = released.recv();
+            }),
+        });
+        release
+    }
+
+    /// Something has happened that is to be recorded.
+    pub(super) fn write_a_fact(&mut self) {
+        self.driver.records.write(Ticket(1), Vec::new(), Weight::Fact);
     }
 
     /// What the service manager was told since the last call: the first line of each message.
