@@ -1,7 +1,7 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use taskd_core::Timestamp;
@@ -66,7 +66,7 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Timestamp,
     pub(crate) schedules: &'a Mutex<Schedules>,
     /// The zone of a schedule that names none.
-    pub(crate) local_zone: &'a str,
+    pub(crate) local_zone: Arc<str>,
     pub(crate) limits: Limits,
     /// Whether an instant may have passed already: such a task never fires, but its definition is kept.
     pub(crate) past: bool,
@@ -363,7 +363,7 @@ fn length(field: &str, ms: u64) -> Result<(), Refusal> {
 }
 
 fn cron(expr: String, tz: Option<String>, context: &Context<'_>) -> Result<When, Refusal> {
-    let tz = tz.unwrap_or_else(|| context.local_zone.to_owned());
+    let tz = tz.unwrap_or_else(|| context.local_zone.to_string());
     let schedule = context
         .schedules
         .lock()
@@ -420,7 +420,7 @@ fn instant(text: &str, tz: Option<String>, context: &Context<'_>) -> Result<When
         Some(tz) => Some(zones.get(tz).map_err(|unknown| bad_zone(&unknown))?),
         None => None,
     };
-    let local = tz.as_deref().unwrap_or(context.local_zone);
+    let local = tz.as_deref().unwrap_or(&context.local_zone);
     let resolved = resolve_at(text, local, context.now, zones)
         .and_then(|resolved| {
             if context.past {

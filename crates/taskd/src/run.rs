@@ -12,9 +12,10 @@ use taskd_core::scheduler::Scheduler;
 use taskd_core::task::Owner;
 use taskd_store::{Opened, Store};
 use taskd_wire::runner::AttemptKey;
-use tokio::net::UnixListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 use crate::accept::Schedules;
 use crate::args::{Args, Part, RunnerArgs};
@@ -25,10 +26,19 @@ use crate::log::{self, LogHandle};
 use crate::notify::Notify;
 use crate::paths::Paths;
 use crate::readers::Readers;
-use crate::server::{self, Shared};
+use crate::server::{self, Shared, Socket};
 
-/// How long connections may take to read what they were just told when the daemon ends.
+/// How long connections may take to be answered what they asked when the daemon ends.
 const FAREWELL: Duration = Duration::from_millis(200);
+
+/// How long the engine may take to end its runs when the daemon shall end at once.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+/// How long the store may take to close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Files open beside those of connections: the store and its readers, the log, timers, the runner.
+const FILES_BESIDE: u64 = 128;
 
 /// Threads of the server: clients wait for the store or the engine, not for these.
 const SERVER_THREADS: usize = 2;
@@ -104,6 +114,16 @@ fn check_config(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn run_daemon(args: &Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVER_THREADS)
+        .thread_name("server")
+        .enable_all()
+        .build()?;
+    // One that comes while the store is opened is heeded after, and does not end the process.
+    let hangup = {
+        let _entered = runtime.enter();
+        signal(SignalKind::hangup())?
+    };
     let (paths, config) = settle(args)?;
     paths.create()?;
     let opened = Store::open(taskd_store::Options {
@@ -121,12 +141,17 @@ fn run_daemon(args: &Args) -> anyhow::Result<ExitCode> {
         socket = %paths.socket.display(),
         "taskd starts"
     );
-    let listener =
-        server::bind(&paths.socket).with_context(|| format!("the socket {} could not be made", paths.socket.display()));
-    let result = match listener {
-        Ok(listener) => serve(args, &paths, config, opened, &log, listener),
-        Err(error) => Err(error),
-    };
+    allow_files(config.limits.connections);
+    let socket =
+        Socket::bind(&paths.socket).with_context(|| format!("the socket {} could not be made", paths.socket.display()));
+    let result = socket.and_then(|socket| {
+        let begun = Begun {
+            runtime,
+            hangup,
+            socket,
+        };
+        serve(args, &paths, config, opened, &log, begun)
+    });
     match &result {
         Ok(_) => tracing::info!("taskd ends"),
         Err(error) => tracing::error!(error = format!("{error:#}"), "taskd ends"),
@@ -135,14 +160,52 @@ fn run_daemon(args: &Args) -> anyhow::Result<ExitCode> {
     result
 }
 
+/// Makes room for so many connections, where the limit that the daemon was started with is lower. It is left alone
+/// otherwise: the runner takes what it finds for what runs shall have.
+fn allow_files(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let needed = connections as u64 + FILES_BESIDE;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return;
+    }
+    let allowed = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+    let raised = Rlimit {
+        current: Some(allowed),
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(error = %error, "the limit of open files could not be raised");
+    } else if allowed < needed {
+        tracing::warn!(
+            connections,
+            needed,
+            allowed,
+            "not all connections can be open at once: too few files may be"
+        );
+    }
+}
+
+/// What is there before the store is.
+struct Begun {
+    runtime: Runtime,
+    hangup: Signal,
+    socket: Socket,
+}
+
 fn serve(
     args: &Args,
     paths: &Paths,
     config: Config,
     opened: Opened,
     log: &Arc<LogHandle>,
-    listener: std::os::unix::net::UnixListener,
+    begun: Begun,
 ) -> anyhow::Result<ExitCode> {
+    let Begun {
+        runtime,
+        hangup,
+        socket,
+    } = begun;
     let Opened {
         store,
         header,
@@ -168,15 +231,10 @@ fn serve(
             paths.state_dir.display()
         );
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(SERVER_THREADS)
-        .thread_name("server")
-        .enable_all()
-        .build()?;
     // Before anything is started that an orderly stop has to end.
     let signals = {
         let _entered = runtime.enter();
-        Signals::caught()?
+        Signals::caught(hangup)?
     };
     let (limits_now, limits) = watch::channel(config.limits.clone());
     let (engine, run_engine) = engine::prepare(Parts {
@@ -195,7 +253,7 @@ fn serve(
         engine: engine.clone(),
         readers: Readers::new(store.readers()),
         schedules: Schedules::new(zones()),
-        local_zone: local_zone(),
+        local_zone: std::sync::Mutex::new(local_zone()),
         owner,
         limits,
         log: Arc::clone(log),
@@ -204,7 +262,7 @@ fn serve(
         editing: tokio::sync::Mutex::new(()),
         importing: Arc::default(),
     });
-    let (ended, engine_ended) = oneshot::channel();
+    let (ended, mut engine_ended) = oneshot::channel();
     let engine_thread = std::thread::Builder::new().name("engine".into()).spawn(move || {
         let result = run_engine();
         // The main thread may be gone only when the process is.
@@ -217,22 +275,27 @@ fn serve(
         limits: limits_now,
         log: Arc::clone(log),
     };
-    runtime.block_on(async {
+    let at_once = runtime.block_on(async {
         let (stop, stopping) = watch::channel(false);
-        let listener = UnixListener::from_std(listener)?;
+        let listener = socket.listener()?;
         let serving = tokio::spawn(server::serve(listener, Arc::clone(&shared), stopping));
-        tokio::select! {
-            () = signals.heed(engine, reload) => {}
-            _ = engine_ended => {}
-        }
+        let at_once = tokio::select! {
+            () = signals.heed(engine, reload) => {
+                // It has the runs killed; nothing else is waited for.
+                let _ = timeout(AT_ONCE, &mut engine_ended).await;
+                true
+            }
+            _ = &mut engine_ended => false,
+        };
+        // While it still listens, so that no other daemon takes it for one left behind.
+        drop(socket);
         // Nobody is served who would wait for an engine that is gone.
         let _ = stop.send(true);
-        let _ = serving.await;
-        tokio::time::sleep(FAREWELL).await;
-        anyhow::Ok(())
+        if let Ok(drained) = serving.await {
+            let _ = timeout(FAREWELL, drained.wait()).await;
+        }
+        anyhow::Ok(at_once)
     })?;
-    // Its name is ours as long as the state directory is locked.
-    let _ = std::fs::remove_file(&paths.socket);
     runtime.shutdown_timeout(FAREWELL);
     if engine_thread.is_finished() {
         match engine_thread.join() {
@@ -240,8 +303,26 @@ fn serve(
             Err(_) => bail!("the engine panicked"),
         }
     }
-    store.close()?;
+    if at_once {
+        // Closing it, and dropping it too, waits for the disk. What was acknowledged is there.
+        std::mem::forget(store);
+    } else {
+        close(store)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Closes the store, unless the disk takes that long that it must be given up.
+fn close(store: Store) -> anyhow::Result<()> {
+    let (done, closed) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name("close".into()).spawn(move || {
+        // Nobody waits any more when it took too long.
+        let _ = done.send(store.close());
+    })?;
+    match closed.recv_timeout(CLOSE_WITHIN) {
+        Ok(result) => Ok(result?),
+        Err(_) => bail!("the store did not close within {} s", CLOSE_WITHIN.as_secs()),
+    }
 }
 
 /// What a reload reads anew and tells.
@@ -263,6 +344,9 @@ impl Reload<'_> {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .reset();
+                jiff::tz::reset_system_time_zone_cache();
+                *self.shared.local_zone.lock().unwrap_or_else(PoisonError::into_inner) = local_zone();
+                allow_files(config.limits.connections);
                 self.shared.engine.reload(config).await;
                 tracing::info!("the configuration was read anew");
             }
@@ -284,12 +368,12 @@ struct Signals {
 }
 
 impl Signals {
-    /// From now on they do not end the process; those that come are heeded later.
-    fn caught() -> std::io::Result<Self> {
+    /// From now on none of them ends the process; those that come are heeded later.
+    fn caught(hangup: Signal) -> std::io::Result<Self> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup,
         })
     }
 
@@ -357,8 +441,8 @@ fn output_size(state_dir: &Path) -> impl Fn(taskd_core::run::AttemptKey) -> Opti
 }
 
 /// The zone the machine is set to; UTC when it is set to none that has a name.
-fn local_zone() -> String {
-    jiff::tz::TimeZone::system().iana_name().unwrap_or("UTC").to_owned()
+fn local_zone() -> Arc<str> {
+    jiff::tz::TimeZone::system().iana_name().unwrap_or("UTC").into()
 }
 
 /// Randomness for trace ids.

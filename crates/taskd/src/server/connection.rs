@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use taskd_wire::basic::{Answer, Ask, Basic};
 use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::{self, CodecError};
@@ -11,10 +12,12 @@ use taskd_wire::hello::{Hello, HelloReader, agree};
 use taskd_wire::refusal::Refusal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::verbs::import::Import;
 use super::{Shared, verbs};
+use crate::clock;
 
 /// How long a peer may take for its hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -47,9 +50,10 @@ enum Ended {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(stream: UnixStream, uid: u32, hello: &[u8], shared: &Shared) {
+pub(super) async fn serve(stream: UnixStream, uid: u32, hello: &[u8], shared: &Shared, stop: watch::Receiver<bool>) {
     let mut connection = Connection {
         stream,
+        stop,
         frames: FrameReader::new(),
         out: Vec::new(),
         import: Import::new(&shared.importing),
@@ -87,6 +91,8 @@ pub(super) async fn refuse_full(mut stream: UnixStream, hello: &[u8], limit: usi
 
 pub(super) struct Connection {
     stream: UnixStream,
+    /// Changes when nothing more is to be asked.
+    stop: watch::Receiver<bool>,
     frames: FrameReader,
     out: Vec<u8>,
     pub(super) import: Import,
@@ -103,6 +109,7 @@ impl Connection {
         };
         let protocol = agree(&Hello::ours(), &theirs).ok();
         while let Some(payload) = self.frame().await? {
+            // The mode of the socket keeps others away, unless somebody has opened it.
             if uid != shared.owner.0 && uid != 0 {
                 self.answer(&Response::Refused(Refusal::NotAllowed {
                     what: "this daemon belongs to another user".to_owned(),
@@ -198,19 +205,31 @@ impl Connection {
         }
     }
 
-    /// The next frame; `None` when the peer has hung up.
+    /// The next frame; `None` when the peer has hung up, or nothing more is to be asked.
     async fn frame(&mut self) -> Result<Option<Vec<u8>>, Ended> {
         let mut buffer = [0_u8; READ];
+        // Set by the first byte of a frame that is not whole.
+        let mut until = None;
         loop {
             if let Some(payload) = self.frames.next()? {
                 return Ok(Some(payload));
             }
             let length = if self.frames.is_partial() {
-                timeout(FRAME_WITHIN, self.stream.read(&mut buffer))
+                let until = *until.get_or_insert_with(|| Instant::from_std(clock::monotonic()) + FRAME_WITHIN);
+                timeout_at(until, self.stream.read(&mut buffer))
                     .await
                     .map_err(|_| Ended::HalfAFrame)??
             } else {
-                self.stream.read(&mut buffer).await?
+                tokio::select! {
+                    length = self.stream.read(&mut buffer) => length?,
+                    () = stopped(&mut self.stop) => {
+                        // What was asked before the end is answered.
+                        if !has_more(&self.stream)? {
+                            return Ok(None);
+                        }
+                        self.stream.read(&mut buffer).await?
+                    }
+                }
             };
             if length == 0 {
                 return Ok(None);
@@ -227,6 +246,19 @@ impl Connection {
         self.out.shrink_to(READ);
         Ok(())
     }
+}
+
+/// Waits until nothing more is to be asked.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Who would say so may be gone, which says it too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Whether something was said that is not read yet. The runtime may not know of it yet.
+fn has_more(stream: &UnixStream) -> io::Result<bool> {
+    let mut asked = [PollFd::new(stream, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(rustix::event::poll(&mut asked, Some(&now))? > 0)
 }
 
 /// Waits until the peer hangs up, or says something. That a socket is said to be readable need not be so.
@@ -265,3 +297,6 @@ async fn basic(ask: Ask, shared: &Shared) -> Answer {
         Ask::Unknown(_) => Answer::Unsupported,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,22 +5,22 @@ mod admission;
 mod connection;
 mod meant;
 mod names;
+mod socket;
 mod verbs;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use taskd_core::Timestamp;
-
-use std::os::unix::net::UnixListener as StdListener;
 use taskd_core::task::Owner;
 use taskd_wire::hello::Hello;
 use tokio::net::UnixListener;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use self::admission::Admission;
+pub(crate) use self::socket::Socket;
 use crate::accept::Schedules;
 use crate::config::Limits;
 use crate::engine::Engine;
@@ -39,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) readers: Readers,
     pub(crate) schedules: std::sync::Mutex<Schedules>,
     /// The zone of schedules that name none.
-    pub(crate) local_zone: String,
+    pub(crate) local_zone: std::sync::Mutex<Arc<str>>,
     pub(crate) owner: Owner,
     pub(crate) limits: watch::Receiver<Limits>,
     pub(crate) log: Arc<LogHandle>,
@@ -51,56 +51,47 @@ pub(crate) struct Shared {
     pub(crate) importing: Arc<AtomicU64>,
 }
 
-/// Makes the socket with its final mode. A socket file left behind is replaced: the caller holds the lock of the state
-/// directory, so nobody serves there.
-///
-/// # Errors
-/// What the system says.
-pub(crate) fn bind(path: &Path) -> io::Result<StdListener> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) => {
-            use std::os::unix::fs::FileTypeExt as _;
-            if !found.file_type().is_socket() {
-                return Err(io::Error::new(
-                    io::ErrorKind::AlreadyExists,
-                    "something that is no socket stands in its place",
-                ));
-            }
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there"));
-            }
-            std::fs::remove_file(path)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+/// How long to wait before another connection is accepted when none could be.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Ends when no connection is open any more.
+pub(crate) struct Drained(mpsc::Receiver<()>);
+
+impl Drained {
+    /// Waits for that.
+    pub(crate) async fn wait(mut self) {
+        // Nobody sends; what is awaited is that the last sender is gone.
+        let _ = self.0.recv().await;
     }
-    // The mask holds for the whole process; nothing else makes files while the daemon starts.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let listener = StdListener::bind(path);
-    rustix::process::umask(before);
-    let listener = listener?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
-/// Serves until `stop` changes.
-pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+/// Serves until `stop` changes. Then connections end with the request they are at.
+pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> Drained {
     let admission = Admission::default();
     let hello = Arc::new(Hello::ours().encode());
+    let (open, drained) = mpsc::channel(1);
+    let mut full = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.changed() => return,
+            _ = stop.changed() => return Drained(drained),
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of descriptors, most likely: the next connection that ends makes room.
-                tracing::warn!(error = %error, "a connection could not be accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                // Out of descriptors, most likely: the next connection that ends makes room. Said once until then.
+                if !full {
+                    tracing::warn!(error = %error, "connections cannot be accepted");
+                    full = true;
+                }
+                tokio::time::sleep(ACCEPT_AGAIN).await;
                 continue;
             }
         };
+        if full {
+            tracing::info!("connections are accepted again");
+            full = false;
+        }
         let uid = match stream.peer_cred() {
             Ok(peer) => peer.uid(),
             Err(error) => {
@@ -109,12 +100,13 @@ pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>, mut stop:
             }
         };
         let limit = shared.limits.borrow().connections;
-        let (shared, hello) = (Arc::clone(&shared), Arc::clone(&hello));
+        let (shared, hello, open) = (Arc::clone(&shared), Arc::clone(&hello), open.clone());
         match admission.enter(uid, limit) {
             admission::Entry::Admitted(place) => {
+                let stop = stop.clone();
                 tokio::spawn(async move {
-                    connection::serve(stream, uid, &hello, &shared).await;
-                    drop(place);
+                    connection::serve(stream, uid, &hello, &shared, stop).await;
+                    drop((place, open));
                 });
             }
             admission::Entry::Full(place) => {

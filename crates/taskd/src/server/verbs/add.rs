@@ -1,5 +1,6 @@
 //! `add`: a new task.
 
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use taskd_core::command::{Command, Reply};
@@ -65,7 +66,7 @@ pub(super) fn context(shared: &Shared, now: taskd_core::Timestamp) -> Context<'_
     Context {
         now,
         schedules: &shared.schedules,
-        local_zone: &shared.local_zone,
+        local_zone: Arc::clone(&shared.local_zone.lock().unwrap_or_else(PoisonError::into_inner)),
         limits: shared.limits.borrow().clone(),
         past: false,
     }
