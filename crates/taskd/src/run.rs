@@ -206,31 +206,9 @@ fn serve(
         hangup,
         socket,
     } = begun;
-    let Opened {
-        store,
-        header,
-        mut tasks,
-        runs,
-    } = opened;
-    let zones = || Zones::new(jiff::tz::db().clone());
     let owner = Owner(rustix::process::geteuid().as_raw());
-    let mut foreign = 0;
-    let core = Scheduler::restore(
-        Catalog::new(zones()),
-        engine::core_limits(&config),
-        seed()?,
-        header,
-        tasks.by_ref().inspect(|task| foreign += u64::from(task.owner != owner)),
-        runs,
-    );
-    tasks.finish()?;
-    if foreign > 0 {
-        // They would run as this user, who cannot see them.
-        bail!(
-            "the store in {} holds {foreign} tasks of other users; start taskd as the user it belongs to",
-            paths.state_dir.display()
-        );
-    }
+    let (store, core) = restore(opened, &config, owner)
+        .with_context(|| format!("the store in {} cannot be used", paths.state_dir.display()))?;
     // Before anything is started that an orderly stop has to end.
     let signals = {
         let _entered = runtime.enter();
@@ -310,6 +288,35 @@ fn serve(
         close(store)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The scheduler as the store has it.
+fn restore(opened: Opened, config: &Config, owner: Owner) -> anyhow::Result<(Store, Scheduler)> {
+    let Opened {
+        store,
+        header,
+        mut tasks,
+        runs,
+    } = opened;
+    let mut foreign = 0;
+    let core = Scheduler::restore(
+        Catalog::new(zones()),
+        engine::core_limits(config),
+        seed()?,
+        header,
+        tasks.by_ref().inspect(|task| foreign += u64::from(task.owner != owner)),
+        runs,
+    );
+    tasks.finish()?;
+    if foreign > 0 {
+        // They would run as this user, who cannot see them.
+        bail!("it holds {foreign} tasks of other users; start taskd as the user it belongs to");
+    }
+    Ok((store, core))
+}
+
+fn zones() -> Zones {
+    Zones::new(jiff::tz::db().clone())
 }
 
 /// Closes the store, unless the disk takes that long that it must be given up.
@@ -452,4 +459,50 @@ fn seed() -> anyhow::Result<[u64; 2]> {
     let (first, second) = bytes.split_at(8);
     let word = |half: &[u8]| half.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
     Ok([word(first), word(second)])
+}
+
+#[cfg(test)]
+mod tests {
+    use taskd_core::policy::Policies;
+    use taskd_core::record::Record;
+    use taskd_core::task::{Action, Definition, TaskId, TaskName, When};
+
+    use super::*;
+
+    #[test]
+    fn a_store_with_tasks_of_another_user_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = || Store::open(taskd_store::Options::new(dir.path())).expect("it opens");
+        let opened = open();
+        let added = Record::TaskAdded {
+            id: TaskId(1),
+            owner: Owner(7),
+            at: clock::now(),
+            definition: Arc::new(Definition {
+                name: TaskName::parse("a").expect("a name"),
+                when: When::Manual,
+                action: Action::Shell {
+                    line: "true".to_owned(),
+                },
+                cwd: None,
+                env: Vec::new(),
+                description: None,
+                enabled: true,
+                policies: Policies::default(),
+            }),
+        };
+        let (done, stored) = std::sync::mpsc::channel();
+        opened.store.writer().commit(taskd_store::Batch {
+            records: vec![added],
+            epoch: 0,
+            fact: true,
+            done: Box::new(move |result| done.send(result.is_ok()).expect("it is awaited")),
+        });
+        assert!(stored.recv().expect("an answer"));
+        drop(opened);
+        let config = Config::default();
+        assert!(restore(open(), &config, Owner(7)).is_ok());
+        let error = restore(open(), &config, Owner(8)).err().expect("they are not its own");
+        assert!(error.to_string().contains("1 tasks of other users"), "{error}");
+    }
 }

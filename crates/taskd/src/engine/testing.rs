@@ -1,14 +1,21 @@
 //! An engine of its own for a test: with a real store, and driven by hand.
 
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use taskd_core::command::Ticket;
 use taskd_core::effect::Weight;
 use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_store::{Batch, Options, Store};
+
+use taskd_wire::codec::{self, Rec};
+use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
+use taskd_wire::hello::{Hello, HelloReader};
+use taskd_wire::runner::{FromRunner, ToRunner};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixListener;
 
 use super::{Driver, Engine, Parts, Whereabouts};
 use crate::config::Config;
@@ -19,13 +26,18 @@ pub(super) struct Bench {
     pub(super) driver: Driver,
     pub(super) engine: Engine,
     pub(super) store: Store,
-    told: UnixDatagram,
-    _dir: tempfile::TempDir,
+    pub(super) told: UnixDatagram,
+    pub(super) dir: tempfile::TempDir,
 }
 
 impl Bench {
     /// One without tasks, whose runner is its own to start or not.
     pub(super) fn new(starts_runner: bool) -> Self {
+        Bench::watched(starts_runner, None)
+    }
+
+    /// The same, watched by the service manager.
+    pub(super) fn watched(starts_runner: bool, watchdog: Option<Duration>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let opened = Store::open(Options::new(dir.path())).expect("an empty directory");
         let zones = Zones::new(jiff::tz::db().clone());
@@ -41,7 +53,7 @@ impl Bench {
                 start: starts_runner,
             },
             config: Config::default(),
-            notify: notify(dir.path()),
+            notify: Notify::to(Some(dir.path().join("notify.sock").as_os_str()), watchdog),
         };
         let (engine, mailbox) = Engine::channel();
         Bench {
@@ -49,23 +61,13 @@ impl Bench {
             engine,
             store: opened.store,
             told,
-            _dir: dir,
+            dir,
         }
     }
 
     /// The store answers nothing any more, as on a disk that hangs, until what this gives is dropped.
     pub(super) fn hang_store(&self) -> Sender<()> {
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        self.store.writer().commit(Batch {
-            records: Vec::new(),
-            epoch: 0,
-            fact: false,
-            // On the thread of the writer.
-            done: Box::new(move |_| {
-                let _ = released.recv();
-            }),
-        });
-        release
+        hang(&self.store)
     }
 
     /// Something has happened that is to be recorded.
@@ -82,6 +84,63 @@ impl Bench {
     }
 }
 
-fn notify(dir: &Path) -> Notify {
-    Notify::to(Some(dir.join("notify.sock").as_os_str()), None)
+/// As [`Bench::hang_store`].
+pub(super) fn hang(store: &Store) -> Sender<()> {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    store.writer().commit(Batch {
+        records: Vec::new(),
+        epoch: 0,
+        fact: false,
+        // On the thread of the writer.
+        done: Box::new(move |_| {
+            let _ = released.recv();
+        }),
+    });
+    release
+}
+
+/// A runner that knows no attempt, starts none, and tells what it is told.
+pub(super) struct FakeRunner(UnixListener);
+
+impl FakeRunner {
+    /// One that listens where the engine of this bench looks for its own.
+    pub(super) fn listen(bench: &Bench) -> Self {
+        FakeRunner(UnixListener::bind(bench.dir.path().join("runner.sock")).expect("a socket"))
+    }
+
+    /// Lets the engine attach, and gives what it is told after, until it is told to end.
+    pub(super) async fn serve(self) -> Vec<ToRunner> {
+        let (mut stream, _) = self.0.accept().await.expect("the engine");
+        stream.write_all(&Hello::ours().encode()).await.expect("it reads");
+        let mut buffer = [0; 4096];
+        let mut hello = HelloReader::new();
+        while hello.next().expect("a hello").is_none() {
+            let length = stream.read(&mut buffer).await.expect("a hello");
+            hello.push(&buffer[..length]);
+        }
+        let mut frames = FrameReader::new();
+        frames.push(&hello.into_rest());
+        let mut told = Vec::new();
+        loop {
+            while let Some(payload) = frames.next().expect("a frame") {
+                let Payload::Message(bytes) = read_payload(&payload).expect("a payload") else {
+                    panic!("protocol 0 is not for runners");
+                };
+                match codec::decode(bytes).expect("a message") {
+                    ToRunner::Attach => {
+                        let mut out = Vec::new();
+                        put_message(&mut out, &FromRunner::InventoryEnd(Rec::default())).expect("a small one");
+                        stream.write_all(&out).await.expect("it reads");
+                    }
+                    message => told.push(message),
+                }
+                if matches!(told.last(), Some(ToRunner::Shutdown { .. })) {
+                    return told;
+                }
+            }
+            let length = stream.read(&mut buffer).await.expect("what it says");
+            assert!(length > 0, "it hung up after {told:?}");
+            frames.push(&buffer[..length]);
+        }
+    }
 }
