@@ -130,14 +130,29 @@ killed_runner_comes_back_and_its_run_is_unknown() {
     wait_for 30 has_runner && taskctl add --name next --manual --shell 'exit 5' || return
     taskctl run --wait next; [ $? = 5 ]
 }
-reload_keeps_the_process() {
+refuses_long() { taskctl add --manual -- echo "$(printf %2000s x)" 2>&1 | grep 'at most 1024'; }
+reload_takes_effect_and_keeps_the_process() {
     local pid; pid=$(main_pid taskd)
-    mkdir -p /etc/taskd && printf '[log]\nlevel = "debug"\n' >/etc/taskd/taskd.toml
-    systemctl reload taskd && taskctl status && [ "$(main_pid taskd)" = "$pid" ] || return
+    mkdir -p /etc/taskd && printf '[limits]\ndefinition_bytes = "1 KiB"\n' >/etc/taskd/taskd.toml
+    systemctl reload taskd && wait_for 10 refuses_long && [ "$(main_pid taskd)" = "$pid" ] || return
     # A configuration that is wrong changes nothing.
     printf '[log]\nlevl = "debug"\n' >/etc/taskd/taskd.toml
-    systemctl reload taskd && taskctl status && [ "$(main_pid taskd)" = "$pid" ] && is_active taskd || return
+    systemctl reload taskd && wait_for 10 grep -q 'the old one stays' /var/log/taskd/taskd.log && refuses_long &&
+        [ "$(main_pid taskd)" = "$pid" ] && is_active taskd || return
     rm /etc/taskd/taskd.toml
+    systemctl reload taskd
+}
+is_in_tokyo() { # a task added now
+    taskctl remove zoned; taskctl add --name zoned --cron '0 0 * * *' -- true && taskctl show zoned --json | grep Asia/Tokyo
+}
+reload_reads_the_zone_of_the_machine() {
+    ! is_in_tokyo || return
+    cp -P /etc/localtime "$gates/localtime"
+    ln -sf /usr/share/zoneinfo/Asia/Tokyo /etc/localtime
+    systemctl reload taskd && wait_for 10 is_in_tokyo
+    local found=$?
+    cp -P --remove-destination "$gates/localtime" /etc/localtime && systemctl reload taskd
+    return $found
 }
 beaten_since() { [ "$(systemctl show -P WatchdogTimestampMonotonic taskd)" -gt "$1" ]; }
 watchdog_is_fed() {
@@ -161,7 +176,7 @@ stalled_daemon_is_replaced() { # by the watchdog of the test before
 }
 files_are_where_they_belong() {
     [ -S /run/taskd/taskd.sock ] && [ -s /var/log/taskd/taskd.log ] && [ -S /var/lib/taskd/runner.sock ] || return
-    [ "$(stat -c %a /var/lib/taskd)" = 700 ] && [ "$(stat -c %a /run/taskd)" = 755 ] && [ "$(stat -c %a /var/log/taskd/taskd.log)" = 600 ]
+    [ "$(stat -c %a /var/lib/taskd)" = 700 ] && [ "$(stat -c %a /run/taskd)" = 700 ] && [ "$(stat -c %a /var/log/taskd/taskd.log)" = 600 ]
 }
 runs_are_told_in_the_journal() {
     journalctl -b -u taskd -o json --no-pager | grep '"MESSAGE":"run finished' | grep '"PRIORITY":"6"'
@@ -256,7 +271,8 @@ prove restart_leaves_a_run_alone
 prove stop_and_start_leave_a_run_alone
 prove killed_daemon_comes_back
 prove killed_runner_comes_back_and_its_run_is_unknown
-prove reload_keeps_the_process
+prove reload_takes_effect_and_keeps_the_process
+prove reload_reads_the_zone_of_the_machine
 prove watchdog_is_fed
 prove stalled_daemon_is_replaced
 prove journal_has_priorities

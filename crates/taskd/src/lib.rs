@@ -12,8 +12,8 @@
 //! belongs to the runner, another process, so that this one may end at any moment: at the next start the engine takes
 //! the runner's inventory, and the core compares it with what was recorded.
 //!
-//! Order of start: state directory (lock), store, core, log, socket, runner. The socket answers before the runner is
-//! there; systemd is told that the daemon is ready when both are.
+//! Order of start: state directory (lock), store, daemon log, socket, core, runner. The socket answers before the runner
+//! is there; systemd is told that the daemon is ready when both are.
 
 mod accept;
 mod args;

@@ -189,7 +189,14 @@ impl Driver {
     }
 
     fn cannot_start(&mut self, origin: Origin, problem: String) {
-        tracing::error!(run = %origin.attempt.run.n, task = %origin.name, error = problem, "the action could not be read");
+        tracing::error!(
+            task = origin.name.as_str(),
+            run = origin.attempt.run.n,
+            attempt = origin.attempt.attempt,
+            trace_id = %origin.trace_id,
+            error = problem,
+            "the action could not be read"
+        );
         let now = clock::now();
         let end = AttemptEnd {
             started_at: now,

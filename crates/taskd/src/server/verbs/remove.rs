@@ -9,7 +9,6 @@ use taskd_wire::refusal::Refusal;
 use crate::server::{Shared, meant, names};
 
 pub(super) async fn answer(shared: &Shared, asked: Vec<String>, running: WhileRunning) -> Result<Response, Refusal> {
-    let _editing = shared.editing.lock().await;
     let owner = shared.owner;
     let meant = meant::changed(&shared.engine, owner, asked, names::CHANGED_MAX).await?;
     let removed = Arc::new(Mutex::new(Vec::new()));
