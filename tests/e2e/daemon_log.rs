@@ -21,6 +21,12 @@ fn a_run_leaves_start_and_finish_lines_and_no_value_of_its_environment_or_argume
         ])
         .ok();
     assert_eq!(world.ctl(&["run", "--wait", "quiet"]).code(), 3);
+    // Of what cannot be started only the program is named.
+    let program = world.path("no-such-program").display().to_string();
+    let argument = format!("--token={secret}");
+    let add = ["add", "--name", "absent", "--manual", "--env", &argument[2..], "--"];
+    world.ctl(&[&add[..], &[&program, &argument]].concat()).ok();
+    assert_ne!(world.ctl(&["run", "--wait", "absent"]).code(), 0);
     world.signal(Signal::TERM);
     assert!(world.wait_ended().success());
     let log = world.log();
@@ -43,5 +49,6 @@ fn a_run_leaves_start_and_finish_lines_and_no_value_of_its_environment_or_argume
     assert!(finished["duration_ms"].is_u64(), "{finished}");
     assert_eq!(log.last().expect("lines")["msg"], "taskd ends");
     let text = std::fs::read_to_string(world.path("log/taskd.log")).expect("the log");
+    assert!(text.contains("no-such-program"), "{text}");
     assert!(!text.contains(secret), "a secret is in the log");
 }

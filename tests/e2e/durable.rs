@@ -1,8 +1,10 @@
 //! Promise: nothing acknowledged is lost, at whatever moment the daemon is killed; and one daemon owns a state.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::harness::{World, run};
+use crate::harness::{World, run, wait_for};
 
 /// How often the daemon is killed under load; `TASKD_TEST_KILLS` says otherwise.
 fn kills() -> u32 {
@@ -10,6 +12,23 @@ fn kills() -> u32 {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(200)
+}
+
+/// How many add at once.
+const CLIENTS: u32 = 3;
+
+/// Adds one task after the other, also before there is a daemon, and gives the names of those that were acknowledged.
+fn adds(world: &World, prefix: &str, over: &AtomicBool, answered: &AtomicBool) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let name = format!("{prefix}-{}", acknowledged.len());
+        let ran = run(&mut world.taskctl(&["add", "--name", &name, "--manual", "--", "true"]));
+        if ran.status.success() {
+            acknowledged.push(name);
+            answered.store(true, Ordering::Relaxed);
+        }
+    }
+    acknowledged
 }
 
 #[test]
@@ -22,27 +41,37 @@ fn no_acknowledged_task_is_lost_and_no_firing_is_doubled_when_killed_under_load(
             .ctl(&["add", "--name", &format!("tick{n}"), "--every", "1s", "--shell", &line])
             .ok();
     }
+    world.kill();
     let mut acknowledged = HashSet::new();
     for round in 0..kills() {
-        // The moment moves through what an add takes: the connection, the commit, the answer.
-        let moment = std::time::Duration::from_micros(u64::from(round) * 733 % 20_000);
-        let killer = world.pid();
-        let thread = std::thread::spawn(move || {
-            std::thread::park_timeout(moment);
-            crate::harness::kill(killer, rustix::process::Signal::KILL);
-        });
-        for n in 0.. {
-            let name = format!("r{round}-{n}");
-            let ran = run(&mut world.taskctl(&["add", "--name", &name, "--manual", "--", "true"]));
-            if !ran.status.success() {
-                break;
+        world.spawn(world.taskd());
+        let (over, answered) = (AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|client| {
+                    let (world, over, answered) = (&world, &over, &answered);
+                    scope.spawn(move || adds(world, &format!("r{round}-{client}"), over, answered))
+                })
+                .collect();
+            let step = u64::from(round) * 104_729;
+            let moment = if round % 2 == 0 {
+                // Any moment from the first: the start, the recovery, the runner's inventory.
+                step % 300_000
+            } else {
+                // Any moment of the work: the connections, the commits, the answers.
+                wait_for("an answer", || answered.load(Ordering::Relaxed).then_some(()));
+                step % 20_000
+            };
+            std::thread::park_timeout(Duration::from_micros(moment));
+            crate::harness::kill(world.pid(), rustix::process::Signal::KILL);
+            over.store(true, Ordering::Relaxed);
+            for client in clients {
+                acknowledged.extend(client.join().expect("no panic"));
             }
-            acknowledged.insert(name);
-        }
-        thread.join().expect("no panic");
+        });
         world.kill();
-        world.start();
     }
+    world.start();
     let listed = world.ctl(&["list", "--json"]).json();
     let there: HashSet<String> = listed
         .as_array()

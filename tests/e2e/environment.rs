@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{World, wait_for};
+use crate::harness::{World, run, wait_for};
 
 /// The environment a run printed with `env -0`, by name.
 fn environment(world: &World, file: &str) -> BTreeMap<String, String> {
@@ -200,4 +200,35 @@ fn secrets_are_in_no_command_line_and_in_no_log_of_ours() {
     assert!(!contains(
         &std::fs::read(world.path("taskd.err")).expect("what the daemon said")
     ));
+}
+
+#[test]
+fn a_daemon_in_the_background_has_no_file_that_its_starter_left_open() {
+    let world = World::new();
+    let left = world.path("left-open");
+    let places: Vec<String> = ["state", "log", "taskd.toml"]
+        .map(|name| world.path(name).display().to_string())
+        .into();
+    std::fs::write(world.path("taskd.toml"), "").expect("a file");
+    let args = [
+        "start",
+        "--state-dir",
+        &places[0],
+        "--log-dir",
+        &places[1],
+        "--config",
+        &places[2],
+    ];
+    let line = format!("exec 9>{}", left.display());
+    run(&mut world.after(&line, &world.taskctl(&args))).ok();
+    let status = world.ctl(&["status", "--json"]).json();
+    for pid in [&status["pid"], &status["runner"]["pid"]] {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a process");
+        for file in files.flatten() {
+            // One may be closed meanwhile.
+            let target = std::fs::read_link(file.path()).unwrap_or_default();
+            assert_ne!(target, left, "{pid} has it");
+        }
+    }
+    world.ctl(&["stop"]).ok();
 }

@@ -170,15 +170,32 @@ impl World {
     /// Starts the daemon and waits until it serves and has a runner.
     #[track_caller]
     pub fn start(&mut self) {
+        self.spawn(self.taskd());
+        self.wait_served();
+    }
+
+    /// Starts a daemon and waits for nothing.
+    #[track_caller]
+    pub fn spawn(&mut self, mut taskd: Command) {
         let stderr = std::fs::File::create(self.path("taskd.err")).expect("a file");
-        let child = self
-            .taskd()
+        let child = taskd
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()
             .expect("taskd starts");
         self.daemon = Some(child);
-        self.wait_served();
+    }
+
+    /// A command of this world that a shell starts after this line.
+    #[must_use]
+    pub fn after(&self, line: &str, command: &Command) -> Command {
+        let mut shell = self.command("/bin/sh");
+        shell.arg("-c").arg(format!("{line}; exec \"$0\" \"$@\""));
+        shell.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            shell.env(name, value.expect("only set"));
+        }
+        shell
     }
 
     /// Waits until the daemon serves and has a runner.
@@ -321,6 +338,25 @@ impl World {
     #[track_caller]
     pub fn run_of(&self, run: &str) -> Value {
         self.ctl(&["runs", run, "--json"]).json()[0].take()
+    }
+
+    /// Waits until the daemon log has a line with this message.
+    #[track_caller]
+    pub fn wait_logged(&self, msg: &str) {
+        let is_it = |line: &Value| line["msg"] == msg;
+        wait_for(&format!("{msg:?} in the log"), || {
+            self.log().iter().any(is_it).then_some(())
+        });
+    }
+
+    /// How many connections the daemon's socket has.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        let sockets = std::fs::read_to_string("/proc/net/unix").expect("/proc");
+        let path = self.socket().display().to_string();
+        // Connected ones have state 03, the one that listens 01.
+        let connected = |line: &&str| line.split_whitespace().nth(5) == Some("03") && line.ends_with(&path);
+        sockets.lines().filter(connected).count()
     }
 
     /// The daemon log, each line parsed.

@@ -18,6 +18,27 @@ fn a_request_has_a_limit_of_names_and_of_patterns() {
 }
 
 #[test]
+fn a_name_has_a_limit_wherever_it_is_asked_for() {
+    let world = World::served();
+    let long = "x".repeat(257);
+    for line in [
+        "show",
+        "list",
+        "logs",
+        "runs",
+        "remove",
+        "run",
+        "cancel",
+        "edit --manual",
+    ] {
+        let mut args: Vec<&str> = line.split(' ').collect();
+        args.insert(1, &long);
+        let said = world.ctl(&args).stderr;
+        assert!(said.contains("bytes of a name"), "{line}: {said}");
+    }
+}
+
+#[test]
 fn more_tasks_than_one_answer_can_name_are_refused_before_anything_is_done() {
     let world = World::new();
     std::fs::write(world.path("taskd.toml"), "[limits]\ntasks_per_owner = 20_000\n").expect("a file");

@@ -227,6 +227,7 @@ fn following_begins_before_there_is_any_output() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("it starts");
+    wait_for("it to ask", || (world.connections() > 0).then_some(()));
     world.open_gate("late");
     let output = following.wait_with_output().expect("it ends");
     assert_eq!(

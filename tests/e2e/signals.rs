@@ -39,33 +39,52 @@ fn int_stops_as_term_does() {
 
 #[test]
 fn a_second_int_ends_at_once() {
-    let mut world = World::served();
-    world
-        .ctl(&[
-            "add",
-            "--name",
-            "deaf",
-            "--manual",
-            "--shell",
-            "trap '' TERM; echo up; while :; do sleep 0.02; done",
-        ])
-        .ok();
-    world.ctl(&["run", "deaf"]).ok();
-    wait_for("the run's output", || {
-        world.ctl(&["logs", "deaf"]).stdout.contains("up").then_some(())
-    });
-    let start = crate::harness::now();
+    let mut world = World::new();
+    // Longer than any test waits.
+    std::fs::write(world.path("taskd.toml"), "[runner]\ngrace = \"1h\"\n").expect("a file");
+    world.start();
+    let pid = world.path("deaf.pid");
+    let line = format!(
+        "trap '' TERM; echo $$ >{}; echo up; while :; do sleep 0.02; done",
+        pid.display()
+    );
+    world.ctl(&["add", "--name", "deaf", "--manual", "--shell", &line]).ok();
+    world.run_up("deaf");
+    let deaf: u32 = std::fs::read_to_string(pid)
+        .expect("it wrote it")
+        .trim()
+        .parse()
+        .expect("a process id");
+    let runner = world.runner_pid();
     world.signal(Signal::INT);
-    wait_for("the stop to be logged", || {
-        world
-            .log()
-            .iter()
-            .any(|line| line["msg"] == "asked to stop")
-            .then_some(())
-    });
+    world.wait_logged("asked to stop");
+    assert!(alive(deaf), "it was given no grace");
     world.signal(Signal::INT);
     world.wait_ended();
-    assert!(start.elapsed().as_secs() < 8, "the grace was waited for");
+    wait_for("the run to end", || (!alive(deaf)).then_some(()));
+    wait_for("the runner to end", || (!alive(runner)).then_some(()));
+}
+
+#[test]
+fn hup_before_the_daemon_serves_does_not_end_it() {
+    let mut world = World::new();
+    let config = world.path("taskd.toml");
+    let made = std::process::Command::new("mkfifo").arg(&config).status();
+    assert!(made.expect("mkfifo is there").success());
+    world.spawn(world.taskd());
+    // The daemon waits for somebody who writes its configuration; this waits for it.
+    let mut writer = std::fs::OpenOptions::new().write(true).open(&config).expect("a pipe");
+    std::fs::write(world.path("next.toml"), "[limits]\ndefinition_bytes = \"4 KiB\"\n").expect("a file");
+    std::fs::rename(world.path("next.toml"), &config).expect("the pipe is replaced");
+    world.signal(Signal::HUP);
+    std::io::Write::write_all(&mut writer, b"[limits]\nrunning = 7\n").expect("it reads");
+    drop(writer);
+    world.wait_served();
+    // It is heeded when it can be.
+    wait_for("the new limit", || {
+        let ran = world.ctl(&["add", "--manual", "--", "echo", &"x".repeat(5000)]);
+        (!ran.status.success()).then_some(())
+    });
 }
 
 #[test]

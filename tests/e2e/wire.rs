@@ -4,10 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use taskd_wire::basic::{Answer, Ask, Basic};
 use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::{self, Rec};
 use taskd_wire::definition::{ActionSpec, TaskSpec};
-use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
+use taskd_wire::frame::{FrameReader, Payload, put_basic, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader};
 use taskd_wire::refusal::Refusal;
 
@@ -168,20 +169,23 @@ fn a_client_that_reads_nothing_harms_nobody() {
     }
     let mut stream = connect(&world);
     stream
-        .set_write_timeout(Some(Duration::from_secs(1)))
+        .set_write_timeout(Some(Duration::from_secs(2)))
         .expect("a timeout");
     stream.write_all(&Hello::ours().encode()).expect("a hello");
-    let mut asked = Vec::new();
     let list = Request::List {
         names: Vec::new(),
         after: None,
         limit: 1000,
     };
-    for _ in 0..200 {
+    let mut asked = Vec::new();
+    while asked.len() < 4 << 20 {
         put_message(&mut asked, &list).expect("a small message");
     }
-    // The daemon stops reading when its answers are not read.
-    let _ = stream.write_all(&asked);
+    // More than the sockets hold: the daemon stops reading when its answers are not read.
+    assert!(stream.write_all(&asked).is_err(), "4 MiB of requests were taken in");
+    let status = std::fs::read_to_string(format!("/proc/{}/statm", world.pid())).expect("a process");
+    let resident: u64 = status.split(' ').nth(1).expect("a number").parse().expect("a number");
+    assert!(resident * 4096 < 100 << 20, "the answers are kept: {resident} pages");
     still_serves(&world);
 }
 
@@ -205,6 +209,34 @@ fn the_65th_connection_is_refused_in_words_and_a_place_comes_back() {
     assert!(matches!(refusal, Refusal::Limit { limit: 64, .. }), "{refusal:?}");
     drop(held);
     wait_for("a place", || world.ctl(&["status"]).status.success().then_some(()));
+}
+
+#[test]
+fn a_client_of_another_protocol_is_spoken_to_in_what_all_understand() {
+    let world = World::served();
+    for (min, max) in [(7, 9), (0, 0)] {
+        let hello = Hello {
+            min,
+            max,
+            caps: 0,
+            version: "9.9.9".to_owned(),
+        };
+        let mut client = Client::with_hello(&world, &hello);
+        client.say(&[Request::Status]);
+        let basic = |payload: &[u8]| match read_payload(payload) {
+            Ok(Payload::Basic(Basic::Answer(answer))) => answer,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(basic(&client.payload()), Answer::Unsupported, "{min} to {max}");
+        let mut ask = Vec::new();
+        put_basic(&mut ask, &Basic::Ask(Ask::StatusBrief));
+        client.stream.write_all(&ask).expect("it is read");
+        let pid = world.pid();
+        assert!(
+            matches!(basic(&client.payload()), Answer::StatusBrief { pid: told, .. } if told == pid),
+            "{min} to {max}"
+        );
+    }
 }
 
 #[test]
@@ -263,4 +295,59 @@ fn an_import_of_which_a_part_was_refused_is_refused_though_all_of_it_was_sent_at
     client.say(&[part("good", 1), Request::ImportEnd]);
     assert_eq!(client.hear(), Response::Done(Vec::new()));
     assert_eq!(client.hear(), Response::Imported(1));
+}
+
+#[test]
+fn as_many_files_may_be_open_as_the_connections_that_are_allowed_need() {
+    let mut world = World::new();
+    std::fs::write(world.path("taskd.toml"), "[limits]\nconnections = 300\n").expect("a file");
+    world.spawn(world.after("ulimit -Sn 64", &world.taskd()));
+    world.wait_served();
+    let held: Vec<Client> = (0..200).map(|_| Client::connected(&world)).collect();
+    still_serves(&world);
+    drop(held);
+}
+
+#[test]
+fn a_daemon_that_can_open_no_more_files_says_so_once_and_serves_on_when_it_can() {
+    let mut world = World::new();
+    std::fs::write(world.path("taskd.toml"), "[limits]\nconnections = 300\n").expect("a file");
+    world.spawn(world.after("ulimit -n 64", &world.taskd()));
+    world.wait_served();
+    world
+        .ctl(&["add", "--name", "tick", "--every", "1s", "--", "true"])
+        .ok();
+    let held: Vec<UnixStream> = (0..100).map(|_| connect(&world)).collect();
+    world.wait_logged("connections cannot be accepted");
+    let runs = |world: &World| world.log().iter().filter(|line| line["msg"] == "run finished").count();
+    let seen = runs(&world);
+    // As long as it takes to try again many times.
+    wait_for("two runs", || (runs(&world) >= seen + 2).then_some(()));
+    drop(held);
+    wait_for("a place", || world.ctl(&["status"]).status.success().then_some(()));
+    let told = |msg: &str| world.log().iter().filter(|line| line["msg"] == msg).count();
+    assert_eq!(told("connections cannot be accepted"), 1);
+    assert_eq!(told("connections are accepted again"), 1);
+}
+
+#[test]
+fn another_user_is_turned_away_though_the_socket_was_opened_to_all() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt as _;
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can be two users");
+        return;
+    }
+    let world = World::served();
+    let open_to_all = |path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("it is ours");
+    open_to_all(world.path(""), 0o755);
+    open_to_all(world.socket(), 0o666);
+    std::fs::copy(env!("CARGO_BIN_EXE_taskctl"), world.path("taskctl")).expect("a copy");
+    let mut stranger = std::process::Command::new(world.path("taskctl"));
+    stranger
+        .args(["list", "--json"])
+        .env("TASKD_SOCKET", world.socket())
+        .uid(65_534);
+    let error = crate::harness::run(&mut stranger).error(5);
+    assert_eq!(error["code"], "not-allowed", "{error}");
 }
