@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use taskd_wire::runner::DirectoryId;
 
 use crate::{Options, RunnerError};
 
@@ -41,15 +43,24 @@ impl Place {
         })
     }
 
-    /// Opens the socket, readable and writable by this user alone from its first moment. A socket that is there
-    /// already is a dead runner's, for we hold the lock.
+    /// By which daemons know whether this is their state directory.
+    pub(crate) fn directory_id(&self) -> io::Result<DirectoryId> {
+        let found = fs::metadata(&self.state_dir)?;
+        Ok(DirectoryId {
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
+
+    /// Opens the socket, readable and writable by this user alone from its first moment. A socket that is there already
+    /// is taken away if nobody listens at it: the lock says nothing of a runner of another state directory.
     pub(crate) fn listen(&self) -> Result<(UnixListener, SocketFile), RunnerError> {
         let failed = |source| RunnerError::Socket {
             path: self.socket.clone(),
             source,
         };
         match fs::symlink_metadata(&self.socket) {
-            Ok(found) if found.file_type().is_socket() => {
+            Ok(found) if found.file_type().is_socket() && is_dead(&self.socket) => {
                 fs::remove_file(&self.socket).map_err(failed)?;
             }
             // Bind says that the name is taken, or creates it.
@@ -63,6 +74,17 @@ impl Place {
         listener.set_nonblocking(true).map_err(failed)?;
         Ok((listener, file))
     }
+}
+
+/// Whether a connection to a socket is refused. Only then was its listener closed.
+fn is_dead(socket: &Path) -> bool {
+    let connect = || {
+        // Whoever listens may be too busy to take anybody in.
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)
+    };
+    connect() == Err(Errno::CONNREFUSED)
 }
 
 /// The name of a socket that was opened. It goes with this, which must not outlive the [`Place`].

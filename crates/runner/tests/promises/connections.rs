@@ -19,6 +19,7 @@ crate::tests![
     whoever_says_nothing_is_shown_out,
     a_daemon_that_does_not_read_is_dropped_and_loses_nothing,
     another_runner_is_refused,
+    the_socket_of_a_living_runner_is_not_taken_away,
     the_socket_is_for_its_user_alone,
 ];
 
@@ -225,6 +226,16 @@ fn another_runner_is_refused() {
     let complaint = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(complaint.contains("another runner works in"), "{complaint}");
     assert_eq!(daemon.run(shell(1, "exit 6")).end, End::Exited(6), "the first goes on");
+    life.attach();
+}
+
+fn the_socket_of_a_living_runner_is_not_taken_away() {
+    let home = Home::new();
+    let life = home.start();
+    let other = home.command_in(&home.path().join("other")).output().expect("it runs");
+    assert_eq!(other.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(complaint.contains("cannot listen at"), "{complaint}");
     life.attach();
 }
 

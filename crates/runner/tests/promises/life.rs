@@ -95,10 +95,15 @@ impl Home {
 
     /// The command that starts a runner here, with an environment that is the same everywhere.
     pub fn command(&self) -> Command {
+        self.command_in(&self.state_dir())
+    }
+
+    /// The same, with another state directory.
+    pub fn command_in(&self, state_dir: &Path) -> Command {
         let mut command = Command::new("/proc/self/exe");
         command
             .args(["runner", "--state-dir"])
-            .arg(self.state_dir())
+            .arg(state_dir)
             .arg("--socket")
             .arg(self.socket())
             .env_clear()
