@@ -9,6 +9,7 @@ mod ledger;
 mod limits;
 mod man;
 mod output;
+mod runner;
 mod signals;
 mod stop;
 mod survive;

@@ -12,7 +12,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::process::{Pid, Signal};
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner};
 
 use crate::attempt::{Action, Event};
@@ -160,6 +160,8 @@ impl Worker {
                 pid: std::process::id(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_ms: clock::wall_ms(),
+                closing: Tail(false),
+                state_dir: Tail(Some(place.directory_id().map_err(started)?)),
             },
             state_dir: place.state_dir.clone(),
             notify_socket,
@@ -315,6 +317,8 @@ impl Worker {
             Closing::No => {
                 notify(self.notify_socket.as_deref(), "STOPPING=1");
                 self.closing = Closing::Stopping;
+                self.info.closing = Tail(true);
+                self.server.say(&FromRunner::InventoryEnd(Rec(self.info.clone())));
             }
             Closing::Stopping | Closing::Lingering(_) => {}
         }

@@ -4,7 +4,7 @@
 
 use bincode::{Decode, Encode};
 
-use crate::codec::Rec;
+use crate::codec::{Rec, Tail};
 use crate::definition::{ActionSpec, EnvVar};
 
 /// One attempt of one run.
@@ -76,7 +76,8 @@ pub enum FromRunner {
         /// Attempts that ended.
         ended: Vec<Rec<Ended>>,
     },
-    /// The inventory is whole: what it did not name, this runner does not know.
+    /// The inventory is whole: what it did not name, this runner does not know. Said again, it tells that the runner has
+    /// become [`closing`](RunnerInfo::closing).
     InventoryEnd(Rec<RunnerInfo>),
     /// An attempt started.
     Started {
@@ -102,6 +103,19 @@ pub struct RunnerInfo {
     pub version: String,
     /// When it started.
     pub started_ms: i64,
+    /// Whether it is about to end: it starts nothing more.
+    pub closing: Tail<bool>,
+    /// The directory it works in.
+    pub state_dir: Tail<Option<DirectoryId>>,
+}
+
+/// What tells one directory from another on a machine, whatever its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct DirectoryId {
+    /// The file system it is on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
 }
 
 /// An attempt in progress.
@@ -172,7 +186,8 @@ pub enum End {
     SpawnFailed {
         /// The system's error number.
         errno: i32,
-        /// What failed: `exec` or `chdir` with the path behind it, `pipe`, `clone`, `launcher`, `output`, `runner`.
+        /// What failed: `exec` or `chdir` with the path behind it, `pipe`, `clone`, `launcher`; `start` when that hung
+        /// until a stop would wait no longer; `runner` when it was about to end.
         what: String,
     },
 }

@@ -1,22 +1,20 @@
 //! The connection to the runner: finds one, starts one where that is ours to do, and speaks the protocol with it.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal};
 use taskd_wire::codec::{self, Rec};
 use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
 use taskd_wire::runner::{FromRunner, RunnerInfo, ToRunner};
-use tokio::io::AsyncReadExt as _;
-use tokio::io::AsyncWriteExt as _;
-use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{UnixDatagram, UnixStream};
-
-use crate::clock;
 
 /// How long a runner may take to answer, or to be ready after it was started.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,9 +24,6 @@ const READ: usize = 64 * 1024;
 
 /// Bytes sent of what is on its way, from which on their room is used again before all has left.
 const SENT_MAX: usize = 1 << 20;
-
-/// How often it is looked whether a runner that was started has ended instead of being ready.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Most bytes waiting for a runner that does not read; a thousand starts with large environments fit.
 const OUT_MAX: usize = 256 << 20;
@@ -53,6 +48,20 @@ pub(crate) enum LinkError {
     /// It was started and ended at once.
     #[error("the runner was started and ended ({0}) before it was ready")]
     Ended(ExitStatus),
+    /// Who answers there is another user, and would be told what tasks keep to themselves.
+    #[error("the runner at {path} belongs to user {uid}")]
+    Stranger {
+        /// The socket.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
+    },
+    /// It works for somebody else.
+    #[error("the runner at {path} works in another state directory")]
+    Elsewhere {
+        /// The socket.
+        path: PathBuf,
+    },
     /// It answered with something else than the protocol.
     #[error("the runner at {path} does not speak this protocol: {problem}")]
     Protocol {
@@ -79,6 +88,8 @@ pub(crate) struct Whereabouts {
 
 /// An attached runner, its inventory taken.
 pub(super) struct Link {
+    /// The socket it was found at.
+    path: PathBuf,
     stream: UnixStream,
     frames: FrameReader,
     buffer: Box<[u8]>,
@@ -94,25 +105,31 @@ pub(super) struct Attached {
     pub(super) ended: Vec<taskd_wire::runner::Ended>,
 }
 
-/// Attaches to the runner, starting one if none answers and that is ours to do. The child is the guard that was
-/// started, if one was.
+/// Attaches to the runner, starting one if none answers and that is ours to do. One that is about to end is waited for,
+/// since what it is told to start would not be started. The child is the guard that was started, if one was.
 pub(super) async fn attach(place: &Whereabouts) -> Result<(Attached, Option<Started>), LinkError> {
-    match UnixStream::connect(&place.socket).await {
-        Ok(stream) => Ok((introduce(stream, place).await?, None)),
-        Err(source) if !place.start => Err(LinkError::Absent {
-            path: place.socket.clone(),
-            source,
-        }),
-        Err(_) => {
-            let started = start(place).await?;
-            let stream = UnixStream::connect(&place.socket)
-                .await
-                .map_err(|source| LinkError::Absent {
-                    path: place.socket.clone(),
-                    source,
-                })?;
-            Ok((introduce(stream, place).await?, Some(started)))
+    loop {
+        let (stream, started) = match UnixStream::connect(&place.socket).await {
+            Ok(stream) => (stream, None),
+            Err(source) if !place.start => return Err(absent(place, source)),
+            Err(_) => {
+                let started = start(place).await?;
+                let stream = UnixStream::connect(&place.socket).await;
+                (stream.map_err(|source| absent(place, source))?, Some(started))
+            }
+        };
+        let mut attached = introduce(stream, place).await?;
+        if !attached.info.closing.0 {
+            return Ok((attached, started));
         }
+        attached.link.ended().await;
+    }
+}
+
+fn absent(place: &Whereabouts, source: io::Error) -> LinkError {
+    LinkError::Absent {
+        path: place.socket.clone(),
+        source,
     }
 }
 
@@ -125,9 +142,18 @@ impl Started {
         self.0.take().expect("it is taken only here and when dropped")
     }
 
-    /// How it ended, if it has.
-    fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.0.as_mut().map_or(Ok(None), Child::try_wait)
+    /// Waits until it has ended.
+    async fn ended(&mut self) -> io::Result<ExitStatus> {
+        let guard = self.0.as_mut().expect("it is taken only when kept and when dropped");
+        let handle = rustix::process::pidfd_open(Pid::from_child(guard), PidfdFlags::NONBLOCK)?;
+        #[expect(
+            deprecated,
+            reason = "an owned descriptor that nobody replaces; the successor is an unsafe function"
+        )]
+        let handle = AsyncFd::with_interest(handle, Interest::READABLE)?;
+        // It is readable once, when the process has ended.
+        let _ended = handle.readable().await?;
+        guard.wait()
     }
 }
 
@@ -182,18 +208,31 @@ async fn start(place: &Whereabouts) -> Result<Started, LinkError> {
 }
 
 async fn wait_ready(ready: &UnixDatagram, mut started: Started) -> Result<Started, LinkError> {
+    let said = tokio::time::timeout(PATIENCE, async {
+        tokio::select! {
+            // First, for one that is ready and ends at once was ready.
+            biased;
+            result = said_ready(ready) => result.map(|()| None),
+            status = started.ended() => status.map(Some),
+        }
+    });
+    match said.await {
+        Ok(Ok(None)) => Ok(started),
+        Ok(Ok(Some(status))) => Err(LinkError::Ended(status)),
+        Ok(Err(error)) => Err(LinkError::Io(error)),
+        Err(_) => Err(LinkError::NotReady),
+    }
+}
+
+async fn said_ready(ready: &UnixDatagram) -> io::Result<()> {
     let mut message = [0_u8; 512];
-    let until = clock::monotonic() + PATIENCE;
     loop {
-        if let Ok(length) = tokio::time::timeout(LOOK_AGAIN, ready.recv(&mut message)).await {
-            let mut lines = message[..length?].split(|byte| *byte == b'\n');
-            if lines.any(|line| line == b"READY=1") {
-                return Ok(started);
-            }
-        } else if let Some(status) = started.ended()? {
-            return Err(LinkError::Ended(status));
-        } else if clock::monotonic() >= until {
-            return Err(LinkError::NotReady);
+        let length = ready.recv(&mut message).await?;
+        if message[..length]
+            .split(|byte| *byte == b'\n')
+            .any(|line| line == b"READY=1")
+        {
+            return Ok(());
         }
     }
 }
@@ -212,6 +251,11 @@ async fn take_inventory(mut stream: UnixStream, place: &Whereabouts) -> Result<A
         path: place.socket.clone(),
         problem,
     };
+    let uid = stream.peer_cred()?.uid();
+    if uid != 0 && uid != rustix::process::geteuid().as_raw() {
+        let path = place.socket.clone();
+        return Err(LinkError::Stranger { path, uid });
+    }
     let ours = Hello::ours();
     stream.write_all(&ours.encode()).await?;
     let mut hellos = HelloReader::new();
@@ -244,7 +288,12 @@ async fn take_inventory(mut stream: UnixStream, place: &Whereabouts) -> Result<A
                     ended.extend(more_ended.into_iter().map(|Rec(ended)| ended));
                 }
                 FromRunner::InventoryEnd(Rec(info)) => {
+                    if is_elsewhere(&info, place) {
+                        let path = place.socket.clone();
+                        return Err(LinkError::Elsewhere { path });
+                    }
                     let link = Link {
+                        path: place.socket.clone(),
                         stream,
                         frames,
                         buffer,
@@ -271,6 +320,14 @@ async fn take_inventory(mut stream: UnixStream, place: &Whereabouts) -> Result<A
     }
 }
 
+/// Whether the runner works in another state directory than ours: it would write where nobody looks, and its runs are not
+/// ours to know. Directories are told apart by their numbers, since their names may differ where each has a view of its
+/// own of the file systems. A runner of an earlier version does not say.
+fn is_elsewhere(info: &RunnerInfo, place: &Whereabouts) -> bool {
+    let Some(theirs) = info.state_dir.0 else { return false };
+    std::fs::metadata(&place.state_dir).is_ok_and(|ours| (ours.dev(), ours.ino()) != (theirs.device, theirs.inode))
+}
+
 fn message(payload: &[u8]) -> Result<FromRunner, String> {
     match read_payload(payload).map_err(|error| error.to_string())? {
         Payload::Message(bytes) => codec::decode(bytes).map_err(|error| error.to_string()),
@@ -279,12 +336,16 @@ fn message(payload: &[u8]) -> Result<FromRunner, String> {
 }
 
 impl Link {
+    fn protocol(&self, problem: String) -> LinkError {
+        LinkError::Protocol {
+            path: self.path.clone(),
+            problem,
+        }
+    }
+
     /// Puts a message on its way. It leaves with the next [`Link::flush`].
     pub(super) fn send(&mut self, message: &ToRunner) -> Result<(), LinkError> {
-        put_message(&mut self.out, message).map_err(|error| LinkError::Protocol {
-            path: PathBuf::new(),
-            problem: error.to_string(),
-        })?;
+        put_message(&mut self.out, message).map_err(|error| self.protocol(error.to_string()))?;
         if self.out.len() - self.sent > OUT_MAX {
             return Err(LinkError::Io(io::Error::other("it does not read what it is sent")));
         }
@@ -318,6 +379,11 @@ impl Link {
 
     /// Waits until the runner has said something, or takes more of what waits for it, and gives what it has said.
     pub(super) async fn progress(&mut self) -> Result<Vec<FromRunner>, LinkError> {
+        // What came right behind the inventory is here already, and the socket may have nothing more for long.
+        let said = self.said()?;
+        if !said.is_empty() {
+            return Ok(said);
+        }
         let interest = if self.out.is_empty() {
             Interest::READABLE
         } else {
@@ -325,19 +391,41 @@ impl Link {
         };
         self.stream.ready(interest).await?;
         self.flush()?;
-        match self.stream.try_read(&mut self.buffer) {
-            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            Ok(length) => self.frames.push(&self.buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.into()),
+        match self.read()? {
+            Some(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Some(_) | None => self.said(),
         }
+    }
+
+    /// What the runner had still said when the connection broke: it may be its last word on the end of a run.
+    pub(super) fn last_words(mut self) -> Vec<FromRunner> {
+        // `progress` reads only after it has written, so all of it may be unread. A second error adds nothing.
+        while let Ok(Some(1..)) = self.read() {}
+        self.said().unwrap_or_default()
+    }
+
+    /// Waits until the runner is gone. What it says meanwhile it keeps for who attaches next.
+    async fn ended(&mut self) {
+        while let Ok(1..) = self.stream.read(&mut self.buffer).await {}
+    }
+
+    /// Reads what is there now. Gives back how much that is, nothing if there is none.
+    fn read(&mut self) -> io::Result<Option<usize>> {
+        match self.stream.try_read(&mut self.buffer) {
+            Ok(length) => {
+                self.frames.push(&self.buffer[..length]);
+                Ok(Some(length))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The messages that are whole.
+    fn said(&mut self) -> Result<Vec<FromRunner>, LinkError> {
         let mut said = Vec::new();
-        let protocol = |problem: String| LinkError::Protocol {
-            path: PathBuf::new(),
-            problem,
-        };
-        while let Some(payload) = self.frames.next().map_err(|error| protocol(error.to_string()))? {
-            said.push(message(&payload).map_err(protocol)?);
+        while let Some(payload) = self.frames.next().map_err(|error| self.protocol(error.to_string()))? {
+            said.push(message(&payload).map_err(|problem| self.protocol(problem))?);
         }
         Ok(said)
     }

@@ -110,6 +110,10 @@ impl Driver {
             Ok(messages) => messages,
             Err(error) => return self.runner_lost(&error),
         };
+        self.take_in(messages);
+    }
+
+    fn take_in(&mut self, messages: Vec<FromRunner>) {
         let now = clock::now();
         for message in messages {
             match message {
@@ -126,6 +130,12 @@ impl Driver {
                         self.core.handle(now, Event::Ended { origin, end });
                     }
                 }
+                FromRunner::InventoryEnd(info) if info.0.closing.0 => {
+                    // It goes on telling of its runs until it is gone; what is due meanwhile waits for the next.
+                    tracing::info!("the runner is about to end");
+                    self.condition.runner = None;
+                    self.core.handle(now, Event::RunnerLost);
+                }
                 FromRunner::Inventory { .. } | FromRunner::InventoryEnd(_) => {
                     tracing::warn!("the runner sent a second inventory, which is ignored");
                 }
@@ -134,7 +144,9 @@ impl Driver {
     }
 
     fn runner_lost(&mut self, error: &LinkError) {
-        self.link = None;
+        if let Some(link) = self.link.take() {
+            self.take_in(link.last_words());
+        }
         self.condition.runner = None;
         match self.stop {
             Stop::No => {

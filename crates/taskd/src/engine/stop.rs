@@ -51,7 +51,12 @@ impl Driver {
                 for Waiting { done, .. } in self.busy.drain(..) {
                     done(Err(Refusal::Stopping));
                 }
-                self.attach_at = None;
+                if self.attach_at.take().is_some() && self.place.start {
+                    // A runner whose connection broke may be alive, and is ours to stop. None is started for that.
+                    self.place.start = false;
+                    self.attach();
+                    self.place.start = true;
+                }
                 self.core.handle(clock::now(), Event::Closing);
                 self.stop = Stop::Settling { until: within(SLACK) };
             }

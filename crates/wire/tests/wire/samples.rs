@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use bincode::{Decode, Encode};
 use taskd_wire::client::*;
-use taskd_wire::codec::{CodecError, Rec, decode, encode};
+use taskd_wire::codec::{CodecError, Rec, Tail, decode, encode};
 use taskd_wire::definition::*;
 use taskd_wire::refusal::*;
 use taskd_wire::runner::*;
@@ -265,6 +265,11 @@ fn info() -> RunnerInfo {
         pid: 301,
         version: s("0.1.0"),
         started_ms: -1,
+        closing: Tail(true),
+        state_dir: Tail(Some(DirectoryId {
+            device: 66,
+            inode: 1 << 40,
+        })),
     }
 }
 
