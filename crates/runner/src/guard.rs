@@ -5,6 +5,7 @@ use std::env;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
+use std::path;
 use std::process::{Command, ExitCode, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -26,6 +27,8 @@ pub(crate) const GUARD_PID: &str = "TASKD_GUARD_PID";
 /// [`RunnerError`] when the worker cannot be started.
 pub fn guard(options: &Options) -> Result<ExitCode, RunnerError> {
     sys::block_signals();
+    // Ends of children are not told to whoever ignores SIGCHLD.
+    sys::restore_dispositions();
     // Only a name for people.
     let _ = rustix::thread::set_name(c"taskd-guard");
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
@@ -33,12 +36,16 @@ pub fn guard(options: &Options) -> Result<ExitCode, RunnerError> {
     let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT];
     let failed = |source| RunnerError::System { what: "guard", source };
     let signals = sys::signal_fd(&caught, false).map_err(failed)?;
+    let state_dir = path::absolute(&options.state_dir).map_err(failed)?;
+    let socket = path::absolute(&options.socket).map_err(failed)?;
+    // Nothing of the file system is held busy by a guard that lives for months.
+    env::set_current_dir("/").map_err(failed)?;
     let worker = Command::new("/proc/self/exe")
         .arg0(env::args_os().next().unwrap_or_else(|| "taskd".into()))
         .args(["runner", "--worker", "--state-dir"])
-        .arg(&options.state_dir)
+        .arg(state_dir)
         .arg("--socket")
-        .arg(&options.socket)
+        .arg(socket)
         .env(GUARD_PID, std::process::id().to_string())
         .stdin(Stdio::null())
         .spawn()
