@@ -1,9 +1,10 @@
 //! Results that the daemon has not yet acknowledged.
 //!
 //! They are held in memory, and in a spool file, `spool/<instance>.jsonl` below the state directory, from the moment
-//! that no daemon is there to take them: then only the disk may lose them. Each line of the file is one result; the
-//! file is removed when all of its results are acknowledged. A new life of the runner takes over what it finds, so a
-//! result may be handed over again that was acknowledged in the life before; the daemon knows it by its key.
+//! that no daemon is there to take them: then only the disk may lose them. Each line of a file is one result; a file is
+//! removed when all of its results are acknowledged. A new life of the runner takes over what it finds where it is, so
+//! that it needs no room for that; a result may then be handed over again that was acknowledged in the life before, and
+//! the daemon knows it by its key.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -16,23 +17,37 @@ use taskd_wire::runner::{AttemptKey, End, Ended, Origin};
 
 use crate::notify::complain;
 
-/// A result and whether it is in the spool.
+/// A result and the spool file it is in.
 #[derive(Debug)]
 struct Kept {
     ended: Ended,
-    spooled: bool,
+    file: Option<PathBuf>,
+}
+
+/// A spool file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spooled {
+    /// How many results in it are not acknowledged.
+    kept: usize,
+    /// Whether it holds lines that are no results.
+    is_broken: bool,
 }
 
 /// All results not yet acknowledged.
 #[derive(Debug)]
 pub(crate) struct Results {
     kept: BTreeMap<AttemptKey, Kept>,
+    /// How many of them are in no file.
+    loose: usize,
+    directory: PathBuf,
+    /// Where this life writes.
     path: PathBuf,
     spool: Option<File>,
-    /// How many of them are in the spool.
-    spooled: usize,
+    files: BTreeMap<PathBuf, Spooled>,
     /// Whether something was written that may not be on the disk yet.
     unsynced: bool,
+    /// Whether the name of the file may not be on the disk yet.
+    nameless: bool,
 }
 
 impl Results {
@@ -41,25 +56,19 @@ impl Results {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let mut results = Results {
             kept: BTreeMap::new(),
+            loose: 0,
+            directory: directory.to_owned(),
             path: directory.join(format!("{instance:016x}.jsonl")),
             spool: None,
-            spooled: 0,
+            files: BTreeMap::new(),
             unsynced: false,
+            nameless: false,
         };
-        let mut earlier = Vec::new();
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "jsonl") {
                 results.take_over(&path)?;
-                earlier.push(path);
             }
-        }
-        if !results.kept.is_empty() {
-            results.spool()?;
-            results.sync()?;
-        }
-        for path in earlier {
-            fs::remove_file(path)?;
         }
         Ok(results)
     }
@@ -68,28 +77,62 @@ impl Results {
     /// line that cannot be read means that somebody else wrote here; the file is kept aside for people to look at.
     fn take_over(&mut self, path: &Path) -> io::Result<()> {
         let text = fs::read(path)?;
-        let mut broken = false;
+        let mut spooled = Spooled::default();
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             match serde_json::from_slice::<Line>(line) {
                 Ok(line) => {
                     let ended = Ended::from(line);
-                    let kept = Kept { ended, spooled: false };
-                    self.kept.insert(kept.ended.origin.key, kept);
+                    let key = ended.origin.key;
+                    let file = Some(path.to_owned());
+                    spooled.kept += 1;
+                    match self
+                        .kept
+                        .insert(key, Kept { ended, file })
+                        .and_then(|earlier| earlier.file)
+                    {
+                        Some(earlier) if earlier == path => spooled.kept -= 1,
+                        Some(earlier) => self.release(&earlier),
+                        None => {}
+                    }
                 }
                 Err(_) if !line.ends_with(b"\n") => {}
-                Err(_) => broken = true,
+                Err(_) => spooled.is_broken = true,
             }
         }
-        if broken {
-            let aside = path.with_extension("broken");
+        if spooled.is_broken {
             complain(format_args!(
-                "{} holds lines that are no results; a copy is kept as {}",
+                "{} holds lines that are no results; when its results are acknowledged it is kept as {}",
                 path.display(),
-                aside.display()
+                aside(path).display()
             ));
-            fs::copy(path, aside)?;
         }
+        // One more, so that a file without any goes now.
+        spooled.kept += 1;
+        self.files.insert(path.to_owned(), spooled);
+        self.release(path);
         Ok(())
+    }
+
+    /// One of a file's results is no longer kept there.
+    fn release(&mut self, path: &Path) {
+        let Some(spooled) = self.files.get_mut(path) else {
+            return;
+        };
+        spooled.kept -= 1;
+        if spooled.kept > 0 {
+            return;
+        }
+        // If it stays, a later life hands over results that the daemon knows.
+        let _ = if spooled.is_broken {
+            fs::rename(path, aside(path))
+        } else {
+            fs::remove_file(path)
+        };
+        self.files.remove(path);
+        if path == self.path {
+            self.spool = None;
+            self.unsynced = false;
+        }
     }
 
     pub(crate) fn contains(&self, key: &AttemptKey) -> bool {
@@ -106,39 +149,36 @@ impl Results {
 
     /// Keeps a result until it is acknowledged.
     pub(crate) fn keep(&mut self, ended: Ended) {
-        let kept = Kept { ended, spooled: false };
-        self.kept.insert(kept.ended.origin.key, kept);
+        self.forget(&ended.origin.key);
+        self.kept.insert(ended.origin.key, Kept { ended, file: None });
+        self.loose += 1;
     }
 
     /// The daemon has it.
     pub(crate) fn forget(&mut self, key: &AttemptKey) {
-        if self.kept.remove(key).is_some_and(|kept| kept.spooled) {
-            self.spooled -= 1;
-            if self.spooled == 0 {
-                self.spool = None;
-                // If it stays, a later life hands over results that the daemon knows.
-                let _ = fs::remove_file(&self.path);
-            }
+        match self.kept.remove(key).map(|kept| kept.file) {
+            Some(Some(file)) => self.release(&file),
+            Some(None) => self.loose -= 1,
+            None => {}
         }
     }
 
-    /// Nobody is there to take them: writes what is not yet in the spool. What cannot be written stays in memory and is
-    /// tried again with the next call.
+    /// Nobody is there to take them: writes what is in no spool. What cannot be written stays in memory and is tried
+    /// again with the next call.
     pub(crate) fn spool(&mut self) -> io::Result<()> {
-        if self.spooled == self.kept.len() {
+        if self.loose == 0 {
             return Ok(());
         }
         let file = match &mut self.spool {
             Some(file) => file,
-            None => self.spool.insert(
-                OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .mode(0o600)
-                    .open(&self.path)?,
-            ),
+            None => {
+                let mut options = OpenOptions::new();
+                let file = options.append(true).create(true).mode(0o600).open(&self.path)?;
+                self.nameless = true;
+                self.spool.insert(file)
+            }
         };
-        for kept in self.kept.values_mut().filter(|kept| !kept.spooled) {
+        for kept in self.kept.values_mut().filter(|kept| kept.file.is_none()) {
             let mut line = serde_json::to_vec(&Line::from(&kept.ended))?;
             line.push(b'\n');
             let length = file.metadata()?.len();
@@ -147,8 +187,9 @@ impl Results {
                 file.set_len(length)?;
                 return Err(error);
             }
-            kept.spooled = true;
-            self.spooled += 1;
+            kept.file = Some(self.path.clone());
+            self.loose -= 1;
+            self.files.entry(self.path.clone()).or_default().kept += 1;
             self.unsynced = true;
         }
         Ok(())
@@ -156,37 +197,58 @@ impl Results {
 
     /// Makes what was spooled durable.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.unsynced)
-            && let Some(file) = &self.spool
-        {
+        if let Some(file) = self.spool.as_ref().filter(|_| self.unsynced) {
             file.sync_data()?;
+            self.unsynced = false;
+        }
+        if self.nameless && self.spool.is_some() {
+            File::open(&self.directory)?.sync_all()?;
+            self.nameless = false;
         }
         Ok(())
     }
 }
 
-/// A result as the spool holds it. Fields only append, each with a default.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+/// Where a file goes that holds more than results.
+fn aside(path: &Path) -> PathBuf {
+    path.with_extension("broken")
+}
+
+/// A result as the spool holds it. Fields only append, each with a default; without its key and its end it is none.
+#[derive(Debug, Serialize, Deserialize)]
 struct Line {
     task_id: u64,
     run: u64,
     attempt: u32,
+    #[serde(default)]
     task: String,
+    #[serde(default)]
     trigger: String,
+    #[serde(default)]
     fire_time_ms: Option<i64>,
+    #[serde(default)]
     created_ms: i64,
     /// 32 hex digits.
+    #[serde(default)]
     trace_id: String,
+    #[serde(default)]
     pid: u32,
+    #[serde(default)]
     started_ms: i64,
+    #[serde(default)]
     finished_ms: i64,
     end: LineEnd,
+    #[serde(default)]
     stopped: bool,
+    #[serde(default)]
     max_rss_kib: u64,
+    #[serde(default)]
     user_us: u64,
+    #[serde(default)]
     system_us: u64,
+    #[serde(default)]
     output_bytes: u64,
+    #[serde(default)]
     output_lost: u64,
 }
 
@@ -196,12 +258,6 @@ enum LineEnd {
     Exited(i32),
     Signalled(i32),
     SpawnFailed { errno: i32, what: String },
-}
-
-impl Default for LineEnd {
-    fn default() -> Self {
-        LineEnd::Exited(0)
-    }
 }
 
 impl From<&Ended> for Line {
@@ -335,12 +391,64 @@ mod tests {
         }
         first.spool().expect("room");
         drop(first);
-        let second = Results::open(directory.path(), 2).expect("opens");
+        let mut second = Results::open(directory.path(), 2).expect("opens");
         assert!(second.iter().eq(&all));
+        let earlier = directory.path().join("0000000000000001.jsonl");
+        assert_eq!(
+            spool_files(directory.path()),
+            [earlier.clone()],
+            "it takes no more room"
+        );
+        // It goes with the last of its results, whatever else is kept.
+        second.keep(ended(4, End::Exited(0)));
+        second.spool().expect("room");
+        for result in &all {
+            assert!(earlier.exists());
+            second.forget(&result.origin.key);
+        }
         assert_eq!(
             spool_files(directory.path()),
             [directory.path().join("0000000000000002.jsonl")]
         );
+    }
+
+    #[test]
+    fn a_result_that_two_lives_spooled_is_one() {
+        let directory = tempfile::tempdir().expect("room");
+        for instance in 1..=2 {
+            let mut results = Results::open(&directory.path().join(instance.to_string()), instance).expect("opens");
+            results.keep(ended(1, End::Exited(0)));
+            results.spool().expect("room");
+            let name = format!("{instance:016x}.jsonl");
+            let from = directory.path().join(instance.to_string()).join(&name);
+            fs::rename(from, directory.path().join(name)).expect("room");
+            fs::remove_dir(directory.path().join(instance.to_string())).expect("it is empty");
+        }
+        let mut results = Results::open(directory.path(), 3).expect("opens");
+        assert_eq!(results.iter().count(), 1);
+        assert_eq!(spool_files(directory.path()).len(), 1);
+        results.forget(&ended(1, End::Exited(0)).origin.key);
+        assert!(spool_files(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn what_names_no_attempt_or_no_end_is_no_result() {
+        let directory = tempfile::tempdir().expect("room");
+        let path = directory.path().join("0000000000000001.jsonl");
+        let lines = [
+            "{}",
+            r#"{"task_id":1,"run":1,"attempt":1}"#,
+            r#"{"run":1,"attempt":1,"end":{"exited":0}}"#,
+        ];
+        fs::write(&path, lines.join("\n") + "\n").expect("room");
+        let results = Results::open(directory.path(), 2).expect("opens");
+        assert!(results.is_empty(), "{results:?}");
+        assert_eq!(spool_files(directory.path()), [path.with_extension("broken")]);
+        let least = r#"{"task_id":1,"run":1,"attempt":1,"end":{"exited":3}}"#;
+        fs::write(&path, format!("{least}\n")).expect("room");
+        let results = Results::open(directory.path(), 2).expect("opens");
+        assert!(results.iter().all(|ended| ended.end == End::Exited(3)));
+        assert_eq!(results.iter().count(), 1);
     }
 
     #[test]
@@ -369,14 +477,15 @@ mod tests {
         let path = directory.path().join("0000000000000001.jsonl");
         let whole = fs::read(&path).expect("readable");
         fs::write(&path, [&whole[..], &whole[..whole.len() / 2]].concat()).expect("room");
-        let second = Results::open(directory.path(), 2).expect("opens");
+        let mut second = Results::open(directory.path(), 2).expect("opens");
         assert_eq!(second.iter().count(), 1);
-        drop(second);
-        let path = directory.path().join("0000000000000002.jsonl");
-        let whole = fs::read(&path).expect("readable");
+        second.forget(&ended(1, End::Exited(0)).origin.key);
+        assert!(spool_files(directory.path()).is_empty());
         fs::write(&path, [b"no result\n", &whole[..]].concat()).expect("room");
-        let third = Results::open(directory.path(), 3).expect("opens");
+        let mut third = Results::open(directory.path(), 3).expect("opens");
         assert_eq!(third.iter().count(), 1);
-        assert!(directory.path().join("0000000000000002.broken").exists());
+        assert!(path.exists(), "its result is only there");
+        third.forget(&ended(1, End::Exited(0)).origin.key);
+        assert_eq!(spool_files(directory.path()), [path.with_extension("broken")]);
     }
 }
