@@ -1,6 +1,6 @@
 //! `main`: puts the daemon together, and takes it apart in order.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -407,31 +407,23 @@ impl Signals {
     }
 }
 
-/// Where the output of an attempt is.
-fn output_of(state_dir: &Path, attempt: taskd_core::run::AttemptKey) -> PathBuf {
-    let key = AttemptKey {
+/// An attempt as the runner names it.
+fn runner_key(attempt: taskd_core::run::AttemptKey) -> AttemptKey {
+    AttemptKey {
         task: attempt.run.task.0,
         run: attempt.run.n,
         attempt: attempt.attempt,
-    };
-    taskd_runner::output_path(state_dir, &key)
+    }
 }
 
 /// Removes the output of runs whose history is no longer kept.
 fn output_remover(state_dir: &Path) -> impl Fn(&[taskd_core::run::AttemptKey]) + Send + use<> {
     let state_dir = state_dir.to_owned();
     move |attempts| {
-        for attempt in attempts {
-            let path = output_of(&state_dir, *attempt);
-            // Most runs have none.
-            if let Err(error) = std::fs::remove_file(&path)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
+        for key in attempts.iter().copied().map(runner_key) {
+            if let Err(error) = taskd_runner::remove_output(&state_dir, &key) {
+                let path = taskd_runner::output_path(&state_dir, &key);
                 tracing::warn!(error = %error, path = %path.display(), "old output could not be removed");
-            }
-            if let Some(dir) = path.parent() {
-                // It stays as long as it holds the output of another run.
-                let _ = std::fs::remove_dir(dir);
             }
         }
     }
@@ -442,7 +434,7 @@ fn output_size(state_dir: &Path) -> impl Fn(taskd_core::run::AttemptKey) -> Opti
     let state_dir = state_dir.to_owned();
     move |attempt| {
         use std::os::unix::fs::MetadataExt as _;
-        let found = std::fs::metadata(output_of(&state_dir, attempt)).ok()?;
+        let found = std::fs::metadata(taskd_runner::output_path(&state_dir, &runner_key(attempt))).ok()?;
         Some(found.blocks() * 512)
     }
 }

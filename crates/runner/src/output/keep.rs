@@ -10,7 +10,8 @@
 //! for at least a quarter of its JSON.
 //!
 //! When there is no room, or any other error, what could not be written is counted, and a gap line takes its place as
-//! soon as something can be written again. The file always ends with a whole line.
+//! soon as something can be written again. The file ends with a whole line, unless the runner was killed in the middle
+//! of one.
 
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -33,6 +34,9 @@ const GRANULES: u64 = 256;
 /// Bytes given up before a hole is punched: seldom enough to cost nothing, often enough to hold the disk's bound.
 const PUNCH_MIN: u64 = 64 * 1024;
 const PUNCH_MAX: u64 = 1024 * 1024;
+
+/// The daemon removes a directory with the last old output in it, which may be between our making it and its first file.
+const DIRECTORY_TRIES: usize = 3;
 
 /// A part of the tail that is given up as a whole.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +68,8 @@ pub(super) struct Keeper {
     /// Where the part that was given up and still takes room begins.
     dead_from: u64,
     can_punch: bool,
+    /// Without holes, how much is to be given up before the file is copied again.
+    copy_at: u64,
     /// Bytes of the command given up, and bytes whose gap lines were.
     dropped: u64,
     dropped_missing: u64,
@@ -99,6 +105,7 @@ impl Keeper {
             tail_weight: 0,
             dead_from: 0,
             can_punch: true,
+            copy_at: 0,
             dropped: 0,
             dropped_missing: 0,
             unwritten: 0,
@@ -262,10 +269,11 @@ impl Keeper {
                 // Punched again with the next part.
                 Err(_) => {}
             }
-        } else if dead >= self.end - tail_at {
-            // As much is copied as was given up since the last time, so the cost per byte stays the same. If it fails
-            // there is no room to do better; it is tried again with the next batch.
-            let _ = self.compact(&lines::stamp(crate::clock::wall()));
+        } else if dead >= (self.end - tail_at).max(self.copy_at) {
+            // Head and tail are copied, so it is done seldom: not before as much was given up as the tail takes. If it
+            // fails there is no room to do better, and it is tried again when as much again was given up.
+            let copied = self.compact(&lines::stamp(crate::clock::wall()));
+            self.copy_at = if copied.is_ok() { 0 } else { dead * 2 };
         }
     }
 
@@ -279,9 +287,7 @@ impl Keeper {
         let (Some(mut old), Some(head_end)) = (self.file.as_ref(), self.head_end) else {
             return Ok(());
         };
-        let mut temporary = self.path.clone().into_os_string();
-        temporary.push(".tmp");
-        let temporary = PathBuf::from(temporary);
+        let temporary = temporary(&self.path);
         let tail_at = self.tail_at();
         let mut gap = Vec::new();
         lines::put_gap(&mut gap, self.dropped + self.dropped_missing, time);
@@ -311,6 +317,13 @@ impl Keeper {
     }
 }
 
+/// Where the output at `path` is put together.
+pub(super) fn temporary(path: &Path) -> PathBuf {
+    let mut temporary = path.to_owned().into_os_string();
+    temporary.push(".tmp");
+    PathBuf::from(temporary)
+}
+
 /// Makes a file, and the directories above it, that only this user can read.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -321,13 +334,16 @@ fn create(path: &Path) -> io::Result<File> {
         .truncate(true)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW);
-    match options.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if let Some(directory) = path.parent() {
-                DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let mut tries = 0;
+    loop {
+        match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < DIRECTORY_TRIES => {
+                tries += 1;
+                if let Some(directory) = path.parent() {
+                    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+                }
             }
-            options.open(path)
+            result => return result,
         }
-        result => result,
     }
 }

@@ -17,6 +17,8 @@
 mod keep;
 mod lines;
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use taskd_wire::runner::AttemptKey;
@@ -33,6 +35,25 @@ use lines::Splitter;
 pub fn output_path(state_dir: &Path, key: &AttemptKey) -> PathBuf {
     let AttemptKey { task, run, attempt } = key;
     state_dir.join(format!("output/{task}/{run}.{attempt}.jsonl"))
+}
+
+/// Removes the output of an attempt, if it has any, and what a runner left that was killed while it put it together.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn remove_output(state_dir: &Path, key: &AttemptKey) -> io::Result<()> {
+    let path = output_path(state_dir, key);
+    for path in [keep::temporary(&path), path.clone()] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    if let Some(directory) = path.parent() {
+        // It stays as long as it holds the output of another attempt.
+        let _ = fs::remove_dir(directory);
+    }
+    Ok(())
 }
 
 /// One of the two streams of a command.
