@@ -1,14 +1,20 @@
 //! The life of an attempt: a machine of states and events without a clock, a process or a file.
 //!
 //! ```text
-//! Spawning ──▶ Running ──▶ Stopping ──▶ Finishing ──▶ Ended
-//!     │           └───────────────────────▲             ▲
-//!     └─────────────────────────────────────────────────┘
+//! Spawning ──▶ Running ──▶ Stopping ──▶ Emptying ──▶ Finishing ──▶ Ended
+//!     │           ├────────────│──────────▲  ▲           ▲           ▲
+//!     │           │            └─────────────│───────────┤           │
+//!     │           └──────────────────────────┘───────────┘           │
+//!     └──────────────────────────────────────────────────────────────┘
 //! ```
 
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
+
+/// How much longer than its grace a stop waits for a start. One that does not hang takes a moment only, and what was
+/// started is better stopped than given up.
+const START_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where an attempt stands.
 ///
@@ -16,10 +22,11 @@ use rustix::process::Pid;
 /// finds the key missing in the inventory of the next runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Waits for a spawner thread or is in its hands. The thread's report moves it on.
+    /// Waits for a spawner thread or is in its hands. The thread's report moves it on, or the deadline of a stop if the
+    /// start hangs.
     Spawning {
-        /// A stop that came meanwhile, with its grace; begun as soon as there is a process to stop.
-        stop: Option<Duration>,
+        /// Of a stop that came meanwhile, when its grace is over; begun as soon as there is a process to stop.
+        kill_at: Option<Instant>,
     },
     /// The process runs. Its end or a stop moves it on.
     Running {
@@ -32,6 +39,16 @@ pub(crate) enum State {
         pid: Pid,
         /// When it is killed; `None` once it was.
         kill_at: Option<Instant>,
+    },
+    /// The process has ended, and is not reaped so that its id stays its own; others that came from it may live. That
+    /// these are gone moves it on, or a deadline.
+    Emptying {
+        /// The process.
+        pid: Pid,
+        /// When they are killed; `None` once that was asked for.
+        kill_at: Option<Instant>,
+        /// Whether it had been told to end.
+        stopped: bool,
     },
     /// The process was reaped, its output is being put together. The thread that does so moves it on.
     Finishing {
@@ -57,7 +74,12 @@ pub(crate) enum Event {
     /// A deadline came, not necessarily the one in force.
     Deadline,
     /// The process has ended.
-    Exited,
+    Exited {
+        /// Whether it is certain that nothing is left of it.
+        alone: bool,
+    },
+    /// Since the process has ended nothing else of it was found alive, or what was found was killed.
+    Gone,
     /// What had to be done after its end is done.
     Finished,
 }
@@ -67,12 +89,18 @@ pub(crate) enum Event {
 pub(crate) enum Action {
     /// Tell the daemon that it started.
     Announce,
-    /// Ask the process and its group to end.
+    /// Ask the process and all that came from it to end.
     Terminate(Pid),
-    /// Make them.
+    /// Make them. [`Event::Gone`] follows if the process has ended.
     Kill(Pid),
+    /// Come back with [`Event::Gone`] when nothing that came from the process lives.
+    Watch(Pid),
     /// Come back with [`Event::Deadline`] then.
     WakeAt(Instant),
+    /// Read what it wrote last and reap the process.
+    Collect(Pid),
+    /// Its result is that it could not be started in time.
+    GiveUp,
     /// Keep the result and tell the daemon.
     Report,
 }
@@ -86,54 +114,85 @@ impl State {
     /// Takes an event in. Events that mean nothing to a state leave it as it is: stops and deadlines may come late.
     pub(crate) fn on(self, event: Event, now: Instant) -> (State, Actions) {
         match self {
-            State::Spawning { stop } => match event {
-                Event::Spawned(pid) => match stop {
+            State::Spawning { kill_at } => match event {
+                Event::Spawned(pid) => match kill_at {
                     None => (State::Running { pid }, [Some(Action::Announce), None, None]),
-                    Some(grace) => {
-                        let (state, [first, second, _]) = begin_stop(pid, grace, now);
+                    Some(at) => {
+                        let (state, [first, second, _]) = begin_stop(pid, at, now);
                         (state, [Some(Action::Announce), first, second])
                     }
                 },
                 Event::NotSpawned => (State::Ended, [Some(Action::Report), None, None]),
                 Event::Stop { grace } => {
-                    let stop = Some(stop.map_or(grace, |earlier| earlier.min(grace)));
-                    (State::Spawning { stop }, NOTHING)
+                    let at = kill_at.map_or(now + grace, |earlier| earlier.min(now + grace));
+                    let state = State::Spawning { kill_at: Some(at) };
+                    (state, [Some(Action::WakeAt(at + START_PATIENCE)), None, None])
                 }
-                Event::Deadline | Event::Exited | Event::Finished => (self, NOTHING),
+                Event::Deadline => match kill_at {
+                    Some(at) if at + START_PATIENCE <= now => {
+                        (State::Ended, [Some(Action::GiveUp), Some(Action::Report), None])
+                    }
+                    Some(_) | None => (self, NOTHING),
+                },
+                Event::Exited { .. } | Event::Gone | Event::Finished => (self, NOTHING),
             },
             State::Running { pid } => match event {
-                Event::Stop { grace } => begin_stop(pid, grace, now),
-                Event::Exited => (State::Finishing { stopped: false }, NOTHING),
-                Event::Spawned(_) | Event::NotSpawned | Event::Deadline | Event::Finished => (self, NOTHING),
+                Event::Stop { grace } => begin_stop(pid, now + grace, now),
+                Event::Exited { alone: true } => collect(pid, false),
+                Event::Exited { alone: false } => kill_rest(pid, false),
+                Event::Spawned(_) | Event::NotSpawned | Event::Deadline | Event::Gone | Event::Finished => {
+                    (self, NOTHING)
+                }
             },
             State::Stopping { pid, kill_at } => match event {
                 Event::Stop { grace } => match kill_at {
                     // A second stop may shorten the grace and never lengthens it.
-                    Some(at) if now + grace < at => tighten(pid, grace, now),
+                    Some(at) if now + grace < at => kill_by(pid, now + grace, now),
                     Some(_) | None => (self, NOTHING),
                 },
                 Event::Deadline => match kill_at {
-                    Some(at) if at <= now => (
-                        State::Stopping { pid, kill_at: None },
-                        [Some(Action::Kill(pid)), None, None],
-                    ),
+                    Some(at) if at <= now => kill_by(pid, at, now),
                     Some(_) | None => (self, NOTHING),
                 },
-                Event::Exited => (State::Finishing { stopped: true }, NOTHING),
-                Event::Spawned(_) | Event::NotSpawned | Event::Finished => (self, NOTHING),
+                Event::Exited { alone: true } => collect(pid, true),
+                Event::Exited { alone: false } => match kill_at {
+                    Some(_) => {
+                        let stopped = true;
+                        let state = State::Emptying { pid, kill_at, stopped };
+                        (state, [Some(Action::Watch(pid)), None, None])
+                    }
+                    None => kill_rest(pid, true),
+                },
+                Event::Spawned(_) | Event::NotSpawned | Event::Gone | Event::Finished => (self, NOTHING),
+            },
+            State::Emptying { pid, kill_at, stopped } => match event {
+                Event::Stop { grace } => match kill_at {
+                    Some(at) if now + grace < at => empty_by(pid, now + grace, now),
+                    Some(_) | None => (self, NOTHING),
+                },
+                Event::Deadline => match kill_at {
+                    Some(at) if at <= now => kill_rest(pid, stopped),
+                    Some(_) | None => (self, NOTHING),
+                },
+                Event::Gone => collect(pid, stopped),
+                Event::Spawned(_) | Event::NotSpawned | Event::Exited { .. } | Event::Finished => (self, NOTHING),
             },
             State::Finishing { .. } => match event {
                 Event::Finished => (State::Ended, [Some(Action::Report), None, None]),
-                Event::Spawned(_) | Event::NotSpawned | Event::Stop { .. } | Event::Deadline | Event::Exited => {
-                    (self, NOTHING)
-                }
+                Event::Spawned(_)
+                | Event::NotSpawned
+                | Event::Stop { .. }
+                | Event::Deadline
+                | Event::Exited { .. }
+                | Event::Gone => (self, NOTHING),
             },
             State::Ended => match event {
                 Event::Spawned(_)
                 | Event::NotSpawned
                 | Event::Stop { .. }
                 | Event::Deadline
-                | Event::Exited
+                | Event::Exited { .. }
+                | Event::Gone
                 | Event::Finished => (self, NOTHING),
             },
         }
@@ -142,31 +201,76 @@ impl State {
     /// Whether it was told to end.
     pub(crate) fn is_stopping(&self) -> bool {
         match self {
-            State::Spawning { stop } => stop.is_some(),
+            State::Spawning { kill_at } => kill_at.is_some(),
             State::Running { .. } | State::Ended => false,
             State::Stopping { .. } => true,
-            State::Finishing { stopped } => *stopped,
+            State::Emptying { stopped, .. } | State::Finishing { stopped } => *stopped,
+        }
+    }
+
+    /// The process, if it runs as far as is known here.
+    pub(crate) fn runs(&self) -> Option<Pid> {
+        match self {
+            State::Running { pid } | State::Stopping { pid, .. } => Some(*pid),
+            State::Spawning { .. } | State::Emptying { .. } | State::Finishing { .. } | State::Ended => None,
+        }
+    }
+
+    /// Whether the process has ended and is not reaped.
+    pub(crate) fn is_emptying(&self) -> bool {
+        match self {
+            State::Emptying { .. } => true,
+            State::Spawning { .. }
+            | State::Running { .. }
+            | State::Stopping { .. }
+            | State::Finishing { .. }
+            | State::Ended => false,
         }
     }
 }
 
-fn begin_stop(pid: Pid, grace: Duration, now: Instant) -> (State, Actions) {
-    if grace.is_zero() {
-        return tighten(pid, grace, now);
+fn begin_stop(pid: Pid, at: Instant, now: Instant) -> (State, Actions) {
+    let (state, [first, ..]) = kill_by(pid, at, now);
+    if at <= now {
+        return (state, [first, None, None]);
     }
-    let (state, [wake, ..]) = tighten(pid, grace, now);
-    (state, [Some(Action::Terminate(pid)), wake, None])
+    (state, [Some(Action::Terminate(pid)), first, None])
 }
 
-/// Sets the deadline of a stop; without any grace it has come.
-fn tighten(pid: Pid, grace: Duration, now: Instant) -> (State, Actions) {
-    if grace.is_zero() {
+/// Sets the deadline of a stop, which may have come.
+fn kill_by(pid: Pid, at: Instant, now: Instant) -> (State, Actions) {
+    if at <= now {
         let state = State::Stopping { pid, kill_at: None };
         return (state, [Some(Action::Kill(pid)), None, None]);
     }
-    let at = now + grace;
     let state = State::Stopping { pid, kill_at: Some(at) };
     (state, [Some(Action::WakeAt(at)), None, None])
+}
+
+/// The same when only others than the process are left.
+fn empty_by(pid: Pid, at: Instant, now: Instant) -> (State, Actions) {
+    if at <= now {
+        return kill_rest(pid, true);
+    }
+    let state = State::Emptying {
+        pid,
+        kill_at: Some(at),
+        stopped: true,
+    };
+    (state, [Some(Action::WakeAt(at)), None, None])
+}
+
+fn kill_rest(pid: Pid, stopped: bool) -> (State, Actions) {
+    let state = State::Emptying {
+        pid,
+        kill_at: None,
+        stopped,
+    };
+    (state, [Some(Action::Kill(pid)), None, None])
+}
+
+fn collect(pid: Pid, stopped: bool) -> (State, Actions) {
+    (State::Finishing { stopped }, [Some(Action::Collect(pid)), None, None])
 }
 
 #[cfg(test)]
@@ -175,6 +279,7 @@ mod tests {
     use crate::clock;
 
     const GRACE: Duration = Duration::from_secs(10);
+    const FRESH: State = State::Spawning { kill_at: None };
 
     fn pid() -> Pid {
         rustix::process::getpid()
@@ -185,20 +290,32 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_nobody_stops_is_announced_and_reported() {
+    fn an_attempt_that_nobody_stops_is_announced_collected_and_reported() {
         let now = clock::steady();
-        let (state, actions) = State::Spawning { stop: None }.on(Event::Spawned(pid()), now);
+        let (state, actions) = FRESH.on(Event::Spawned(pid()), now);
         assert_eq!(acts(actions), [Action::Announce]);
-        let (state, actions) = state.on(Event::Exited, now);
-        assert_eq!((state, acts(actions)), (State::Finishing { stopped: false }, vec![]));
+        let (state, actions) = state.on(Event::Exited { alone: true }, now);
+        assert_eq!(acts(actions), [Action::Collect(pid())]);
+        assert_eq!(state, State::Finishing { stopped: false });
         let (state, actions) = state.on(Event::Finished, now);
         assert_eq!((state, acts(actions)), (State::Ended, vec![Action::Report]));
     }
 
     #[test]
+    fn what_an_attempt_leaves_behind_by_itself_is_killed_at_once() {
+        let now = clock::steady();
+        let (state, actions) = State::Running { pid: pid() }.on(Event::Exited { alone: false }, now);
+        assert_eq!(acts(actions), [Action::Kill(pid())]);
+        assert!(!state.is_stopping());
+        let (state, actions) = state.on(Event::Gone, now);
+        assert_eq!(acts(actions), [Action::Collect(pid())]);
+        assert_eq!(state, State::Finishing { stopped: false });
+    }
+
+    #[test]
     fn a_stop_before_the_start_is_not_forgotten() {
         let now = clock::steady();
-        let (state, _) = State::Spawning { stop: None }.on(Event::Stop { grace: GRACE }, now);
+        let (state, _) = FRESH.on(Event::Stop { grace: GRACE }, now);
         assert!(state.is_stopping());
         let (state, actions) = state.on(Event::Spawned(pid()), now);
         let kill_at = Some(now + GRACE);
@@ -206,6 +323,25 @@ mod tests {
         assert_eq!(
             acts(actions),
             [Action::Announce, Action::Terminate(pid()), Action::WakeAt(now + GRACE)]
+        );
+    }
+
+    #[test]
+    fn a_start_that_hangs_is_given_up_when_a_stop_waits_no_longer() {
+        let now = clock::steady();
+        let last = now + GRACE + START_PATIENCE;
+        let (state, actions) = FRESH.on(Event::Stop { grace: GRACE }, now);
+        assert_eq!(acts(actions), [Action::WakeAt(last)]);
+        assert_eq!(acts(state.on(Event::Deadline, now + GRACE).1), []);
+        let (state, actions) = state.on(Event::Deadline, last);
+        assert_eq!(
+            (state, acts(actions)),
+            (State::Ended, vec![Action::GiveUp, Action::Report])
+        );
+        assert_eq!(
+            acts(FRESH.on(Event::Deadline, last).1),
+            [],
+            "nobody has asked for its end"
         );
     }
 
@@ -219,18 +355,39 @@ mod tests {
         assert_eq!(acts(actions), [Action::Kill(pid())]);
         let (state, actions) = state.on(Event::Deadline, now + GRACE);
         assert_eq!(acts(actions), [], "killed once");
-        assert_eq!(state.on(Event::Exited, now).0, State::Finishing { stopped: true });
+        let (state, actions) = state.on(Event::Exited { alone: true }, now);
+        assert_eq!(acts(actions), [Action::Collect(pid())]);
+        assert_eq!(state, State::Finishing { stopped: true });
+    }
+
+    #[test]
+    fn the_grace_holds_for_what_outlives_the_process() {
+        let now = clock::steady();
+        let (state, _) = State::Running { pid: pid() }.on(Event::Stop { grace: GRACE }, now);
+        let (state, actions) = state.on(Event::Exited { alone: false }, now);
+        assert_eq!(acts(actions), [Action::Watch(pid())]);
+        assert_eq!(acts(state.on(Event::Deadline, now + GRACE / 2).1), []);
+        assert_eq!(acts(state.on(Event::Gone, now).1), [Action::Collect(pid())]);
+        let (killed, actions) = state.on(Event::Deadline, now + GRACE);
+        assert_eq!(acts(actions), [Action::Kill(pid())]);
+        assert_eq!(acts(killed.on(Event::Deadline, now + GRACE).1), [], "killed once");
+        let (state, actions) = killed.on(Event::Gone, now);
+        assert_eq!(acts(actions), [Action::Collect(pid())]);
+        assert_eq!(state, State::Finishing { stopped: true });
     }
 
     #[test]
     fn a_second_stop_shortens_the_grace_and_never_lengthens_it() {
         let now = clock::steady();
-        let (state, _) = State::Running { pid: pid() }.on(Event::Stop { grace: GRACE }, now);
-        let (longer, actions) = state.on(Event::Stop { grace: GRACE * 2 }, now);
-        assert_eq!((longer, acts(actions)), (state, vec![]));
-        let (shorter, actions) = state.on(Event::Stop { grace: GRACE / 2 }, now);
-        assert_eq!(acts(actions), [Action::WakeAt(now + GRACE / 2)]);
-        let (_, actions) = shorter.on(Event::Stop { grace: Duration::ZERO }, now);
-        assert_eq!(acts(actions), [Action::Kill(pid())]);
+        let (stopping, _) = State::Running { pid: pid() }.on(Event::Stop { grace: GRACE }, now);
+        let (emptying, _) = stopping.on(Event::Exited { alone: false }, now);
+        for state in [stopping, emptying] {
+            let (longer, actions) = state.on(Event::Stop { grace: GRACE * 2 }, now);
+            assert_eq!((longer, acts(actions)), (state, vec![]));
+            let (shorter, actions) = state.on(Event::Stop { grace: GRACE / 2 }, now);
+            assert_eq!(acts(actions), [Action::WakeAt(now + GRACE / 2)]);
+            let (_, actions) = shorter.on(Event::Stop { grace: Duration::ZERO }, now);
+            assert_eq!(acts(actions), [Action::Kill(pid())]);
+        }
     }
 }

@@ -15,6 +15,7 @@ const ENTRY_BYTES: usize = 192;
 pub(crate) fn say(roster: &Roster, results: &Results, info: &RunnerInfo, server: &mut Server) {
     let size = |origin: &Origin| ENTRY_BYTES + origin.task.len() + origin.trigger.len();
     let mut page = Page::default();
+    server.begin_inventory();
     for attempt in roster.iter() {
         page.make_room(size(&attempt.origin), server);
         page.live.push(Rec(attempt.live()));

@@ -9,9 +9,10 @@
 //! the guard, and its children with the worker, by the kernel's hand; and a new runner of the same state directory
 //! begins by ending what carries the mark of an earlier one. What runs is always known to a living runner.
 //!
-//! The worker is one loop on one thread, and two threads that start children and do what else takes long. An attempt's
-//! whole life is in `attempt`, a machine of states without any system call; the loop in `worker` turns what happens
-//! into its events and its actions into system calls.
+//! The worker is one loop on one thread, two threads that start children (`spawner`), and one that looks for processes
+//! and puts large outputs together (`ender`). The loop waits for none of them, and for nothing but the disks that output
+//! and results go to. An attempt's whole life is in `attempt`, a machine of states without any system call; the loop in
+//! `worker` turns what happens into its events and its actions into system calls.
 //!
 //! The *launchers* clone the children in the worker's stead, one for each thread: what the kernel counts as the memory
 //! of a child is never less than that of its cloner, and they were forked when the worker was small. They and the
@@ -22,25 +23,36 @@
 //!   has its launcher clone without copying memory. Errors up to the exec come back as such.
 //! * **Output.** Both pipes are read as they fill and go to one file an attempt, made with the first byte, head and
 //!   tail past the cap: see [`output_path`].
-//! * **End.** It is the end of the first process. Its process group is killed while its zombie still holds the id, what
-//!   is in the pipes is read, the zombie is reaped. Who holds the pipe open does not matter.
-//! * **Stop.** TERM to the process group and to what has left it, KILL when the grace is over; the deadline is the
-//!   runner's own. After a stop nothing is left of an attempt, wherever it has gone; after an end of its own accord,
-//!   what has made itself a session of its own goes on until the runner ends.
+//! * **End.** It is the end of the first process. What it leaves behind ends with it: orphans come to the guard, so
+//!   while that has none there is nothing to look for; else `sweep` finds them and they are killed while the zombie of
+//!   the first process still holds the id of their group. Then what is in the pipes is read and the zombie is reaped.
+//!   Who holds the pipe open does not matter.
+//! * **Stop.** TERM to the process group and to what has left it. The attempt is over when all of these have ended, and
+//!   what is left when the grace is over is killed; the deadline is the runner's own. What is reported is how the first
+//!   process ended. A start that hangs is given up shortly after the grace.
+//! * **What belongs to a run** is what has its process group, its session, its mark in the environment, or a parent that
+//!   belongs to it. A process that has rid itself of all of them is not known to its run, as long as there is no cgroup
+//!   to hold it; it ends with the runner.
 //! * **Results** are kept until the daemon acknowledges them, on disk while no daemon is there (`results`).
 //! * **Connections.** The daemon that attaches last is the one (`server`). It is told first what lives and what has
 //!   ended, and that is the whole truth: what an earlier connection sent is taken in or dropped before.
 //!
-//! The state directory holds `runner.lock`, `output/` and `spool/`. One runner at a time works there.
+//! * **Scarcity.** Without room output is lost, counted and marked; results stay in memory until they can be written.
+//!   Starts are refused before descriptors get so few that the runner could not be commanded any more.
+//!
+//! The state directory holds `runner.lock`, `runner.id`, `output/` and `spool/`. One runner at a time works there.
 
 mod attempt;
 mod clock;
+mod ender;
 mod guard;
 mod inventory;
 mod notify;
 mod output;
 mod pipes;
 mod place;
+mod procs;
+mod reports;
 mod results;
 mod roster;
 mod server;
@@ -54,7 +66,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use guard::guard;
-pub use output::output_path;
+pub use output::{output_path, remove_output};
 pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory};
 pub use worker::worker;
 

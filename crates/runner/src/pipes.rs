@@ -52,18 +52,23 @@ impl Pipes {
         })
     }
 
-    /// Begins to watch the pipes of an attempt.
-    pub(crate) fn watch(&self, id: u64, attempt: &mut Attempt) {
+    /// Begins to watch the pipes of an attempt. If it cannot, that is to be tried again: the attempt stops for a full
+    /// pipe until then.
+    pub(crate) fn watch(&self, id: u64, attempt: &mut Attempt) -> bool {
+        let mut all = true;
         for (stream, number) in [(Stream::Stdout, id << 1), (Stream::Stderr, id << 1 | 1)] {
-            let Some(pipe) = attempt.pipe(stream) else {
+            let Some(pipe) = attempt.pipe(stream).as_mut().filter(|pipe| !pipe.watched) else {
                 continue;
             };
             match epoll::add(&self.epoll, &pipe.file, EventData::new_u64(number), EventFlags::IN) {
                 Ok(()) => pipe.watched = true,
-                // Out of memory or of watches. What it writes is read at its end, or it stops for a full pipe.
-                Err(errno) => complain(format_args!("cannot watch a pipe: {errno}")),
+                Err(errno) => {
+                    complain(format_args!("cannot watch a pipe: {errno}"));
+                    all = false;
+                }
             }
         }
+        all
     }
 
     /// Reads once from some of the pipes that have something.

@@ -1,7 +1,7 @@
-//! The state directory, the lock on it, and the socket.
+//! The state directory, the lock on it, what it is known by, and the socket.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use taskd_wire::runner::DirectoryId;
 
+use crate::notify::complain;
 use crate::{Options, RunnerError};
 
 /// Where a runner works. While this lives no other runner works there.
@@ -20,6 +21,9 @@ use crate::{Options, RunnerError};
 pub(crate) struct Place {
     /// Absolute and free of links.
     pub(crate) state_dir: PathBuf,
+    /// Drawn when the directory was first used, so that no other has the same, whatever it is called where another
+    /// runner lives.
+    pub(crate) state: u64,
     socket: PathBuf,
     _lock: File,
 }
@@ -36,8 +40,10 @@ impl Place {
             path: options.socket.clone(),
             source: io::ErrorKind::InvalidFilename.into(),
         })?;
+        let lock = lock(&state_dir)?;
         Ok(Place {
-            _lock: lock(&state_dir)?,
+            state: state_id(&state_dir)?,
+            _lock: lock,
             socket: folder.join(name),
             state_dir,
         })
@@ -108,6 +114,45 @@ fn directory(path: &Path) -> Result<PathBuf, RunnerError> {
             path: path.to_owned(),
             source,
         })
+}
+
+/// The number kept in `runner.id`. With it goes that of the file itself, so that a copy of the directory is another one.
+fn state_id(state_dir: &Path) -> Result<u64, RunnerError> {
+    let path = state_dir.join("runner.id");
+    let kept = || {
+        let text = fs::read_to_string(&path).ok()?;
+        let inode = fs::metadata(&path).ok()?.ino();
+        Some(u64::from_str_radix(text.trim_end(), 16).ok()? ^ inode)
+    };
+    if let Some(id) = kept() {
+        return Ok(id);
+    }
+    let drawn = random()?;
+    let write = || {
+        let temporary = path.with_extension("tmp");
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        options
+            .open(&temporary)?
+            .write_all(format!("{drawn:016x}\n").as_bytes())?;
+        fs::rename(&temporary, &path)
+    };
+    if let Err(error) = write() {
+        complain(format_args!(
+            "cannot keep {}, so the next runner will not know what this one leaves behind: {error}",
+            path.display()
+        ));
+        return Ok(drawn);
+    }
+    Ok(kept().unwrap_or(drawn))
+}
+
+/// A number that nobody has drawn before.
+pub(crate) fn random() -> Result<u64, RunnerError> {
+    let mut bytes = [0_u8; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| RunnerError::system("draw a number", errno))?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 fn lock(state_dir: &Path) -> Result<File, RunnerError> {

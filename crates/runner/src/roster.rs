@@ -1,7 +1,10 @@
 //! The attempts in progress, and how to find one: by number, key or process.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::process::Pid;
 use taskd_wire::runner::{AttemptKey, End, Ended, Live, Origin, Start};
@@ -9,6 +12,7 @@ use taskd_wire::runner::{AttemptKey, End, Ended, Live, Origin, Start};
 use crate::attempt::State;
 use crate::output::{Output, Stream, output_path};
 use crate::pipes::Pipe;
+use crate::sweep::Family;
 use crate::sys::Reaped;
 
 /// One attempt in progress.
@@ -27,6 +31,12 @@ pub(crate) struct Attempt {
     pub(crate) output: Option<Output>,
     pub(crate) output_bytes: u64,
     pub(crate) output_lost: u64,
+    /// How what comes from it is known, once that was asked for.
+    pub(crate) family: Option<Arc<Family>>,
+    /// One process that came from it and lives, watched for its end.
+    pub(crate) survivor: Option<OwnedFd>,
+    /// When [`Event::Deadline`](crate::attempt::Event::Deadline) is due.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Attempt {
@@ -40,7 +50,7 @@ impl Attempt {
                 created_ms: start.created_ms,
                 trace_id: start.trace_id,
             },
-            state: State::Spawning { stop: None },
+            state: State::Spawning { kill_at: None },
             pid: None,
             started_ms: 0,
             finished_ms: 0,
@@ -51,6 +61,9 @@ impl Attempt {
             output: Some(Output::new(output_path(state_dir, &start.key), start.output_max)),
             output_bytes: 0,
             output_lost: 0,
+            family: None,
+            survivor: None,
+            deadline: None,
         }
     }
 
@@ -139,6 +152,10 @@ impl Roster {
 
     pub(crate) fn ids(&self) -> Vec<u64> {
         self.attempts.keys().copied().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.attempts.len()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Attempt> {

@@ -49,6 +49,8 @@ pub(crate) struct Server {
     listener: UnixListener,
     connections: BTreeMap<u64, Connection>,
     attached: Option<u64>,
+    /// It has not been said the inventory, which what happens meanwhile will be a part of.
+    is_new: bool,
     next: u64,
     buffer: Box<[u8]>,
 }
@@ -92,6 +94,7 @@ impl Server {
             listener,
             connections: BTreeMap::new(),
             attached: None,
+            is_new: false,
             next: first,
             buffer: vec![0; 64 * 1024].into_boxed_slice(),
         }
@@ -106,19 +109,18 @@ impl Server {
         self.attached.is_some()
     }
 
-    /// Takes in who has connected.
-    pub(crate) fn accept(&mut self, epoll: &OwnedFd, now: Instant) {
+    /// Takes in who has connected. False if somebody is left waiting for whom there is no room.
+    pub(crate) fn accept(&mut self, epoll: &OwnedFd, now: Instant) -> bool {
         loop {
             match self.listener.accept() {
                 Ok((stream, _)) => self.introduce(stream, epoll, now),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Out of descriptors, most likely. The listener is watched for edges, so the next peer that
-                    // connects brings us back here and this one too.
+                    // Out of descriptors, most likely. The listener is watched for edges and will not tell again.
                     complain(format_args!("cannot take in a connection: {error}"));
-                    return;
+                    return false;
                 }
             }
         }
@@ -181,11 +183,17 @@ impl Server {
             let before = received.len();
             let result = connection.take(&self.buffer[..length], received);
             let attached = matches!(received.get(before), Some(Received::Attached));
-            if attached
-                && self.attached != Some(id)
-                && let Some(superseded) = self.attached.replace(id)
-            {
-                self.forget(superseded, epoll);
+            if attached && self.attached != Some(id) {
+                self.is_new = true;
+                if let Some(superseded) = self.attached.replace(id) {
+                    self.forget(superseded, epoll);
+                    // What it has said is taken in; what it has asked for, nobody would hear but its successor.
+                    let earlier = received
+                        .drain(..before)
+                        .filter(|received| !matches!(received, Received::Attached));
+                    let earlier: Vec<Received> = earlier.collect();
+                    received.splice(..0, earlier);
+                }
             }
             if let Err(Over) = result {
                 return self.close(id, epoll, received);
@@ -216,6 +224,17 @@ impl Server {
 
     /// Says something to the attached daemon, if there is one. Sent with the next [`flush`](Self::flush).
     pub(crate) fn say(&mut self, message: &FromRunner) {
+        if !self.is_new {
+            self.put(message);
+        }
+    }
+
+    /// What is said from now on belongs to the inventory or comes after it.
+    pub(crate) fn begin_inventory(&mut self) {
+        self.is_new = false;
+    }
+
+    fn put(&mut self, message: &FromRunner) {
         if let Some(connection) = self.attached.and_then(|id| self.connections.get_mut(&id))
             && let Err(error) = put_message(&mut connection.out, message)
         {

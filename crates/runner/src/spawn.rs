@@ -1,6 +1,7 @@
 //! What a child is given: program, arguments, environment, working directory, descriptors, limits.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::{Access, CWD, FileType, OFlags};
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Rlimit};
 use taskd_wire::definition::ActionSpec;
 use taskd_wire::runner::{AttemptKey, Start};
 
@@ -39,28 +40,16 @@ const OWN: [&str; 7] = [
     "TRACEPARENT",
 ];
 
-/// What `TASKD_RUNNER` says: `<hash of the state directory>:<instance>:<task>.<run>.<attempt>`. By the first two a
-/// later runner knows what an earlier one left behind, by the rest a run's own processes are known.
+/// What `TASKD_RUNNER` says: `<state directory>:<instance>:<task>.<run>.<attempt>`. By the first two a later runner knows
+/// what an earlier one left behind, by the rest a run's own processes are known.
 #[derive(Clone, Debug)]
 pub(crate) struct Cookie {
+    /// What tells the state directory from every other, see [`Place`](crate::place::Place).
     pub(crate) state: u64,
     pub(crate) instance: u64,
 }
 
 impl Cookie {
-    /// `state_dir` must be canonical.
-    pub(crate) fn new(state_dir: &Path, instance: u64) -> Self {
-        // FNV-1a. It only has to be the same in every version, and to tell a few directories apart.
-        let state = state_dir
-            .as_os_str()
-            .as_bytes()
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        Cookie { state, instance }
-    }
-
     pub(crate) fn of(&self, key: &AttemptKey) -> String {
         let Cookie { state, instance } = self;
         let AttemptKey { task, run, attempt } = key;
@@ -209,7 +198,7 @@ impl<'a> Spawner<'a> {
             Err(NotStarted::Failed(failed)) => failed,
             Err(NotStarted::Unfinished(pid)) => {
                 // Nobody knows how far it has come, so it is not to be told from one that never started.
-                end(pid, &self.host.cookie.of(&start.key));
+                end(pid, self.host.cookie.of(&start.key));
                 let (errno, step) = (libc::EIO, Step::Launcher);
                 Failed { errno, step }
             }
@@ -223,12 +212,9 @@ impl<'a> Spawner<'a> {
     }
 }
 
-/// Kills a child and all that carries its cookie, and reaps it.
-fn end(pid: Pid, cookie: &str) {
-    // It is not reaped, so its id is its own. It may not lead a group yet.
-    let _ = rustix::process::kill_process(pid, Signal::KILL);
-    let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-    sweep::signal_strays(cookie, pid, Signal::KILL);
+/// Kills a child and all that came from it, and reaps it.
+fn end(pid: Pid, cookie: String) {
+    sweep::kill_family(cookie, pid);
     // An error could only be that somebody else reaped it, which nobody does.
     let _ = sys::reap(pid);
 }
@@ -289,17 +275,20 @@ fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError
 fn put_env(env: &mut CStrings, host: &Host, start: &Start) -> Result<(), SpawnError> {
     env.clear();
     let own = |name: &str| OWN.contains(&name);
+    let given_names: HashSet<&str> = start.env.iter().map(|given| given.name.as_str()).collect();
     for (name, value) in &host.base {
-        if !start.env.iter().any(|given| name == given.name.as_str()) {
+        if !name.to_str().is_some_and(|name| given_names.contains(name)) {
             env.push(&[name.as_bytes(), b"=", value.as_bytes()])?;
         }
     }
-    for (index, given) in start.env.iter().enumerate() {
+    // The last of a name counts.
+    let mut said = HashSet::new();
+    let last = start.env.iter().rev().filter(|given| said.insert(given.name.as_str()));
+    for given in last.collect::<Vec<_>>().into_iter().rev() {
         if given.name.is_empty() || given.name.contains('=') {
             return Err(refuse(libc::EINVAL, ""));
         }
-        let said_again = start.env[index + 1..].iter().any(|later| later.name == given.name);
-        if !said_again && !own(&given.name) {
+        if !own(&given.name) {
             env.push(&[given.name.as_bytes(), b"=", given.value.as_bytes()])?;
         }
     }
@@ -386,7 +375,7 @@ mod tests {
                 ("HOME".into(), "/home/me".into()),
             ],
             home: "/home/me".into(),
-            cookie: Cookie::new(Path::new("/state"), 7),
+            cookie: Cookie { state: 1, instance: 7 },
             null: File::open("/dev/null").expect("a system").into(),
         }
     }
@@ -428,7 +417,6 @@ mod tests {
     #[test]
     fn the_environment_is_base_then_task_then_run() {
         let span = span_id(7, &start(&[]).key);
-        let cookie = Cookie::new(Path::new("/state"), 7);
         assert_eq!(
             env_of(&start(&[
                 ("HOME", "/elsewhere"),
@@ -440,7 +428,7 @@ mod tests {
                 "PATH=/usr/bin:/bin".to_owned(),
                 "HOME=/elsewhere".to_owned(),
                 "A=2".to_owned(),
-                format!("TASKD_RUNNER={:016x}:0000000000000007:3.42.2", cookie.state),
+                "TASKD_RUNNER=0000000000000001:0000000000000007:3.42.2".to_owned(),
                 "TASKD_TASK=backup".to_owned(),
                 "TASKD_RUN=backup/42".to_owned(),
                 "TASKD_ATTEMPT=2".to_owned(),

@@ -1,5 +1,4 @@
-//! The threads that do what may take a while, so that the loop never waits: starting children, putting large outputs
-//! together, looking for processes.
+//! The threads that start children, so that the loop never waits for it.
 //!
 //! They live as long as the process: children die with the thread that forked their launchers, which may be one of
 //! them.
@@ -7,20 +6,17 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::EventfdFlags;
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 use taskd_wire::runner::Start;
 
 use crate::clock;
 use crate::notify::complain;
-use crate::output::Output;
-use crate::spawn::{Child, Host, SpawnError, Spawner};
-use crate::sweep;
+use crate::reports::{Report, Reports, lock};
+use crate::spawn::{Host, Spawner};
 use crate::sys::Launchers;
 
 /// Two threads start children as fast as the kernel can.
@@ -32,36 +28,11 @@ pub(crate) const THREADS_MAX: usize = 16;
 /// How long no job may have been taken while some wait, before a thread is added.
 const HANG: Duration = Duration::from_secs(1);
 
-/// Work for a thread. `id` is the loop's name for an attempt.
+/// An attempt to start. `id` is the loop's name for it.
 #[derive(Debug)]
-pub(crate) enum Job {
-    /// Start a child.
-    Start { id: u64, start: Box<Start> },
-    /// Send a signal to the processes of an attempt that have left its process group.
-    Strays(Strays, Signal),
-    /// Do what is left after the end of the process.
-    Finish {
-        id: u64,
-        /// An output over its cap.
-        seal: Option<Box<Output>>,
-        /// Kill what has left the process group.
-        strays: Option<Strays>,
-    },
-}
-
-/// Where to look for the processes of an attempt that have left its process group.
-#[derive(Debug)]
-pub(crate) struct Strays {
-    pub(crate) cookie: String,
-    pub(crate) group: Pid,
-}
-
-/// What a thread has done.
-#[derive(Debug)]
-pub(crate) enum Report {
-    Spawned { id: u64, child: Child, at_ms: i64 },
-    NotSpawned { id: u64, error: SpawnError, at_ms: i64 },
-    Finished { id: u64 },
+pub(crate) struct Job {
+    pub(crate) id: u64,
+    pub(crate) start: Box<Start>,
 }
 
 /// The loop's side of the threads.
@@ -76,9 +47,7 @@ struct Shared {
     launchers: Launchers,
     queue: Mutex<Queue>,
     ready: Condvar,
-    reports: Mutex<Vec<Report>>,
-    /// Readable when there are reports.
-    bell: OwnedFd,
+    reports: Arc<Reports>,
 }
 
 #[derive(Default)]
@@ -91,12 +60,8 @@ struct Queue {
 }
 
 impl Queue {
-    /// Starts are done in order; what ends something goes before them.
     fn push(&mut self, job: Job, now: Instant) {
-        match job {
-            Job::Start { .. } => self.jobs.push_back(job),
-            Job::Strays(..) | Job::Finish { .. } => self.jobs.push_front(job),
-        }
+        self.jobs.push_back(job);
         self.still.get_or_insert(now);
     }
 
@@ -142,15 +107,13 @@ impl fmt::Debug for Shared {
 
 impl Spawners {
     /// Starts the threads. All signals must be blocked already, and there must be launchers for [`THREADS_MAX`].
-    pub(crate) fn start(host: Host, launchers: Launchers) -> io::Result<Self> {
-        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    pub(crate) fn start(host: Host, launchers: Launchers, reports: Arc<Reports>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             host,
             launchers,
             queue: Mutex::default(),
             ready: Condvar::new(),
-            reports: Mutex::default(),
-            bell,
+            reports,
         });
         let mut spawners = Spawners { shared, threads: 0 };
         for _ in 0..THREADS {
@@ -160,12 +123,12 @@ impl Spawners {
     }
 
     fn add_thread(&mut self) -> io::Result<()> {
-        self.threads += 1;
         let shared = Arc::clone(&self.shared);
         thread::Builder::new()
-            .name(format!("spawner-{}", self.threads))
+            .name(format!("spawner-{}", self.threads + 1))
             .stack_size(256 * 1024)
             .spawn(move || work(&shared))?;
+        self.threads += 1;
         Ok(())
     }
 
@@ -188,7 +151,7 @@ impl Spawners {
         }
     }
 
-    /// Hands over a job.
+    /// Hands over a start. [`Report::Spawned`] or [`Report::NotSpawned`] follows.
     pub(crate) fn submit(&self, job: Job) {
         let mut queue = lock(&self.shared.queue);
         queue.push(job, clock::steady());
@@ -202,19 +165,6 @@ impl Spawners {
     pub(crate) fn have_lost(&self, pid: Pid) -> bool {
         self.shared.launchers.has_lost(pid)
     }
-
-    /// Moves what has been done into `reports`.
-    pub(crate) fn take(&self, reports: &mut Vec<Report>) {
-        // An error says that the bell did not ring.
-        let _ = rustix::io::read(&self.shared.bell, &mut [0_u8; 8]);
-        reports.append(&mut lock(&self.shared.reports));
-    }
-}
-
-impl AsFd for Spawners {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.bell.as_fd()
-    }
 }
 
 fn work(shared: &Shared) {
@@ -224,34 +174,12 @@ fn work(shared: &Shared) {
     };
     let mut spawner = Spawner::new(&shared.host, launcher);
     loop {
-        let report = match next_job(shared) {
-            Job::Start { id, start } => {
-                let at_ms = clock::wall_ms();
-                match spawner.spawn(&start) {
-                    Ok(child) => Report::Spawned { id, child, at_ms },
-                    Err(error) => Report::NotSpawned { id, error, at_ms },
-                }
-            }
-            Job::Strays(Strays { cookie, group }, signal) => {
-                sweep::signal_strays(&cookie, group, signal);
-                continue;
-            }
-            Job::Finish { id, seal, strays } => {
-                if let Some(Strays { cookie, group }) = strays {
-                    sweep::signal_strays(&cookie, group, Signal::KILL);
-                }
-                if let Some(output) = seal {
-                    output.seal();
-                }
-                Report::Finished { id }
-            }
-        };
-        let mut reports = lock(&shared.reports);
-        reports.push(report);
-        if reports.len() == 1 {
-            // Cannot fail: the counter is far from full.
-            let _ = rustix::io::write(&shared.bell, &1_u64.to_ne_bytes());
-        }
+        let Job { id, start } = next_job(shared);
+        let at_ms = clock::wall_ms();
+        shared.reports.push(match spawner.spawn(&start) {
+            Ok(child) => Report::Spawned { id, child, at_ms },
+            Err(error) => Report::NotSpawned { id, error, at_ms },
+        });
     }
 }
 
@@ -267,18 +195,13 @@ fn next_job(shared: &Shared) -> Job {
     }
 }
 
-/// A panic elsewhere leaves a queue as whole as it was.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn start(id: u64) -> Job {
         let start = Box::default();
-        Job::Start { id, start }
+        Job { id, start }
     }
 
     #[test]

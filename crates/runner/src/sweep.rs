@@ -1,44 +1,48 @@
-//! Finding processes by what they carry or whose children they are, and ending them.
+//! Finding processes by where they come from, and ending them.
 //!
 //! Every child has the [cookie](crate::spawn::Cookie) in its environment and hands it on to its own children, so it
-//! tells where a process comes from even when it has left its process group and session. Processes are signalled
-//! through a pidfd that was opened *before* the look at the environment, so that never another one is hit that was
-//! given the same process id in between. Only what this user may read is found, and only that may be signalled.
+//! tells where a process comes from even when it has left its process group and session. Where the cookie was taken
+//! away or may not be read, because the process runs as another user, its group, its session and its parents tell.
+//! Processes are signalled through a pidfd that is known to be the one that was looked at, so that never another one is
+//! hit that was given the same process id in between.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::clock;
+use crate::procs::{self, Children, Known, Process};
+use crate::reports::lock;
 use crate::spawn::{COOKIE, Cookie};
 
 /// How long to wait for processes to be gone that were killed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Environments are as long as the system allows, normally at most 2 MiB.
-const ENVIRON_MAX: u64 = 8 * 1024 * 1024;
+/// A process may fork while others are looked at, so it is looked again until nothing new is found, so often at most.
+const ROUNDS: usize = 8;
 
 /// Ends what earlier runners of the same state directory left behind, and waits until it is gone. Gives back how many
 /// there were. `own` are processes of this runner.
 pub(crate) fn leftovers(cookie: &Cookie, own: Vec<Pid>) -> usize {
-    let ours = format!("{COOKIE}={:016x}:", cookie.state);
+    let ours = format!("{:016x}:", cookie.state);
     let living = format!("{ours}{:016x}:", cookie.instance);
+    let is_left = |found: &String| found.starts_with(&ours) && !found.starts_with(&living);
     // This runner may have been started from a run of an earlier one.
     let mut spared = ancestors();
     spared.extend(own);
     let deadline = clock::steady() + PATIENCE;
     let mut ended = 0;
     loop {
-        let found: Vec<OwnedFd> = processes()
+        let found: Vec<OwnedFd> = procs::pids()
             .filter(|pid| !spared.contains(pid))
             .filter_map(|pid| {
-                open_if(pid, |entry| {
-                    entry.starts_with(ours.as_bytes()) && !entry.starts_with(living.as_bytes())
-                })
+                // Opened before the look at the environment, so it is what was looked at or over.
+                let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+                procs::variable(pid, COOKIE).filter(is_left).map(|_| process)
             })
             .collect();
         if found.is_empty() || clock::steady() >= deadline {
@@ -56,67 +60,282 @@ pub(crate) fn leftovers(cookie: &Cookie, own: Vec<Pid>) -> usize {
     }
 }
 
-/// Signals every process of an attempt that is not in the process group of its first process. Repeats until it finds
-/// no new one, since a process may fork while others are looked at.
-pub(crate) fn signal_strays(cookie: &str, group: Pid, signal: Signal) {
-    const ROUNDS: usize = 8;
-    let wanted = format!("{COOKIE}={cookie}");
-    let mut done = Vec::new();
-    for _ in 0..ROUNDS {
-        let before = done.len();
-        for pid in processes() {
-            if done.contains(&pid) {
-                continue;
+/// How the processes of an attempt are known.
+#[derive(Debug)]
+pub(crate) struct Family {
+    cookie: String,
+    /// The first process, whose id is that of its group and session. It is not reaped while this is used.
+    first: Pid,
+    /// Those found so far. What has left group and session without a cookie is known by its parents, and by this when
+    /// they have ended.
+    known: Mutex<Vec<Known>>,
+}
+
+impl Family {
+    pub(crate) fn new(cookie: String, first: Pid) -> Arc<Self> {
+        Arc::new(Family {
+            cookie,
+            first,
+            known: Mutex::default(),
+        })
+    }
+
+    /// Its living processes but the first.
+    fn members(&self, table: &Table) -> Vec<Known> {
+        let known = lock(&self.known).clone();
+        let is_one = |process: &Process| {
+            process.group == Some(self.first)
+                || process.session == Some(self.first)
+                || process.parent == Some(self.first)
+                || known.contains(&process.known)
+                || table.cookies.get(&process.known.pid) == Some(&self.cookie)
+        };
+        let (mut members, mut others): (Vec<&Process>, Vec<&Process>) = table
+            .processes
+            .iter()
+            .filter(|process| process.known.pid != self.first)
+            .partition(|process| is_one(process));
+        let mut next = 0;
+        while let Some(above) = members.get(next).map(|member| Some(member.known.pid)) {
+            let (children, rest) = others.into_iter().partition(|process| process.parent == above);
+            members.extend::<Vec<_>>(children);
+            others = rest;
+            next += 1;
+        }
+        let members: Vec<Known> = members.iter().map(|member| member.known).collect();
+        lock(&self.known).clone_from(&members);
+        members
+    }
+}
+
+/// What is wanted of the processes of an attempt.
+#[derive(Debug)]
+pub(crate) struct Seek {
+    pub(crate) family: Arc<Family>,
+    /// What to send them; TERM only to those that are not in the group.
+    pub(crate) signal: Option<Signal>,
+    /// Whether the first process has ended.
+    pub(crate) is_after: bool,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Sought {
+    /// Whether the first process had ended before.
+    pub(crate) is_after: bool,
+    /// Whether nothing else lives, or it was killed.
+    pub(crate) is_gone: bool,
+    /// One that lives, by a handle that tells when it does not any more.
+    pub(crate) one: Option<OwnedFd>,
+}
+
+/// Who has ended and who lives, at one time.
+struct Table {
+    processes: Vec<Process>,
+    /// Of those that may come from this runner.
+    cookies: HashMap<Pid, String>,
+}
+
+/// Where the processes of this runner are.
+#[derive(Debug)]
+pub(crate) struct Search {
+    /// The guard, which all of them are below.
+    guard: Option<Pid>,
+    orphans: Option<Orphans>,
+}
+
+impl Search {
+    pub(crate) fn below(guard: Option<Pid>) -> Self {
+        let orphans = guard.and_then(Orphans::of);
+        Search { guard, orphans }
+    }
+
+    /// Does what is wanted of all of these, in the same order.
+    pub(crate) fn seek(&self, seeks: &[Seek]) -> Vec<Sought> {
+        let mut sought: Vec<Sought> = seeks
+            .iter()
+            .map(|seek| Sought {
+                is_after: seek.is_after,
+                is_gone: true,
+                one: None,
+            })
+            .collect();
+        let orphans = self.orphans.as_ref().and_then(Orphans::cookies);
+        let wanted: Vec<usize> = (0..seeks.len())
+            .filter(|index| {
+                !orphans
+                    .as_ref()
+                    .is_some_and(|orphans| seeks[*index].is_none_of(orphans))
+            })
+            .collect();
+        let mut done: Vec<Vec<Known>> = vec![Vec::new(); seeks.len()];
+        for _ in 0..ROUNDS {
+            if wanted.is_empty() {
+                break;
             }
-            if let Some(process) = open_if(pid, |entry| entry == wanted.as_bytes())
-                // Who is in the group was signalled with it, and may take a second TERM for impatience.
-                && rustix::process::getpgid(Some(pid)).is_ok_and(|of| of != group)
-            {
-                // It may have ended by itself.
-                let _ = rustix::process::pidfd_send_signal(&process, signal);
-                done.push(pid);
+            let table = self.look();
+            let mut is_new = false;
+            for index in wanted.iter().copied() {
+                let (seek, done, sought) = (&seeks[index], &mut done[index], &mut sought[index]);
+                sought.is_gone = true;
+                for member in seek.family.members(&table) {
+                    if done.contains(&member) {
+                        sought.is_gone = false;
+                        continue;
+                    }
+                    match member.open() {
+                        Ok(Some(handle)) => {
+                            seek.send(&member, &handle);
+                            done.push(member);
+                            is_new |= seek.signal.is_some();
+                            sought.is_gone = false;
+                            sought.one = Some(handle);
+                        }
+                        // It may have left children since it was looked at.
+                        Ok(None) => is_new = true,
+                        Err(_) => sought.is_gone = false,
+                    }
+                }
+            }
+            if !is_new {
+                break;
             }
         }
-        if done.len() == before {
-            return;
+        for (seek, sought) in seeks.iter().zip(&mut sought) {
+            if seek.signal == Some(Signal::KILL) {
+                sought.is_gone = true;
+            }
         }
+        sought
+    }
+
+    fn look(&self) -> Table {
+        let mut processes = Process::all();
+        processes.retain(|process| !process.is_over);
+        let mut cookies = HashMap::new();
+        for process in self.ours(&processes) {
+            if let Some(cookie) = procs::variable(process.pid, COOKIE) {
+                cookies.insert(process.pid, cookie);
+            }
+        }
+        Table { processes, cookies }
+    }
+
+    /// Those that may come from this runner.
+    fn ours(&self, processes: &[Process]) -> Vec<Known> {
+        match self.guard {
+            Some(guard) => descendants(guard, processes),
+            None => processes.iter().map(|process| process.known).collect(),
+        }
+    }
+}
+
+impl Seek {
+    /// Whether all orphans are of other attempts. When the first process has ended, all that is left of it is below one.
+    fn is_none_of(&self, orphans: &[(Process, Option<String>)]) -> bool {
+        let first = Some(self.family.first);
+        let is_foreign = |(process, cookie): &(Process, Option<String>)| {
+            process.group != first
+                && process.session != first
+                && cookie.as_ref().is_some_and(|cookie| *cookie != self.family.cookie)
+        };
+        self.is_after && orphans.iter().all(is_foreign)
+    }
+
+    fn send(&self, member: &Known, handle: &OwnedFd) {
+        let Some(signal) = self.signal else { return };
+        if signal == Signal::TERM {
+            // Who is in the group was signalled with it, and may take a second TERM for impatience.
+            if rustix::process::getpgid(Some(member.pid)) == Ok(self.family.first) {
+                return;
+            }
+        }
+        // They fail if it has just ended by itself, or is another user's.
+        let _ = rustix::process::pidfd_send_signal(handle, signal);
+        if signal == Signal::TERM {
+            // A stopped process would not notice.
+            let _ = rustix::process::pidfd_send_signal(handle, Signal::CONT);
+        }
+    }
+}
+
+/// Kills what came from a process that is not reaped, itself included.
+pub(crate) fn kill_family(cookie: String, first: Pid) {
+    let _ = rustix::process::kill_process(first, Signal::KILL);
+    let seek = Seek {
+        family: Family::new(cookie, first),
+        signal: Some(Signal::KILL),
+        is_after: false,
+    };
+    Search::below(None).seek(&[seek]);
+}
+
+/// What runs left behind: the guard adopts it.
+#[derive(Debug)]
+pub(crate) struct Orphans {
+    children: Children,
+    guard: Pid,
+    worker: Pid,
+}
+
+impl Orphans {
+    /// Of this guard, by its worker. Nothing where that cannot be known.
+    pub(crate) fn of(guard: Pid) -> Option<Self> {
+        Some(Orphans {
+            children: Children::of(guard)?,
+            guard,
+            worker: rustix::process::getpid(),
+        })
+    }
+
+    /// Whether there are any, also such as have ended and are not reaped.
+    pub(crate) fn any(&self) -> bool {
+        !self
+            .children
+            .now()
+            .is_ok_and(|children| children.iter().all(|child| *child == self.worker))
+    }
+
+    /// Those that live, with their cookies. Nothing if they cannot be known for certain.
+    fn cookies(&self) -> Option<Vec<(Process, Option<String>)>> {
+        let children = self.children.now().ok()?;
+        let mut found = Vec::new();
+        for child in children.into_iter().filter(|child| *child != self.worker) {
+            // If one is gone, the list may have left out others.
+            let process = Process::read(child).filter(|process| process.parent == Some(self.guard))?;
+            if !process.is_over {
+                found.push((process, procs::variable(child, COOKIE)));
+            }
+        }
+        Some(found)
     }
 }
 
 /// Kills all children of this process, and theirs.
 pub(crate) fn kill_descendants() {
-    let table: Vec<(Pid, Pid)> = processes().filter_map(|pid| Some((pid, parent(pid)?))).collect();
-    let mut doomed = vec![rustix::process::getpid()];
+    for doomed in descendants(rustix::process::getpid(), &Process::all()) {
+        // Without a descriptor it has its turn when others have ended; it may have ended by itself.
+        if let Ok(Some(handle)) = doomed.open() {
+            let _ = rustix::process::pidfd_send_signal(&handle, Signal::KILL);
+        }
+    }
+}
+
+/// The children of a process, theirs, and so on.
+fn descendants(top: Pid, processes: &[Process]) -> Vec<Known> {
+    let mut below: HashMap<Pid, Vec<Known>> = HashMap::new();
+    for process in processes {
+        if let Some(parent) = process.parent {
+            below.entry(parent).or_default().push(process.known);
+        }
+    }
+    let mut found = below.remove(&top).unwrap_or_default();
     let mut next = 0;
-    while let Some(above) = doomed.get(next).copied() {
-        doomed.extend(table.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| *pid));
+    while let Some(above) = found.get(next).copied() {
+        found.extend(below.remove(&above.pid).unwrap_or_default());
         next += 1;
     }
-    for pid in doomed.into_iter().skip(1) {
-        // An orphan of this process stays a zombie until this process reaps it, so its id is its own.
-        let _ = rustix::process::kill_process(pid, Signal::KILL);
-    }
-}
-
-fn processes() -> impl Iterator<Item = Pid> {
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(Pid::from_raw)
-}
-
-/// A handle on the process if an entry of its environment is `wanted`.
-fn open_if(pid: Pid, wanted: impl Fn(&[u8]) -> bool) -> Option<OwnedFd> {
-    let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    let mut environment = Vec::new();
-    File::open(format!("/proc/{}/environ", pid.as_raw_nonzero()))
-        .ok()?
-        .take(ENVIRON_MAX)
-        .read_to_end(&mut environment)
-        .ok()?;
-    environment.split(|byte| *byte == 0).any(wanted).then_some(process)
+    found
 }
 
 fn wait_gone(process: &OwnedFd, patience: Duration) -> bool {
@@ -125,18 +344,10 @@ fn wait_gone(process: &OwnedFd, patience: Duration) -> bool {
     rustix::event::poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
-fn parent(pid: Pid) -> Option<Pid> {
-    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    // The name in parentheses may hold anything; the last parenthesis ends it. State and parent follow.
-    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let fields = std::str::from_utf8(&stat[after..]).ok()?;
-    Pid::from_raw(fields.split_ascii_whitespace().nth(1)?.parse().ok()?)
-}
-
 /// This process, its parent, and so on.
 fn ancestors() -> Vec<Pid> {
     let mut line = vec![rustix::process::getpid()];
-    while let Some(above) = line.last().copied().and_then(parent) {
+    while let Some(above) = line.last().and_then(|pid| Process::read(*pid)?.parent) {
         line.push(above);
     }
     line

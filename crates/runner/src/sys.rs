@@ -150,14 +150,23 @@ pub(crate) fn read_signals(fd: &OwnedFd) -> io::Result<Vec<c_int>> {
 }
 
 /// A child that has ended, left as it is: while it is not reaped its process id, and with it the id of its process
-/// group, cannot be given to anybody else.
+/// group, cannot be given to anybody else. Of several it may always be the same one.
 pub(crate) fn peek_ended() -> Option<Pid> {
+    peek(libc::P_ALL, 0)
+}
+
+/// Whether this child has ended and is not reaped.
+pub(crate) fn has_ended(pid: Pid) -> bool {
+    peek(libc::P_PID, pid.as_raw_nonzero().get().cast_unsigned()).is_some()
+}
+
+fn peek(kind: libc::idtype_t, id: libc::id_t) -> Option<Pid> {
     // SAFETY: zeroed is a valid siginfo_t, the call fills it or leaves it, and si_pid is valid for what waitid fills
     // in and zero in a zeroed one.
     let pid = unsafe {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        if libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) != 0 {
+        if libc::waitid(kind, id, info.as_mut_ptr(), flags) != 0 {
             return None;
         }
         info.assume_init_ref().si_pid()

@@ -1,4 +1,6 @@
-//! The loop: one thread that waits for everything there is to wait for, and never for anything else.
+//! The loop: one thread that waits for everything there is to wait for, and for nothing else but the disks it writes to.
+
+mod ending;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -6,25 +8,29 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Signal};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner};
 
 use crate::attempt::{Action, Event};
+use crate::ender::Ender;
 use crate::guard::GUARD_PID;
 use crate::notify::{complain, notify};
 use crate::pipes::Pipes;
-use crate::place::{Place, SocketFile};
+use crate::place::{Place, SocketFile, random};
+use crate::reports::{Report, Reports};
 use crate::results::Results;
 use crate::roster::Roster;
 use crate::server::{Received, Server};
 use crate::spawn::{Cookie, Host, SpawnError};
-use crate::spawner::{Job, Report, Spawners, Strays, THREADS_MAX};
+use crate::spawner::{Job, Spawners, THREADS_MAX};
+use crate::sweep::{Orphans, Search};
 use crate::sys::Launchers;
 use crate::{Options, RunnerError, clock, inventory, sweep, sys};
 
@@ -32,14 +38,24 @@ const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
 const REPORTS: u64 = 2;
 const PIPES: u64 = 3;
+const SURVIVORS: u64 = 4;
 /// Connections have the numbers from here on.
-const CONNECTIONS: u64 = 4;
+const CONNECTIONS: u64 = 5;
 
 /// Grace of a stop that was asked for by a signal.
 const SIGNAL_GRACE: Duration = Duration::from_secs(10);
 
 /// Longer graces are cut, so that no deadline is out of range.
 const GRACE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What could not be done for want of room, memory or descriptors is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Descriptors that an attempt may take: two pipes and a file.
+const FILES_EACH: u64 = 3;
+
+/// Descriptors that attempts leave to everything else: connections, launchers, starts in progress, the spool.
+const FILES_KEPT: u64 = 192;
 
 /// How long the end of the runner waits for the daemon to acknowledge the last results.
 const LINGER: Duration = Duration::from_secs(1);
@@ -50,7 +66,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`RunnerError`] when it cannot begin to serve.
 pub fn worker(options: &Options) -> Result<ExitCode, RunnerError> {
-    follow_guard()?;
+    let guard = follow_guard()?;
     sys::block_signals();
     sys::restore_dispositions();
     sys::close_inherited_on_exec().map_err(|source| RunnerError::System {
@@ -66,25 +82,32 @@ pub fn worker(options: &Options) -> Result<ExitCode, RunnerError> {
     })?;
     let notify_socket = env::var_os("NOTIFY_SOCKET");
     let place = Place::take(options)?;
-    let mut worker = Worker::new(&place, launchers, notify_socket)?;
+    let mut worker = Worker::new(&place, guard, launchers, notify_socket)?;
     notify(worker.notify_socket.as_deref(), "READY=1");
     worker.run()?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Dies with the guard, if there is one.
-fn follow_guard() -> Result<(), RunnerError> {
-    let Some(guard) = env::var(GUARD_PID).ok().and_then(|pid| pid.parse::<i32>().ok()) else {
-        return Ok(());
+fn follow_guard() -> Result<Option<Pid>, RunnerError> {
+    let guard = env::var(GUARD_PID).ok().and_then(|pid| pid.parse().ok());
+    let Some(guard) = guard.and_then(Pid::from_raw) else {
+        return Ok(None);
     };
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| RunnerError::system("follow the guard", errno))?;
-    let parent = rustix::process::getppid().map_or(0, |parent| parent.as_raw_nonzero().get());
-    if parent == guard {
-        Ok(())
+    if rustix::process::getppid() == Some(guard) {
+        Ok(Some(guard))
     } else {
         Err(RunnerError::Orphaned)
     }
+}
+
+/// How many attempts may be in progress, so that the runner can still be spoken with.
+fn attempts_max() -> usize {
+    let files = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = (files - FILES_KEPT.min(files / 2)) / FILES_EACH;
+    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 struct Worker {
@@ -92,11 +115,17 @@ struct Worker {
     pipes: Pipes,
     signals: OwnedFd,
     spawners: Spawners,
+    ender: Ender,
+    done: Arc<Reports>,
+    /// Watches the [survivors](crate::roster::Attempt::survivor).
+    survivors: OwnedFd,
+    orphans: Option<Orphans>,
     server: Server,
     _socket_file: SocketFile,
     roster: Roster,
+    attempts_max: usize,
     results: Results,
-    /// When attempts get [`Event::Deadline`]. Those that are no more in force are not taken out.
+    /// When attempts get [`Event::Deadline`].
     deadlines: BTreeSet<(Instant, u64)>,
     cookie: Cookie,
     info: RunnerInfo,
@@ -104,8 +133,10 @@ struct Worker {
     notify_socket: Option<OsString>,
     /// Attempts whose pipes are not yet watched. A process that has ended by then spares the trouble.
     fresh: Vec<u64>,
-    /// A process has ended whose start was not yet reported.
+    /// Processes may have ended that were not taken in: their start was not yet reported, or another hid them.
     reap_again: bool,
+    /// When to try again what could not be done.
+    retry_at: Option<Instant>,
     /// The spool could not be written, and that was said.
     spool_fails: bool,
     closing: Closing,
@@ -125,12 +156,17 @@ enum Closing {
 }
 
 impl Worker {
-    fn new(place: &Place, launchers: Launchers, notify_socket: Option<OsString>) -> Result<Self, RunnerError> {
-        let mut random = [0_u8; 8];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-            .map_err(|errno| RunnerError::system("draw a number", errno))?;
-        let instance = u64::from_ne_bytes(random);
-        let cookie = Cookie::new(&place.state_dir, instance);
+    fn new(
+        place: &Place,
+        guard: Option<Pid>,
+        launchers: Launchers,
+        notify_socket: Option<OsString>,
+    ) -> Result<Self, RunnerError> {
+        let instance = random()?;
+        let cookie = Cookie {
+            state: place.state,
+            instance,
+        };
         let swept = sweep::leftovers(&cookie, launchers.pids());
         if swept > 0 {
             complain(format_args!(
@@ -143,15 +179,21 @@ impl Worker {
         let started = |source| RunnerError::System { what: "start", source };
         let host = Host::new(cookie.clone()).map_err(started)?;
         let (listener, socket_file) = place.listen()?;
+        let done = Arc::new(Reports::new().map_err(started)?);
         let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT];
         let worker = Worker {
             epoll: epoll::create(CreateFlags::CLOEXEC).map_err(|errno| started(errno.into()))?,
             pipes: Pipes::new().map_err(started)?,
             signals: sys::signal_fd(&caught, true).map_err(started)?,
-            spawners: Spawners::start(host, launchers).map_err(started)?,
+            spawners: Spawners::start(host, launchers, Arc::clone(&done)).map_err(started)?,
+            ender: Ender::start(Search::below(guard), Arc::clone(&done)).map_err(started)?,
+            done,
+            survivors: epoll::create(CreateFlags::CLOEXEC).map_err(|errno| started(errno.into()))?,
+            orphans: guard.and_then(Orphans::of),
             server: Server::new(listener, CONNECTIONS),
             _socket_file: socket_file,
             roster: Roster::default(),
+            attempts_max: attempts_max(),
             results,
             deadlines: BTreeSet::new(),
             cookie,
@@ -167,6 +209,7 @@ impl Worker {
             notify_socket,
             fresh: Vec::new(),
             reap_again: false,
+            retry_at: None,
             spool_fails: false,
             closing: Closing::No,
             received: Vec::new(),
@@ -179,8 +222,9 @@ impl Worker {
                 EventFlags::IN | EventFlags::ET,
             ),
             (worker.signals.as_fd(), SIGNALS, EventFlags::IN),
-            (worker.spawners.as_fd(), REPORTS, EventFlags::IN),
+            (worker.done.as_fd(), REPORTS, EventFlags::IN),
             (worker.pipes.as_fd(), PIPES, EventFlags::IN),
+            (worker.survivors.as_fd(), SURVIVORS, EventFlags::IN),
         ];
         for (fd, number, flags) in watched {
             epoll::add(&worker.epoll, fd, EventData::new_u64(number), flags).map_err(|errno| started(errno.into()))?;
@@ -199,13 +243,14 @@ impl Worker {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(RunnerError::system("wait", errno)),
             }
-            let (mut signalled, mut reported, mut readable) = (false, false, false);
+            let (mut signalled, mut reported, mut readable, mut over) = (false, false, false, false);
             for event in &events {
                 match event.data.u64() {
-                    LISTENER => self.server.accept(&self.epoll, clock::steady()),
+                    LISTENER => self.accept(),
                     SIGNALS => signalled = true,
                     REPORTS => reported = true,
                     PIPES => readable = true,
+                    SURVIVORS => over = true,
                     connection => self.server.ready(connection, &self.epoll, &mut self.received),
                 }
             }
@@ -216,9 +261,13 @@ impl Worker {
             if signalled {
                 self.take_signals();
             }
-            if reported && self.reap_again {
+            if self.reap_again && (reported || signalled) {
                 self.reap();
             }
+            if over {
+                self.take_survivors();
+            }
+            self.try_again();
             self.watch_fresh();
             self.take_deadlines();
             if readable {
@@ -240,7 +289,7 @@ impl Worker {
         };
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let hanging = self.spawners.relieve(now);
-        let earliest = [deadline, self.server.next_expiry(), lingering, hanging]
+        let earliest = [deadline, self.server.next_expiry(), lingering, hanging, self.retry_at]
             .into_iter()
             .flatten()
             .min()?;
@@ -286,9 +335,17 @@ impl Worker {
         }
         let id = self.roster.add(&start, &self.state_dir);
         match self.closing {
+            Closing::No if self.roster.len() > self.attempts_max => self.not_spawned(
+                id,
+                SpawnError {
+                    errno: libc::EMFILE,
+                    what: "pipe".to_owned(),
+                },
+                clock::wall_ms(),
+            ),
             Closing::No => {
                 let start = Box::new(start);
-                self.spawners.submit(Job::Start { id, start });
+                self.spawners.submit(Job { id, start });
             }
             // Said, since a start that is not answered would be of unknown fate.
             Closing::Stopping | Closing::Lingering(_) => self.not_spawned(
@@ -343,21 +400,25 @@ impl Worker {
 
     fn take_reports(&mut self) {
         let mut reports = std::mem::take(&mut self.reports);
-        self.spawners.take(&mut reports);
+        self.done.take(&mut reports);
         for report in reports.drain(..) {
             match report {
                 Report::Spawned { id, child, at_ms } => {
+                    let Some(attempt) = self.roster.get_mut(id) else {
+                        // It was given up. It is not reaped, so its id is its own.
+                        let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
+                        continue;
+                    };
+                    attempt.pid = Some(child.pid);
+                    attempt.started_ms = at_ms;
+                    attempt.stdout = Some(child.stdout.into());
+                    attempt.stderr = Some(child.stderr.into());
                     self.roster.has_process(id, child.pid);
-                    if let Some(attempt) = self.roster.get_mut(id) {
-                        attempt.pid = Some(child.pid);
-                        attempt.started_ms = at_ms;
-                        attempt.stdout = Some(child.stdout.into());
-                        attempt.stderr = Some(child.stderr.into());
-                    }
                     self.fresh.push(id);
                     self.step(id, Event::Spawned(child.pid));
                 }
                 Report::NotSpawned { id, error, at_ms } => self.not_spawned(id, error, at_ms),
+                Report::Sought { id, sought } => self.take_sought(id, sought),
                 Report::Finished { id } => self.step(id, Event::Finished),
             }
         }
@@ -374,72 +435,31 @@ impl Worker {
         }
     }
 
-    /// Takes in all processes that have ended.
-    fn reap(&mut self) {
-        self.reap_again = false;
-        while let Some(pid) = sys::peek_ended() {
-            if self.roster.id_of_process(pid).is_none() {
-                self.take_reports();
-            }
-            match self.roster.id_of_process(pid) {
-                Some(id) => self.collect(id, pid),
-                None if self.spawners.have_lost(pid) => {
-                    // At once: waiting for the report of a start, as below, would hold up all ends if one hangs.
-                    let _ = sys::reap(pid);
-                }
-                None if self.roster.iter().any(|attempt| attempt.pid.is_none()) => {
-                    // Between clone and report, or about to be reaped by the thread that could not exec it.
-                    self.reap_again = true;
-                    return;
-                }
-                None => {
-                    // Nobody's: inherited from whoever this process was before it became the runner.
-                    let _ = sys::reap(pid);
-                }
-            }
-        }
-    }
-
-    /// Ends what an attempt's process left behind, reads what it wrote, and reaps it.
-    fn collect(&mut self, id: u64, pid: Pid) {
-        // Before the process is reaped, for until then nobody else can have its id. It fails if nobody is left.
-        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-        let Some(attempt) = self.roster.get_mut(id) else {
-            return;
-        };
-        let seal = self.pipes.finish(attempt);
-        let reaped = sys::reap(pid);
-        attempt.finished_ms = clock::wall_ms();
-        // An error would mean that somebody else reaped our child; there is no end to report then but this.
-        attempt.reaped = reaped.unwrap_or_default();
-        attempt.end = match attempt.reaped.signal {
-            Some(signal) => End::Signalled(signal),
-            None => End::Exited(attempt.reaped.code),
-        };
-        let output = attempt.output.take();
-        if let Some(output) = &output {
-            (attempt.output_bytes, attempt.output_lost) = (output.bytes(), output.lost());
-        }
-        let seal = output.filter(|_| seal);
-        let strays = attempt.state.is_stopping().then(|| Strays {
-            cookie: self.cookie.of(&attempt.origin.key),
-            group: pid,
-        });
-        self.roster.lost_process(pid);
-        self.step(id, Event::Exited);
-        if seal.is_some() || strays.is_some() {
-            let seal = seal.map(Box::new);
-            self.spawners.submit(Job::Finish { id, seal, strays });
-        } else {
-            self.step(id, Event::Finished);
-        }
-    }
-
     fn watch_fresh(&mut self) {
-        for id in self.fresh.drain(..) {
-            if let Some(attempt) = self.roster.get_mut(id) {
-                self.pipes.watch(id, attempt);
-            }
+        let Worker {
+            fresh, roster, pipes, ..
+        } = self;
+        fresh.retain(|id| roster.get_mut(*id).is_some_and(|attempt| !pipes.watch(*id, attempt)));
+        if !self.fresh.is_empty() {
+            self.retry_soon();
+        }
+    }
+
+    fn accept(&mut self) {
+        if !self.server.accept(&self.epoll, clock::steady()) {
+            self.retry_soon();
+        }
+    }
+
+    fn retry_soon(&mut self) {
+        self.retry_at.get_or_insert(clock::steady() + RETRY);
+    }
+
+    /// Tries again what is told only once that it can be done. The rest is tried with everything that happens.
+    fn try_again(&mut self) {
+        if self.retry_at.is_some_and(|at| at <= clock::steady()) {
+            self.retry_at = None;
+            self.accept();
         }
     }
 
@@ -466,6 +486,9 @@ impl Worker {
         for action in actions.into_iter().flatten() {
             match action {
                 Action::Announce => {
+                    let Some(attempt) = self.roster.get_mut(id) else {
+                        return;
+                    };
                     let live = attempt.live();
                     let (pid, at_ms) = (live.pid, live.started_ms);
                     self.server.say(&FromRunner::Started { key, pid, at_ms });
@@ -475,17 +498,18 @@ impl Worker {
                     let _ = rustix::process::kill_process_group(pid, Signal::TERM);
                     // A stopped process would not notice.
                     let _ = rustix::process::kill_process_group(pid, Signal::CONT);
-                    let cookie = self.cookie.of(&key);
-                    let strays = Strays { cookie, group: pid };
-                    self.spawners.submit(Job::Strays(strays, Signal::TERM));
+                    self.seek(id, pid, Some(Signal::TERM));
                 }
                 Action::Kill(pid) => {
                     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+                    self.seek(id, pid, Some(Signal::KILL));
                 }
-                Action::WakeAt(at) => {
-                    self.deadlines.insert((at, id));
-                }
+                Action::Watch(pid) => self.seek(id, pid, None),
+                Action::WakeAt(at) => self.set_deadline(id, Some(at)),
+                Action::Collect(pid) => self.collect(id, pid),
+                Action::GiveUp => self.give_up(id),
                 Action::Report => {
+                    self.set_deadline(id, None);
                     if let Some(attempt) = self.roster.remove(id) {
                         let ended = attempt.into_ended(stopped);
                         self.server.say(&FromRunner::Ended(Box::new(Rec(ended.clone()))));
@@ -494,6 +518,18 @@ impl Worker {
                     return;
                 }
             }
+        }
+    }
+
+    fn set_deadline(&mut self, id: u64, at: Option<Instant>) {
+        let Some(attempt) = self.roster.get_mut(id) else {
+            return;
+        };
+        if let Some(earlier) = std::mem::replace(&mut attempt.deadline, at) {
+            self.deadlines.remove(&(earlier, id));
+        }
+        if let Some(at) = at {
+            self.deadlines.insert((at, id));
         }
     }
 
@@ -512,6 +548,7 @@ impl Worker {
                     ));
                 }
                 self.spool_fails = true;
+                self.retry_soon();
             }
         }
     }

@@ -5,14 +5,16 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 
+use rustix::process::Signal;
 use taskd_wire::frame::put_frame;
 use taskd_wire::hello::{Hello, MAGIC};
-use taskd_wire::runner::{End, Start, ToRunner};
+use taskd_wire::runner::{End, FromRunner, Start, ToRunner};
 
 use crate::life::{Home, PATIENCE, exec, key, now, shell, to_start, wait_until};
 
 crate::tests![
     a_new_daemon_takes_over_and_is_told_everything,
+    of_two_daemons_at_once_each_is_told_what_is_its_own,
     a_result_is_kept_until_it_is_forgotten,
     a_large_inventory_comes_in_pages,
     strangers_and_nonsense_end_their_own_connection_alone,
@@ -71,6 +73,32 @@ fn a_new_daemon_takes_over_and_is_told_everything() {
     let again = second.attach();
     assert_eq!(again.live_keys(), [key(2)]);
     assert_eq!(again.ended_keys(), [key(1), key(3), key(4)]);
+}
+
+fn of_two_daemons_at_once_each_is_told_what_is_its_own() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut first, inventory) = life.attach();
+    first.run(shell(1, "exit 1"));
+    let runner = inventory.info.pid;
+    let mut second = life.connect();
+    let mut third = life.connect();
+    crate::life::kill(runner, Signal::STOP);
+    second.say(&[ToRunner::Attach, to_start(shell(2, "exit 2"))]);
+    third.say(&[ToRunner::Attach]);
+    crate::life::kill(runner, Signal::CONT);
+    // What the second has said is taken in, what it has asked for is not told to the third.
+    while second.hear().is_some() {}
+    let mut seen = third.heard_inventory();
+    while seen.ended.len() < 2 {
+        match third.hear().expect("the end of the second run") {
+            FromRunner::Ended(ended) => seen.ended.push(ended.0),
+            FromRunner::Started { .. } => {}
+            other => panic!("{other:?} instead of an end"),
+        }
+    }
+    assert_eq!(seen.ended_keys(), [key(1), key(2)]);
+    assert_eq!(third.run(shell(3, "exit 3")).end, End::Exited(3));
 }
 
 fn a_result_is_kept_until_it_is_forgotten() {

@@ -15,7 +15,12 @@ crate::tests![
     a_stop_at_once_after_the_start_is_not_lost,
     a_background_child_does_not_keep_a_run_alive,
     a_stop_reaches_what_has_left_the_process_group,
-    a_session_of_its_own_outlives_its_run_and_not_the_runner,
+    the_grace_of_a_stop_holds_for_all_of_a_run,
+    a_stop_reaches_what_has_cleaned_its_environment,
+    what_a_run_leaves_behind_ends_with_it,
+    the_end_of_a_run_harms_no_other,
+    an_end_is_seen_behind_one_that_is_waited_for,
+    what_hides_from_its_run_ends_with_the_runner,
 ];
 
 const LONG: u64 = 3_600_000;
@@ -123,35 +128,137 @@ fn a_stop_reaches_what_has_left_the_process_group() {
                 (setsid sh -c 'echo $$; exec sleep 1000' & ) ; \
                 while :; do sleep 0.01; done";
     daemon.start(shell(1, line));
-    let pids = || -> Vec<u32> {
-        let path = taskd_runner::output_path(&home.state_dir(), &key(1));
-        if !path.exists() {
-            return Vec::new();
-        }
-        home.text(key(1), "stdout")
-            .lines()
-            .map(|line| line.parse().expect("a process id"))
-            .collect()
-    };
-    wait_until("all have told their process ids", || pids().len() == 3);
-    daemon.say(&[stop(1, LONG)]);
+    wait_until("all have told their process ids", || pids(&home, 1).len() == 3);
+    let asked = now();
+    daemon.say(&[stop(1, 500)]);
     let ended = daemon.ended();
     assert_eq!((ended.end, ended.stopped), (End::Signalled(15), true));
-    for pid in pids() {
+    assert!(
+        asked.elapsed() >= Duration::from_millis(500),
+        "the deaf one had its grace"
+    );
+    for pid in pids(&home, 1) {
         wait_until("it is gone", || !is_alive(pid));
     }
 }
 
-fn a_session_of_its_own_outlives_its_run_and_not_the_runner() {
+/// The numbers that a run has written to stdout.
+fn pids(home: &Home, run: u64) -> Vec<u32> {
+    let path = taskd_runner::output_path(&home.state_dir(), &key(run));
+    if !path.exists() {
+        return Vec::new();
+    }
+    home.text(key(run), "stdout")
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect()
+}
+
+fn the_grace_of_a_stop_holds_for_all_of_a_run() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    // The first process dies of TERM at once; what it waited for has something to put in order.
+    let server = "trap \"echo asked; until [ -e go ]; do sleep 0.01; done; echo clean; exit 0\" TERM; \
+                  echo up; while :; do sleep 0.01; done";
+    for (run, session) in [(1, ""), (2, "setsid -w ")] {
+        let _ = fs::remove_file(home.path().join("go"));
+        let pid = daemon.start(shell(run, &format!("{session}sh -c '{server}'; echo after")));
+        home.first_line(key(run));
+        daemon.say(&[stop(run, LONG)]);
+        wait_until("it is asked to end", || home.text(key(run), "stdout").contains("asked"));
+        wait_until("the first process has ended", || !is_alive(pid));
+        let (again, inventory) = life.attach();
+        daemon = again;
+        assert_eq!(inventory.live_keys(), [key(run)], "the run is not over");
+        assert!(inventory.live[0].stopping);
+        fs::write(home.path().join("go"), "").expect("room");
+        let ended = daemon.ended();
+        assert_eq!((ended.end, ended.stopped), (End::Signalled(15), true));
+        assert!(
+            home.text(key(run), "stdout").ends_with("clean\n"),
+            "{}",
+            home.text(key(run), "stdout")
+        );
+        assert!(!home.text(key(run), "stdout").contains("after"));
+    }
+}
+
+fn a_stop_reaches_what_has_cleaned_its_environment() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let line = "env -i setsid sh -c 'trap \"\" TERM; echo $$; while :; do /bin/sleep 1000; done' & wait";
+    daemon.start(shell(1, line));
+    home.first_line(key(1));
+    daemon.say(&[stop(1, 300)]);
+    assert_eq!(daemon.ended().end, End::Signalled(15));
+    for pid in pids(&home, 1) {
+        wait_until("it is gone", || !is_alive(pid));
+    }
+}
+
+fn what_a_run_leaves_behind_ends_with_it() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    for run in 1..=30 {
+        let ended = daemon.run(shell(run, "setsid sleep 1000 & echo $!; sleep 1000 & echo $!; exit 3"));
+        assert_eq!((ended.end, ended.stopped), (End::Exited(3), false));
+        let left = pids(&home, run);
+        assert_eq!(left.len(), 2);
+        for pid in left {
+            // It was killed before the end was told, and takes a moment to die.
+            wait_until("it is gone", || !is_alive(pid));
+        }
+    }
+}
+
+fn the_end_of_a_run_harms_no_other() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    // One with an orphan, so that others cannot be known to have left nothing without a look.
+    daemon.start(shell(1, "(setsid sh -c 'echo $$; exec sleep 1000' &); exec sleep 1000"));
+    home.first_line(key(1));
+    for run in 2..=20 {
+        daemon.run(shell(run, "setsid sleep 1000 & echo $!"));
+    }
+    let orphan = pids(&home, 1)[0];
+    assert!(is_alive(orphan));
+    daemon.say(&[stop(1, LONG)]);
+    daemon.ended();
+    wait_until("it is gone", || !is_alive(orphan));
+}
+
+fn an_end_is_seen_behind_one_that_is_waited_for() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let deaf = "setsid -w sh -c 'trap \"\" TERM; echo up; while :; do sleep 0.01; done'; echo after";
+    let pid = daemon.start(shell(1, deaf));
+    home.first_line(key(1));
+    daemon.start(shell(2, "until [ -e go ]; do sleep 0.01; done; exit 2"));
+    daemon.say(&[stop(1, LONG)]);
+    wait_until("the first process has ended", || !is_alive(pid));
+    fs::write(home.path().join("go"), "").expect("room");
+    let ended = daemon.ended();
+    assert_eq!((ended.origin.key, ended.end), (key(2), End::Exited(2)));
+    for run in 3..=5 {
+        assert_eq!(daemon.run(shell(run, "exit 4")).end, End::Exited(4));
+    }
+    daemon.say(&[stop(1, 0)]);
+    assert_eq!(daemon.ended().end, End::Signalled(15));
+}
+
+/// The limit of what can be known: no cookie, no session, no parent of the run.
+fn what_hides_from_its_run_ends_with_the_runner() {
     let home = Home::new();
     let mut life = home.start();
     let (mut daemon, _) = life.attach();
     daemon.run(shell(
         1,
-        "setsid sh -c 'echo $$; exec sleep 1000' & while [ ! -e go ]; do sleep 0.01; done & \
-                         until [ -s pid ]; do sleep 0.01; done"
-            .replace("echo $$", "echo $$; echo $$ > pid")
-            .as_str(),
+        "env -i setsid sh -c 'echo $$ > pid; exec /bin/sleep 1000' & until [ -s pid ]; do sleep 0.01; done; cat pid",
     ));
     let pid = home.first_line(key(1)).parse().expect("a process id");
     assert!(is_alive(pid), "it has left the run");

@@ -68,14 +68,16 @@ fn a_hundred_megabytes_keep_head_and_tail() {
     let pid = daemon.start(start);
     let path = output_path(&home.state_dir(), &key(1));
     let mut most = 0;
-    while is_alive(pid) {
+    wait_until("it has ended", || {
         let used = fs::metadata(&path).map_or(0, |file| file.blocks() * 512);
         most = most.max(used);
-    }
+        !is_alive(pid)
+    });
     let ended = daemon.ended();
     assert_eq!(ended.end, End::Exited(0));
     assert_eq!(u128::from(ended.output_bytes), LINES * 31);
-    assert!(most < 24 << 20, "{most} bytes on disk at once");
+    // A line of 31 bytes is a record of 100; a third more for what is not yet given up.
+    assert!(most < MAX * 100 / 31 * 4 / 3, "{most} bytes on disk at once");
 
     let records = home.records(key(1));
     let gap_at = records
@@ -112,10 +114,10 @@ fn a_hundred_megabytes_keep_head_and_tail() {
 }
 
 /// A small file system of its own, unmounted in the end.
-struct Mount(PathBuf);
+pub struct Mount(PathBuf);
 
 impl Mount {
-    fn new(at: PathBuf, size: &str) -> Option<Self> {
+    pub fn new(at: PathBuf, size: &str) -> Option<Self> {
         fs::create_dir_all(&at).expect("room");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", size, "tmpfs"])
@@ -151,11 +153,7 @@ fn a_full_disk_loses_output_and_no_run() {
     );
     daemon.start(shell(1, &script));
     wait_until("it has written too much", || home.path().join("full").exists());
-    // Everything it wrote is in the file, lost, or in the pipe; what is in the pipe is lost too.
-    wait_until("the pipe is read", || {
-        let before = fs::metadata(output_path(&home.state_dir(), &key(1))).map_or(0, |file| file.len());
-        before > 0
-    });
+    // Everything it wrote is in the file, lost, or in the pipe; what is in the pipe is kept if there is room by then.
     fs::remove_file(&ballast).expect("it is there");
     fs::write(home.path().join("go"), "").expect("room");
     let ended = daemon.ended();

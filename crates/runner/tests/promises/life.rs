@@ -100,7 +100,19 @@ impl Home {
 
     /// The same, with another state directory.
     pub fn command_in(&self, state_dir: &Path) -> Command {
-        let mut command = Command::new("/proc/self/exe");
+        self.given_to(Command::new("/proc/self/exe"), state_dir)
+    }
+
+    /// A command that starts a runner here, after what comes first.
+    pub fn command_by(&self, wrapper: &[&str]) -> Command {
+        let mut command = Command::new(wrapper[0]);
+        command
+            .args(&wrapper[1..])
+            .arg(std::env::current_exe().expect("it runs"));
+        self.given_to(command, &self.state_dir())
+    }
+
+    fn given_to(&self, mut command: Command, state_dir: &Path) -> Command {
         command
             .args(["runner", "--state-dir"])
             .arg(state_dir)
@@ -143,6 +155,11 @@ impl Home {
         let mut message = [0; 64];
         let length = ready.recv(&mut message).expect("the runner is ready in time");
         assert_eq!(&message[..length], b"READY=1");
+        self.living(guard)
+    }
+
+    /// A runner that was started here by other means.
+    pub fn living(&self, guard: Child) -> Life {
         Life {
             guard,
             socket: self.socket(),
@@ -312,6 +329,11 @@ impl Daemon {
 
     pub fn attach(&mut self) -> Inventory {
         self.say(&[ToRunner::Attach]);
+        self.heard_inventory()
+    }
+
+    /// The inventory, which was asked for.
+    pub fn heard_inventory(&mut self) -> Inventory {
         let mut inventory = Inventory::default();
         loop {
             match self.hear().expect("an inventory") {
@@ -344,6 +366,7 @@ impl Daemon {
             match self.hear().expect("the runner lives") {
                 FromRunner::Ended(ended) => return ended.0,
                 FromRunner::Started { .. } => {}
+                FromRunner::InventoryEnd(info) if info.0.closing.0 => {}
                 other => panic!("{other:?} instead of an end"),
             }
         }

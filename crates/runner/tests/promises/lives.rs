@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use taskd_wire::runner::{End, FromRunner, ToRunner};
 
-use crate::life::{Daemon, Home, is_alive, key, kill, shell, wait_until};
+use crate::life::{Daemon, Home, is_alive, key, kill, shell, to_start, wait_until};
 
 crate::tests![
     results_survive_the_death_of_the_runner,
@@ -15,6 +15,12 @@ crate::tests![
     a_shutdown_stops_all_and_hands_over_the_results,
     what_is_not_acknowledged_at_a_shutdown_is_on_disk,
     a_signal_is_a_shutdown,
+    a_shutdown_says_first_that_it_begins,
+    a_shutdown_does_not_wait_for_a_start_that_hangs,
+    who_ignores_sigchld_starts_a_runner_that_ends,
+    another_directory_of_the_same_name_is_another,
+    a_copy_of_the_directory_is_another,
+    nothing_of_the_file_system_is_held_busy,
 ];
 
 fn results_survive_the_death_of_the_runner() {
@@ -149,7 +155,7 @@ fn what_is_not_acknowledged_at_a_shutdown_is_on_disk() {
     let (mut daemon, _) = life.attach();
     daemon.run(shell(1, "exit 1"));
     daemon.say(&[ToRunner::Shutdown { grace_ms: 200 }]);
-    // A start that comes too late is not taken, and that is said: its fate is known.
+    // A start that crosses that is not taken, and that is said: its fate is known.
     daemon.say(&[crate::life::to_start(shell(2, "exit 2"))]);
     let late = daemon.ended();
     assert_eq!(late.origin.key, key(2));
@@ -189,5 +195,95 @@ fn a_signal_is_a_shutdown() {
         let (_daemon, inventory) = life.attach();
         assert_eq!(inventory.ended.len(), 1);
         assert_eq!(inventory.ended[0].end, End::Signalled(15));
+    }
+}
+
+fn a_shutdown_says_first_that_it_begins() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    assert!(!inventory.info.closing.0);
+    daemon.start(shell(1, "trap '' TERM; echo ready; while :; do sleep 0.01; done"));
+    home.first_line(key(1));
+    daemon.say(&[ToRunner::Shutdown { grace_ms: 3_600_000 }]);
+    match daemon.hear() {
+        Some(FromRunner::InventoryEnd(info)) => assert!(info.0.closing.0),
+        other => panic!("{other:?} instead of that"),
+    }
+    let (mut daemon, inventory) = life.attach();
+    assert!(inventory.info.closing.0, "a new daemon is told as well");
+    daemon.say(&[ToRunner::Shutdown { grace_ms: 0 }]);
+    assert_eq!(daemon.ended().end, End::Signalled(9));
+}
+
+fn a_shutdown_does_not_wait_for_a_start_that_hangs() {
+    let home = Home::new();
+    let mut life = home.start();
+    let (mut daemon, _) = life.attach();
+    let Some((_file, start)) = home.start_that_hangs(1) else {
+        println!("skipped: no leases on this file system");
+        return;
+    };
+    daemon.say(&[to_start(start)]);
+    // Said behind it on the same connection: the start was taken in.
+    daemon.run(shell(2, "exit 0"));
+    daemon.say(&[ToRunner::Shutdown { grace_ms: 100 }]);
+    let ended = daemon.ended();
+    let (errno, what) = (libc::ETIMEDOUT, "start".to_owned());
+    assert_eq!(ended.end, End::SpawnFailed { errno, what });
+    assert!(ended.stopped);
+    drop(daemon);
+    assert_eq!(life.wait().code(), Some(0));
+}
+
+fn who_ignores_sigchld_starts_a_runner_that_ends() {
+    let home = Home::new();
+    let mut life = home.start_with(home.command_by(&["/usr/bin/env", "--ignore-signal=CHLD"]));
+    let (mut daemon, _) = life.attach();
+    assert_eq!(daemon.run(shell(1, "exit 3")).end, End::Exited(3));
+    daemon.say(&[ToRunner::Forget(key(1)), ToRunner::Shutdown { grace_ms: 0 }]);
+    assert_eq!(life.wait().code(), Some(0));
+}
+
+fn another_directory_of_the_same_name_is_another() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let pid = daemon.start(shell(1, "exec sleep 1000"));
+    // As in another container.
+    fs::rename(home.state_dir(), home.path().join("elsewhere")).expect("room");
+    fs::rename(home.socket(), home.path().join("elsewhere.sock")).expect("room");
+    let second = home.start();
+    second.attach();
+    assert!(is_alive(pid), "it is not the other's");
+    drop(second);
+    assert!(is_alive(pid));
+    assert!(daemon.attach().live_keys() == [key(1)]);
+}
+
+fn a_copy_of_the_directory_is_another() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let pid = daemon.start(shell(1, "exec sleep 1000"));
+    let other = Home::new();
+    fs::create_dir(other.state_dir()).expect("room");
+    fs::copy(home.state_dir().join("runner.id"), other.state_dir().join("runner.id")).expect("room");
+    other.start().attach();
+    assert!(is_alive(pid), "it is not the other's");
+}
+
+fn nothing_of_the_file_system_is_held_busy() {
+    let home = Home::new();
+    let mut command = std::process::Command::new("/proc/self/exe");
+    command
+        .args(["runner", "--state-dir", "state", "--socket", "runner.sock"])
+        .current_dir(home.path())
+        .stdout(std::process::Stdio::null());
+    let life = home.start_with(command);
+    let (_daemon, inventory) = life.attach();
+    for pid in [life.guard_pid(), inventory.info.pid] {
+        let at = fs::read_link(format!("/proc/{pid}/cwd")).expect("it runs");
+        assert_eq!(at.to_str(), Some("/"));
     }
 }

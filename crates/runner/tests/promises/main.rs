@@ -10,6 +10,7 @@ mod kept;
 mod launchers;
 mod life;
 mod lives;
+mod scarce;
 mod starts;
 
 use std::env;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
             &ends::TESTS,
             &connections::TESTS,
             &lives::TESTS,
+            &scarce::TESTS,
             &launchers::TESTS,
         ]),
     }

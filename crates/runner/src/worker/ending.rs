@@ -1,0 +1,172 @@
+//! From the end of an attempt's first process to its result.
+
+use std::sync::Arc;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::process::{Pid, Signal};
+use taskd_wire::runner::End;
+
+use super::Worker;
+use crate::attempt::Event;
+use crate::sweep::{Family, Seek, Sought};
+use crate::{clock, sys};
+
+/// Survivors whose ends are taken in at once.
+const SURVIVORS_PER_TURN: usize = 64;
+
+impl Worker {
+    /// Takes in all processes that have ended.
+    pub(super) fn reap(&mut self) {
+        while let Some(pid) = sys::peek_ended() {
+            if self.roster.id_of_process(pid).is_none() {
+                self.take_reports();
+            }
+            match self.roster.id_of_process(pid) {
+                Some(id)
+                    if self
+                        .roster
+                        .get_mut(id)
+                        .is_some_and(|attempt| attempt.state.is_emptying()) =>
+                {
+                    // It is known, must not be reaped yet, and hides the others.
+                    return self.reap_each();
+                }
+                Some(id) => self.exited(id),
+                None if self.spawners.have_lost(pid) => {
+                    // At once: waiting for the report of a start, as below, would hold up all ends if one hangs.
+                    let _ = sys::reap(pid);
+                }
+                None if self.roster.iter().any(|attempt| attempt.pid.is_none()) => {
+                    // Between clone and report, or about to be reaped by the thread that could not exec it.
+                    self.reap_again = true;
+                    return;
+                }
+                None => {
+                    // Nobody's: given up before it had started, or inherited from whoever this process was before it
+                    // became the runner.
+                    let _ = sys::reap(pid);
+                }
+            }
+        }
+        self.reap_again = false;
+    }
+
+    /// The same for the first processes of attempts alone. Others wait until none of these hides them.
+    fn reap_each(&mut self) {
+        self.take_reports();
+        for id in self.roster.ids() {
+            let runs = self.roster.get_mut(id).and_then(|attempt| attempt.state.runs());
+            if runs.is_some_and(sys::has_ended) {
+                self.exited(id);
+            }
+        }
+    }
+
+    fn exited(&mut self, id: u64) {
+        // What it leaves was given to the guard before its own end could be seen here.
+        let alone = self.orphans.as_ref().is_some_and(|orphans| !orphans.any());
+        self.step(id, Event::Exited { alone });
+    }
+
+    /// Has what came from an attempt's first process looked for, and signalled.
+    pub(super) fn seek(&mut self, id: u64, first: Pid, signal: Option<Signal>) {
+        let Some(attempt) = self.roster.get_mut(id) else {
+            return;
+        };
+        let cookie = || self.cookie.of(&attempt.origin.key);
+        let family = attempt.family.get_or_insert_with(|| Family::new(cookie(), first));
+        let family = Arc::clone(family);
+        let is_after = attempt.state.is_emptying();
+        self.ender.seek(
+            id,
+            Seek {
+                family,
+                signal,
+                is_after,
+            },
+        );
+    }
+
+    pub(super) fn take_sought(&mut self, id: u64, sought: Sought) {
+        let Some(attempt) = self.roster.get_mut(id) else {
+            return;
+        };
+        if !sought.is_after || !attempt.state.is_emptying() {
+            return;
+        }
+        if sought.is_gone {
+            return self.step(id, Event::Gone);
+        }
+        // Without one that can be watched the deadline ends the wait.
+        if attempt.survivor.is_none()
+            && let Some(one) = sought.one
+            && epoll::add(&self.survivors, &one, EventData::new_u64(id), EventFlags::IN).is_ok()
+        {
+            attempt.survivor = Some(one);
+        }
+    }
+
+    /// Looks again where one that was watched has ended.
+    pub(super) fn take_survivors(&mut self) {
+        let mut events = Vec::with_capacity(SURVIVORS_PER_TURN);
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // An error is an interruption; they are still readable then.
+        let _ = epoll::wait(&self.survivors, spare_capacity(&mut events), Some(&now));
+        for event in events {
+            let id = event.data.u64();
+            self.forget_survivor(id);
+            if let Some(first) = self.roster.get_mut(id).and_then(|attempt| attempt.pid) {
+                self.seek(id, first, None);
+            }
+        }
+    }
+
+    fn forget_survivor(&mut self, id: u64) {
+        if let Some(survivor) = self.roster.get_mut(id).and_then(|attempt| attempt.survivor.take()) {
+            // Closing alone is not enough if something that was just forked has a copy.
+            let _ = epoll::delete(&self.survivors, &survivor);
+        }
+    }
+
+    /// Reads what an attempt's process wrote last, and reaps it.
+    pub(super) fn collect(&mut self, id: u64, pid: Pid) {
+        self.forget_survivor(id);
+        let Some(attempt) = self.roster.get_mut(id) else {
+            return;
+        };
+        let seal = self.pipes.finish(attempt);
+        let reaped = sys::reap(pid);
+        // It may have hidden others that have ended.
+        self.reap_again = true;
+        attempt.finished_ms = clock::wall_ms();
+        // An error would mean that somebody else reaped our child; there is no end to report then but this.
+        attempt.reaped = reaped.unwrap_or_default();
+        attempt.end = match attempt.reaped.signal {
+            Some(signal) => End::Signalled(signal),
+            None => End::Exited(attempt.reaped.code),
+        };
+        let output = attempt.output.take();
+        if let Some(output) = &output {
+            (attempt.output_bytes, attempt.output_lost) = (output.bytes(), output.lost());
+        }
+        self.roster.lost_process(pid);
+        match output.filter(|_| seal) {
+            Some(output) => self.ender.seal(id, output),
+            None => self.step(id, Event::Finished),
+        }
+    }
+
+    /// A start took longer than a stop would wait for it. If it is over one day, its child is killed.
+    pub(super) fn give_up(&mut self, id: u64) {
+        if let Some(attempt) = self.roster.get_mut(id) {
+            attempt.end = End::SpawnFailed {
+                errno: libc::ETIMEDOUT,
+                what: "start".to_owned(),
+            };
+            attempt.finished_ms = clock::wall_ms();
+            attempt.started_ms = attempt.finished_ms;
+        }
+    }
+}
