@@ -19,6 +19,7 @@ crate::tests![
     a_stop_reaches_what_has_cleaned_its_environment,
     what_a_run_leaves_behind_ends_with_it,
     the_end_of_a_run_harms_no_other,
+    an_ordinary_end_takes_no_look_at_processes,
     an_end_is_seen_behind_one_that_is_waited_for,
     what_hides_from_its_run_ends_with_the_runner,
 ];
@@ -229,6 +230,32 @@ fn the_end_of_a_run_harms_no_other() {
     daemon.say(&[stop(1, LONG)]);
     daemon.ended();
     wait_until("it is gone", || !is_alive(orphan));
+}
+
+fn an_ordinary_end_takes_no_look_at_processes() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    // How often the thread that looks has been waited for: it never sleeps but for want of work.
+    let looks = || -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", inventory.info.pid)).expect("it runs");
+        let status = tasks
+            .map(|task| fs::read_to_string(task.expect("it runs").path().join("status")).expect("it runs"))
+            .find(|status| status.starts_with("Name:\tender\n"))
+            .expect("a thread");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.expect("a count").trim().parse().expect("a number")
+    };
+    daemon.run(shell(1, "exit 0"));
+    let before = looks();
+    for run in 2..=50 {
+        daemon.run(shell(run, "sleep 0 | cat; (exit 3); sleep 0"));
+    }
+    assert_eq!(looks(), before);
+    daemon.run(shell(60, "sleep 1000 &"));
+    assert!(looks() > before, "this one left something");
 }
 
 fn an_end_is_seen_behind_one_that_is_waited_for() {
