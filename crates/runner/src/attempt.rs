@@ -16,6 +16,9 @@ use rustix::process::Pid;
 /// started is better stopped than given up.
 const START_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long killing may take. Processes that cannot be looked at, for what they wait for does not come, hold up nobody.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Where an attempt stands.
 ///
 /// If the runner is killed, what is not `Ended` is killed with it and nothing is known of it any more; the daemon
@@ -45,8 +48,10 @@ pub(crate) enum State {
     Emptying {
         /// The process.
         pid: Pid,
-        /// When they are killed; `None` once that was asked for.
-        kill_at: Option<Instant>,
+        /// Whether they are being killed.
+        killing: bool,
+        /// Before that, when they are; then, when it is no longer waited for.
+        until: Instant,
         /// Whether it had been told to end.
         stopped: bool,
     },
@@ -139,7 +144,7 @@ impl State {
             State::Running { pid } => match event {
                 Event::Stop { grace } => begin_stop(pid, now + grace, now),
                 Event::Exited { alone: true } => collect(pid, false),
-                Event::Exited { alone: false } => kill_rest(pid, false),
+                Event::Exited { alone: false } => kill_rest(pid, false, now),
                 Event::Spawned(_) | Event::NotSpawned | Event::Deadline | Event::Gone | Event::Finished => {
                     (self, NOTHING)
                 }
@@ -156,26 +161,40 @@ impl State {
                 },
                 Event::Exited { alone: true } => collect(pid, true),
                 Event::Exited { alone: false } => match kill_at {
-                    Some(_) => {
-                        let stopped = true;
-                        let state = State::Emptying { pid, kill_at, stopped };
+                    Some(until) => {
+                        let state = State::Emptying {
+                            pid,
+                            killing: false,
+                            until,
+                            stopped: true,
+                        };
                         (state, [Some(Action::Watch(pid)), None, None])
                     }
-                    None => kill_rest(pid, true),
+                    None => kill_rest(pid, true, now),
                 },
                 Event::Spawned(_) | Event::NotSpawned | Event::Gone | Event::Finished => (self, NOTHING),
             },
-            State::Emptying { pid, kill_at, stopped } => match event {
-                Event::Stop { grace } => match kill_at {
-                    Some(at) if now + grace < at => empty_by(pid, now + grace, now),
-                    Some(_) | None => (self, NOTHING),
-                },
-                Event::Deadline => match kill_at {
-                    Some(at) if at <= now => kill_rest(pid, stopped),
-                    Some(_) | None => (self, NOTHING),
-                },
+            State::Emptying {
+                pid,
+                killing,
+                until,
+                stopped,
+            } => match event {
+                Event::Stop { grace } if !killing && now + grace < until => empty_by(pid, now + grace, now),
+                Event::Deadline if until <= now => {
+                    if killing {
+                        collect(pid, stopped)
+                    } else {
+                        kill_rest(pid, stopped, now)
+                    }
+                }
                 Event::Gone => collect(pid, stopped),
-                Event::Spawned(_) | Event::NotSpawned | Event::Exited { .. } | Event::Finished => (self, NOTHING),
+                Event::Stop { .. }
+                | Event::Deadline
+                | Event::Spawned(_)
+                | Event::NotSpawned
+                | Event::Exited { .. }
+                | Event::Finished => (self, NOTHING),
             },
             State::Finishing { .. } => match event {
                 Event::Finished => (State::Ended, [Some(Action::Report), None, None]),
@@ -250,23 +269,26 @@ fn kill_by(pid: Pid, at: Instant, now: Instant) -> (State, Actions) {
 /// The same when only others than the process are left.
 fn empty_by(pid: Pid, at: Instant, now: Instant) -> (State, Actions) {
     if at <= now {
-        return kill_rest(pid, true);
+        return kill_rest(pid, true, now);
     }
     let state = State::Emptying {
         pid,
-        kill_at: Some(at),
+        killing: false,
+        until: at,
         stopped: true,
     };
     (state, [Some(Action::WakeAt(at)), None, None])
 }
 
-fn kill_rest(pid: Pid, stopped: bool) -> (State, Actions) {
+fn kill_rest(pid: Pid, stopped: bool, now: Instant) -> (State, Actions) {
+    let until = now + KILL_PATIENCE;
     let state = State::Emptying {
         pid,
-        kill_at: None,
+        killing: true,
+        until,
         stopped,
     };
-    (state, [Some(Action::Kill(pid)), None, None])
+    (state, [Some(Action::Kill(pid)), Some(Action::WakeAt(until)), None])
 }
 
 fn collect(pid: Pid, stopped: bool) -> (State, Actions) {
@@ -305,11 +327,16 @@ mod tests {
     fn what_an_attempt_leaves_behind_by_itself_is_killed_at_once() {
         let now = clock::steady();
         let (state, actions) = State::Running { pid: pid() }.on(Event::Exited { alone: false }, now);
-        assert_eq!(acts(actions), [Action::Kill(pid())]);
+        let last = now + KILL_PATIENCE;
+        assert_eq!(acts(actions), [Action::Kill(pid()), Action::WakeAt(last)]);
         assert!(!state.is_stopping());
-        let (state, actions) = state.on(Event::Gone, now);
-        assert_eq!(acts(actions), [Action::Collect(pid())]);
-        assert_eq!(state, State::Finishing { stopped: false });
+        assert_eq!(acts(state.on(Event::Deadline, now).1), []);
+        // It does not matter whether anybody says that it was done.
+        for (event, at) in [(Event::Gone, now), (Event::Deadline, last)] {
+            let (state, actions) = state.on(event, at);
+            assert_eq!(acts(actions), [Action::Collect(pid())]);
+            assert_eq!(state, State::Finishing { stopped: false });
+        }
     }
 
     #[test]
@@ -369,7 +396,8 @@ mod tests {
         assert_eq!(acts(state.on(Event::Deadline, now + GRACE / 2).1), []);
         assert_eq!(acts(state.on(Event::Gone, now).1), [Action::Collect(pid())]);
         let (killed, actions) = state.on(Event::Deadline, now + GRACE);
-        assert_eq!(acts(actions), [Action::Kill(pid())]);
+        let last = now + GRACE + KILL_PATIENCE;
+        assert_eq!(acts(actions), [Action::Kill(pid()), Action::WakeAt(last)]);
         assert_eq!(acts(killed.on(Event::Deadline, now + GRACE).1), [], "killed once");
         let (state, actions) = killed.on(Event::Gone, now);
         assert_eq!(acts(actions), [Action::Collect(pid())]);
@@ -386,8 +414,8 @@ mod tests {
             assert_eq!((longer, acts(actions)), (state, vec![]));
             let (shorter, actions) = state.on(Event::Stop { grace: GRACE / 2 }, now);
             assert_eq!(acts(actions), [Action::WakeAt(now + GRACE / 2)]);
-            let (_, actions) = shorter.on(Event::Stop { grace: Duration::ZERO }, now);
-            assert_eq!(acts(actions), [Action::Kill(pid())]);
+            let (_, [first, ..]) = shorter.on(Event::Stop { grace: Duration::ZERO }, now);
+            assert_eq!(first, Some(Action::Kill(pid())));
         }
     }
 }

@@ -396,7 +396,7 @@ mod tests {
         let earlier = directory.path().join("0000000000000001.jsonl");
         assert_eq!(
             spool_files(directory.path()),
-            [earlier.clone()],
+            std::slice::from_ref(&earlier),
             "it takes no more room"
         );
         // It goes with the last of its results, whatever else is kept.

@@ -121,6 +121,8 @@ pub(crate) struct Seek {
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Sought {
+    /// What was sent.
+    pub(crate) signal: Option<Signal>,
     /// Whether the first process had ended before.
     pub(crate) is_after: bool,
     /// Whether nothing else lives, or it was killed.
@@ -155,6 +157,7 @@ impl Search {
         let mut sought: Vec<Sought> = seeks
             .iter()
             .map(|seek| Sought {
+                signal: seek.signal,
                 is_after: seek.is_after,
                 is_gone: true,
                 one: None,
@@ -185,9 +188,8 @@ impl Search {
                     }
                     match member.open() {
                         Ok(Some(handle)) => {
-                            seek.send(&member, &handle);
+                            is_new |= seek.send(&member, &handle);
                             done.push(member);
-                            is_new |= seek.signal.is_some();
                             sought.is_gone = false;
                             sought.one = Some(handle);
                         }
@@ -242,13 +244,14 @@ impl Seek {
         self.is_after && orphans.iter().all(is_foreign)
     }
 
-    fn send(&self, member: &Known, handle: &OwnedFd) {
-        let Some(signal) = self.signal else { return };
-        if signal == Signal::TERM {
-            // Who is in the group was signalled with it, and may take a second TERM for impatience.
-            if rustix::process::getpgid(Some(member.pid)) == Ok(self.family.first) {
-                return;
-            }
+    /// Sends the signal, if it is for this one.
+    fn send(&self, member: &Known, handle: &OwnedFd) -> bool {
+        let Some(signal) = self.signal else {
+            return false;
+        };
+        // Who is in the group is signalled with it, and may take a second TERM for impatience.
+        if signal == Signal::TERM && rustix::process::getpgid(Some(member.pid)) == Ok(self.family.first) {
+            return false;
         }
         // They fail if it has just ended by itself, or is another user's.
         let _ = rustix::process::pidfd_send_signal(handle, signal);
@@ -256,6 +259,7 @@ impl Seek {
             // A stopped process would not notice.
             let _ = rustix::process::pidfd_send_signal(handle, Signal::CONT);
         }
+        true
     }
 }
 

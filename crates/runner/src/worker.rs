@@ -493,13 +493,8 @@ impl Worker {
                     let (pid, at_ms) = (live.pid, live.started_ms);
                     self.server.say(&FromRunner::Started { key, pid, at_ms });
                 }
-                Action::Terminate(pid) => {
-                    // They fail if the group has ended; its end is then already on its way here.
-                    let _ = rustix::process::kill_process_group(pid, Signal::TERM);
-                    // A stopped process would not notice.
-                    let _ = rustix::process::kill_process_group(pid, Signal::CONT);
-                    self.seek(id, pid, Some(Signal::TERM));
-                }
+                // The group has its turn when the rest was found: by then parents may have ended that tell of children.
+                Action::Terminate(pid) => self.seek(id, pid, Some(Signal::TERM)),
                 Action::Kill(pid) => {
                     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
                     self.seek(id, pid, Some(Signal::KILL));

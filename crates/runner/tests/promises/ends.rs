@@ -255,7 +255,7 @@ fn an_ordinary_end_takes_no_look_at_processes() {
     }
     assert_eq!(looks(), before);
     daemon.run(shell(60, "sleep 1000 &"));
-    assert!(looks() > before, "this one left something");
+    wait_until("it has looked: this one left something", || looks() > before);
 }
 
 fn an_end_is_seen_behind_one_that_is_waited_for() {
