@@ -71,6 +71,13 @@ impl Queue {
         Some(job)
     }
 
+    fn withdraw(&mut self, id: u64) {
+        self.jobs.retain(|job| job.id != id);
+        if self.jobs.is_empty() {
+            self.still = None;
+        }
+    }
+
     /// Whether all threads hang.
     fn look(&mut self, now: Instant) -> Look {
         let Some(since) = self.still else {
@@ -161,6 +168,11 @@ impl Spawners {
         }
     }
 
+    /// Takes a start back that no thread has taken.
+    pub(crate) fn withdraw(&self, id: u64) {
+        lock(&self.shared.queue).withdraw(id);
+    }
+
     /// Whether this child, which has ended, was a launcher. The thread that had it gets another when it needs one.
     pub(crate) fn have_lost(&self, pid: Pid) -> bool {
         self.shared.launchers.has_lost(pid)
@@ -229,6 +241,19 @@ mod tests {
         assert_eq!(queue.look(at(10)), Look::Hanging { until: at(20) });
         assert_eq!(queue.look(at(19)), Look::Waiting { until: at(20) });
         assert_eq!(queue.look(at(25)), Look::Hanging { until: at(35) });
+    }
+
+    #[test]
+    fn a_job_that_was_withdrawn_is_not_taken() {
+        let now = clock::steady();
+        let mut queue = Queue::default();
+        queue.push(start(1), now);
+        queue.push(start(2), now);
+        queue.withdraw(1);
+        assert_eq!(queue.pop(now).map(|job| job.id), Some(2));
+        queue.push(start(3), now);
+        queue.withdraw(3);
+        assert_eq!(queue.look(now + HANG * 2), Look::Moving);
     }
 
     #[test]

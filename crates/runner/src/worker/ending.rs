@@ -53,8 +53,10 @@ impl Worker {
         self.reap_again = false;
     }
 
-    /// The same for the first processes of attempts alone. Others wait until none of these hides them.
+    /// The same for the first processes of attempts that are known. Others wait until nothing hides them, or until their
+    /// start is reported.
     fn reap_each(&mut self) {
+        self.reap_again = true;
         self.take_reports();
         for id in self.roster.ids() {
             let runs = self.roster.get_mut(id).and_then(|attempt| attempt.state.runs());
@@ -167,11 +169,12 @@ impl Worker {
         }
     }
 
-    /// A start took longer than a stop would wait for it. If it is over one day, its child is killed.
+    /// A start took longer than a stop would wait for it. If a thread has it and comes back with a child, that is killed.
     pub(super) fn give_up(&mut self, id: u64) {
+        self.spawners.withdraw(id);
         if let Some(attempt) = self.roster.get_mut(id) {
             attempt.end = End::SpawnFailed {
-                errno: libc::ETIMEDOUT,
+                errno: libc::ECANCELED,
                 what: "start".to_owned(),
             };
             attempt.finished_ms = clock::wall_ms();

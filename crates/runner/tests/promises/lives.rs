@@ -229,7 +229,7 @@ fn a_shutdown_does_not_wait_for_a_start_that_hangs() {
     daemon.run(shell(2, "exit 0"));
     daemon.say(&[ToRunner::Shutdown { grace_ms: 100 }]);
     let ended = daemon.ended();
-    let (errno, what) = (libc::ETIMEDOUT, "start".to_owned());
+    let (errno, what) = (libc::ECANCELED, "start".to_owned());
     assert_eq!(ended.end, End::SpawnFailed { errno, what });
     assert!(ended.stopped);
     drop(daemon);

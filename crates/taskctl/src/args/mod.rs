@@ -100,7 +100,7 @@ pub enum Verb {
     Run(RunArgs),
     /// Stop runs
     ///
-    /// Stops runs: TERM to the whole process group, KILL ten seconds later. A task stands for its run in progress.
+    /// Stops runs: TERM to all their processes, KILL to what is left ten seconds later. A task stands for its run in progress.
     Cancel(CancelArgs),
     /// Print what a run wrote
     ///
