@@ -47,26 +47,20 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn read(pid: Pid) -> Option<Self> {
         let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-        // The name in parentheses may hold anything; the last parenthesis ends it. The state follows, which is the
-        // third of the fields as proc(5) counts them.
-        let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
-        let fields: Vec<&str> = std::str::from_utf8(&stat[after..])
-            .ok()?
-            .split_ascii_whitespace()
-            .collect();
-        let field = |number: usize| fields.get(number - 3).copied();
-        let pid_in = |number| field(number)?.parse().ok().and_then(Pid::from_raw);
+        // One that is just being reaped has -1 for them.
+        let number = |number| field(&stat, number)?.parse().ok().filter(|id| *id > 0);
+        let pid_in = |field| number(field).and_then(Pid::from_raw);
         // The first thread of a process may be over before the others.
-        let threads: u32 = field(20)?.parse().ok()?;
+        let threads: u32 = field(&stat, 20)?.parse().ok()?;
         Some(Process {
             known: Known {
                 pid,
-                start: field(22)?.parse().ok()?,
+                start: field(&stat, 22)?.parse().ok()?,
             },
             parent: pid_in(4),
             group: pid_in(5),
             session: pid_in(6),
-            is_over: matches!(field(3)?, "Z" | "X") && threads <= 1,
+            is_over: matches!(field(&stat, 3)?, "Z" | "X") && threads <= 1,
         })
     }
 
@@ -74,6 +68,14 @@ impl Process {
     pub(crate) fn all() -> Vec<Self> {
         pids().filter_map(Process::read).collect()
     }
+}
+
+/// One of the fields from the third on, counted as in proc(5).
+fn field(stat: &[u8], number: usize) -> Option<&str> {
+    // The second is a name in parentheses that may hold anything; the last parenthesis ends it.
+    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let fields = std::str::from_utf8(&stat[after..]).ok()?;
+    fields.split_ascii_whitespace().nth(number - 3)
 }
 
 /// The ids of all processes.
@@ -86,19 +88,47 @@ pub(crate) fn pids() -> impl Iterator<Item = Pid> {
         .filter_map(Pid::from_raw)
 }
 
-/// What a process has in its environment under this name. Nothing if it has not, or may not be looked at.
-pub(crate) fn variable(pid: Pid, name: &str) -> Option<String> {
-    let mut environment = Vec::new();
-    File::open(format!("/proc/{}/environ", pid.as_raw_nonzero()))
-        .ok()?
-        .take(ENVIRON_MAX)
-        .read_to_end(&mut environment)
-        .ok()?;
-    let value = |entry: &[u8]| {
-        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        String::from_utf8(value.to_vec()).ok()
-    };
-    environment.split(|byte| *byte == 0).find_map(value)
+/// What a process has in its environment under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Variable {
+    /// This.
+    Is(String),
+    /// Nothing, or it may not be looked at.
+    None,
+    /// It is in the middle of an exec and has no environment yet.
+    NotYet,
+}
+
+impl Variable {
+    pub(crate) fn of(pid: Pid, name: &str) -> Self {
+        let path = |file| format!("/proc/{}/{file}", pid.as_raw_nonzero());
+        let read = || {
+            let mut environment = Vec::new();
+            let file = File::open(path("environ")).ok()?;
+            file.take(ENVIRON_MAX).read_to_end(&mut environment).ok()?;
+            Some(environment)
+        };
+        // Where it ends in memory: not at 0 when it is there and empty, and elsewhere after each exec.
+        let end = || {
+            fs::read(path("stat"))
+                .ok()
+                .and_then(|stat| field(&stat, 51)?.parse::<u64>().ok())
+        };
+        let mut environment = read();
+        if environment.as_ref().is_some_and(Vec::is_empty) {
+            let before = end();
+            environment = read();
+            if environment.as_ref().is_some_and(Vec::is_empty) && (before == Some(0) || end() != before) {
+                return Variable::NotYet;
+            }
+        }
+        let value = |entry: &[u8]| {
+            let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            String::from_utf8(value.to_vec()).ok()
+        };
+        let found = environment.and_then(|text| text.split(|byte| *byte == 0).find_map(value));
+        found.map_or(Variable::None, Variable::Is)
+    }
 }
 
 /// The children of a process with one thread, as the kernel lists them.
@@ -150,5 +180,42 @@ mod tests {
             ..process.known
         };
         assert!(earlier.open().expect("no handle").is_none(), "another one had the id");
+    }
+
+    #[test]
+    fn an_empty_environment_is_none_and_not_one_to_come() {
+        let mut child = std::process::Command::new("sleep");
+        let mut child = child
+            .arg("1000")
+            .env_clear()
+            .env("PATH", "/bin")
+            .spawn()
+            .expect("a system");
+        let pid = Pid::from_child(&child);
+        let deadline = crate::clock::steady() + std::time::Duration::from_secs(60);
+        let settled = |name| loop {
+            // It may not have got through its exec.
+            match Variable::of(pid, name) {
+                Variable::NotYet if crate::clock::steady() < deadline => std::thread::yield_now(),
+                found => break found,
+            }
+        };
+        assert_eq!(settled("PATH"), Variable::Is("/bin".to_owned()));
+        assert_eq!(settled("PAT"), Variable::None);
+        child.kill().expect("it is there");
+        child.wait().expect("a child");
+
+        let mut bare = std::process::Command::new("/bin/sleep");
+        let mut bare = bare.arg("1000").env_clear().spawn().expect("a system");
+        let pid = Pid::from_child(&bare);
+        let settled = |name| loop {
+            match Variable::of(pid, name) {
+                Variable::NotYet if crate::clock::steady() < deadline => std::thread::yield_now(),
+                found => break found,
+            }
+        };
+        assert_eq!(settled("PATH"), Variable::None);
+        bare.kill().expect("it is there");
+        bare.wait().expect("a child");
     }
 }

@@ -9,13 +9,14 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::clock;
-use crate::procs::{self, Children, Known, Process};
+use crate::procs::{self, Children, Known, Process, Variable};
 use crate::reports::lock;
 use crate::spawn::{COOKIE, Cookie};
 
@@ -25,12 +26,21 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// A process may fork while others are looked at, so it is looked again until nothing new is found, so often at most.
 const ROUNDS: usize = 8;
 
+/// How long it is looked again for what is in the middle of an exec, which takes a moment unless the file is far away.
+const EXEC_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long between two such looks.
+const EXEC_PAUSE: Duration = Duration::from_millis(1);
+
 /// Ends what earlier runners of the same state directory left behind, and waits until it is gone. Gives back how many
 /// there were. `own` are processes of this runner.
 pub(crate) fn leftovers(cookie: &Cookie, own: Vec<Pid>) -> usize {
     let ours = format!("{:016x}:", cookie.state);
     let living = format!("{ours}{:016x}:", cookie.instance);
-    let is_left = |found: &String| found.starts_with(&ours) && !found.starts_with(&living);
+    let is_left = |pid| match Variable::of(pid, COOKIE) {
+        Variable::Is(found) => found.starts_with(&ours) && !found.starts_with(&living),
+        Variable::None | Variable::NotYet => false,
+    };
     // This runner may have been started from a run of an earlier one.
     let mut spared = ancestors();
     spared.extend(own);
@@ -42,7 +52,7 @@ pub(crate) fn leftovers(cookie: &Cookie, own: Vec<Pid>) -> usize {
             .filter_map(|pid| {
                 // Opened before the look at the environment, so it is what was looked at or over.
                 let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
-                procs::variable(pid, COOKIE).filter(is_left).map(|_| process)
+                is_left(pid).then_some(process)
             })
             .collect();
         if found.is_empty() || clock::steady() >= deadline {
@@ -134,8 +144,10 @@ pub(crate) struct Sought {
 /// Who has ended and who lives, at one time.
 struct Table {
     processes: Vec<Process>,
-    /// Of those that may come from this runner.
+    /// Of those whose parents do not tell where they come from.
     cookies: HashMap<Pid, String>,
+    /// Whether some of them may yet turn out to have one.
+    is_unsure: bool,
 }
 
 /// Where the processes of this runner are.
@@ -172,10 +184,9 @@ impl Search {
             })
             .collect();
         let mut done: Vec<Vec<Known>> = vec![Vec::new(); seeks.len()];
-        for _ in 0..ROUNDS {
-            if wanted.is_empty() {
-                break;
-            }
+        let unsure_until = clock::steady() + EXEC_PATIENCE;
+        let mut rounds = 0;
+        while !wanted.is_empty() && rounds < ROUNDS {
             let table = self.look();
             let mut is_new = false;
             for index in wanted.iter().copied() {
@@ -199,7 +210,11 @@ impl Search {
                     }
                 }
             }
-            if !is_new {
+            if table.is_unsure && clock::steady() < unsure_until {
+                thread::sleep(EXEC_PAUSE);
+            } else if is_new {
+                rounds += 1;
+            } else {
                 break;
             }
         }
@@ -215,31 +230,46 @@ impl Search {
         let mut processes = Process::all();
         processes.retain(|process| !process.is_over);
         let mut cookies = HashMap::new();
-        for process in self.ours(&processes) {
-            if let Some(cookie) = procs::variable(process.pid, COOKIE) {
-                cookies.insert(process.pid, cookie);
+        let mut is_unsure = false;
+        for process in self.strangers(&processes) {
+            match Variable::of(process.pid, COOKIE) {
+                Variable::Is(cookie) => drop(cookies.insert(process.pid, cookie)),
+                Variable::None => {}
+                Variable::NotYet => is_unsure = true,
             }
         }
-        Table { processes, cookies }
+        Table {
+            processes,
+            cookies,
+            is_unsure,
+        }
     }
 
-    /// Those that may come from this runner.
-    fn ours(&self, processes: &[Process]) -> Vec<Known> {
-        match self.guard {
-            Some(guard) => descendants(guard, processes),
-            None => processes.iter().map(|process| process.known).collect(),
-        }
+    /// Those that may come from this runner and are not below the first process of an attempt.
+    fn strangers(&self, processes: &[Process]) -> Vec<Known> {
+        let Some(guard) = self.guard else {
+            return processes.iter().map(|process| process.known).collect();
+        };
+        let worker = rustix::process::getpid();
+        let orphans = processes
+            .iter()
+            .filter(|process| process.parent == Some(guard) && process.known.pid != worker)
+            .map(|process| process.known);
+        descendants(orphans.collect(), processes)
     }
 }
 
 impl Seek {
     /// Whether all orphans are of other attempts. When the first process has ended, all that is left of it is below one.
-    fn is_none_of(&self, orphans: &[(Process, Option<String>)]) -> bool {
+    fn is_none_of(&self, orphans: &[(Process, Variable)]) -> bool {
         let first = Some(self.family.first);
-        let is_foreign = |(process, cookie): &(Process, Option<String>)| {
+        let is_foreign = |(process, cookie): &(Process, Variable)| {
             process.group != first
                 && process.session != first
-                && cookie.as_ref().is_some_and(|cookie| *cookie != self.family.cookie)
+                && match cookie {
+                    Variable::Is(cookie) => *cookie != self.family.cookie,
+                    Variable::None | Variable::NotYet => false,
+                }
         };
         self.is_after && orphans.iter().all(is_foreign)
     }
@@ -301,14 +331,14 @@ impl Orphans {
     }
 
     /// Those that live, with their cookies. Nothing if they cannot be known for certain.
-    fn cookies(&self) -> Option<Vec<(Process, Option<String>)>> {
+    fn cookies(&self) -> Option<Vec<(Process, Variable)>> {
         let children = self.children.now().ok()?;
         let mut found = Vec::new();
         for child in children.into_iter().filter(|child| *child != self.worker) {
             // If one is gone, the list may have left out others.
             let process = Process::read(child).filter(|process| process.parent == Some(self.guard))?;
             if !process.is_over {
-                found.push((process, procs::variable(child, COOKIE)));
+                found.push((process, Variable::of(child, COOKIE)));
             }
         }
         Some(found)
@@ -317,7 +347,10 @@ impl Orphans {
 
 /// Kills all children of this process, and theirs.
 pub(crate) fn kill_descendants() {
-    for doomed in descendants(rustix::process::getpid(), &Process::all()) {
+    let processes = Process::all();
+    let this = Some(rustix::process::getpid());
+    let children = processes.iter().filter(|process| process.parent == this);
+    for doomed in descendants(children.map(|child| child.known).collect(), &processes) {
         // Without a descriptor it has its turn when others have ended; it may have ended by itself.
         if let Ok(Some(handle)) = doomed.open() {
             let _ = rustix::process::pidfd_send_signal(&handle, Signal::KILL);
@@ -325,15 +358,14 @@ pub(crate) fn kill_descendants() {
     }
 }
 
-/// The children of a process, theirs, and so on.
-fn descendants(top: Pid, processes: &[Process]) -> Vec<Known> {
+/// These, their children, theirs, and so on.
+fn descendants(mut found: Vec<Known>, processes: &[Process]) -> Vec<Known> {
     let mut below: HashMap<Pid, Vec<Known>> = HashMap::new();
     for process in processes {
         if let Some(parent) = process.parent {
             below.entry(parent).or_default().push(process.known);
         }
     }
-    let mut found = below.remove(&top).unwrap_or_default();
     let mut next = 0;
     while let Some(above) = found.get(next).copied() {
         found.extend(below.remove(&above.pid).unwrap_or_default());

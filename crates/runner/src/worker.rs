@@ -90,7 +90,9 @@ pub fn worker(options: &Options) -> Result<ExitCode, RunnerError> {
 
 /// Dies with the guard, if there is one.
 fn follow_guard() -> Result<Option<Pid>, RunnerError> {
-    let guard = env::var(GUARD_PID).ok().and_then(|pid| pid.parse().ok());
+    let guard = env::var(GUARD_PID)
+        .ok()
+        .and_then(|pid| pid.parse().ok().filter(|pid| *pid > 0));
     let Some(guard) = guard.and_then(Pid::from_raw) else {
         return Ok(None);
     };
