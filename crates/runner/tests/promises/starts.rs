@@ -8,7 +8,7 @@ use rustix::process::Resource;
 use taskd_wire::definition::EnvVar;
 use taskd_wire::runner::{End, FromRunner, Start};
 
-use crate::life::{Home, exec, key, shell, to_start};
+use crate::life::{Home, exec, key, shell, to_start, wait_until};
 
 crate::tests![
     exit_codes_signals_times_and_use_are_reported,
@@ -178,16 +178,16 @@ fn a_child_gets_nothing_of_the_runner() {
         daemon.start(shell(run, "echo hello; exec sleep 1000"));
         home.first_line(key(run));
     }
-    // Its first line says that the first exec is wholly over: the runner hears of it a little before the kernel has
-    // closed what is to be closed.
-    let pid = daemon.start(shell(4, "echo hello; exec sleep 1000"));
-    home.first_line(key(4));
-    let mut fds: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("it runs")
-        .map(|entry| entry.expect("readable").file_name())
-        .collect();
-    fds.sort();
-    assert_eq!(fds, ["0", "1", "2"]);
+    let pid = daemon.start(shell(4, "exec sleep 1000"));
+    // What it opens itself while it is made ready it closes again.
+    wait_until("it has nothing open but its own three", || {
+        let mut fds: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+            .expect("it runs")
+            .map(|entry| entry.expect("readable").file_name())
+            .collect();
+        fds.sort();
+        fds == ["0", "1", "2"]
+    });
     let stdin = fs::read_link(format!("/proc/{pid}/fd/0")).expect("it runs");
     assert_eq!(stdin.to_str(), Some("/dev/null"));
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
