@@ -107,11 +107,9 @@ pub fn tasks(typed: &OsStr) -> Vec<CompletionCandidate> {
     tasks
         .into_iter()
         .map(|Rec(task)| {
-            let help = task
-                .spec
-                .description
-                .unwrap_or_else(|| task::schedule(&task.spec.schedule));
-            CompletionCandidate::new(task.spec.name).help(Some(help.into()))
+            let spec = task.spec.0;
+            let help = spec.description.unwrap_or_else(|| task::schedule(&spec.schedule));
+            CompletionCandidate::new(spec.name).help(Some(help.into()))
         })
         .collect()
 }

@@ -110,7 +110,7 @@ impl<'a> Task<'a> {
             schedule: Schedule::of(&spec.schedule, task.tz.as_deref(), task.next_ms),
             action: Action::of(&spec.action),
             next: task.next_ms.map(rfc3339),
-            last: task.last.as_ref().map(Last::of),
+            last: task.last.as_deref().map(Last::of),
             running: task.running.iter().map(|n| format!("{}/{n}", spec.name)).collect(),
             held: task.held.as_deref(),
             description: spec.description.as_deref(),
@@ -146,7 +146,7 @@ impl<'a> Detail<'a> {
             upcoming: detail.next_ms.iter().copied().map(rfc3339).collect(),
             mark: detail.mark_ms.map(rfc3339),
             runs: detail.runs,
-            passed: detail.passed.iter().map(PassedSpan::of).collect(),
+            passed: detail.passed.iter().map(|passed| PassedSpan::of(passed)).collect(),
             warnings: &detail.warnings,
         }
     }

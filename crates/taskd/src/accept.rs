@@ -1,6 +1,6 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -116,7 +116,12 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
         new.name = name(&text)?;
     }
     match (patch.schedule, patch.tz) {
-        (Some(schedule), _) => new.when = when(schedule, context)?,
+        (Some(mut schedule), _) => {
+            if let (ScheduleSpec::Cron { tz, .. }, When::Cron { tz: present, .. }) = (&mut schedule, &new.when) {
+                tz.get_or_insert_with(|| present.clone());
+            }
+            new.when = when(schedule, context)?;
+        }
         (None, Some(tz)) => new.when = in_zone(new.when, tz, context)?,
         (None, None) => {}
     }
@@ -126,8 +131,11 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     if let Some(cwd) = patch.cwd {
         new.cwd = cwd.map(directory).transpose()?;
     }
-    if let Some(env) = patch.env {
-        new.env = environment(env)?;
+    if !patch.unset_env.is_empty() || !patch.set_env.is_empty() {
+        let unset: HashSet<String> = patch.unset_env.into_iter().collect();
+        let kept = new.env.into_iter().filter(|(name, _)| !unset.contains(name));
+        let kept = kept.map(|(name, value)| EnvVar { name, value });
+        new.env = environment(kept.chain(patch.set_env).collect())?;
     }
     if let Some(description) = patch.description {
         new.description = description;

@@ -165,13 +165,18 @@ pub enum Response {
         before: Option<u64>,
     },
     /// Coming fire times.
-    Next(Vec<Rec<TaskNext>>),
+    Next {
+        /// Of each task.
+        tasks: Vec<Rec<TaskNext>>,
+        /// Whether there are more tasks than one answer holds; those that are due later are left out.
+        more: bool,
+    },
     /// How the daemon is.
     Status(Box<Rec<Status>>),
     /// Where output is.
     Output(Rec<RunOutput>),
-    /// A watched run has changed.
-    Update(Box<Rec<RunInfo>>),
+    /// A watched run has changed: how it is, and where its output is.
+    Update(Box<Rec<RunOutput>>),
     /// Every watched run has ended.
     WatchEnd,
     /// A page of definitions.
@@ -213,7 +218,7 @@ pub struct RunRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct TaskSummary {
     /// Its definition.
-    pub spec: TaskSpec,
+    pub spec: Rec<TaskSpec>,
     /// Its id.
     pub id: u64,
     /// The user it belongs to.
@@ -223,7 +228,7 @@ pub struct TaskSummary {
     /// Its next fire time.
     pub next_ms: Option<i64>,
     /// Its newest finished run.
-    pub last: Option<LastRun>,
+    pub last: Option<Rec<LastRun>>,
     /// Its runs in progress, by number.
     pub running: Vec<u64>,
     /// Why it is held, where it is.
@@ -245,7 +250,7 @@ pub struct LastRun {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct TaskDetail {
     /// As in a list.
-    pub summary: TaskSummary,
+    pub summary: Rec<TaskSummary>,
     /// When it was accepted.
     pub created_ms: i64,
     /// When its definition last changed.
@@ -257,7 +262,7 @@ pub struct TaskDetail {
     /// How many runs it has had.
     pub runs: u64,
     /// Its newest ledger entries without a run, newest first.
-    pub passed: Vec<Passed>,
+    pub passed: Vec<Rec<Passed>>,
     /// Remarks about its schedule a user would want to hear.
     pub warnings: Vec<String>,
 }
@@ -333,6 +338,8 @@ pub struct TaskNext {
     pub tz: Option<String>,
     /// Fire times, soonest first.
     pub at_ms: Vec<i64>,
+    /// Whether it has more of those that were asked for than one answer holds.
+    pub more: bool,
 }
 
 /// How the daemon is.
@@ -376,7 +383,7 @@ pub struct Status {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct RunOutput {
     /// The run.
-    pub info: RunInfo,
+    pub info: Rec<RunInfo>,
     /// The output file of each attempt, the first attempt first. A file is there only when there was output.
     pub files: Vec<String>,
 }

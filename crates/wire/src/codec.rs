@@ -8,18 +8,22 @@
 //! * A list is given room for the number of elements it claims before any is read. bincode counts that room (elements
 //!   times their size in memory) against a limit, here [`DECODE_MAX`], and refuses before it allocates. So a list that
 //!   claims 2^40 elements costs nothing, and one that lies within the limit costs untouched address space until the
-//!   missing elements are noticed. A [`Rec`] counts anew, and records do not nest, so at most twice the limit is claimed.
-//! * What has been read takes at most 32 times its encoded size, for the element of a list with the worst ratio is an
-//!   empty `String`: 24 bytes in memory for one on the wire. A frame of 1 MiB of them thus decodes to 24 MiB and not more.
-//!   [`DECODE_MAX`] is that factor times the longest message, hence whatever [`encode`] lets pass, [`decode`] accepts.
-//!   A test computes the factor for every type that is an element of a list.
+//!   missing elements are noticed. A [`Rec`] is given [`FACTOR`] times its bytes of that limit, for itself and the
+//!   records in it, so nesting adds nothing.
+//! * What has been read takes at most [`FACTOR`] times its encoded size, for the element of a list with the worst ratio is
+//!   an empty `String`: 24 bytes in memory for one on the wire. A frame of 1 MiB of them thus decodes to 24 MiB and not
+//!   more. [`DECODE_MAX`] is that factor times the longest message, hence whatever [`encode`] lets pass, [`decode`]
+//!   accepts. A test computes the factor for every type that is an element of a list.
 //! * No message type contains itself, so the stack is bounded by the types; no element of a list has size zero on the
 //!   wire, so the number of steps is bounded by the input.
 //!
 //! # How messages grow
 //!
 //! Enums gain variants at their end, and a receiver that does not know one fails with [`CodecError::UnknownVariant`].
-//! Structs that may gain fields are said inside a [`Rec`], and the fields that are added later are [`Tail`]s.
+//! Structs that may gain fields are said inside a [`Rec`] wherever they stand, in another struct too, and the fields that
+//! are added later are [`Tail`]s.
+
+use std::ops::Deref;
 
 use bincode::config::{Configuration, Limit};
 use bincode::de::read::{Reader, SliceReader};
@@ -35,8 +39,11 @@ pub const FRAME_MAX: usize = 1 << 20;
 /// Most bytes of one encoded message: a frame's payload less its kind.
 pub const MESSAGE_MAX: usize = FRAME_MAX - 1;
 
+/// Most bytes of memory that a byte on the wire may become.
+pub const FACTOR: usize = 32;
+
 /// Most bytes of memory that lists may claim while a message is decoded.
-pub const DECODE_MAX: usize = 32 * FRAME_MAX;
+pub const DECODE_MAX: usize = FACTOR * FRAME_MAX;
 
 type Config = Configuration<config::LittleEndian, config::Varint, Limit<DECODE_MAX>>;
 
@@ -171,6 +178,14 @@ impl Writer for Bounded<'_> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rec<T>(pub T);
 
+impl<T> Deref for Rec<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 impl<T: Encode> Encode for Rec<T> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
         // Measured first and written after: cheaper than a buffer for each record of a page.
@@ -183,13 +198,18 @@ impl<C, T: Decode<()>> Decode<C> for Rec<T> {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
         let claimed = u64::decode(decoder)?;
         let len = usize::try_from(claimed).map_err(|_| DecodeError::OutsideUsizeRange(claimed))?;
-        decoder.claim_bytes_read(len)?;
+        // Claimed here once for all that is claimed inside, where counting begins anew. The length is a byte at least, and
+        // has claimed its own part.
+        let allowed = len.checked_add(1).and_then(|bytes| bytes.checked_mul(FACTOR));
+        let claim = allowed.ok_or(DecodeError::LimitExceeded)? - size_of::<u64>();
+        decoder.claim_bytes_read(claim)?;
         // The reader is always a slice, for `decode` is the only way in: no bytes to peek at means too few of them.
         let fields = decoder
             .reader()
             .peek_read(len)
             .ok_or(DecodeError::UnexpectedEnd { additional: len })?;
         let mut inner = DecoderImpl::new(SliceReader::new(fields), CONFIG, ());
+        inner.claim_bytes_read(DECODE_MAX - claim)?;
         let record = T::decode(&mut inner)?;
         decoder.reader().consume(len);
         Ok(Rec(record))

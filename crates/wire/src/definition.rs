@@ -111,19 +111,22 @@ impl Default for ActionSpec {
     }
 }
 
-/// What `taskctl edit` changes; `None` leaves a field as it is.
+/// What `taskctl edit` changes; `None` leaves a field as it is. It says what to do to the definition that is there when
+/// the change is made, so that of two edits at one time neither undoes the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct TaskPatch {
     /// A new name.
     pub name: Option<String>,
-    /// A new schedule.
+    /// A new schedule. A cron expression without a zone keeps the zone of the expression that the task has.
     pub schedule: Option<ScheduleSpec>,
     /// A new action.
     pub action: Option<ActionSpec>,
     /// A new working directory; the inner `None` takes it away.
     pub cwd: Option<Option<String>>,
-    /// The whole new environment.
-    pub env: Option<Vec<EnvVar>>,
+    /// Variables to set, each in its place where the task has it already.
+    pub set_env: Vec<EnvVar>,
+    /// Variables to take away, before others are set.
+    pub unset_env: Vec<String>,
     /// A new note; the inner `None` takes it away.
     pub description: Option<Option<String>>,
     /// Whether fire times start runs.

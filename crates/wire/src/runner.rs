@@ -2,7 +2,10 @@
 //! happen. The daemon opens with [`ToRunner::Attach`]; the runner then sends its inventory and after it events.
 //! Instants are milliseconds since the epoch, UTC. Variants and the fields of [`Rec`] structs only append.
 
-use bincode::{Decode, Encode};
+use bincode::de::{BorrowDecoder, Decoder};
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
+use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::codec::{Rec, Tail};
 use crate::definition::{ActionSpec, EnvVar};
@@ -131,8 +134,9 @@ pub struct Live {
     pub stopping: bool,
 }
 
-/// What a start said of the run it belongs to, given back so that a new daemon knows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+/// What a start said of the run it belongs to, given back so that a new daemon knows it. It is always said as a
+/// [`Rec`] of its fields, since others follow it wherever it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// Its key.
     pub key: AttemptKey,
@@ -146,6 +150,40 @@ pub struct Origin {
     pub created_ms: i64,
     /// W3C trace id.
     pub trace_id: u128,
+}
+
+impl Encode for Origin {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        let Origin {
+            key,
+            task,
+            trigger,
+            fire_time_ms,
+            created_ms,
+            trace_id,
+        } = self;
+        Rec((key, task, trigger, fire_time_ms, created_ms, trace_id)).encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for Origin {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let Rec((key, task, trigger, fire_time_ms, created_ms, trace_id)) = Rec::decode(decoder)?;
+        Ok(Origin {
+            key,
+            task,
+            trigger,
+            fire_time_ms,
+            created_ms,
+            trace_id,
+        })
+    }
+}
+
+impl<'de, C> BorrowDecode<'de, C> for Origin {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Self::decode(decoder)
+    }
 }
 
 /// How an attempt ended.

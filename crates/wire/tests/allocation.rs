@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use proptest::prelude::*;
 use taskd_wire::client::{Request, Response};
-use taskd_wire::codec::{CodecError, DECODE_MAX, FRAME_MAX, MESSAGE_MAX, Rec, decode, encode};
+use taskd_wire::codec::{CodecError, DECODE_MAX, FACTOR, FRAME_MAX, MESSAGE_MAX, Rec, decode, encode};
 use taskd_wire::frame::{FrameError, FrameReader};
 use taskd_wire::runner::{FromRunner, ToRunner};
 
@@ -75,25 +75,35 @@ fn a_claim_within_the_limit_allocates_no_more_than_that() {
     assert!(peak <= DECODE_MAX, "{peak} bytes");
 }
 
+/// A page of tasks of which the list claims `tasks`, and the arguments of the first, two records deep, `arguments`. The
+/// record is filled up to `filled` bytes.
+fn page_of_claims(tasks: usize, arguments: usize, filled: usize) -> Vec<u8> {
+    // A definition that is empty up to the list of arguments.
+    let mut spec = [&[0, 0, 0], length(arguments).as_slice()].concat();
+    spec.resize(filled, 0);
+    let mut record = [length(spec.len()), spec].concat();
+    record.resize(record.len() + 7, 0);
+    [&[TASKS], length(tasks).as_slice(), &length(record.len()), &record].concat()
+}
+
 #[test]
-fn claims_inside_a_record_at_most_double_it() {
+fn a_record_may_claim_no_more_than_its_length_allows() {
+    let most = FACTOR * 1001 / TEXT;
+    let (got, peak) = measured(|| decode::<Response>(&page_of_claims(1, most, 1000)));
+    assert_eq!(got, Err(CodecError::OverLimit));
+    assert!(peak <= FACTOR * 1001, "{peak} bytes");
+}
+
+#[test]
+fn claims_inside_records_come_out_of_the_claims_around_them() {
     let element = size_of::<Rec<taskd_wire::client::TaskSummary>>();
-    // A record whose spec is empty up to the list of arguments, which claims all it may.
-    let arguments = length(DECODE_MAX / TEXT - 4);
-    let record = [&[0, 0, 0], arguments.as_slice()].concat();
-    let bytes = [
-        &[TASKS],
-        length(DECODE_MAX / element - 1).as_slice(),
-        &[record.len() as u8],
-        &record,
-    ]
-    .concat();
+    let tasks = DECODE_MAX / element - 1;
+    // The whole frame is the record, which might claim all there is, and the list has claimed it already.
+    let filled = FRAME_MAX - 100;
+    let bytes = page_of_claims(tasks, FACTOR * filled / TEXT - 8, filled);
     let (got, peak) = measured(|| decode::<Response>(&bytes));
-    assert_eq!(got, Err(CodecError::Truncated));
-    assert!(
-        (DECODE_MAX + DECODE_MAX / 2..=2 * DECODE_MAX).contains(&peak),
-        "{peak} bytes"
-    );
+    assert_eq!(got, Err(CodecError::OverLimit));
+    assert!((DECODE_MAX / 2..=DECODE_MAX).contains(&peak), "{peak} bytes");
 }
 
 #[test]
@@ -102,7 +112,7 @@ fn a_frame_of_the_smallest_elements_stays_within_the_factor() {
     assert!(bytes.len() > FRAME_MAX - 10);
     let (got, peak) = measured(|| decode::<Response>(&bytes));
     assert!(got.is_ok());
-    assert!(peak <= DECODE_MAX / FRAME_MAX * bytes.len(), "{peak} bytes");
+    assert!(peak <= FACTOR * bytes.len(), "{peak} bytes");
 }
 
 #[test]
@@ -158,9 +168,9 @@ fn messages() -> Vec<Vec<u8>> {
 fn assert_bounded<T>(bytes: &[u8], result: &(Result<T, CodecError>, usize)) {
     let (result, peak) = result;
     let bound = if result.is_ok() {
-        DECODE_MAX / FRAME_MAX * bytes.len() + size_of::<T>()
+        FACTOR * bytes.len() + size_of::<T>()
     } else {
-        2 * DECODE_MAX
+        DECODE_MAX
     };
     assert!(*peak <= bound, "{peak} bytes of memory for {} on the wire", bytes.len());
 }

@@ -25,9 +25,14 @@ pub fn run(args: &ShowArgs, session: &mut Session) -> Result<()> {
     }
     let names = expand(&mut client, &args.names)?;
     if session.json {
+        // All are there before the first is printed, so that what is printed is whole.
+        let details: Vec<TaskDetail> = names
+            .iter()
+            .map(|name| ask(&mut client, name))
+            .collect::<Result<_, _>>()?;
         let mut array = JsonArray::default();
-        for name in &names {
-            array.element(&mut session.out, &json::Detail::of(&ask(&mut client, name)?))?;
+        for detail in &details {
+            array.element(&mut session.out, &json::Detail::of(detail))?;
         }
         return array.close(&mut session.out);
     }
@@ -46,7 +51,7 @@ fn expand(client: &mut Client, names: &[String]) -> Result<Vec<String>> {
     for name in names {
         if is_pattern(name) {
             list::each(client, std::slice::from_ref(name), |task| {
-                expanded.push(task.spec.name);
+                expanded.push(task.spec.0.name);
                 Ok(())
             })?;
         } else {

@@ -3,15 +3,15 @@
 use std::sync::Mutex;
 
 use taskd_wire::client::{
-    Accepted, LastRun, Request, Response, RunInfo, RunOutput, RunRef, TaskDetail, TaskNext, TaskSummary, WhileRunning,
+    Accepted, LastRun, Request, Response, RunInfo, TaskDetail, TaskNext, TaskSummary, WhileRunning,
 };
 use taskd_wire::codec::Rec;
-use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskSpec};
+use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskPatch, TaskSpec};
 use taskd_wire::hello::Hello;
 use taskd_wire::refusal::Refusal;
 
 use crate::places::Places;
-use crate::testing::{FakeDaemon, Ran, Say, taskctl};
+use crate::testing::{FakeDaemon, taskctl};
 
 fn ms(text: &str) -> i64 {
     text.parse::<jiff::Timestamp>().expect("an instant").as_millisecond()
@@ -19,7 +19,7 @@ fn ms(text: &str) -> i64 {
 
 fn task(name: &str) -> TaskSummary {
     TaskSummary {
-        spec: TaskSpec {
+        spec: Rec(TaskSpec {
             name: name.into(),
             schedule: ScheduleSpec::Cron {
                 expr: "0 2 * * *".into(),
@@ -34,7 +34,7 @@ fn task(name: &str) -> TaskSummary {
             }],
             enabled: true,
             ..TaskSpec::default()
-        },
+        }),
         id: 1,
         tz: Some("Asia/Tokyo".into()),
         next_ms: Some(ms("2026-11-23T17:00:00Z")),
@@ -114,49 +114,36 @@ fn without_a_daemon_the_exit_code_is_3() {
 }
 
 #[test]
-fn edit_changes_what_is_given_and_keeps_zone_and_environment() {
-    let daemon = FakeDaemon::new(|request| match request {
-        Request::Show { name } => Response::Task(Box::new(Rec(TaskDetail {
-            summary: task(&name),
-            ..TaskDetail::default()
-        }))),
-        Request::Edit {
+fn edit_says_what_is_to_be_done_and_leaves_the_rest_to_the_daemon() {
+    let daemon = FakeDaemon::new(|request| {
+        let Request::Edit {
             name,
             patch: Rec(patch),
-        } => {
-            assert_eq!(name, "backup");
-            assert_eq!(
-                patch.schedule,
-                Some(ScheduleSpec::Cron {
-                    expr: "0 4 * * *".into(),
-                    tz: Some("Asia/Tokyo".into())
-                })
-            );
-            let env: Vec<String> = patch
-                .env
-                .expect("it is given")
-                .into_iter()
-                .map(|var| var.name + "=" + &var.value)
-                .collect();
-            assert_eq!(env, ["A=1", "B=2"]);
-            assert_eq!((patch.description, patch.cwd, patch.action), (Some(None), None, None));
-            Response::Accepted(Rec(Accepted {
-                name,
-                ..Accepted::default()
-            }))
-        }
-        other => panic!("{other:?}"),
+        } = request
+        else {
+            panic!("{request:?}")
+        };
+        let expr = "0 4 * * *".into();
+        let set = EnvVar {
+            name: "B".into(),
+            value: "2".into(),
+        };
+        let expected = TaskPatch {
+            schedule: Some(ScheduleSpec::Cron { expr, tz: None }),
+            set_env: vec![set],
+            unset_env: vec!["A".into()],
+            description: Some(None),
+            ..TaskPatch::default()
+        };
+        assert_eq!((name.as_str(), patch), ("backup", expected));
+        Response::Accepted(Rec(Accepted {
+            name,
+            ..Accepted::default()
+        }))
     });
-    let ran = daemon.taskctl(&[
-        "edit",
-        "backup",
-        "--cron",
-        "0 4 * * *",
-        "--env",
-        "B=2",
-        "--description",
-        "",
-    ]);
+    let line = "edit backup --env B=2 --unset-env A --cron";
+    let line: Vec<&str> = line.split(' ').chain(["0 4 * * *", "--description", ""]).collect();
+    let ran = daemon.taskctl(&line);
     assert!(ran.out.starts_with("changed backup\n"), "{}", ran.out);
     assert_eq!(daemon.taskctl(&["edit", "backup"]).code, 2);
 }
@@ -189,11 +176,11 @@ fn list_goes_through_all_pages() {
         assert_eq!(names, ["b*"]);
         let mut summary = task(if after.is_none() { "backup" } else { "bin" });
         if after.is_none() {
-            summary.last = Some(LastRun {
+            summary.last = Some(Rec(LastRun {
                 run: "backup/1".into(),
                 outcome: "failed".into(),
                 finished_ms: ms("2026-11-23T09:00:00Z"),
-            });
+            }));
         } else {
             assert_eq!(after.as_deref(), Some("backup"));
             summary.running = vec![4];
@@ -224,7 +211,7 @@ fn list_goes_through_all_pages() {
 fn show_gives_an_object_for_one_and_an_array_for_many() {
     let daemon = FakeDaemon::new(|request| match request {
         Request::Show { name } => Response::Task(Box::new(Rec(TaskDetail {
-            summary: task(&name),
+            summary: Rec(task(&name)),
             ..TaskDetail::default()
         }))),
         Request::List { .. } => Response::Tasks {
@@ -368,12 +355,14 @@ fn next_of_tasks_is_sorted_by_time() {
                 name: name.into(),
                 tz: None,
                 at_ms: at.iter().map(|t| ms(t)).collect(),
+                more: false,
             })
         };
-        Response::Next(vec![
+        let tasks = vec![
             next("a", &["2026-11-23T11:00:00Z", "2026-11-23T12:00:00Z"]),
             next("b", &["2026-11-23T10:30:00Z", "2026-11-23T13:00:00Z"]),
-        ])
+        ];
+        Response::Next { tasks, more: true }
     });
     assert_eq!(
         daemon.taskctl(&["next", "-n", "2"]).out,
@@ -407,125 +396,15 @@ fn a_daemon_of_another_version_is_named_and_still_says_how_it_is() {
     );
 }
 
-fn info(state: &str, outcome: Option<&str>) -> RunInfo {
-    RunInfo {
-        run: "a/1".into(),
-        task: "a".into(),
-        state: state.into(),
-        outcome: outcome.map(Into::into),
-        exit_code: outcome.map(|_| 3),
-        attempts: 1,
-        ..RunInfo::default()
-    }
-}
-
-fn output_line(log: &str, stream: &str) -> String {
-    format!("{{\"log\":\"{log}\\n\",\"stream\":\"{stream}\",\"time\":\"2026-11-23T10:00:00Z\"}}\n")
-}
-
-/// A daemon with a run `a/1` that wrote a line to each stream and exits with 3.
-fn daemon_with_a_run(leaves_once: bool) -> FakeDaemon {
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(
-        file.path(),
-        output_line("out", "stdout") + &output_line("err", "stderr"),
-    )
-    .expect("room");
-    let left = Mutex::new(!leaves_once);
-    FakeDaemon::with(Hello::ours(), move |request| match request {
-        Request::Run { .. } => Say::All(vec![Response::RunsStarted(vec![Rec(RunRef {
-            run: "a/1".into(),
-            trace_id: "t".into(),
-        })])]),
-        Request::Output { .. } => Say::All(vec![Response::Output(Rec(RunOutput {
-            info: info("running", None),
-            files: vec![file.path().display().to_string()],
-        }))]),
-        Request::Watch { .. } => {
-            let running = Response::Update(Box::new(Rec(info("running", None))));
-            if !std::mem::replace(&mut *left.lock().expect("no test holds it while it fails"), true) {
-                return Say::AndLeave(vec![running]);
-            }
-            let ended = Response::Update(Box::new(Rec(info("finished", Some("failed")))));
-            Say::All(vec![running, ended, Response::WatchEnd])
-        }
-        other => panic!("{other:?}"),
-    })
-}
-
-#[test]
-fn run_wait_is_as_if_the_command_were_run_here() {
-    let Ran { code, out, err, .. } = daemon_with_a_run(false).taskctl(&["run", "a", "--wait"]);
-    assert_eq!((code, out.as_str()), (3, "out\n"));
-    assert_eq!(err, "err\ntaskctl: a/1 failed (3)\n");
-}
-
-#[test]
-fn a_daemon_that_does_not_know_yet_how_a_run_ended_is_asked_again() {
-    let asked = Mutex::new(0);
-    let daemon = FakeDaemon::with(Hello::ours(), move |request| match request {
-        Request::Run { .. } => Say::All(vec![Response::RunsStarted(vec![Rec(RunRef {
-            run: "a/1".into(),
-            trace_id: "t".into(),
-        })])]),
-        Request::Output { .. } => Say::All(vec![Response::Output(Rec(RunOutput::default()))]),
-        Request::Watch { .. } => {
-            let mut asked = asked.lock().expect("no test holds it while it fails");
-            *asked += 1;
-            let info = if *asked < 3 {
-                info("starting", None)
-            } else {
-                info("finished", Some("failed"))
-            };
-            Say::All(vec![Response::Update(Box::new(Rec(info))), Response::WatchEnd])
-        }
-        other => panic!("{other:?}"),
-    });
-    assert_eq!(daemon.taskctl(&["run", "a", "--wait"]).code, 3);
-}
-
-#[test]
-fn run_wait_outlives_the_daemon() {
-    let Ran { code, out, err, .. } = daemon_with_a_run(true).taskctl(&["run", "a", "--wait"]);
-    assert_eq!((code, out.as_str()), (3, "out\n"));
-    assert!(err.contains("the daemon is back"), "{err}");
-}
-
-#[test]
-fn run_wait_json_is_how_it_ended() {
-    let ran = daemon_with_a_run(false).taskctl(&["run", "a", "--wait", "--json"]);
-    let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
-    assert_eq!(
-        (ran.code, &json["outcome"], &json["exit_code"]),
-        (3, &"failed".into(), &3.into())
-    );
-    assert_eq!(ran.err, "out\nerr\n");
-}
-
-#[test]
-fn logs_follow_to_the_end_of_the_run() {
-    let daemon = daemon_with_a_run(false);
-    assert_eq!(daemon.taskctl(&["logs", "-f", "a"]).out, "out\nerr\n");
-    assert_eq!(daemon.taskctl(&["logs", "a/1", "--tail", "1"]).out, "err\n");
-    assert_eq!(
-        daemon.taskctl(&["logs", "a", "--json"]).out,
-        output_line("out", "stdout") + &output_line("err", "stderr")
-    );
-    assert_eq!(
-        daemon.taskctl(&["logs", "a", "-t"]).out,
-        "2026-11-23T11:00:00.000+01:00 out\n2026-11-23T11:00:00.000+01:00 err\n"
-    );
-}
-
 #[test]
 fn export_and_import_are_each_others_inverse() {
     let daemon = FakeDaemon::new(|request| match request {
         Request::Export { .. } => Response::Definitions {
-            tasks: vec![Rec(task("a").spec), Rec(task("b").spec)],
+            tasks: vec![task("a").spec, task("b").spec],
             more: false,
         },
         Request::ImportMore { tasks, lines } => {
-            assert_eq!(tasks, [Rec(task("a").spec), Rec(task("b").spec)]);
+            assert_eq!(tasks, [task("a").spec, task("b").spec]);
             assert_eq!(lines, [3, 4]);
             Response::Done(Vec::new())
         }
@@ -554,7 +433,7 @@ fn the_first_error_of_an_import_is_the_one_named() {
         }),
         other => panic!("{other:?}"),
     });
-    let good = serde_json::to_string(&task("a").spec).expect("JSON");
+    let good = serde_json::to_string(&task("a").spec.0).expect("JSON");
     let file = daemon.dir().join("tasks.jsonl");
     let message = |content: String| {
         std::fs::write(&file, content).expect("room");

@@ -1,6 +1,7 @@
 //! The shapes as scripts see them: these texts are promises, and only ever grow.
 
 use super::*;
+use taskd_wire::codec::Rec;
 use taskd_wire::definition::TaskSpec;
 
 fn shown(value: &impl Serialize) -> String {
@@ -9,7 +10,7 @@ fn shown(value: &impl Serialize) -> String {
 
 fn summary() -> TaskSummary {
     TaskSummary {
-        spec: TaskSpec {
+        spec: Rec(TaskSpec {
             name: "backup".into(),
             schedule: ScheduleSpec::Cron {
                 expr: "0 2 * * *".into(),
@@ -20,16 +21,16 @@ fn summary() -> TaskSummary {
             },
             enabled: true,
             ..TaskSpec::default()
-        },
+        }),
         id: 7,
         owner: 1000,
         tz: Some("Europe/Berlin".into()),
         next_ms: Some(0),
-        last: Some(LastRun {
+        last: Some(Rec(LastRun {
             run: "backup/41".into(),
             outcome: "failed".into(),
             finished_ms: 1,
-        }),
+        })),
         running: vec![42],
         held: None,
     }
@@ -52,10 +53,10 @@ fn list() {
 #[test]
 fn unknowns_are_null() {
     let task = TaskSummary {
-        spec: TaskSpec {
+        spec: Rec(TaskSpec {
             name: "a".into(),
             ..TaskSpec::default()
-        },
+        }),
         ..TaskSummary::default()
     };
     let text = shown(&Task::of(&task));
@@ -139,7 +140,7 @@ fn runs() {
 #[test]
 fn show_is_list_and_more() {
     let detail = TaskDetail {
-        summary: summary(),
+        summary: Rec(summary()),
         runs: 42,
         ..TaskDetail::default()
     };

@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 
 use bincode::{Decode, Encode};
-use taskd_wire::client::{Request, RunInfo, TaskSummary};
+use taskd_wire::client::{Request, RunInfo, RunOutput, TaskDetail, TaskSummary};
 use taskd_wire::codec::{CodecError, Rec, Tail, decode, encode};
 use taskd_wire::definition::TaskSpec;
-use taskd_wire::runner::{Ended, Live};
+use taskd_wire::runner::{Ended, Live, Origin};
 
 use crate::samples;
 
@@ -131,13 +131,98 @@ fn assert_grows<T: Encode + Decode<()> + Clone + Debug + PartialEq>(record: T) {
     assert_eq!(decode::<Page<T>>(&bytes), Ok(page(vec![record.clone(), record])));
 }
 
+/// A struct to which a later version has added a field.
+#[derive(Encode)]
+struct Grown<T>(T, u64);
+
+fn grown<T>(record: T) -> Rec<Grown<T>> {
+    Rec(Grown(record, u64::MAX))
+}
+
 #[test]
 fn the_records_of_our_lists_may_grow() {
     assert_grows::<TaskSpec>(samples::spec());
     assert_grows::<TaskSummary>(samples::summary());
+    assert_grows::<TaskDetail>(samples::detail());
     assert_grows::<RunInfo>(samples::run_info());
+    assert_grows::<RunOutput>(samples::output());
     assert_grows::<Live>(samples::live());
     assert_grows::<Ended>(samples::ended());
+}
+
+/// Each struct within a struct grows, and what stands behind it is read all the same. The tuples are the fields of the
+/// struct around it.
+#[test]
+fn records_inside_records_may_grow() {
+    let summary = samples::summary();
+    let TaskSummary {
+        spec: Rec(spec),
+        id,
+        owner,
+        tz,
+        next_ms,
+        last,
+        running,
+        held,
+    } = summary.clone();
+    let last = last.map(|Rec(last)| grown(last));
+    let later = (grown(spec), id, owner, tz, next_ms, last, running, held);
+    assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![summary])));
+
+    let detail = samples::detail();
+    let TaskDetail {
+        summary: Rec(summary),
+        created_ms,
+        changed_ms,
+        next_ms,
+        mark_ms,
+        runs,
+        passed,
+        warnings,
+    } = detail.clone();
+    let passed: Vec<_> = passed.into_iter().map(|Rec(passed)| grown(passed)).collect();
+    let times = (created_ms, changed_ms, next_ms, mark_ms);
+    let later = (grown(summary), times, runs, passed, warnings);
+    assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![detail])));
+
+    let output = samples::output();
+    let later = (grown(output.info.0.clone()), output.files.clone());
+    assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![output])));
+
+    let Origin {
+        key,
+        task,
+        trigger,
+        fire_time_ms,
+        created_ms,
+        trace_id,
+    } = samples::origin();
+    let origin = || {
+        let fields = (key, task.clone(), trigger.clone(), fire_time_ms, created_ms, trace_id);
+        grown(fields)
+    };
+    let live = samples::live();
+    let later = (origin(), live.pid, live.started_ms, live.stopping);
+    let same = Live {
+        origin: samples::origin(),
+        ..live
+    };
+    assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![same])));
+
+    let ended = samples::ended();
+    let usage = (ended.max_rss_kib, ended.user_us, ended.system_us);
+    let output = (ended.output_bytes, ended.output_lost);
+    let times = (ended.started_ms, ended.finished_ms);
+    let later = (
+        origin(),
+        ended.pid,
+        times,
+        ended.end.clone(),
+        ended.stopped,
+        usage,
+        output,
+    );
+    assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![ended])));
 }
 
 #[test]

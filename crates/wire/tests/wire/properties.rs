@@ -63,7 +63,7 @@ prop_compose! {
         held in option::of(".{0,20}"),
     ) -> TaskSummary {
         let last = last.map(|(run, outcome, finished_ms)| LastRun { run, outcome, finished_ms });
-        TaskSummary { spec, id, owner, tz, next_ms, last, running, held }
+        TaskSummary { spec: Rec(spec), id, owner, tz, next_ms, last: last.map(Rec), running, held }
     }
 }
 

@@ -108,7 +108,8 @@ fn patch() -> TaskPatch {
         schedule: Some(ScheduleSpec::Manual),
         action: Some(ActionSpec::Shell { line: s("true") }),
         cwd: Some(None),
-        env: Some(vec![]),
+        set_env: spec().env,
+        unset_env: vec![s("OLD")],
         description: Some(Some(s("weekly"))),
         enabled: Some(false),
         tz: Some(s("UTC")),
@@ -117,16 +118,16 @@ fn patch() -> TaskPatch {
 
 pub fn summary() -> TaskSummary {
     TaskSummary {
-        spec: spec(),
+        spec: Rec(spec()),
         id: 7,
         owner: 1000,
         tz: Some(s("Europe/Berlin")),
         next_ms: Some(1_796_000_000_000),
-        last: Some(LastRun {
+        last: Some(Rec(LastRun {
             run: s("backup/1041"),
             outcome: s("succeeded"),
             finished_ms: 1_795_913_660_000,
-        }),
+        })),
         running: vec![1042],
         held: Some(s("no such zone")),
     }
@@ -158,6 +159,13 @@ pub fn run_info() -> RunInfo {
     }
 }
 
+pub fn output() -> RunOutput {
+    RunOutput {
+        info: Rec(run_info()),
+        files: vec![s("/var/lib/taskd/output/7/1042.1.jsonl")],
+    }
+}
+
 fn passed() -> Passed {
     Passed {
         outcome: s("missed"),
@@ -168,15 +176,15 @@ fn passed() -> Passed {
     }
 }
 
-fn detail() -> TaskDetail {
+pub fn detail() -> TaskDetail {
     TaskDetail {
-        summary: summary(),
+        summary: Rec(summary()),
         created_ms: 1_700_000_000_000,
         changed_ms: 1_700_000_000_500,
         next_ms: vec![1_796_000_000_000, 1_796_086_400_000],
         mark_ms: Some(1_795_913_600_000),
         runs: 1042,
-        passed: vec![passed()],
+        passed: vec![Rec(passed())],
         warnings: vec![s("runs twice on 2026-10-25")],
     }
 }
@@ -223,7 +231,7 @@ fn start() -> Start {
     }
 }
 
-fn origin() -> Origin {
+pub fn origin() -> Origin {
     Origin {
         key: KEY,
         task: s("backup"),
@@ -356,17 +364,18 @@ impl Said for Response {
                 runs: vec![Rec(run_info()), Rec(RunInfo::default())],
                 before: Some(98),
             },
-            Response::Next(vec![Rec(TaskNext {
-                name: s("backup"),
-                tz: Some(s("Europe/Berlin")),
-                at_ms: vec![1_796_000_000_000, 1_796_086_400_000],
-            })]),
+            Response::Next {
+                tasks: vec![Rec(TaskNext {
+                    name: s("backup"),
+                    tz: Some(s("Europe/Berlin")),
+                    at_ms: vec![1_796_000_000_000, 1_796_086_400_000],
+                    more: true,
+                })],
+                more: false,
+            },
             Response::Status(Box::new(Rec(status()))),
-            Response::Output(Rec(RunOutput {
-                info: run_info(),
-                files: vec![s("/var/lib/taskd/output/7/1042.1.jsonl")],
-            })),
-            Response::Update(Box::new(Rec(run_info()))),
+            Response::Output(Rec(output())),
+            Response::Update(Box::new(Rec(output()))),
             Response::WatchEnd,
             Response::Definitions {
                 tasks: vec![Rec(spec())],

@@ -107,13 +107,15 @@ pub(super) async fn summaries(shared: &Shared, live: Vec<LiveTask>) -> Result<(V
 
 fn summary(task: LiveTask, stored: StoredTask, last: &mut HashMap<TaskId, LastFinished>) -> TaskSummary {
     let tz = crate::accept::zone_of(&stored.definition);
-    let last = last.remove(&task.id).map(|last| LastRun {
-        run: format!("{}/{}", stored.definition.name, last.n),
-        outcome: last.outcome.word().to_owned(),
-        finished_ms: last.finished_at.as_millis(),
+    let last = last.remove(&task.id).map(|last| {
+        Rec(LastRun {
+            run: format!("{}/{}", stored.definition.name, last.n),
+            outcome: last.outcome.word().to_owned(),
+            finished_ms: last.finished_at.as_millis(),
+        })
     });
     TaskSummary {
-        spec: describe::spec(stored.definition),
+        spec: Rec(describe::spec(stored.definition)),
         id: task.id.0,
         owner: stored.owner.0,
         tz,

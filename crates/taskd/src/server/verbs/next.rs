@@ -20,31 +20,39 @@ const TASKS_MAX: usize = 1000;
 
 pub(super) async fn answer(shared: &Shared, asked: Vec<String>, n: u32) -> Result<Response, Refusal> {
     let (owner, now) = (shared.owner, clock::now());
-    let each = n.clamp(1, EACH_MAX) as usize;
+    let wanted = n.max(1);
+    let each = wanted.min(EACH_MAX) as usize;
     let meant = match asked.is_empty() {
         true => None,
         false => Some(meant::tasks(&shared.engine, owner, asked, TASKS_MAX).await?.ids()),
     };
-    let found = shared
+    let (tasks, more) = shared
         .engine
         .look(move |state, _| {
-            let ids = meant.unwrap_or_else(|| state.soonest(owner, TASKS_MAX));
+            // One task more than is told, to know whether there is one.
+            let ids = meant.unwrap_or_else(|| state.soonest(owner, TASKS_MAX + 1));
+            let more = ids.len() > TASKS_MAX;
             let mut left = FIRE_TIMES_MAX;
-            let mut found = Vec::new();
+            let mut tasks = Vec::new();
             for id in ids.into_iter().take(TASKS_MAX) {
                 let Some(task) = state.task(id) else { continue };
-                let at_ms = add::coming(&task, now, each.min(left.max(1)));
+                let room = each.min(left.max(1));
+                let cut = room < wanted as usize;
+                let mut at_ms = add::coming(&task, now, room + usize::from(cut));
+                let more = at_ms.len() > room;
+                at_ms.truncate(room);
                 left = left.saturating_sub(at_ms.len());
-                found.push(Rec(TaskNext {
+                tasks.push(Rec(TaskNext {
                     name: task.name.to_string(),
                     tz: task.schedule.and_then(zone_name),
                     at_ms,
+                    more,
                 }));
             }
-            found
+            (tasks, more)
         })
         .await?;
-    Ok(Response::Next(found))
+    Ok(Response::Next { tasks, more })
 }
 
 fn zone_name(schedule: &Schedule) -> Option<String> {

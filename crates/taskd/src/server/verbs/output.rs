@@ -2,7 +2,7 @@
 
 use taskd_core::run::RunKey;
 use taskd_runner::output_path;
-use taskd_wire::client::{Response, RunOutput};
+use taskd_wire::client::{Response, RunInfo, RunOutput};
 use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 use taskd_wire::runner::AttemptKey;
@@ -18,6 +18,11 @@ pub(super) async fn answer(shared: &Shared, target: String) -> Result<Response, 
     let info = watch::info(shared, run)
         .await?
         .ok_or_else(|| Refusal::UnknownRun { run: target.clone() })?;
+    Ok(Response::Output(Rec(of(shared, run, info))))
+}
+
+/// A run with its files.
+pub(super) fn of(shared: &Shared, run: RunKey, info: RunInfo) -> RunOutput {
     let files = (1..=info.attempts.max(1))
         .map(|attempt| {
             let key = AttemptKey {
@@ -28,7 +33,7 @@ pub(super) async fn answer(shared: &Shared, target: String) -> Result<Response, 
             output_path(&shared.state_dir, &key).display().to_string()
         })
         .collect();
-    Ok(Response::Output(Rec(RunOutput { info, files })))
+    RunOutput { info: Rec(info), files }
 }
 
 /// The newest run of a task that started.

@@ -30,17 +30,19 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
         .read(move |reader| Ok((reader.definition(id)?, reader.passed(id, PASSED_SHOWN)?)))
         .await?;
     let (mut summaries, _) = list::summaries(shared, vec![live]).await?;
-    let (Some(stored), Some(Rec(summary))) = (stored, summaries.pop()) else {
+    let (Some(stored), Some(summary)) = (stored, summaries.pop()) else {
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
     let passed = passed
         .into_iter()
-        .map(|span| Passed {
-            outcome: span.passing.word().to_owned(),
-            first_ms: span.first.as_millis(),
-            last_ms: span.last.as_millis(),
-            count: span.count,
-            reason: span.reason,
+        .map(|span| {
+            Rec(Passed {
+                outcome: span.passing.word().to_owned(),
+                first_ms: span.first.as_millis(),
+                last_ms: span.last.as_millis(),
+                count: span.count,
+                reason: span.reason,
+            })
         })
         .collect();
     Ok(Response::Task(Box::new(Rec(TaskDetail {
