@@ -1,153 +1,205 @@
 //! Watches runs until they have ended, across restarts of the daemon: runs do not end with it, so neither does this.
+//!
+//! A watch is a small state machine, and whoever drives it polls it beside files of its own: output goes on while the
+//! daemon is away.
+//!
+//! | state | what it waits for | next |
+//! |---|---|---|
+//! | `Up` | what the daemon says | `Over` at the end of the watch, `Away` when the connection breaks |
+//! | `Away` | a change in the socket's directory, or the time to look again | `Up` when a daemon answers, a failure when none did in time |
+//! | `Over` | nothing | |
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use taskd_wire::client::{Request, Response, RunInfo};
+use taskd_wire::client::{Request, Response, RunOutput};
 
 use crate::client::{Client, Patience, is_lost};
 use crate::clock;
-use crate::error::{Error, Failure, Result};
+use crate::error::{Exit, Failure, Result};
+use crate::output::changes::Changes;
 use crate::places::Places;
 use crate::session::Session;
 
 /// How long a daemon that went away is awaited.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Between two attempts to reach it.
-const BETWEEN: Duration = Duration::from_millis(100);
+/// How long one attempt to reach it may take: output waits meanwhile.
+const ATTEMPT: Duration = Duration::from_secs(1);
 
-/// How often a daemon is asked again what became of a run that it said is over.
-const AGAIN: u32 = 500;
+/// A socket is there a moment before somebody listens at it, and that is told by nothing: between two attempts after
+/// something changed in its directory.
+const BETWEEN: Duration = Duration::from_millis(20);
 
-/// Between two such questions.
-const BETWEEN_ANSWERS: Duration = Duration::from_millis(5);
+/// How often an attempt is made after one change.
+const ATTEMPTS: u32 = 50;
 
 /// Some runs, and what is known of each.
 pub struct Watch {
     places: Places,
-    client: Client,
-    runs: BTreeMap<String, Option<RunInfo>>,
-    ended: bool,
-    asked_again: u32,
+    runs: BTreeMap<String, Option<RunOutput>>,
+    state: State,
+}
+
+enum State {
+    Up(Client),
+    Away(Away),
+    Over,
+}
+
+/// No daemon is there.
+struct Away {
+    /// In the directory of the socket.
+    changes: Changes,
+    until: Instant,
+    /// When to try again, and how often, after the last change.
+    again: Option<Instant>,
+    attempts: u32,
 }
 
 impl Watch {
     /// Begins to watch over this connection, which is used for nothing else from now on.
     pub fn begin(mut client: Client, runs: &[String]) -> Result<Self> {
         client.send(&Request::Watch { runs: runs.to_vec() })?;
-        let places = Places::new(Some(client.socket()), None, false);
-        let runs = runs.iter().map(|run| (run.clone(), None)).collect();
         Ok(Watch {
-            places,
-            client,
-            runs,
-            ended: false,
-            asked_again: 0,
+            places: Places::new(Some(client.socket()), None, false),
+            runs: runs.iter().map(|run| (run.clone(), None)).collect(),
+            state: State::Up(client),
         })
     }
 
-    /// To be polled for reading.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.client.fd()
+    /// To be polled for reading, if there is anything to wait for.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.state {
+            State::Up(client) => Some(client.fd()),
+            State::Away(away) => Some(away.changes.fd()),
+            State::Over => None,
+        }
+    }
+
+    /// When [`take`](Self::take) is to be called even if nothing can be read.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Away(away) => Some(away.again.map_or(away.until, |again| again.min(away.until))),
+            State::Up(_) | State::Over => None,
+        }
     }
 
     /// Whether every run has ended.
     pub fn has_ended(&self) -> bool {
-        self.ended
+        matches!(self.state, State::Over)
     }
 
-    /// What is known of a run.
-    pub fn run(&self, name: &str) -> Option<&RunInfo> {
+    /// What is known of a run, and where its output is.
+    pub fn run(&self, name: &str) -> Option<&RunOutput> {
         self.runs.get(name)?.as_ref()
     }
 
-    /// Takes what the daemon has said, after it was found ready to be read.
+    /// Takes what there is, after [`fd`](Self::fd) was found ready to be read or [`deadline`](Self::deadline) has come.
     pub fn take(&mut self, session: &mut Session) -> Result<()> {
-        match self.take_once() {
-            Err(failure) if is_lost(&failure) => self.find_again(session, failure),
-            other => other.map_err(Error::from),
-        }
-    }
-
-    fn take_once(&mut self) -> Result<(), Failure> {
-        if !self.client.fill()? {
-            // What was said before the end may end the watch.
-            self.sort()?;
-            return if self.ended { Ok(()) } else { Err(gone()) };
-        }
-        self.sort()
-    }
-
-    fn sort(&mut self) -> Result<(), Failure> {
-        while let Some(response) = self.client.received()? {
-            match response {
-                Response::Update(info) => {
-                    let info = info.0;
-                    self.runs.insert(info.run.clone(), Some(info));
+        let taken = match &mut self.state {
+            State::Up(client) => hear(client, &mut self.runs),
+            State::Away(_) => return self.find_again(session),
+            State::Over => return Ok(()),
+        };
+        match taken {
+            Ok(over) => {
+                if over {
+                    self.state = State::Over;
                 }
-                Response::WatchEnd => self.end()?,
-                _ => return Err(self.client.unexpected()),
+                Ok(())
             }
+            Err(failure) if is_lost(&failure) => {
+                session.out.flush()?;
+                session.remark("the daemon went away; the run goes on, waiting for the daemon to come back");
+                let mut changes = Changes::new()?;
+                for socket in self.places.sockets() {
+                    changes.await_file(&socket);
+                }
+                let now = clock::monotonic();
+                self.state = State::Away(Away {
+                    changes,
+                    until: now + PATIENCE,
+                    again: Some(now),
+                    // It may be there all the same; if not, a change tells.
+                    attempts: ATTEMPTS - 1,
+                });
+                Ok(())
+            }
+            Err(failure) => Err(failure.into()),
         }
-        Ok(())
     }
 
-    /// The daemon has no more to tell. Of a run that was ending just then it may not have known how: it is asked again.
-    fn end(&mut self) -> Result<(), Failure> {
-        let open = self
-            .runs
-            .values()
-            .any(|run| run.as_ref().is_none_or(|run| run.outcome.is_none()));
-        if !open || self.asked_again == AGAIN {
-            self.ended = true;
+    fn find_again(&mut self, session: &mut Session) -> Result<()> {
+        let State::Away(away) = &mut self.state else {
+            return Ok(());
+        };
+        let now = clock::monotonic();
+        if away.changes.clear() {
+            away.attempts = 0;
+            // Its directory may be new, too.
+            for socket in self.places.sockets() {
+                away.changes.await_file(&socket);
+            }
+        } else if away.again.is_none_or(|again| now < again) && now < away.until {
             return Ok(());
         }
-        self.asked_again += 1;
-        wait_for(&[], Some(BETWEEN_ANSWERS))?;
-        self.client.send(&Request::Watch {
-            runs: self.runs.keys().cloned().collect(),
-        })
-    }
-
-    fn find_again(&mut self, session: &mut Session, lost: Failure) -> Result<()> {
-        if self.ended {
-            return Ok(());
-        }
-        session.out.flush()?;
-        session.remark("the daemon went away; the run goes on, waiting for the daemon to come back");
-        let deadline = clock::monotonic() + PATIENCE;
-        loop {
-            match Client::connect_with(&self.places, Patience::Until(deadline)) {
-                Ok(mut client) => {
-                    let runs: Vec<String> = self.runs.keys().cloned().collect();
-                    match client.send(&Request::Watch { runs }) {
-                        Ok(()) => {
-                            client.set_patience(Patience::default())?;
-                            session.remark("the daemon is back");
-                            self.client = client;
-                            return Ok(());
-                        }
-                        Err(failure) if is_lost(&failure) => {}
-                        Err(failure) => return Err(failure.into()),
-                    }
-                }
-                Err(failure) if is_lost(&failure) => {}
-                Err(failure) => return Err(failure.into()),
+        let runs: Vec<String> = self.runs.keys().cloned().collect();
+        match reach(&self.places, runs) {
+            Ok(client) => {
+                session.remark("the daemon is back");
+                self.state = State::Up(client);
+                Ok(())
             }
-            if clock::monotonic() >= deadline {
-                return Err(lost.into());
+            Err(failure) if is_lost(&failure) && now < away.until => {
+                away.attempts += 1;
+                // Where the system gives no watch, only looking tells.
+                let more = away.attempts < ATTEMPTS || away.changes.is_short();
+                away.again = more.then(|| clock::monotonic() + BETWEEN);
+                Ok(())
             }
-            std::thread::sleep(BETWEEN);
+            Err(failure) if is_lost(&failure) => Err(gone().into()),
+            Err(failure) => Err(failure.into()),
         }
     }
 }
 
+fn reach(places: &Places, runs: Vec<String>) -> Result<Client, Failure> {
+    let mut client = Client::connect_with(places, Patience::Until(clock::monotonic() + ATTEMPT))?;
+    client.send(&Request::Watch { runs })?;
+    client.set_patience(Patience::default())?;
+    Ok(client)
+}
+
+/// Takes in what the daemon has said; whether it has said all.
+fn hear(client: &mut Client, runs: &mut BTreeMap<String, Option<RunOutput>>) -> Result<bool, Failure> {
+    let open = client.fill()?;
+    // What was said before the end of the connection may end the watch.
+    while let Some(response) = client.received()? {
+        match response {
+            Response::Update(output) => match runs.get_mut(&output.info.run) {
+                Some(known) => *known = Some(output.0),
+                None => return Err(client.unexpected()),
+            },
+            Response::WatchEnd if runs.values().flatten().filter(|run| has_ended(run)).count() == runs.len() => {
+                return Ok(true);
+            }
+            _ => return Err(client.unexpected()),
+        }
+    }
+    if open { Ok(false) } else { Err(gone()) }
+}
+
+/// Whether a run is over.
+pub fn has_ended(run: &RunOutput) -> bool {
+    run.info.outcome.is_some()
+}
+
 fn gone() -> Failure {
     Failure::new(
-        crate::error::Exit::NoDaemon,
+        Exit::NoDaemon,
         "connection-lost",
         "the daemon went away and did not come back",
     )

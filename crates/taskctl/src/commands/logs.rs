@@ -1,39 +1,39 @@
 //! `taskctl logs`
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use taskd_wire::client::{Request, Response, RunFilter, RunOutput};
 use taskd_wire::codec::Rec;
 
+use super::follow::{self, LOOK_AGAIN, Show};
 use super::{runs, when};
 use crate::args::LogsArgs;
-use crate::client::is_lost;
+use crate::client::{Client, is_lost};
 use crate::error::{Exit, Failure, Result, one_only};
-use crate::output::daemon_log;
-use crate::output::follow::{Changes, Followed};
-use crate::output::lines::{Lines, Piece};
+use crate::output::changes::Changes;
+use crate::output::daemon_log::{DaemonLog, instant, words};
+use crate::output::follow::Followed;
 use crate::output::printer::{Printer, Style};
-use crate::output::tail::offset_of_last;
 use crate::session::Session;
-use crate::watch::{Watch, wait_for};
-
-/// Where the system gives no more watches on files: between two looks.
-pub const LOOK_AGAIN: Duration = Duration::from_millis(200);
+use crate::watch::wait_for;
 
 /// Prints what a run wrote, or the daemon.
 pub fn run(args: &LogsArgs, session: &mut Session) -> Result<()> {
-    if args.daemon {
-        return daemon(args, session);
+    if let Some(target) = &args.target {
+        one_only(target)?;
     }
     let since_ms = args
         .since
         .as_deref()
         .map(|text| when::past("since", text, session))
         .transpose()?;
-    let outputs = outputs(args, since_ms, session)?;
+    if args.daemon {
+        return daemon(args, since_ms, session);
+    }
+    let mut client = session.connect()?;
+    let outputs = outputs(args, since_ms, &mut client)?;
     if args.path {
-        return paths(outputs.into_iter().flat_map(|output| output.files).collect(), session);
+        return paths_of(outputs, session);
     }
     let style = Style {
         json: session.json,
@@ -42,42 +42,55 @@ pub fn run(args: &LogsArgs, session: &mut Session) -> Result<()> {
         split: false,
     };
     let last = outputs.len().saturating_sub(1);
+    let mut client = Some(client);
     for (i, output) in outputs.into_iter().enumerate() {
-        let follow = args.follow && i == last && output.info.outcome.is_none();
-        print(output, follow, args.tail, style.clone(), session)?;
+        let mut printer = Printer::new(style.clone());
+        if let Some(client) = client.take_if(|_| args.follow && i == last && output.info.outcome.is_none()) {
+            let show = Show {
+                printer,
+                tail: args.tail,
+                aside: false,
+            };
+            follow::to_the_end(session, client, &[output.info.0.run], show, |_, _, _| Ok(()))?;
+            return Ok(());
+        }
+        let files = output.files.into_iter().map(PathBuf::from).collect();
+        let Session { out, err, .. } = session;
+        Followed::new(files, args.tail).print(0, true, None, &mut printer, out, err)?;
+        printer.end(out)?;
     }
     Ok(())
 }
 
 /// The runs that are meant, oldest first.
-fn outputs(args: &LogsArgs, since_ms: Option<i64>, session: &Session) -> Result<Vec<RunOutput>> {
+fn outputs(args: &LogsArgs, since_ms: Option<i64>, client: &mut Client) -> Result<Vec<RunOutput>> {
     let target = match &args.target {
         Some(target) => target.clone(),
-        None => newest(session)?,
+        None => newest(client)?,
     };
     let is_run = target.contains('/') || args.target.is_none();
     let Some(since_ms) = since_ms.filter(|_| !is_run) else {
-        return Ok(vec![output(session, &target)?]);
+        return Ok(vec![output(client, target)?]);
     };
     let mut names = Vec::new();
     let filter = RunFilter {
         targets: vec![target],
         ..RunFilter::default()
     };
-    runs::each(&mut session.connect()?, &filter, usize::MAX, |run| {
+    runs::each(client, &filter, usize::MAX, |run| {
         let over = run.finished_ms.is_some_and(|at| at < since_ms);
         if !over && run.started_ms.is_some() {
             names.push(run.run);
         }
         Ok(!over)
     })?;
-    names.iter().rev().map(|name| Ok(output(session, name)?)).collect()
+    names.into_iter().rev().map(|name| Ok(output(client, name)?)).collect()
 }
 
 /// The newest run of all that started.
-fn newest(session: &Session) -> Result<String> {
+fn newest(client: &mut Client) -> Result<String> {
     let mut found = None;
-    runs::each(&mut session.connect()?, &RunFilter::default(), 500, |run| {
+    runs::each(client, &RunFilter::default(), 500, |run| {
         if run.started_ms.is_some() {
             found = Some(run.run);
         }
@@ -90,14 +103,25 @@ fn newest(session: &Session) -> Result<String> {
 }
 
 /// Where the output of a run is.
-pub fn output(session: &Session, target: &str) -> Result<RunOutput, Failure> {
-    let mut client = session.connect()?;
-    match client.request(&Request::Output {
-        target: one_only(target)?.to_owned(),
-    })? {
+fn output(client: &mut Client, target: String) -> Result<RunOutput, Failure> {
+    match client.request(&Request::Output { target })? {
         Response::Output(Rec(output)) => Ok(output),
         _ => Err(client.unexpected()),
     }
+}
+
+/// The files of runs, those too that are not there.
+fn paths_of(outputs: Vec<RunOutput>, session: &mut Session) -> Result<()> {
+    for output in &outputs {
+        if !output.files.iter().any(|file| PathBuf::from(file).exists()) {
+            let so_far = if output.info.outcome.is_none() { " so far" } else { "" };
+            session.remark(&format!(
+                "{} has written nothing{so_far}: the file is not there",
+                output.info.run
+            ));
+        }
+    }
+    paths(outputs.into_iter().flat_map(|output| output.files).collect(), session)
 }
 
 fn paths(paths: Vec<String>, session: &mut Session) -> Result<()> {
@@ -105,110 +129,48 @@ fn paths(paths: Vec<String>, session: &mut Session) -> Result<()> {
         return session.out.json(&paths);
     }
     for path in paths {
-        session.out.line(&path)?;
+        session.out.exact(&path)?;
     }
     Ok(())
 }
 
-fn print(output: RunOutput, follow: bool, tail: Option<usize>, style: Style, session: &mut Session) -> Result<()> {
-    let run = output.info.run;
-    let mut followed = Followed::new(output.files.into_iter().map(PathBuf::from).collect(), tail);
-    let mut printer = Printer::new(style);
-    if !follow {
-        let Session { out, err, .. } = session;
-        followed.print(0, true, None, &mut printer, out, err)?;
-        return printer.end(&mut session.out);
-    }
-    let mut changes = Changes::new()?;
-    let mut watch = Watch::begin(session.connect()?, std::slice::from_ref(&run))?;
-    loop {
-        let ended = watch.has_ended() || watch.run(&run).is_some_and(|info| info.outcome.is_some());
-        let attempts = watch.run(&run).map_or(0, |info| info.attempts as usize);
-        if attempts > followed.files.len() {
-            followed.files = self::output(session, &run)?
-                .files
-                .into_iter()
-                .map(PathBuf::from)
-                .collect();
-        }
-        let Session { out, err, .. } = session;
-        followed.print(0, ended, Some(&mut changes), &mut printer, out, err)?;
-        session.out.flush()?;
-        if ended {
-            return printer.end(&mut session.out);
-        }
-        let limit = changes.is_short().then_some(LOOK_AGAIN);
-        let ready = wait_for(&[changes.fd(), watch.fd()], limit)?;
-        changes.clear();
-        if ready[1] {
-            watch.take(session)?;
-        }
-    }
-}
-
 /// The daemon's own log, which can be read when the daemon cannot be asked where it is.
-fn daemon(args: &LogsArgs, session: &mut Session) -> Result<()> {
+fn daemon(args: &LogsArgs, since_ms: Option<i64>, session: &mut Session) -> Result<()> {
     let path = daemon_log_path(session)?;
     if args.path {
         return paths(vec![path.display().to_string()], session);
     }
-    let since = args
-        .since
-        .as_deref()
-        .map(|text| when::past("since", text, session))
-        .transpose()?;
-    let since = since.map(|ms| taskd_core::Timestamp::from_millis(ms).to_jiff());
-    let mut lines = Lines::open(&path).map_err(|error| Failure::file("read", &path, &error))?;
-    if let Some(count) = args.tail {
-        let offset = offset_of_last(lines.file(), count).map_err(|error| Failure::file("read", &path, &error))?;
-        lines.start_at(offset);
-    }
+    let since = since_ms.map(|ms| taskd_core::Timestamp::from_millis(ms).to_jiff());
+    let unreadable = |error: std::io::Error| Failure::file("read", &path, &error);
+    let mut log = DaemonLog::open(&path, since, args.tail).map_err(unreadable)?;
     let (json, colour, zone) = (session.json, session.out.colour, session.zone().clone());
     let mut changes = Changes::new()?;
     loop {
         changes.clear();
-        let unreadable = |error: &std::io::Error| Failure::file("read", &path, error);
         let mut shown: Result<()> = Ok(());
-        lines
-            .read::<std::io::Error>(|piece| {
-                let Piece::Line(line) = piece else { return Ok(()) };
-                let old = since.is_some_and(|since| daemon_log::instant(line).is_some_and(|at| at < since));
-                if !old && shown.is_ok() {
-                    shown = if json {
-                        session.out.bytes(line).and_then(|()| session.out.bytes(b"\n"))
-                    } else {
-                        session.out.line(&daemon_log::words(line, &zone, colour))
-                    };
-                }
-                Ok(())
-            })
-            .map_err(|error| unreadable(&error))?;
+        log.read(|line| {
+            let old = since.is_some_and(|since| instant(line).is_some_and(|at| at < since));
+            if !old && shown.is_ok() {
+                shown = if json {
+                    session.out.bytes(line).and_then(|()| session.out.bytes(b"\n"))
+                } else {
+                    session.out.line(&words(line, &zone, colour))
+                };
+            }
+        })
+        .map_err(unreadable)?;
         shown?;
         session.out.flush()?;
         if !args.follow {
             return Ok(());
         }
-        if lines.is_replaced() {
-            // It was rotated: what is there now is new.
-            if let Ok(new) = Lines::open(&path) {
-                lines = new;
-                continue;
-            }
-        }
         changes.watch_file(&path);
         changes.await_file(&path);
-        if !settled(&mut lines, &path) {
-            continue;
+        if log.is_settled() {
+            let limit = changes.is_short().then_some(LOOK_AGAIN);
+            wait_for(&[changes.fd()], limit)?;
         }
-        let limit = changes.is_short().then_some(LOOK_AGAIN);
-        wait_for(&[changes.fd()], limit)?;
     }
-}
-
-/// Whether nothing came between the last read and the setting of the watch.
-fn settled(lines: &mut Lines, path: &Path) -> bool {
-    let len = std::fs::metadata(path).map_or(0, |meta| meta.len());
-    !lines.is_replaced() && lines.offset() == len
 }
 
 fn daemon_log_path(session: &Session) -> Result<PathBuf, Failure> {

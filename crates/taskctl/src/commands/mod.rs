@@ -10,6 +10,7 @@ mod disable;
 mod edit;
 mod enable;
 mod export;
+mod follow;
 mod import;
 mod list;
 mod logs;
@@ -83,7 +84,7 @@ fn say_done(session: &mut Session, key: &str, what: &str, names: &[String]) -> R
         return session.out.json(&shapes);
     }
     for name in names {
-        session.out.line(&format!("{what} {name}"))?;
+        session.out.said(&format!("{what} {name}"))?;
     }
     Ok(())
 }

@@ -2,17 +2,18 @@
 
 use taskd_wire::client::{Request, Response, RunInfo, RunRef};
 use taskd_wire::codec::Rec;
+use unicode_width::UnicodeWidthStr as _;
 
-use super::{is_one, logs};
+use super::follow::{self, Show};
+use super::is_one;
 use crate::args::RunArgs;
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::json;
-use crate::output::follow::{Changes, Followed};
 use crate::output::printer::{Printer, Style};
+use crate::render::one_line;
 use crate::render::table::Tone;
 use crate::render::task;
 use crate::session::Session;
-use crate::watch::{Watch, wait_for};
 
 /// Added to the number of a signal to make an exit code, as shells do.
 const SIGNAL_BASE: i32 = 128;
@@ -36,8 +37,25 @@ pub fn run(args: &RunArgs, session: &mut Session) -> Result<u8> {
         return Ok(0);
     }
     let names: Vec<String> = runs.into_iter().map(|run| run.run).collect();
-    let watch = Watch::begin(client, &names)?;
-    let ended = follow(session, watch, &names)?;
+    // The exit code is the command's, whether or not somebody still reads.
+    session.out.outlive_reader();
+    session.err.outlive_reader();
+    let style = Style {
+        split: !session.json,
+        ..Style::default()
+    };
+    let show = Show {
+        printer: match names.as_slice() {
+            [_] => Printer::new(style),
+            names => Printer::prefixed(style, prefixes(names, session.out.colour)),
+        },
+        tail: None,
+        // With --json, stdout is for the object that says how it ended.
+        aside: session.json,
+    };
+    let ended = follow::to_the_end(session, client, &names, show, |session, info, printer| {
+        say_ended(session, info, printer, names.len() > 1)
+    })?;
     if session.json {
         let shapes: Vec<json::Run<'_>> = ended.iter().map(json::Run::of).collect();
         match shapes.as_slice() {
@@ -57,91 +75,29 @@ fn say_started(session: &mut Session, one: bool, runs: &[RunRef]) -> Result<()> 
         };
     }
     for run in runs {
-        session.out.line(&format!("started {}", run.run))?;
+        session.out.said(&format!("started {}", run.run))?;
     }
     Ok(())
 }
 
-/// Prints the output of runs until all have ended, and gives what became of them, in their order.
-fn follow(session: &mut Session, mut watch: Watch, names: &[String]) -> Result<Vec<RunInfo>> {
-    let mut changes = Changes::new()?;
-    let mut followed: Vec<Followed> = names.iter().map(|_| Followed::new(Vec::new(), None)).collect();
-    let style = Style {
-        split: !session.json,
-        ..Style::default()
-    };
-    let mut printer = match names {
-        [_] => Printer::new(style),
-        names => Printer::prefixed(style, prefixes(names, session.out.colour)),
-    };
-    let mut told = vec![false; names.len()];
-    loop {
-        for (i, name) in names.iter().enumerate() {
-            let Some(info) = watch.run(name).cloned() else { continue };
-            let ended = info.outcome.is_some();
-            if told[i] {
-                continue;
-            }
-            if (info.attempts as usize) > followed[i].files.len() {
-                followed[i].files = logs::output(session, name)?.files.into_iter().map(Into::into).collect();
-            }
-            print(session, &mut followed[i], i, ended, &mut changes, &mut printer)?;
-            if ended {
-                told[i] = true;
-                say_ended(session, &info, names.len() > 1)?;
-            }
-        }
-        session.out.flush()?;
-        session.err.flush()?;
-        if watch.has_ended() {
-            break;
-        }
-        let limit = changes.is_short().then_some(logs::LOOK_AGAIN);
-        let ready = wait_for(&[changes.fd(), watch.fd()], limit)?;
-        changes.clear();
-        if ready[1] {
-            watch.take(session)?;
-        }
-    }
-    printer.end(&mut session.out)?;
-    names
-        .iter()
-        .map(|name| watch.run(name).cloned().ok_or_else(|| unknown(name).into()))
-        .collect()
-}
-
-fn print(
-    session: &mut Session,
-    followed: &mut Followed,
-    i: usize,
-    ended: bool,
-    changes: &mut Changes,
-    printer: &mut Printer,
-) -> Result<()> {
-    // With --json, stdout is for the object that says how it ended.
-    let Session { out, err, json, .. } = session;
-    if *json {
-        let mut nowhere = crate::out::Out::nowhere();
-        followed.print(i, ended, Some(changes), printer, err, &mut nowhere)
-    } else {
-        followed.print(i, ended, Some(changes), printer, out, err)
-    }
-}
-
 fn prefixes(names: &[String], colour: bool) -> Vec<String> {
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let names: Vec<String> = names.iter().map(|name| one_line(name)).collect();
+    let width = names.iter().map(|name| name.width()).max().unwrap_or(0);
     names
         .iter()
-        .map(|name| Tone::Dim.paint(&format!("{name:<width$} | "), colour))
+        .map(|name| Tone::Dim.paint(&format!("{name}{:1$} | ", "", width - name.width()), colour))
         .collect()
 }
 
 /// On stderr, what an exit code alone would not tell.
-fn say_ended(session: &mut Session, info: &RunInfo, always: bool) -> Result<()> {
+fn say_ended(session: &mut Session, info: &RunInfo, printer: &Printer, always: bool) -> Result<()> {
     if session.json || (!always && info.outcome.as_deref() == Some("succeeded")) {
         return Ok(());
     }
     session.out.flush()?;
+    if printer.is_in_line() && session.out.is_terminal() && session.err.is_terminal() {
+        session.err.line("")?;
+    }
     let (fate, _) = task::fate(info);
     match task::reason(info) {
         Some(reason) => session.remark(&format!("{} {fate}: {reason}", info.run)),
@@ -150,24 +106,19 @@ fn say_ended(session: &mut Session, info: &RunInfo, always: bool) -> Result<()> 
     Ok(())
 }
 
+/// The command's own exit code, but never 0 for a run that did not succeed: a command that is cancelled may end well.
 fn exit_code(run: &RunInfo) -> u8 {
+    let succeeded = run.outcome.as_deref() == Some("succeeded");
     let code = match (run.exit_code, run.signal, run.outcome.as_deref()) {
+        (Some(0), _, _) if !succeeded => 1,
         (Some(code), _, _) => code,
-        (None, Some(signal), _) => SIGNAL_BASE + signal,
+        (None, Some(signal), _) => SIGNAL_BASE.saturating_add(signal),
         (None, None, Some("succeeded")) => 0,
         (None, None, Some("spawn-failed")) => NOT_STARTED.into(),
         (None, None, _) => 1,
     };
     // What does not fit is a failure all the same.
     u8::try_from(code).unwrap_or(1)
-}
-
-fn unknown(name: &str) -> Failure {
-    Failure::new(
-        crate::error::Exit::Failed,
-        "protocol",
-        format!("the daemon did not say what became of {name}"),
-    )
 }
 
 #[cfg(test)]
@@ -187,5 +138,7 @@ mod tests {
         assert_eq!(exit_code(&run("cancelled", None, Some(15))), 143);
         assert_eq!(exit_code(&run("spawn-failed", None, None)), 127);
         assert_eq!(exit_code(&run("unknown", None, None)), 1);
+        assert_eq!(exit_code(&run("cancelled", Some(0), None)), 1);
+        assert_eq!(exit_code(&run("failed", None, Some(i32::MAX))), 1);
     }
 }

@@ -1,112 +1,72 @@
-//! Follows the output of runs: the files of each, attempt by attempt, as they grow and until the run has ended.
+//! Follows the output of one run: its files, attempt by attempt, as they grow and until the run has ended.
 //!
-//! What grows is told by inotify. A file that is not there yet is awaited in the nearest directory that is. The file
-//! of a run in progress is read through one descriptor to its end, for the runner may put another in its place when
-//! the run ends: of that one, only what was written after the last line shown is new.
+//! The runner may put another file in the place of one that is followed: at the end of a run, and in the middle of one
+//! where the file system makes no holes. The file that was read gets no more then, so it is read to its end; of the
+//! new one, only what was written after that is new.
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::inotify;
 
+use super::changes::Changes;
 use super::lines::{Lines, Piece};
 use super::printer::Printer;
 use super::record::Record;
-use super::tail::offset_of_last;
+use super::tail::last_lines;
 use crate::error::{Error, Failure, Result};
 use crate::out::Out;
-
-/// Tells when one of a set of files or directories changes.
-pub struct Changes {
-    fd: OwnedFd,
-    /// The system gives no more watches; the caller looks again from time to time.
-    short: bool,
-}
-
-impl Changes {
-    /// With nothing watched.
-    pub fn new() -> Result<Self> {
-        let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
-            .map_err(|errno| Failure::system("watch files", &errno.into()))?;
-        Ok(Changes { fd, short: false })
-    }
-
-    /// To be polled for reading.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-
-    /// Whether some change may go untold.
-    pub fn is_short(&self) -> bool {
-        self.short
-    }
-
-    /// Watches a file that grows.
-    pub fn watch_file(&mut self, path: &Path) {
-        let flags = inotify::WatchFlags::MODIFY | inotify::WatchFlags::MOVE_SELF | inotify::WatchFlags::DELETE_SELF;
-        self.add(path, flags);
-    }
-
-    /// Watches for a file to appear: in its directory, or in the nearest one above that is there.
-    pub fn await_file(&mut self, path: &Path) {
-        let flags = inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::ONLYDIR;
-        for dir in path.ancestors().skip(1) {
-            if self.add(dir, flags) {
-                return;
-            }
-        }
-    }
-
-    fn add(&mut self, path: &Path, flags: inotify::WatchFlags) -> bool {
-        match inotify::add_watch(&self.fd, path, flags) {
-            Ok(_) => true,
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => false,
-            Err(_) => {
-                self.short = true;
-                false
-            }
-        }
-    }
-
-    /// Takes all that was told.
-    pub fn clear(&self) {
-        let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-        let mut reader = inotify::Reader::new(&self.fd, &mut buffer);
-        while reader.next().is_ok() {}
-    }
-}
 
 /// One run whose output is printed.
 pub struct Followed {
     /// The output file of each attempt so far.
-    pub files: Vec<PathBuf>,
+    files: Vec<PathBuf>,
     /// Which of them is being read.
     at: usize,
     lines: Option<Lines>,
-    /// When the last line shown was written.
-    last: Option<Timestamp>,
+    mark: Mark,
     /// Print only the last lines of what is there at first.
     tail: Option<usize>,
+}
+
+/// How far the file of an attempt was read.
+#[derive(Default)]
+struct Mark {
+    /// When the last line read was written.
+    last: Option<Timestamp>,
+    /// Lines up to this instant were read from a file that stood in the place of this one.
+    until: Option<Timestamp>,
+    /// A gap line that comes after such lines. What it tells of is missing only if something new comes behind it.
+    gap: Option<Vec<u8>>,
+    /// The next line stands before those that are wanted, and only tells its time.
+    passes: bool,
 }
 
 impl Followed {
     /// From the beginning, or from the last `tail` lines of the newest attempt.
     pub fn new(files: Vec<PathBuf>, tail: Option<usize>) -> Self {
-        let at = if tail.is_some() {
-            files.len().saturating_sub(1)
-        } else {
-            0
-        };
-        Followed {
-            files,
-            at,
+        let mut followed = Followed {
+            files: Vec::new(),
+            at: 0,
             lines: None,
-            last: None,
+            mark: Mark::default(),
             tail,
+        };
+        followed.know(files);
+        followed
+    }
+
+    /// Takes in which files there are by now.
+    pub fn know(&mut self, files: Vec<PathBuf>) {
+        if self.files.is_empty() && self.tail.is_some() {
+            self.at = files.len().saturating_sub(1);
         }
+        self.files = files;
+    }
+
+    /// How many files are known.
+    pub fn files(&self) -> usize {
+        self.files.len()
     }
 
     /// Prints what has come. With `ended`, the run is over and its files are complete.
@@ -126,14 +86,21 @@ impl Followed {
             if self.lines.is_none() && !self.open(&path, changes.as_deref_mut())? && !over {
                 return Ok(());
             }
-            self.read(run, None, printer, out, err)?;
+            self.read(run, printer, out, err)?;
+            while self.lines.as_ref().is_some_and(Lines::is_replaced) {
+                // What came to it before it was replaced; nothing comes to it any more.
+                self.read(run, printer, out, err)?;
+                self.mark.until = self.mark.last;
+                self.lines = None;
+                self.open(&path, changes.as_deref_mut())?;
+                self.read(run, printer, out, err)?;
+            }
             if !over {
                 return Ok(());
             }
-            self.settle(run, &path, printer, out, err)?;
             self.at += 1;
             self.lines = None;
-            self.last = None;
+            self.mark = Mark::default();
         }
         Ok(())
     }
@@ -146,7 +113,11 @@ impl Followed {
             match Lines::open(path) {
                 Ok(mut lines) => {
                     if let Some(count) = self.tail.take() {
-                        lines.start_at(offset_of_last(lines.file(), count).map_err(|e| unreadable(path, &e))?);
+                        // One more, to know when that was written: it is not shown.
+                        let more = count.saturating_add(1);
+                        let last = last_lines(lines.file(), more).map_err(|e| unreadable(path, &e))?;
+                        self.mark.passes = last.count == more;
+                        lines.start_at(last.offset);
                     }
                     if let Some(changes) = changes {
                         changes.watch_file(path);
@@ -164,59 +135,63 @@ impl Followed {
         Ok(false)
     }
 
-    /// After the end of an attempt: of a file that was put in place of the one read, what is new is printed.
-    fn settle(&mut self, run: usize, path: &Path, printer: &mut Printer, out: &mut Out, err: &mut Out) -> Result<()> {
-        let replaced = self.lines.as_ref().is_some_and(Lines::is_replaced);
-        if replaced {
-            self.lines = None;
-            let after = self.last;
-            self.open(path, None)?;
-            self.read(run, after, printer, out, err)?;
-        }
-        Ok(())
-    }
-
-    fn read(
-        &mut self,
-        run: usize,
-        after: Option<Timestamp>,
-        printer: &mut Printer,
-        out: &mut Out,
-        err: &mut Out,
-    ) -> Result<()> {
+    fn read(&mut self, run: usize, printer: &mut Printer, out: &mut Out, err: &mut Out) -> Result<()> {
         let Some(lines) = &mut self.lines else { return Ok(()) };
-        let last = &mut self.last;
         let path = lines.path().to_owned();
-        // A gap line is written when the run ends, and tells of what lies before the lines behind it: with `after`, it
-        // is only of interest if one of those is new.
-        let mut gap: Option<Vec<u8>> = None;
-        let done = lines.read::<Stop>(|piece| {
-            if let Piece::Line(line) = &piece
-                && let Some(record) = Record::read(line)
-            {
-                let at = record.instant();
-                if after.is_some() && record.gap.is_some() {
-                    gap = Some(line.to_vec());
-                    return Ok(());
-                }
-                if after.is_some() && at <= after {
-                    return Ok(());
-                }
-                if let Some(gap) = gap.take() {
-                    printer
-                        .piece(run, &Piece::Line(&gap), out, err)
-                        .map_err(Stop::Printing)?;
-                }
-                *last = at.or(*last);
-                return printer.record(run, line, &record, out, err).map_err(Stop::Printing);
-            }
-            printer.piece(run, &piece, out, err).map_err(Stop::Printing)
-        });
+        let mark = &mut self.mark;
+        let done = lines.read::<Stop>(|piece| mark.take(&piece, run, printer, out, err).map_err(Stop::Printing));
         match done {
             Ok(()) => Ok(()),
             Err(Stop::Printing(error)) => Err(error),
             Err(Stop::Reading(error)) => Err(unreadable(&path, &error).into()),
         }
+    }
+}
+
+impl Mark {
+    /// Prints a piece of a file, if it is new.
+    fn take(
+        &mut self,
+        piece: &Piece<'_>,
+        run: usize,
+        printer: &mut Printer,
+        out: &mut Out,
+        err: &mut Out,
+    ) -> Result<()> {
+        let passes = std::mem::take(&mut self.passes);
+        let record = match piece {
+            Piece::Line(line) => Record::read(line).map(|record| (*line, record)),
+            Piece::Hole => None,
+        };
+        let Some((line, record)) = record else {
+            // A file that was put in place of another has no hole before what is new.
+            return if passes {
+                Ok(())
+            } else {
+                printer.piece(run, piece, out, err)
+            };
+        };
+        let at = record.instant();
+        if let Some(until) = self.until {
+            if record.gap.is_some() {
+                self.gap = Some(line.to_vec());
+                return Ok(());
+            }
+            if at.is_some_and(|at| at <= until) {
+                self.gap = None;
+                return Ok(());
+            }
+            // The clock may be set back later: only the first new line is told by its time.
+            self.until = None;
+            if let Some(gap) = self.gap.take() {
+                printer.piece(run, &Piece::Line(&gap), out, err)?;
+            }
+        }
+        self.last = at.or(self.last);
+        if passes {
+            return Ok(());
+        }
+        printer.record(run, line, &record, out, err)
     }
 }
 

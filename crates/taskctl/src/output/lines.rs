@@ -41,6 +41,20 @@ impl Lines {
         })
     }
 
+    /// Says that this path leads to the file, or will lead to the one that takes its place.
+    pub fn named(self, path: &Path) -> Self {
+        Lines {
+            path: path.to_owned(),
+            ..self
+        }
+    }
+
+    /// Device and inode.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let meta = self.file.metadata()?;
+        Ok((meta.dev(), meta.ino()))
+    }
+
     /// The file.
     pub fn file(&self) -> &File {
         &self.file
@@ -70,6 +84,11 @@ impl Lines {
         };
         let Ok(here) = self.file.metadata() else { return false };
         (there.dev(), there.ino()) != (here.dev(), here.ino()) || here.len() < self.offset
+    }
+
+    /// Whether this file has become shorter than what was read.
+    pub fn is_cut(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.len() < self.offset)
     }
 
     /// Gives all whole lines up to the present end of the file. The beginning of a line that is not whole is kept.

@@ -5,6 +5,7 @@
 //! the runner puts a smaller file in its place, in which a gap line says how much is missing.
 
 pub mod base64;
+pub mod changes;
 pub mod daemon_log;
 pub mod follow;
 pub mod lines;

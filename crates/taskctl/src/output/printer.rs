@@ -122,7 +122,9 @@ impl Printer {
 
     fn gap(&mut self, run: usize, missing: Option<u64>, out: &mut Out) -> Result<()> {
         if self.style.json {
-            return Ok(());
+            // The shape of a gap line, of which neither time nor size is known.
+            let line = serde_json::json!({ "log": "", "stream": "taskd", "time": null, "gap": { "bytes": missing } });
+            return out.json(&line);
         }
         if self.open.take().is_some() {
             out.bytes(b"\n")?;
@@ -130,6 +132,11 @@ impl Printer {
         let missing = missing.map_or_else(|| "some output".to_owned(), |n| format!("{} of output", bytes(n)));
         let prefix = self.prefixes.get(run).map_or("", String::as_str);
         out.line(&format!("{prefix}[taskd: {missing} was not kept here]"))
+    }
+
+    /// Whether a line is begun and not ended.
+    pub fn is_in_line(&self) -> bool {
+        self.open.is_some()
     }
 
     /// Ends a line that was begun, where lines begin with something.
@@ -242,6 +249,23 @@ mod tests {
             ..Style::default()
         };
         assert_eq!(shown(Printer::new(json), &[(0, gap.clone())]).0, format!("{gap}\n"));
+    }
+
+    #[test]
+    fn a_hole_is_a_gap_in_json_too() {
+        let style = Style {
+            json: true,
+            ..Style::default()
+        };
+        let captured = Captured::default();
+        let mut out = Out::to(captured.clone());
+        Printer::new(style)
+            .piece(0, &Piece::Hole, &mut out, &mut Out::nowhere())
+            .and_then(|()| out.flush())
+            .expect("memory takes it");
+        let line: serde_json::Value = serde_json::from_str(&captured.text()).expect("JSON");
+        let gap = serde_json::json!({ "log": "", "stream": "taskd", "time": null, "gap": { "bytes": null } });
+        assert_eq!(line, gap);
     }
 
     #[test]

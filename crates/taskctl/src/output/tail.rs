@@ -9,11 +9,20 @@ use rustix::fs::{SeekFrom, seek};
 /// Bytes read at once.
 const CHUNK: u64 = 64 << 10;
 
-/// The offset at which the last `count` lines begin, or 0 if there are fewer. A line that is not whole yet counts.
-pub fn offset_of_last(file: &File, count: usize) -> io::Result<u64> {
+/// The last lines of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// Where they begin.
+    pub offset: u64,
+    /// How many there are.
+    pub count: usize,
+}
+
+/// The last `count` lines, or all where there are fewer. A line that is not whole yet counts.
+pub fn last_lines(file: &File, count: usize) -> io::Result<Last> {
     let end = file.metadata()?.len();
-    if count == 0 {
-        return Ok(end);
+    if count == 0 || end == 0 {
+        return Ok(Last { offset: end, count: 0 });
     }
     let mut chunk = vec![0; CHUNK as usize];
     let mut position = end;
@@ -28,7 +37,8 @@ pub fn offset_of_last(file: &File, count: usize) -> io::Result<u64> {
             if byte == b'\n' && start + i as u64 + 1 != end {
                 seen += 1;
                 if seen == count {
-                    return Ok(start + i as u64 + 1);
+                    let offset = start + i as u64 + 1;
+                    return Ok(Last { offset, count });
                 }
             }
         }
@@ -37,7 +47,10 @@ pub fn offset_of_last(file: &File, count: usize) -> io::Result<u64> {
             position = before_hole(file, position);
         }
     }
-    Ok(0)
+    Ok(Last {
+        offset: 0,
+        count: seen + 1,
+    })
 }
 
 /// Where the data before the hole at `position` ends: there is at most one hole.
@@ -52,7 +65,7 @@ mod tests {
     fn last(content: &[u8], count: usize) -> String {
         let file = tempfile::tempfile().expect("a file");
         file.write_all_at(content, 0).expect("room");
-        let offset = offset_of_last(&file, count).expect("it can be read");
+        let offset = last_lines(&file, count).expect("it can be read").offset;
         String::from_utf8_lossy(&content[usize::try_from(offset).expect("small")..]).into_owned()
     }
 
@@ -67,6 +80,18 @@ mod tests {
     }
 
     #[test]
+    fn fewer_lines_than_asked_for_are_counted() {
+        let count = |content: &[u8], count| {
+            let file = tempfile::tempfile().expect("a file");
+            file.write_all_at(content, 0).expect("room");
+            last_lines(&file, count).expect("it can be read").count
+        };
+        let counts = [count(b"", 2), count(b"a\n", 2), count(b"a\nb", 2), count(b"a\nb\nc", 2)];
+        assert_eq!(counts, [0, 1, 2, 2]);
+        assert_eq!(count(b"a\n", 0), 0);
+    }
+
+    #[test]
     fn lines_longer_than_a_chunk() {
         let long = "x".repeat(CHUNK as usize * 2 + 1);
         let content = format!("first\n{long}\nlast\n");
@@ -78,6 +103,7 @@ mod tests {
         let file = tempfile::tempfile().expect("a file");
         file.write_all_at(b"one\ntwo\n", 0).expect("room");
         file.write_all_at(b"three\n", 1 << 40).expect("room");
-        assert_eq!(offset_of_last(&file, 2).expect("it can be read"), 4);
+        let last = last_lines(&file, 2).expect("it can be read");
+        assert_eq!(last, Last { offset: 4, count: 2 });
     }
 }

@@ -7,6 +7,7 @@ use taskd_core::scheduler::Scheduler;
 use taskd_wire::refusal::Refusal;
 use tokio::sync::{mpsc, oneshot};
 
+use super::watch::Told;
 use crate::config::Config;
 
 /// How many messages may wait for the engine; those who send more wait themselves.
@@ -37,8 +38,8 @@ pub(super) enum Mail {
     Watch {
         /// Which.
         runs: Vec<RunKey>,
-        /// Told the run each time; dropped by the engine when all of them have ended.
-        sink: mpsc::UnboundedSender<RunKey>,
+        /// Told each time; dropped by the engine when all of them have ended.
+        sink: mpsc::UnboundedSender<Told>,
     },
     /// Work by this configuration from now on.
     Reload(Box<Config>),
@@ -115,7 +116,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Refusal::Stopping`] when the engine has ended.
-    pub(crate) async fn watch(&self, runs: Vec<RunKey>) -> Result<mpsc::UnboundedReceiver<RunKey>, Refusal> {
+    pub(crate) async fn watch(&self, runs: Vec<RunKey>) -> Result<mpsc::UnboundedReceiver<Told>, Refusal> {
         let (sink, updates) = mpsc::unbounded_channel();
         self.mail
             .send(Mail::Watch { runs, sink })

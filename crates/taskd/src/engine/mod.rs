@@ -39,6 +39,7 @@ pub(crate) use self::mailbox::{Condition, Engine};
 use self::records::{Records, Stored};
 use self::stop::Stop;
 use self::wakeup::{Wakeup, Woken};
+pub(crate) use self::watch::Told;
 use self::watch::Watchers;
 use crate::clock;
 use crate::config::Config;
@@ -277,6 +278,8 @@ impl Driver {
             }
             Mail::Change { build, done } => self.change(build, done),
             Mail::Watch { runs, sink } => {
+                // An end that the core knows is known to the watchers too: it is told of when it is durable.
+                self.pump();
                 for run in runs {
                     self.watchers.add(run, self.core.run(run).is_some(), &sink);
                 }

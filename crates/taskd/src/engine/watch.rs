@@ -5,20 +5,29 @@ use std::collections::{HashMap, HashSet};
 use taskd_core::run::RunKey;
 use tokio::sync::mpsc::UnboundedSender;
 
+/// Tells a watcher of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) run: RunKey,
+    /// Whether it has ended and its end is durable: this is the last that is told of it.
+    pub(crate) over: bool,
+}
+
 /// Watchers by run. A sink is dropped when the last of its runs has ended or its receiver is gone.
 #[derive(Default)]
 pub(super) struct Watchers {
-    by_run: HashMap<RunKey, Vec<UnboundedSender<RunKey>>>,
+    by_run: HashMap<RunKey, Vec<UnboundedSender<Told>>>,
     /// Runs whose end is not durable yet: nobody can read yet how they ended.
     ending: HashSet<RunKey>,
 }
 
 impl Watchers {
     /// Tells `sink` of `run` from now on, and once at once.
-    pub(super) fn add(&mut self, run: RunKey, in_progress: bool, sink: &UnboundedSender<RunKey>) {
+    pub(super) fn add(&mut self, run: RunKey, in_progress: bool, sink: &UnboundedSender<Told>) {
+        let over = !in_progress && !self.ending.contains(&run);
         // Its receiver may be gone already; then it is dropped at the next change.
-        let _ = sink.send(run);
-        if in_progress || self.ending.contains(&run) {
+        let _ = sink.send(Told { run, over });
+        if !over {
             let sinks = self.by_run.entry(run).or_default();
             // A run may go on for months while watchers come and go.
             sinks.retain(|sink| !sink.is_closed());
@@ -29,7 +38,7 @@ impl Watchers {
     /// The run has changed.
     pub(super) fn changed(&mut self, run: RunKey) {
         if let Some(sinks) = self.by_run.get_mut(&run) {
-            sinks.retain(|sink| sink.send(run).is_ok());
+            sinks.retain(|sink| sink.send(Told { run, over: false }).is_ok());
             if sinks.is_empty() {
                 self.by_run.remove(&run);
             }
@@ -45,22 +54,33 @@ impl Watchers {
     pub(super) fn ended(&mut self, run: RunKey) {
         self.ending.remove(&run);
         for sink in self.by_run.remove(&run).unwrap_or_default() {
-            let _ = sink.send(run);
+            let _ = sink.send(Told { run, over: true });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use taskd_core::task::TaskId;
+    use taskd_core::command::Command;
+    use taskd_core::event::{Event, Inventory};
+    use taskd_core::policy::Policies;
+    use taskd_core::run::{AttemptEnd, Exit, Usage};
+    use taskd_core::schedule::{Catalog, Zones};
+    use taskd_core::scheduler::{Limits, Scheduler};
+    use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
     use tokio::sync::mpsc;
 
+    use super::super::{Driver, Engine, Mail, Notify, Parts, Whereabouts};
     use super::*;
+    use crate::clock;
+    use crate::config::Config;
 
     const RUN: RunKey = RunKey { task: TaskId(1), n: 1 };
 
-    fn heard(updates: &mut mpsc::UnboundedReceiver<RunKey>) -> usize {
-        std::iter::from_fn(|| updates.try_recv().ok()).count()
+    fn heard(updates: &mut mpsc::UnboundedReceiver<Told>) -> Vec<bool> {
+        std::iter::from_fn(|| updates.try_recv().ok())
+            .map(|told| told.over)
+            .collect()
     }
 
     #[test]
@@ -71,10 +91,10 @@ mod tests {
         // The scheduler has no such run any more.
         watchers.add(RUN, false, &sink);
         drop(sink);
-        assert_eq!(heard(&mut updates), 1);
+        assert_eq!(heard(&mut updates), [false]);
         assert!(!updates.is_closed(), "the watch was over before the end could be read");
         watchers.ended(RUN);
-        assert_eq!(heard(&mut updates), 1);
+        assert_eq!(heard(&mut updates), [true]);
         assert!(updates.is_closed());
         assert!(watchers.ending.is_empty());
     }
@@ -87,5 +107,83 @@ mod tests {
             watchers.add(RUN, true, &sink);
         }
         assert!(watchers.by_run[&RUN].len() <= 1);
+    }
+
+    /// An engine with a store and a manual task, and a runner of which the core alone knows.
+    fn driver(dir: &std::path::Path) -> (Driver, taskd_store::Store) {
+        let opened = taskd_store::Store::open(taskd_store::Options::new(dir)).expect("an empty directory");
+        let zones = Zones::new(jiff::tz::db().clone());
+        let core = Scheduler::new(Catalog::new(zones), Limits::default(), [1, 2]);
+        let parts = Parts {
+            core,
+            writer: opened.store.writer(),
+            reader: opened.store.reader().expect("it is open"),
+            runner: Whereabouts {
+                socket: dir.join("runner.sock"),
+                state_dir: dir.to_owned(),
+                start: false,
+            },
+            config: Config::default(),
+            notify: Notify::from_env(),
+        };
+        let (_, mailbox) = Engine::channel();
+        (Driver::new(parts, mailbox).expect("a timer"), opened.store)
+    }
+
+    async fn settle(driver: &mut Driver) {
+        driver.pump();
+        while !driver.records.settled() {
+            let stored = driver.stored.recv().await.expect("the store answers");
+            driver.was_stored(stored);
+            driver.pump();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_whose_end_the_engine_has_not_carried_out_is_not_over() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut driver, _store) = driver(dir.path());
+        let now = clock::now();
+        driver.core.handle(now, Event::RunnerAttached(Inventory::default()));
+        let definition = Definition {
+            name: TaskName::parse("a").expect("a name"),
+            when: When::Manual,
+            action: Action::Shell {
+                line: "true".to_owned(),
+            },
+            cwd: None,
+            env: Vec::new(),
+            description: None,
+            enabled: true,
+            policies: Policies::default(),
+        };
+        let add = Command::Add {
+            owner: Owner(1),
+            definitions: vec![definition],
+        };
+        driver.core.apply(now, add).expect("it is accepted");
+        settle(&mut driver).await;
+        driver
+            .core
+            .apply(now, Command::Run { ids: vec![RUN.task] })
+            .expect("it is accepted");
+        settle(&mut driver).await;
+        let origin = driver.core.run(RUN).expect("it is running").origin.clone();
+        let end = AttemptEnd {
+            started_at: now,
+            pid: 7,
+            finished_at: now,
+            exit: Exit::Code(0),
+            stopped: false,
+            usage: Usage::default(),
+        };
+        driver.core.handle(now, Event::Ended { origin, end });
+        assert!(driver.core.run(RUN).is_none(), "the core knows the end already");
+
+        let (sink, mut updates) = mpsc::unbounded_channel();
+        driver.open(Mail::Watch { runs: vec![RUN], sink });
+        assert_eq!(heard(&mut updates), [false]);
+        settle(&mut driver).await;
+        assert_eq!(heard(&mut updates), [true]);
     }
 }

@@ -25,6 +25,9 @@ const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// How long a peer may take to finish a frame it has begun, or to read an answer.
 const FRAME_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long to wait before a run is read again that could not be read.
+const READ_AGAIN: Duration = Duration::from_millis(500);
+
 /// Bytes read at once.
 const READ: usize = 16 * 1024;
 
@@ -169,19 +172,31 @@ impl Connection {
             Err(refusal) => return self.answer(&Response::Refused(refusal)),
         };
         loop {
-            let run = tokio::select! {
-                run = updates.recv() => run,
+            let told = tokio::select! {
+                told = updates.recv() => told,
                 // A peer that hangs up, or talks while it is told, ends the watch.
                 gone = hung_up(&self.stream) => return Err(Ended::Io(gone)),
             };
-            let Some(run) = run else { break };
-            let response = match verbs::watch::update(shared, run).await {
-                Ok(update) => update,
-                Err(Refusal::Stopping) => return Err(Ended::Stopping),
-                Err(refusal) => Response::Refused(refusal),
+            let Some(told) = told else { break };
+            let update = loop {
+                match verbs::watch::update(shared, told).await {
+                    // The run goes on all the same, so the watch does too.
+                    Err(Refusal::StoreUnavailable { reason }) => {
+                        tracing::warn!(reason, "a run that is watched could not be read");
+                        tokio::select! {
+                            () = tokio::time::sleep(READ_AGAIN) => {}
+                            gone = hung_up(&self.stream) => return Err(Ended::Io(gone)),
+                        }
+                    }
+                    Err(Refusal::Stopping) => return Err(Ended::Stopping),
+                    Err(refusal) => break Some(Response::Refused(refusal)),
+                    Ok(update) => break update,
+                }
             };
-            self.answer(&response)?;
-            self.send().await?;
+            if let Some(update) = update {
+                self.answer(&update)?;
+                self.send().await?;
+            }
         }
         if shared.engine.look(|_, _| ()).await.is_err() {
             return Err(Ended::Stopping);

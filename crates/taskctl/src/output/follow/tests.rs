@@ -11,6 +11,12 @@ fn line(n: u32, text: &str) -> String {
     format!("{{\"log\":\"{text}\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-23T10:00:00.{n:09}Z\"}}\n")
 }
 
+fn gap(n: u32) -> String {
+    line(n, "")
+        .replace("\\n", "")
+        .replace("}\n", ",\"gap\":{\"bytes\":7}}\n")
+}
+
 struct Scene {
     dir: tempfile::TempDir,
     captured: Captured,
@@ -53,16 +59,10 @@ impl Scene {
     }
 
     fn told(&self) -> bool {
-        let mut fds = [PollFd::new(&self.changes, PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(self.changes.fd(), PollFlags::IN)];
         let ready = poll(&mut fds, Some(&Timespec { tv_sec: 5, tv_nsec: 0 })).expect("poll works") > 0;
         self.changes.clear();
         ready
-    }
-}
-
-impl AsFd for Changes {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd()
     }
 }
 
@@ -97,11 +97,10 @@ fn attempts_follow_each_other() {
         scene.path("1.3.jsonl"),
     );
     write(&first, line(1, "one")).expect("room");
-    let mut followed = Followed::new(vec![first], None);
+    let mut followed = Followed::new(vec![first.clone()], None);
     assert_eq!(scene.print(&mut followed, false), "one\n");
     // The second attempt wrote nothing and has no file.
-    followed.files.push(second);
-    followed.files.push(third.clone());
+    followed.know(vec![first, second, third.clone()]);
     write(&third, line(2, "three")).expect("room");
     assert_eq!(scene.print(&mut followed, true), "one\nthree\n");
 }
@@ -115,10 +114,7 @@ fn of_a_file_put_in_place_at_the_end_only_what_is_new_is_shown() {
     let mut followed = Followed::new(vec![path.clone()], None);
     assert_eq!(scene.print(&mut followed, false), "head\nmiddle\n");
 
-    let gap = line(5, "")
-        .replace("\\n", "")
-        .replace("}\n", ",\"gap\":{\"bytes\":7}}\n");
-    write(&new, line(1, "head") + &gap + &line(6, "tail")).expect("room");
+    write(&new, line(1, "head") + &gap(5) + &line(6, "tail")).expect("room");
     rename(&new, &path).expect("the same directory");
     assert_eq!(
         scene.print(&mut followed, true),
@@ -134,10 +130,7 @@ fn a_file_put_in_place_that_was_shown_already_adds_nothing() {
     write(&path, line(1, "head") + &line(2, "middle") + &line(3, "tail")).expect("room");
     let mut followed = Followed::new(vec![path.clone()], None);
     scene.print(&mut followed, false);
-    let gap = line(9, "")
-        .replace("\\n", "")
-        .replace("}\n", ",\"gap\":{\"bytes\":7}}\n");
-    write(&new, line(1, "head") + &gap + &line(3, "tail")).expect("room");
+    write(&new, line(1, "head") + &gap(9) + &line(3, "tail")).expect("room");
     rename(&new, &path).expect("the same directory");
     assert_eq!(scene.print(&mut followed, true), "head\nmiddle\ntail\n");
 }
@@ -150,4 +143,59 @@ fn a_tail_begins_near_the_end() {
     write(&path, (0..100).map(|n| line(n, &n.to_string())).collect::<String>()).expect("room");
     let mut followed = Followed::new(vec![path], Some(2));
     assert_eq!(scene.print(&mut followed, false), "98\n99\n");
+}
+
+#[test]
+fn of_a_tail_nothing_before_it_is_shown_when_the_file_is_replaced() {
+    for tail in [0, 1] {
+        let mut scene = Scene::new();
+        create_dir_all(scene.path("")).expect("room");
+        let (path, new) = (scene.path("1.1.jsonl"), scene.path("new"));
+        write(&path, line(1, "head") + &line(2, "middle") + &line(3, "tail")).expect("room");
+        let mut followed = Followed::new(vec![path.clone()], Some(tail));
+        let shown = ["", "tail\n"][tail];
+        assert_eq!(scene.print(&mut followed, false), shown);
+        write(&new, line(1, "head") + &gap(9) + &line(3, "tail")).expect("room");
+        rename(&new, &path).expect("the same directory");
+        assert_eq!(scene.print(&mut followed, true), shown);
+    }
+}
+
+#[test]
+fn a_line_that_is_not_whole_when_it_is_begun_with_is_none_of_the_last() {
+    let mut scene = Scene::new();
+    create_dir_all(scene.path("")).expect("room");
+    let path = scene.path("1.1.jsonl");
+    write(&path, line(1, "one") + &line(2, "two")[..10]).expect("room");
+    let mut followed = Followed::new(vec![path.clone()], Some(0));
+    assert_eq!(scene.print(&mut followed, false), "");
+    write(&path, line(1, "one") + &line(2, "two") + &line(3, "three")).expect("room");
+    assert_eq!(scene.print(&mut followed, true), "three\n");
+}
+
+#[test]
+fn a_file_put_in_place_while_the_run_goes_on_is_followed() {
+    let mut scene = Scene::new();
+    create_dir_all(scene.path("")).expect("room");
+    let (path, new) = (scene.path("1.1.jsonl"), scene.path("new"));
+    let mut old = File::create(&path).expect("room");
+    write!(old, "{}{}", line(1, "head"), line(2, "middle")).expect("room");
+    let mut followed = Followed::new(vec![path.clone()], None);
+    scene.print(&mut followed, false);
+    scene.changes.clear();
+
+    // What came to the old file just before, and what comes to the new one from then on; two lines of one instant.
+    write!(old, "{}{}", line(3, "a"), line(3, "b")).expect("room");
+    let mut file = File::create(&new).expect("room");
+    write!(file, "{}{}{}", line(1, "head"), gap(4), line(3, "b")).expect("room");
+    scene.changes.clear();
+    rename(&new, &path).expect("the same directory");
+    assert!(scene.told(), "the rename");
+    assert_eq!(scene.print(&mut followed, false), "head\nmiddle\na\nb\n");
+
+    write!(file, "{}", line(5, "c")).expect("room");
+    assert!(scene.told(), "the new file");
+    // The clock was set back.
+    write!(file, "{}", line(2, "d")).expect("room");
+    assert_eq!(scene.print(&mut followed, true), "head\nmiddle\na\nb\nc\nd\n");
 }

@@ -8,7 +8,7 @@ use taskd_wire::refusal::Refusal;
 use crate::server::{Shared, meant};
 
 /// Most runs started by one request: with their trace ids they fit one answer.
-const RUNS_MAX: usize = 8_000;
+pub(super) const RUNS_MAX: usize = 8_000;
 
 pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Response, Refusal> {
     let owner = shared.owner;

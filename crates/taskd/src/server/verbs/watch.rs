@@ -6,18 +6,19 @@ use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::runs;
+use super::{output, run, runs};
 use crate::describe::{self, LiveRun};
+use crate::engine::Told;
 use crate::server::{Shared, names};
 
-/// Most runs watched by one connection.
-const RUNS_MAX: usize = 1000;
+/// Most runs watched by one connection: whatever one request starts, one watch can follow.
+const RUNS_MAX: usize = run::RUNS_MAX;
 
 /// Begins to watch.
 ///
 /// # Errors
 /// When a run is not known.
-pub(in crate::server) async fn begin(shared: &Shared, asked: &[String]) -> Result<UnboundedReceiver<RunKey>, Refusal> {
+pub(in crate::server) async fn begin(shared: &Shared, asked: &[String]) -> Result<UnboundedReceiver<Told>, Refusal> {
     if asked.len() > RUNS_MAX {
         return Err(Refusal::Limit {
             what: "watched runs".to_owned(),
@@ -37,15 +38,20 @@ pub(in crate::server) async fn begin(shared: &Shared, asked: &[String]) -> Resul
     shared.engine.watch(keys).await
 }
 
-/// What is told of a run that has changed.
+/// What is told of a run that has changed; nothing, if that is not known yet and will be told of later: a run may be
+/// ending whose start is not in the store.
 ///
 /// # Errors
-/// When the store cannot be read.
-pub(in crate::server) async fn update(shared: &Shared, run: RunKey) -> Result<Response, Refusal> {
-    let info = info(shared, run).await?.ok_or_else(|| Refusal::UnknownRun {
-        run: format!("{}", run.n),
-    })?;
-    Ok(Response::Update(Box::new(Rec(info))))
+/// When the store cannot be read, or the run is over and not in the store any more.
+pub(in crate::server) async fn update(shared: &Shared, told: Told) -> Result<Option<Response>, Refusal> {
+    let Told { run, over } = told;
+    match info(shared, run).await? {
+        Some(info) => Ok(Some(Response::Update(Box::new(Rec(output::of(shared, run, info)))))),
+        None if over => Err(Refusal::UnknownRun {
+            run: format!("#{}/{}", run.task.0, run.n),
+        }),
+        None => Ok(None),
+    }
 }
 
 /// What is known of a run: what is live first, since the store may not have it yet.

@@ -1,0 +1,147 @@
+//! `run --wait` and `logs -f` against a daemon that answers as it is told.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use taskd_wire::client::{Request, Response, RunInfo, RunOutput, RunRef};
+use taskd_wire::codec::Rec;
+use taskd_wire::hello::Hello;
+
+use crate::testing::{FakeDaemon, Ran, Say};
+
+fn info(state: &str, outcome: Option<&str>) -> RunInfo {
+    RunInfo {
+        run: "a/1".into(),
+        task: "a".into(),
+        state: state.into(),
+        outcome: outcome.map(Into::into),
+        exit_code: outcome.map(|_| 3),
+        attempts: 1,
+        ..RunInfo::default()
+    }
+}
+
+fn output_line(log: &str, stream: &str) -> String {
+    format!("{{\"log\":\"{log}\\n\",\"stream\":\"{stream}\",\"time\":\"2026-11-23T10:00:00Z\"}}\n")
+}
+
+fn started() -> Say {
+    Say::All(vec![Response::RunsStarted(vec![Rec(RunRef {
+        run: "a/1".into(),
+        trace_id: "t".into(),
+    })])])
+}
+
+fn update(info: RunInfo, files: &[&Path]) -> Response {
+    Response::Update(Box::new(Rec(RunOutput {
+        info: Rec(info),
+        files: files.iter().map(|file| file.display().to_string()).collect(),
+    })))
+}
+
+/// A run that nobody asked for.
+fn other() -> RunInfo {
+    RunInfo {
+        run: "b/7".into(),
+        ..info("running", None)
+    }
+}
+
+/// A daemon with a run `a/1` that wrote a line to each stream and exits with 3. It is asked for nothing else meanwhile.
+fn daemon_with_a_run(leaves_once: bool) -> FakeDaemon {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(
+        file.path(),
+        output_line("out", "stdout") + &output_line("err", "stderr"),
+    )
+    .expect("room");
+    let left = Mutex::new(!leaves_once);
+    FakeDaemon::with(Hello::ours(), move |request| match request {
+        Request::Run { .. } => started(),
+        Request::Output { .. } => Say::All(vec![Response::Output(Rec(RunOutput {
+            info: Rec(info("running", None)),
+            files: vec![file.path().display().to_string()],
+        }))]),
+        Request::Watch { .. } => {
+            let running = update(info("running", None), &[file.path()]);
+            if !std::mem::replace(&mut *left.lock().expect("no test holds it while it fails"), true) {
+                return Say::AndLeave(vec![running]);
+            }
+            let ended = update(info("finished", Some("failed")), &[file.path()]);
+            Say::All(vec![running, ended, Response::WatchEnd])
+        }
+        other => panic!("{other:?}"),
+    })
+}
+
+#[test]
+fn run_wait_is_as_if_the_command_were_run_here() {
+    let Ran { code, out, err, .. } = daemon_with_a_run(false).taskctl(&["run", "a", "--wait"]);
+    assert_eq!((code, out.as_str()), (3, "out\n"));
+    assert_eq!(err, "err\ntaskctl: a/1 failed (3)\n");
+}
+
+#[test]
+fn run_wait_outlives_the_daemon() {
+    let Ran { code, out, err, .. } = daemon_with_a_run(true).taskctl(&["run", "a", "--wait"]);
+    assert_eq!((code, out.as_str()), (3, "out\n"));
+    assert!(err.contains("the daemon is back"), "{err}");
+}
+
+#[test]
+fn run_wait_json_is_how_it_ended() {
+    let ran = daemon_with_a_run(false).taskctl(&["run", "a", "--wait", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(
+        (ran.code, &json["outcome"], &json["exit_code"]),
+        (3, &"failed".into(), &3.into())
+    );
+    assert_eq!(ran.err, "out\nerr\n");
+}
+
+#[test]
+fn logs_follow_to_the_end_of_the_run() {
+    let daemon = daemon_with_a_run(false);
+    assert_eq!(daemon.taskctl(&["logs", "-f", "a"]).out, "out\nerr\n");
+    assert_eq!(daemon.taskctl(&["logs", "a/1", "--tail", "1"]).out, "err\n");
+    assert_eq!(
+        daemon.taskctl(&["logs", "a", "--json"]).out,
+        output_line("out", "stdout") + &output_line("err", "stderr")
+    );
+    assert_eq!(
+        daemon.taskctl(&["logs", "a", "-t"]).out,
+        "2026-11-23T11:00:00.000+01:00 out\n2026-11-23T11:00:00.000+01:00 err\n"
+    );
+}
+
+#[test]
+fn a_daemon_that_ends_the_watch_before_the_run_does_not_keep_to_the_protocol() {
+    let watched = |said: fn() -> Vec<Response>| {
+        let daemon = FakeDaemon::with(Hello::ours(), move |request| match request {
+            Request::Run { .. } => started(),
+            Request::Watch { .. } => Say::All(said()),
+            other => panic!("{other:?}"),
+        });
+        let ran = daemon.taskctl(&["run", "a", "--wait"]);
+        (ran.code, ran.failure.expect("it failed").code)
+    };
+    let protocol = (1, "protocol");
+    assert_eq!(watched(|| vec![Response::WatchEnd]), protocol);
+    assert_eq!(
+        watched(|| vec![update(info("running", None), &[]), Response::WatchEnd]),
+        protocol
+    );
+    assert_eq!(
+        watched(|| vec![update(other(), &[])]),
+        protocol,
+        "a run nobody asked for"
+    );
+}
+
+#[test]
+fn a_pattern_is_refused_for_output_with_and_without_an_instant() {
+    let daemon = FakeDaemon::new(|request| panic!("{request:?}"));
+    for line in [&["logs", "a*"][..], &["logs", "a*", "--since", "1h"]] {
+        assert_eq!(daemon.taskctl(line).code, 2, "{line:?}");
+    }
+}
