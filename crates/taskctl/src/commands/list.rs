@@ -16,6 +16,17 @@ use crate::session::Session;
 /// Tasks asked for at once.
 const PAGE: u32 = 1_000;
 
+const COLUMNS: [Column; 8] = [
+    Column::fixed("NAME"),
+    Column::fixed("STATE"),
+    Column::flexible("SCHEDULE"),
+    Column::fixed("NEXT"),
+    Column::fixed("").dropped(3),
+    Column::fixed("IN ITS ZONE").dropped(1),
+    Column::fixed("LAST"),
+    Column::flexible("COMMAND").dropped(2),
+];
+
 /// Lists tasks.
 pub fn run(args: &ListArgs, session: &mut Session) -> Result<()> {
     let mut client = session.connect()?;
@@ -28,27 +39,18 @@ pub fn run(args: &ListArgs, session: &mut Session) -> Result<()> {
         return array.close(out);
     }
     let times = session.times();
-    let mut table = Table::new(&[
-        Column::fixed("NAME"),
-        Column::fixed("STATE"),
-        Column::flexible("SCHEDULE"),
-        Column::fixed("NEXT"),
-        Column::fixed(""),
-        Column::flexible("IN ITS ZONE"),
-        Column::fixed("LAST"),
-        Column::flexible("COMMAND"),
-    ]);
+    let mut table = Table::new(&COLUMNS);
+    let out = &mut session.out;
     let mut count = 0u64;
     each(&mut client, &args.names, |task| {
         count += 1;
-        table.row(row(&task, &times));
-        Ok(())
+        table.row(row(&task, &times), out)
     })?;
     if count == 0 {
         session.remark("no tasks yet; `taskctl add --help` shows how to add one");
         return Ok(());
     }
-    table.print(&mut session.out)
+    table.end(&mut session.out)
 }
 
 /// Gives every task of these names, or every task, in the order of names.

@@ -95,7 +95,7 @@ struct Coming {
 fn of_tasks(args: &NextArgs, session: &mut Session) -> Result<()> {
     let each = args.n.unwrap_or(if args.names.is_empty() { 1 } else { SOME });
     let mut client = session.connect()?;
-    let Response::Next(tasks) = client.request(&Request::Next {
+    let Response::Next { tasks, more } = client.request(&Request::Next {
         names: args.names.clone(),
         n: each,
     })?
@@ -104,6 +104,8 @@ fn of_tasks(args: &NextArgs, session: &mut Session) -> Result<()> {
     };
     let now = session.now();
     let mut coming: Vec<Coming> = Vec::new();
+    // The soonest instant after which a task has fire times that are not in the answer.
+    let mut cut_at: Option<Timestamp> = None;
     for Rec(task) in tasks {
         let zone = task.tz.as_deref().and_then(zones::named).unwrap_or(TimeZone::UTC);
         let mut before = now;
@@ -118,10 +120,21 @@ fn of_tasks(args: &NextArgs, session: &mut Session) -> Result<()> {
             });
             before = at;
         }
+        if task.more {
+            cut_at = Some(cut_at.map_or(before, |at| at.min(before)));
+        }
     }
     coming.sort_by(|a, b| (a.at, &a.task).cmp(&(b.at, &b.task)));
+    let mut cut = more || cut_at.is_some();
     if let (true, Some(n)) = (args.names.is_empty(), args.n) {
         coming.truncate(n as usize);
+        // The soonest of all are whole if there are so many, and no task has more that come before the last of them.
+        let last = coming.last().map(|next| next.at);
+        cut = (more && coming.len() < n as usize) || cut_at.is_some_and(|at| last.is_some_and(|last| at < last));
+    }
+    if cut {
+        let hint = "name fewer tasks, or ask for fewer fire times with -n";
+        session.warn("cut-short", "there are more fire times than one answer holds", hint);
     }
     if session.json {
         let mut array = JsonArray::default();
@@ -145,22 +158,23 @@ fn of_tasks(args: &NextArgs, session: &mut Session) -> Result<()> {
     let times = session.times();
     let mut table = Table::new(&[
         Column::fixed("AT"),
-        Column::fixed(""),
+        Column::fixed("").dropped(2),
         Column::fixed("TASK"),
-        Column::flexible("IN ITS ZONE"),
+        Column::fixed("IN ITS ZONE").dropped(1),
         Column::flexible("NOTE"),
     ]);
     for next in coming {
         let ms = next.at.as_millis();
-        table.row(vec![
+        let row = vec![
             times.full(ms).into(),
             Cell::toned(times.relative(ms), Tone::Dim),
             next.task.into(),
             Cell::toned(times.there(ms, next.tz.as_deref()).unwrap_or_default(), Tone::Dim),
             next.note.unwrap_or_default().into(),
-        ]);
+        ];
+        table.row(row, &mut session.out)?;
     }
-    table.print(&mut session.out)
+    table.end(&mut session.out)
 }
 
 /// What clocks in the zone do between two instants, if they do something.

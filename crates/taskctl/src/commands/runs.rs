@@ -42,6 +42,7 @@ pub fn run(args: &RunsArgs, session: &mut Session) -> Result<()> {
     }
     let (times, now_ms) = (session.times(), session.now().as_millis());
     let mut table = Table::new(if args.wide { &WIDE } else { &WIDE[..NARROW] });
+    let out = &mut session.out;
     let mut count = 0;
     each(&mut client, &filter, limit, |run| {
         count += 1;
@@ -49,14 +50,14 @@ pub fn run(args: &RunsArgs, session: &mut Session) -> Result<()> {
         if args.wide {
             cells.extend(more(&run, &times));
         }
-        table.row(cells);
+        table.row(cells, out)?;
         Ok(true)
     })?;
     if count == 0 {
         session.remark("no runs");
         return Ok(());
     }
-    table.print(&mut session.out)
+    table.end(&mut session.out)
 }
 
 /// Gives runs, newest first, at most so many, until told that it is enough.
@@ -95,7 +96,7 @@ const WIDE: [Column; 15] = [
     Column::fixed("OUTCOME"),
     Column::fixed("STARTED"),
     Column::number("TOOK"),
-    Column::fixed("TRIGGER"),
+    Column::fixed("TRIGGER").dropped(1),
     Column::flexible("REASON"),
     Column::fixed("FIRE TIME"),
     Column::number("LATE"),
@@ -135,9 +136,12 @@ fn more(run: &RunInfo, times: &Times) -> Vec<Cell> {
         run.exit_code.map(|code| code.to_string()).unwrap_or_default().into(),
         run.attempts.to_string().into(),
         run.pid.map(|pid| pid.to_string()).unwrap_or_default().into(),
-        run.max_rss_kib.map(|kib| bytes(kib * 1024)).unwrap_or_default().into(),
+        run.max_rss_kib
+            .map(|kib| bytes(kib.saturating_mul(1024)))
+            .unwrap_or_default()
+            .into(),
         run.user_us
-            .map(|us| cpu(us + run.system_us.unwrap_or(0)))
+            .map(|us| cpu(us.saturating_add(run.system_us.unwrap_or(0))))
             .unwrap_or_default()
             .into(),
         run.output_bytes.map(bytes).unwrap_or_default().into(),

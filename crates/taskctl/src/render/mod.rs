@@ -54,15 +54,26 @@ pub fn signal(number: i32) -> String {
     format!("SIG{name}")
 }
 
-/// Text for one line of a terminal: control characters are shown, not obeyed.
+/// One character stands for what steers a terminal, or the order in which it shows others, or is not to be seen, so that
+/// columns stay right and text is what it seems to be.
+pub fn plain(c: char) -> char {
+    match c {
+        // Marks and overrides of direction, blanks and joiners without width.
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => '\u{fffd}',
+        '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }
+}
+
+/// Text for one line of a terminal: nothing in it is obeyed, see [`plain`].
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' => line.push_str("\\n"),
             '\t' => line.push_str("\\t"),
-            c if c.is_control() => line.push('\u{fffd}'),
-            c => line.push(c),
+            c => line.push(plain(c)),
         }
     }
     line
@@ -92,5 +103,6 @@ mod tests {
     #[test]
     fn a_line_stays_a_line() {
         assert_eq!(one_line("a\nb\tc\u{1b}[2J"), "a\\nb\\tc\u{fffd}[2J");
+        assert_eq!(one_line("a\u{202e}b\u{200b}c"), "a\u{fffd}b\u{fffd}c");
     }
 }

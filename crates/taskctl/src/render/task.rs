@@ -87,7 +87,9 @@ pub fn reason(run: &RunInfo) -> Option<&str> {
         (None, Some(number)) => format!("signal {number}"),
         (None, None) => String::new(),
     };
-    run.reason.as_deref().filter(|reason| *reason != said)
+    let reason = run.reason.as_deref().filter(|reason| *reason != said)?;
+    // The number of an error of the system tells people nothing.
+    reason.split(" (os error").next()
 }
 
 /// How long a run took, or has taken so far.

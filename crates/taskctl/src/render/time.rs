@@ -1,22 +1,34 @@
 //! Instants and lengths of time for people: in the reader's zone, with the task's zone beside it where they differ.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use jiff::Timestamp as Instant;
 use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
 
 use crate::zones;
 
+/// More than there are names of zones.
+const ZONES_KEPT: usize = 1_000;
+
 /// Shows instants to one reader.
 #[derive(Clone)]
 pub struct Times {
     now: Timestamp,
     zone: TimeZone,
+    /// Zones that were asked for: there are few, and many tasks to a zone.
+    known: RefCell<HashMap<String, Option<TimeZone>>>,
 }
 
 impl Times {
     /// For a reader in that zone, at that instant.
     pub fn new(now: Timestamp, zone: TimeZone) -> Self {
-        Times { now, zone }
+        Times {
+            now,
+            zone,
+            known: RefCell::default(),
+        }
     }
 
     /// `2026-11-24 03:00:00 +01:00`
@@ -39,7 +51,7 @@ impl Times {
     /// is another.
     pub fn there(&self, ms: i64, zone: Option<&str>) -> Option<String> {
         let name = zone?;
-        let theirs = zones::named(name)?;
+        let theirs = self.named(name)?;
         let instant = self.instant(ms);
         if theirs.to_offset(instant) == self.zone.to_offset(instant) {
             return None;
@@ -69,6 +81,19 @@ impl Times {
             1000.. => format!("in {}", length(away.unsigned_abs())),
             _ => format!("{} ago", length(away.unsigned_abs())),
         }
+    }
+
+    fn named(&self, name: &str) -> Option<TimeZone> {
+        let mut known = self.known.borrow_mut();
+        if let Some(zone) = known.get(name) {
+            return zone.clone();
+        }
+        let zone = zones::named(name);
+        if known.len() == ZONES_KEPT {
+            known.clear();
+        }
+        known.insert(name.to_owned(), zone.clone());
+        zone
     }
 
     fn instant(&self, ms: i64) -> Instant {
@@ -155,6 +180,9 @@ mod tests {
         assert_eq!(berlin.beside(at, Some("Europe/Paris")), "");
         assert_eq!(berlin.beside(at, Some("No/Where")), "");
         assert_eq!(berlin.beside(at, None), "");
+        assert_eq!(berlin.known.borrow().len(), 4, "a zone is read once");
+        berlin.beside(at, Some("Asia/Tokyo"));
+        assert_eq!(berlin.known.borrow().len(), 4, "a zone is read once");
     }
 
     #[test]
@@ -166,7 +194,16 @@ mod tests {
         assert_eq!(shown("2026-11-23T07:00:00Z"), "3 h ago");
         assert_eq!(shown("2026-11-22T09:30:00Z"), "1 d ago");
         assert_eq!(shown("2026-12-05T11:00:00Z"), "in 12 d 1 h");
-        assert_eq!(times.relative(i64::MIN), times.relative(i64::MIN));
+        assert!(
+            times.relative(i64::MIN).ends_with(" ago"),
+            "{}",
+            times.relative(i64::MIN)
+        );
+        assert!(
+            times.relative(i64::MAX).starts_with("in "),
+            "{}",
+            times.relative(i64::MAX)
+        );
     }
 
     #[test]
