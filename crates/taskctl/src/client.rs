@@ -237,10 +237,13 @@ impl Client {
         match armed.and_then(|()| self.stream.write_all(frame)) {
             Ok(()) => Ok(()),
             // What it said before it closed tells more than that it closed.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => match self.received() {
-                Err(refused) => Err(refused),
-                Ok(_) => Err(closed(&self.socket)),
-            },
+            Err(error) if is_end(&error) => {
+                let mut refused = self.received();
+                while let (Ok(None), Ok(true)) = (&refused, self.fill()) {
+                    refused = self.received();
+                }
+                Err(refused.err().unwrap_or_else(|| closed(&self.socket)))
+            }
             Err(error) => Err(lost(&self.socket, &error)),
         }
     }
@@ -307,19 +310,25 @@ fn reach(socket: &Path, patience: Patience) -> io::Result<UnixStream> {
 }
 
 /// Calls `give` with each page of an answer, as long as it says where the next one begins.
-pub fn pages<Cursor>(
+pub fn pages<Cursor: Clone + PartialEq>(
     client: &mut Client,
     mut ask: impl FnMut(Option<Cursor>) -> Request,
     mut give: impl FnMut(&mut Client, Response) -> Result<Option<Cursor>, crate::error::Error>,
 ) -> Result<(), crate::error::Error> {
     let mut cursor = None;
     loop {
-        let response = client.request(&ask(cursor))?;
-        cursor = give(client, response)?;
-        if cursor.is_none() {
-            return Ok(());
+        let response = client.request(&ask(cursor.clone()))?;
+        match give(client, response)? {
+            None => return Ok(()),
+            next if next == cursor => return Err(client.garbled(&"a page that comes after itself").into()),
+            next => cursor = next,
         }
     }
+}
+
+/// The other side has closed the connection.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Nobody listens there.
@@ -367,8 +376,8 @@ fn closed(socket: &Path) -> Failure {
 }
 
 fn lost(socket: &Path, error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => closed(socket),
+    match error {
+        _ if is_end(error) => closed(socket),
         _ if is_timeout(error) => Failure::new(
             Exit::NoDaemon,
             SILENT,

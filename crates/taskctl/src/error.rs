@@ -8,6 +8,9 @@ use std::path::Path;
 use serde::Serialize;
 use taskd_wire::hello::{Mismatch, Side};
 use taskd_wire::refusal::{LineRefusal, Refusal};
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::render::plain;
 
 /// The kinds of failure a script can tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,8 +171,9 @@ impl Excerpt {
     const WINDOW: usize = 100;
 
     fn render(&self, mark: &str, reset: &str) -> String {
-        let (column, len) = self.at;
         let total = self.text.chars().count();
+        // Behind the end is as far as anything can be pointed at.
+        let column = self.at.0.min(total);
         let start = if total <= Self::WINDOW {
             0
         } else {
@@ -178,20 +182,15 @@ impl Excerpt {
         let shown: String = self.text.chars().skip(start).take(Self::WINDOW).map(plain).collect();
         let before = if start > 0 { "…" } else { "" };
         let after = if start + Self::WINDOW < total { "…" } else { "" };
-        let margin = 2 + self.label.chars().count() + 1 + before.chars().count() + column.saturating_sub(start);
-        let carets = len.clamp(1, Self::WINDOW.saturating_sub(column.saturating_sub(start)).max(1));
+        let label: String = self.label.chars().map(plain).collect();
+        let ahead: String = shown.chars().take(column - start).collect();
+        let marked: String = shown.chars().skip(column - start).take(self.at.1).collect();
         format!(
-            "  {} {before}{shown}{after}\n{:margin$}{mark}{}{reset}\n",
-            self.label,
-            "",
-            "^".repeat(carets)
+            "  {label} {before}{shown}{after}\n{}{mark}{}{reset}\n",
+            " ".repeat(2 + label.width() + 1 + before.width() + ahead.width()),
+            "^".repeat(marked.width().max(1))
         )
     }
-}
-
-/// One character stands for a control character, so that columns stay right and a terminal is not steered.
-fn plain(c: char) -> char {
-    if c.is_control() { '\u{fffd}' } else { c }
 }
 
 /// The text without what could steer a terminal; line ends stay.
@@ -279,7 +278,15 @@ impl From<Refusal> for Failure {
                 problem,
                 cure,
             } => Failure::field(&field, &text, at, &problem, cure.as_deref()),
-            Refusal::Limit { what, limit, actual } => failed(over_limit(&what, limit, actual)),
+            Refusal::Limit { what, limit, actual } => {
+                let failure = failed(over_limit(&what, limit, actual));
+                match what.as_str() {
+                    "tasks at once" | "runs at once" => {
+                        failure.hint("do it in several steps, with patterns that each stand for fewer")
+                    }
+                    _ => failure,
+                }
+            }
             Refusal::StillRunning { name, run } => {
                 let hint = format!("wait for it, or stop it with `taskctl cancel {run}`");
                 failed(format!("task {name} is still running, as {run}")).hint(hint)

@@ -21,7 +21,8 @@
 //!
 //! - Exit codes: 0 done; 1 refused or failed; 2 usage; 3 no daemon; 4 not found; 5 not allowed; 6 versions do not fit.
 //!   `run --wait` ends with the exit code of the command.
-//! - With `--json`, stdout is JSON and errors are `{code, message, hint}` on stderr. Shapes only grow.
+//! - With `--json`, stdout is JSON, and stderr has nothing but errors as `{code, message, hint}`. Shapes only grow. A
+//!   list that fails on its way leaves its array open, so that a part of it is not taken for the whole.
 //! - A reader that goes away is no error. Text from elsewhere never steers the terminal, but for the output of runs,
 //!   which is printed byte for byte.
 
@@ -80,19 +81,16 @@ pub fn main() -> ExitCode {
     };
     let places = Places::of_process(cli.global.socket.as_deref());
     let mut session = Session::of_process(cli.global.json, places);
-    let done = commands::run(cli.verb, &mut session).and_then(|code| {
-        session.out.flush()?;
-        session.err.flush()?;
-        Ok(code)
-    });
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(Error::ReaderGone) => ExitCode::SUCCESS,
-        Err(Error::Failure(failure)) => {
-            // What was printed before it went wrong is still worth reading, by whoever still reads.
-            let _ = session.out.flush();
+    let done = commands::run(cli.verb, &mut session);
+    // What was printed before something went wrong is still worth reading, by whoever still reads.
+    let flushed = session.out.flush().and_then(|()| session.err.flush());
+    match (done, flushed) {
+        (Err(Error::Failure(failure)), _) | (Ok(_), Err(Error::Failure(failure))) => {
             report(&failure, session.json, &mut session.err)
         }
+        (Err(Error::ReaderGone), _) => ExitCode::SUCCESS,
+        // The exit code is that of the verb, read or not.
+        (Ok(code), Ok(()) | Err(Error::ReaderGone)) => ExitCode::from(code),
     }
 }
 

@@ -6,11 +6,14 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 use crate::error::{Error, Failure};
+use crate::render::one_line;
 
 /// The standard output of a verb.
 pub struct Out {
     sink: Box<dyn Write>,
     buffer: Vec<u8>,
+    /// Whether a reader that goes away ends the verb.
+    outlives_reader: bool,
     /// Whether escape codes may be written.
     pub colour: bool,
     /// Columns of the terminal; `None` where it is none, and nothing need be cut.
@@ -32,6 +35,7 @@ impl Out {
         Out {
             sink: Box::new(stdout.lock()),
             buffer: Vec::new(),
+            outlives_reader: false,
             colour,
             width: is_terminal.then(|| columns().unwrap_or(WIDTH)),
         }
@@ -45,6 +49,7 @@ impl Out {
         Out {
             sink: Box::new(stderr),
             buffer: Vec::new(),
+            outlives_reader: false,
             colour,
             width: is_terminal.then(|| columns().unwrap_or(WIDTH)),
         }
@@ -55,6 +60,7 @@ impl Out {
         Out {
             sink: Box::new(io::sink()),
             buffer: Vec::new(),
+            outlives_reader: false,
             colour: false,
             width: None,
         }
@@ -66,6 +72,7 @@ impl Out {
         Out {
             sink: Box::new(sink),
             buffer: Vec::new(),
+            outlives_reader: false,
             colour: false,
             width: None,
         }
@@ -74,6 +81,11 @@ impl Out {
     /// Whether it is a terminal.
     pub fn is_terminal(&self) -> bool {
         self.width.is_some()
+    }
+
+    /// Goes on when the reader has gone, and writes nowhere then: for a verb that has more to do than to print.
+    pub fn outlive_reader(&mut self) {
+        self.outlives_reader = true;
     }
 
     /// Writes bytes as they are.
@@ -97,6 +109,20 @@ impl Out {
         self.bytes(b"\n")
     }
 
+    /// Writes a line with text from elsewhere in it, as [`one_line`] has it.
+    pub fn said(&mut self, text: &str) -> Result<(), Error> {
+        self.line(&one_line(text))
+    }
+
+    /// Writes a line that others may read back to the byte, and on a terminal as [`said`](Self::said).
+    pub fn exact(&mut self, text: &str) -> Result<(), Error> {
+        if self.is_terminal() {
+            self.said(text)
+        } else {
+            self.line(text)
+        }
+    }
+
     /// Writes a value as JSON on a line of its own.
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
         // OK because no type of ours has a map with keys that are not strings, the one way this can fail.
@@ -108,10 +134,14 @@ impl Out {
     pub fn flush(&mut self) -> Result<(), Error> {
         let done = self.sink.write_all(&self.buffer).and_then(|()| self.sink.flush());
         self.buffer.clear();
-        done.map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Error::ReaderGone,
-            _ => Failure::system("write the output", &error).into(),
-        })
+        match done {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.outlives_reader => {
+                self.sink = Box::new(io::sink());
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::ReaderGone),
+            other => other.map_err(|error| Failure::system("write the output", &error).into()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
 
 use crate::client::Client;
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::out::Out;
 use crate::places::Places;
 use crate::render::time::Times;
@@ -72,12 +72,27 @@ impl Session {
         Times::new(self.now(), self.zone().clone())
     }
 
-    /// Tells people something beside the output, at once.
+    /// Tells people something beside the output, at once; scripts nothing.
     pub fn remark(&mut self, text: &str) {
+        if self.json {
+            return;
+        }
         // OK because a remark nobody can read any more is no reason to stop.
         let _ = self
             .err
-            .line(&format!("taskctl: {text}"))
+            .said(&format!("taskctl: {text}"))
             .and_then(|()| self.err.flush());
+    }
+
+    /// Tells people and scripts that the output is not all there is.
+    pub fn warn(&mut self, code: &'static str, text: &str, hint: &str) {
+        let warning = Failure::new(Exit::Failed, code, text).hint(hint);
+        let text = if self.json {
+            warning.json() + "\n"
+        } else {
+            warning.human(self.err.colour)
+        };
+        // OK for the same reason.
+        let _ = self.err.text(&text).and_then(|()| self.err.flush());
     }
 }

@@ -1,11 +1,13 @@
 //! What clap has to say: help, versions, and errors of usage, as JSON where that was asked for.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::error::{Exit, Failure};
 use crate::out::Out;
+use crate::render::one_line;
 
 /// Prints help or an error, and gives the exit code.
 pub fn explain(error: &clap::Error) -> ExitCode {
@@ -13,16 +15,54 @@ pub fn explain(error: &clap::Error) -> ExitCode {
         .skip(1)
         .take_while(|word| word != "--")
         .any(|word| word == "--json");
-    if wants_json && error.use_stderr() {
-        return crate::report(&failure(error), true, &mut Out::stderr());
+    if !error.use_stderr() {
+        // OK because a reader that has gone needs no help.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
     }
-    // OK because a reader that has gone needs no help.
-    let _ = error.print();
-    ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { 0 })
+    let mut err = Out::stderr();
+    match error.kind() {
+        _ if wants_json => crate::report(&failure(error), true, &mut err),
+        ErrorKind::InvalidUtf8 => crate::report(&not_text(std::env::args_os()), false, &mut err),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // OK for the same reason.
+            let _ = error.print();
+            ExitCode::from(Exit::Usage as u8)
+        }
+        _ => {
+            let styled = error.render();
+            let text = if err.colour {
+                styled.ansi().to_string()
+            } else {
+                styled.to_string()
+            };
+            // OK for the same reason.
+            let _ = err.text(&in_our_name(&text)).and_then(|()| err.flush());
+            ExitCode::from(Exit::Usage as u8)
+        }
+    }
+}
+
+/// What clap says begins as all that this program says.
+fn in_our_name(text: &str) -> String {
+    text.replacen("error:", "taskctl:", 1)
+}
+
+/// The first argument that is no text.
+fn not_text(args: impl Iterator<Item = OsString>) -> Failure {
+    let argument = args
+        .filter(|argument| argument.to_str().is_none())
+        .map(|argument| one_line(&argument.to_string_lossy()));
+    let argument = argument.take(1).collect::<String>();
+    Failure::usage(format!("the argument {argument} is not written in UTF-8"))
+        .hint("put such a name into a script, and have the task run that")
 }
 
 /// An error of usage as one sentence and one hint.
 fn failure(error: &clap::Error) -> Failure {
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        return not_text(std::env::args_os());
+    }
     let text = error.to_string();
     let sentence: Vec<&str> = text
         .lines()
@@ -70,6 +110,22 @@ mod tests {
         assert_eq!(flag.message, "unexpected argument '--crn' found");
         assert_eq!(flag.hint.as_deref(), Some("did you mean --cron?"));
         assert_eq!(explained("taskctl lst").hint.as_deref(), Some("did you mean list?"));
+    }
+
+    #[test]
+    fn an_error_begins_with_our_name() {
+        let error = Cli::try_parse_from(["taskctl", "lst"]).expect_err("it is wrong");
+        let text = in_our_name(&error.render().to_string());
+        assert!(text.starts_with("taskctl: unrecognized subcommand 'lst'"), "{text}");
+    }
+
+    #[test]
+    fn an_argument_that_is_no_text_is_named() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let args = ["taskctl".into(), OsString::from_vec(b"caf\xe9".to_vec())];
+        let failure = not_text(args.into_iter());
+        assert_eq!(failure.message, "the argument caf\u{fffd} is not written in UTF-8");
+        assert!(failure.hint.is_some());
     }
 
     #[test]

@@ -38,26 +38,24 @@ pub fn say(session: &mut Session, verb: &str, accepted: &Accepted) -> Result<()>
     if session.json {
         return session.out.json(&json::Added::of(accepted));
     }
-    session.out.line(&format!("{verb} {}", accepted.name))?;
+    session.out.said(&format!("{verb} {}", accepted.name))?;
     let times = session.times();
     let mut head = "next:";
     for &at in &accepted.next_ms {
         let beside = times.beside(at, accepted.tz.as_deref());
         session
             .out
-            .line(&format!("  {head} {}{beside}, {}", times.full(at), times.relative(at)))?;
+            .said(&format!("  {head} {}{beside}, {}", times.full(at), times.relative(at)))?;
         head = "     ";
     }
     if accepted.next_ms.is_empty() {
-        session.out.line(&format!(
+        session.out.said(&format!(
             "  next: never by itself (manual, disabled or past); `taskctl run {}` runs it",
             accepted.name
         ))?;
     }
     for warning in &accepted.warnings {
-        session
-            .out
-            .line(&format!("  note: {}", crate::render::one_line(warning)))?;
+        session.out.said(&format!("  note: {warning}"))?;
     }
     Ok(())
 }

@@ -123,7 +123,7 @@ pub fn env(typed: &[String]) -> Result<Vec<EnvVar>, Failure> {
 }
 
 /// Sets a variable, in its place if it is there already.
-pub fn set(env: &mut Vec<EnvVar>, name: &str, value: &str) {
+fn set(env: &mut Vec<EnvVar>, name: &str, value: &str) {
     match env.iter_mut().find(|var| var.name == name) {
         Some(var) => value.clone_into(&mut var.value),
         None => env.push(EnvVar {
@@ -135,6 +135,11 @@ pub fn set(env: &mut Vec<EnvVar>, name: &str, value: &str) {
 
 /// A directory as the daemon wants it: absolute, from where the user stands.
 pub fn cwd(typed: &str) -> Result<String, Failure> {
+    if typed.is_empty() {
+        let problem = "a directory has a name";
+        let cure = "leave --cwd out for the owner's home, or write . for the directory you are in";
+        return Err(Failure::field("cwd", typed, None, problem, Some(cure)));
+    }
     let path =
         std::path::absolute(Path::new(typed)).map_err(|error| Failure::file("resolve", Path::new(typed), &error))?;
     path.into_os_string().into_string().map_err(|path| {
@@ -199,6 +204,13 @@ mod tests {
             ..ScheduleArgs::default()
         };
         assert!(failure(&args).contains("--tz goes with --cron or --at"));
+    }
+
+    #[test]
+    fn a_directory_without_a_name_is_refused_here() {
+        let failure = cwd("").expect_err("it has no name");
+        assert_eq!(failure.exit, crate::error::Exit::Usage);
+        assert!(failure.hint.is_some_and(|hint| hint.contains("home")));
     }
 
     #[test]

@@ -29,6 +29,9 @@ const LINE_MAX: usize = 256 << 10;
 /// How long the daemon may take to accept all definitions, after which it has them all on disk.
 const LAST_STEP: Duration = Duration::from_secs(600);
 
+/// Begins files of editors that mark them as UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// How often progress is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
@@ -127,8 +130,15 @@ fn read(mut from: Box<dyn BufRead>, path: &Path, import: &mut Import, mut progre
 
 /// What a line says; nothing, if it is blank or a comment.
 fn definition(line: &[u8], number: u64) -> Result<Option<TaskSpec>, Error> {
-    let line = line.trim_ascii();
-    if line.is_empty() || line[0] == b'#' {
+    if number == 1 && line.starts_with(BYTE_ORDER_MARK) {
+        let hint = "save it as UTF-8 without one";
+        return Err(bad_line(number, "the file begins with a byte order mark")
+            .hint(hint)
+            .into());
+    }
+    // Columns count from the beginning of the line, and its end is no place to point at.
+    let line = line.trim_ascii_end();
+    if matches!(line.trim_ascii_start().first(), None | Some(b'#')) {
         return Ok(None);
     }
     serde_json::from_slice(line).map(Some).map_err(|error| {
@@ -227,5 +237,17 @@ mod tests {
             "{}",
             failure(r#"{"nam":"a"}"#)
         );
+        assert_eq!(
+            failure("  {\n"),
+            "line 7: EOF while parsing an object, column 3; nothing was imported"
+        );
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_named() {
+        let Err(Error::Failure(failure)) = definition("\u{feff}{}\n".as_bytes(), 1) else {
+            panic!("it is no definition")
+        };
+        assert!(failure.message.contains("byte order mark"), "{failure:?}");
     }
 }

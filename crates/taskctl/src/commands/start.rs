@@ -32,7 +32,8 @@ pub fn run(args: &StartArgs, session: &mut Session) -> Result<()> {
     let state_dir = args.state_dir.clone().unwrap_or_else(|| session.places.state_dir());
     let log_dir = args.log_dir.clone().unwrap_or_else(|| state_dir.join("log"));
     let launch = Launch {
-        socket: session.places.named().map(Into::into),
+        // Where it will be looked for, which need not be where it would listen by itself.
+        socket: Some(socket.clone()),
         state_dir: args.state_dir.clone(),
         log_dir: args.log_dir.clone(),
         config: args.config.clone(),
@@ -55,5 +56,5 @@ fn say(session: &mut Session, already: bool, pid: Option<u32>, socket: &str) -> 
     } else {
         "started taskd"
     };
-    session.out.line(&format!("{what}{pid}, socket {socket}"))
+    session.out.said(&format!("{what}{pid}, socket {socket}"))
 }

@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::error::{Exit, Failure, Result};
 use crate::json;
 use crate::places::SYSTEM_SOCKET;
+use crate::render::one_line;
 use crate::render::table::Tone;
 use crate::render::{bytes, counted};
 use crate::session::Session;
@@ -40,7 +41,7 @@ fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
         None => " (your own daemon)",
     };
     let mut row = |head: &str, text: String, tone: Tone| {
-        let text = tone.paint(&text, session.out.colour);
+        let text = tone.paint(&one_line(&text), session.out.colour);
         session.out.line(&format!("{head:<8} {text}"))
     };
     let since = format!(
@@ -104,10 +105,10 @@ fn brief(client: &mut Client, session: &mut Session) -> Result<()> {
         return session.out.json(&shape);
     }
     let since = session.times().relative(started_ms);
-    session.out.line(&format!(
+    session.out.said(&format!(
         "daemon   taskd {}, pid {pid}, started {since}",
         client.version()
     ))?;
-    session.out.line(&format!("socket   {socket}"))?;
+    session.out.said(&format!("socket   {socket}"))?;
     session.out.line(&format!("tasks    {tasks}, {running} running"))
 }
