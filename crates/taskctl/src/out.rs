@@ -203,6 +203,15 @@ mod tests {
     }
 
     #[test]
+    fn what_outlives_its_reader_goes_on_in_silence() {
+        let mut out = Out::to(Gone);
+        out.outlive_reader();
+        for _ in 0..2 {
+            out.line("x").and_then(|()| out.flush()).expect("it goes on");
+        }
+    }
+
+    #[test]
     fn an_array_is_valid_json_with_none_one_and_two() {
         for n in 0..3 {
             let captured = Captured::default();

@@ -96,6 +96,11 @@ impl FakeDaemon {
     pub fn taskctl(&self, line: &[&str]) -> Ran {
         taskctl(self.places(), line)
     }
+
+    /// Runs a command line against it, on a terminal of so many columns.
+    pub fn taskctl_at(&self, columns: usize, line: &[&str]) -> Ran {
+        taskctl_at(self.places(), Some(columns), line)
+    }
 }
 
 /// What became of a command line.
@@ -112,6 +117,10 @@ pub struct Ran {
 
 /// Runs a command line in this process, on 2026-11-23 at 10:00 UTC, for a reader in Berlin.
 pub fn taskctl(places: Places, line: &[&str]) -> Ran {
+    taskctl_at(places, None, line)
+}
+
+fn taskctl_at(places: Places, columns: Option<usize>, line: &[&str]) -> Ran {
     let cli = Cli::try_parse_from(std::iter::once("taskctl").chain(line.iter().copied())).expect("it can be parsed");
     let (out, err) = (Captured::default(), Captured::default());
     let zone = TimeZone::get("Europe/Berlin").expect("a zone of every system");
@@ -124,6 +133,7 @@ pub fn taskctl(places: Places, line: &[&str]) -> Ran {
         now,
         zone,
     );
+    session.out.width = columns;
     let done = crate::commands::run(cli.verb, &mut session);
     let _ = session.out.flush();
     let _ = session.err.flush();

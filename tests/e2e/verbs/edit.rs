@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{World, alive, has_keys, is_instant};
+use crate::harness::{World, alive, has_keys, is_instant, texts};
 
 fn shown(world: &World, name: &str) -> Value {
     world.ctl(&["show", name, "--json"]).json()
@@ -25,6 +25,31 @@ fn world() -> World {
     ]);
     world.ctl(&args).ok();
     world
+}
+
+#[test]
+fn edits_at_one_time_do_not_undo_each_other() {
+    let world = world();
+    let edits: Vec<_> = (0..20)
+        .map(|n| {
+            let variable = format!("V{n}=1");
+            let mut args = vec!["edit", "a", "--env", &variable];
+            if n == 10 {
+                args.extend(["--unset-env", "A", "--tz", "UTC"]);
+            } else if n > 10 {
+                args.extend(["--cron", "0 4 * * *"]);
+            }
+            world.taskctl(&args).spawn().expect("it starts")
+        })
+        .collect();
+    for mut edit in edits {
+        assert!(edit.wait().expect("it ends").success());
+    }
+    let after = shown(&world, "a");
+    let names: std::collections::BTreeSet<_> = texts(&after["env"], "name").into_iter().collect();
+    let expected = (0..20).map(|n| format!("V{n}")).chain(["B".to_owned()]);
+    assert_eq!(names, expected.collect());
+    assert_eq!(after["schedule"]["tz"], "UTC");
 }
 
 #[test]

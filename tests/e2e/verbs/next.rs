@@ -155,6 +155,28 @@ fn an_expression_that_does_not_fire_any_more_or_never_does_gives_nothing_and_say
 }
 
 #[test]
+fn that_there_are_more_tasks_than_one_answer_holds_is_said() {
+    let world = World::served();
+    let lines: String = (0..1_001)
+        .map(|n| format!("{{\"name\":\"t{n}\",\"schedule\":{{\"kind\":\"cron\",\"expr\":\"0 9 * * *\"}},\"action\":{{\"kind\":\"exec\",\"argv\":[\"true\"]}}}}\n"))
+        .collect();
+    world.ctl_reading(&["import", "-"], &lines).ok();
+    let ran = world.ctl(&["next", "--json"]);
+    let next: Value = serde_json::from_str(&ran.stdout).expect("an array");
+    assert_eq!((ran.code(), next.as_array().map(Vec::len)), (0, Some(1_000)));
+    assert!(ran.stderr.contains("cut-short"), "{}", ran.stderr);
+    // The soonest ten are the soonest ten, and the only task asked for has all that was asked for.
+    assert_eq!(world.ctl(&["next", "-n", "10", "--json"]).stderr, "");
+    assert_eq!(world.ctl(&["next", "t1", "-n", "1000", "--json"]).stderr, "");
+    assert!(
+        world
+            .ctl(&["next", "t1", "-n", "1001"])
+            .stderr
+            .contains("there are more")
+    );
+}
+
+#[test]
 fn a_malformed_expression_is_pointed_at() {
     for (expr, part) in [
         ("0 25 * * *", "  --cron 0 25 * * *\n           ^^\n"),

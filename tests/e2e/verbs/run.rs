@@ -76,6 +76,45 @@ fn wait_ends_with_the_exit_code_of_the_command() {
 }
 
 #[test]
+fn wait_ends_with_the_exit_code_when_nobody_reads() {
+    let world = World::served();
+    add(&world, "three", "seq 1 100000; exit 3");
+    assert_eq!(world.ctl_unread(&["run", "--wait", "three"]).code(), 3);
+    assert_eq!(world.ctl_unread(&["run", "--wait", "--json", "three"]).code(), 3);
+}
+
+#[test]
+fn a_cancelled_run_is_no_success_whatever_its_command_says() {
+    let world = World::served();
+    let line = "trap 'exit 0' TERM; echo up; while :; do sleep 0.02; done";
+    add(&world, "polite", line);
+    let mut waiting = world
+        .taskctl(&["run", "--wait", "polite"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut up = String::new();
+    let mut stdout = BufReader::new(waiting.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut up).expect("a line");
+    world.ctl(&["cancel", "polite"]).ok();
+    assert_eq!(waiting.wait().expect("it ends").code(), Some(1));
+    assert_eq!(world.finished("polite/1")["outcome"], "cancelled");
+}
+
+#[test]
+fn as_many_as_one_request_starts_can_be_waited_for() {
+    let world = World::served();
+    let lines: String = (0..1_100)
+        .map(|n| format!("{{\"name\":\"t{n}\",\"schedule\":{{\"kind\":\"manual\"}},\"action\":{{\"kind\":\"exec\",\"argv\":[\"true\"]}}}}\n"))
+        .collect();
+    world.ctl_reading(&["import", "-"], &lines).ok();
+    let ran = world.ctl(&["run", "--wait", "--json", "t*"]);
+    let runs: Value = serde_json::from_str(&ran.stdout).expect("an array");
+    assert_eq!((ran.code(), runs.as_array().map(Vec::len)), (0, Some(1_100)));
+}
+
+#[test]
 fn wait_gives_each_stream_to_its_own() {
     let world = World::served();
     add(&world, "both", "echo to out; echo to err >&2; printf 'no end'; exit 1");
@@ -135,11 +174,14 @@ fn wait_shows_output_while_the_command_runs_and_outlives_a_killed_daemon() {
     assert_eq!(line, "up\n");
     assert_eq!(world.run_of("long/1")["state"], "running");
     world.kill();
-    world.start();
     world.open_gate("long");
+    line.clear();
+    stdout.read_line(&mut line).expect("a line");
+    assert_eq!(line, "over\n", "while no daemon is there");
+    world.start();
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).expect("the rest");
-    assert_eq!(rest, "over\n");
+    assert_eq!(rest, "");
     let output = waiting.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(9));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -18,7 +18,8 @@ pub struct StatusArgs {}
 #[command(after_help = "\
 Examples:
   taskctl start
-  taskctl --socket /tmp/t/taskd.sock start --state-dir /tmp/t/state --log-dir /tmp/t/log
+  taskctl start --timeout 5s
+  taskctl --socket /tmp/t/taskd.sock start --state-dir /tmp/t/state
 
 Under systemd, use `systemctl --user enable --now taskd` instead: then it also starts at boot.")]
 pub struct StartArgs {

@@ -57,9 +57,11 @@ pub struct ActionArgs {
     override_usage = "taskctl add [OPTIONS] <SCHEDULE> -- <COMMAND>...\n       taskctl add [OPTIONS] <SCHEDULE> --shell <LINE>",
     after_help = "\
 Examples:
-  taskctl add --name backup --cron '30 2 * * *' --tz Europe/Berlin -- /usr/local/bin/backup --all
-  taskctl add --name ping --every 90s --shell 'curl -fsS https://example.org | tail -1'
-  taskctl add --at 2026-12-01T09:00 -- notify-send 'Call Ann'     the name is made from the command",
+  taskctl add --name backup --cron '30 2 * * *' --tz Europe/Berlin -- backup -a
+  taskctl add --name ping --every 90s --shell 'curl -fsS example.org | tail -1'
+  taskctl add --at 2026-12-01T09:00 -- notify-send 'Call Ann'
+
+Without --name, a name is made from the command.",
     group = ArgGroup::new("schedule").required(true),
     group = ArgGroup::new("action").required(true),
 )]
@@ -144,7 +146,9 @@ pub struct ExportArgs {
 #[command(after_help = "\
 Examples:
   taskctl import tasks.jsonl
-  echo '{\"name\":\"hello\",\"schedule\":{\"kind\":\"cron\",\"expr\":\"0 9 * * *\"},\"action\":{\"kind\":\"shell\",\"line\":\"echo hello\"}}' | taskctl import -")]
+  taskctl export backup | sed 's/\"backup\"/\"backup-2\"/' | taskctl import -
+
+A line that `taskctl export` prints shows how a definition is written.")]
 pub struct ImportArgs {
     /// The file; - for stdin
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -17,10 +17,10 @@ pub use tasks::{DisableArgs, EnableArgs, ListArgs, NextArgs, RemoveArgs, ShowArg
 
 const AFTER_HELP: &str = "\
 A first task, from nothing:
-  taskctl start                                          start a daemon of your own
-  taskctl add --name hello --every 10s -- echo hello     a task, every ten seconds
-  taskctl list                                           what there is, and when it is next due
-  taskctl logs hello                                     what its newest run wrote
+  taskctl start                                        a daemon of your own
+  taskctl add --name hello --every 10s -- echo hello   a task, every ten seconds
+  taskctl list                                         what is due, and when
+  taskctl logs hello                                   what its newest run wrote
   taskctl remove hello
 
 To see one at work, watch `taskctl demo` for twenty seconds.

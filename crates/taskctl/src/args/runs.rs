@@ -43,8 +43,10 @@ Examples:
   taskctl logs backup --since 1h            all its runs of the last hour
   taskctl logs --path backup                where the file is
   taskctl logs --daemon -f                  the log of taskd itself
+  taskctl logs --daemon --since 2d          rotated files of it too
 
-With --json: {log, stream, time} a line, with raw (base64) where log could not hold the bytes.")]
+With --json: {log, stream, time} a line, with raw (base64) where log could not hold the bytes, and with gap: {bytes}
+where output was not kept.")]
 pub struct LogsArgs {
     /// A task, or a run such as backup/1042
     #[arg(value_name = "TASK|RUN", conflicts_with = "daemon", add = ArgValueCompleter::new(completion::runs))]
@@ -78,7 +80,7 @@ Examples:
   taskctl runs --wide --limit 5
 
 With --json: [{run, task, trigger, fire_time, started_at, finished_at, state, outcome, exit_code, signal, attempts,
-trace_id, duration_ms, lateness_ms, reason}], newest first.")]
+trace_id, duration_ms, lateness_ms, reason}], newest first. A list that fails on its way leaves the array open.")]
 pub struct RunsArgs {
     /// Tasks, patterns with * and ?, or runs such as backup/1042 (default: all)
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::runs))]

@@ -14,7 +14,7 @@ Examples:
   taskctl list --json | jq -r '.[] | select(.last.outcome == \"failed\") | .name'
 
 With --json: [{name, id, owner, enabled, schedule: {kind, expr, tz}, action: {kind, argv}, next, last, running}].
-A shell action has its line as the only element of argv.")]
+A shell action has its line as the only element of argv. A list that fails on its way leaves the array open.")]
 pub struct ListArgs {
     /// Names or patterns with * and ? (default: all)
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
@@ -85,7 +85,11 @@ pub struct DisableArgs {
 Examples:
   taskctl next                                            what is due soon
   taskctl next backup -n 10
-  taskctl next --cron '0 2 * * *' --tz Europe/Berlin --from 2027-03-27 -n 3")]
+  taskctl next --cron '0 2 * * *' --tz Europe/Berlin --from 2027-03-27 -n 3
+
+One answer holds 1,000 tasks, 1,000 fire times of each and 20,000 in all; where there are more, that is said on stderr.
+
+With --json: [{task, at, local, note}].")]
 pub struct NextArgs {
     /// Names or patterns with * and ? (default: all)
     #[arg(value_name = "TASK", conflicts_with = "cron", add = ArgValueCompleter::new(completion::tasks))]

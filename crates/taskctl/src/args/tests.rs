@@ -25,10 +25,20 @@ fn every_verb_has_help_with_an_example() {
     {
         let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
         assert!(after.contains("Example"), "{} has no example", verb.get_name());
-        assert!(
-            after.contains(&format!("taskctl {}", verb.get_name())) || after.contains(&format!("{} ", verb.get_name()))
-        );
+        let example = format!("\n  taskctl {}", verb.get_name());
+        assert!(after.contains(&example), "{} is not in its example", verb.get_name());
         assert!(verb.get_about().is_some(), "{} has no about", verb.get_name());
+    }
+}
+
+#[test]
+fn no_example_is_broken_by_a_terminal_of_80_columns() {
+    let command = Cli::command();
+    for verb in command.get_subcommands().chain([&command]) {
+        let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in after.lines().filter(|line| line.starts_with("  ")) {
+            assert!(line.chars().count() <= 80, "{}: {line:?}", verb.get_name());
+        }
     }
 }
 

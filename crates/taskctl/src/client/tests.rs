@@ -86,6 +86,34 @@ fn every_request_is_given_a_minute_unless_it_is_given_more() {
 }
 
 #[test]
+fn a_refusal_said_just_before_the_end_is_heard() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let listener = UnixListener::bind(dir.path().join("s")).expect("a socket");
+    let (connected, is_connected) = std::sync::mpsc::channel();
+    let (left, has_left) = std::sync::mpsc::channel();
+    let daemon = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        stream.write_all(&Hello::ours().encode()).expect("it reads");
+        is_connected.recv().expect("the test goes on");
+        let mut out = Vec::new();
+        let refusal = taskd_wire::refusal::Refusal::NotAllowed {
+            what: "this".to_owned(),
+        };
+        put_message(&mut out, &Response::Refused(refusal)).expect("it fits");
+        stream.write_all(&out).expect("it reads");
+        drop(stream);
+        left.send(()).expect("the test waits");
+    });
+    let places = Places::new(Some(&dir.path().join("s")), None, false);
+    let mut client = Client::connect(&places).expect("it says its hello");
+    connected.send(()).expect("the daemon waits");
+    has_left.recv().expect("it leaves");
+    let failure = client.request(&Request::Status).expect_err("it is refused");
+    assert_eq!(failure.code, "not-allowed", "{failure:?}");
+    daemon.join().expect("no panic");
+}
+
+#[test]
 fn what_gets_no_answer_prints_nothing() {
     let daemon = FakeDaemon::with(Hello::ours(), |_| Say::AndLeave(Vec::new()));
     for line in ["list --json", "runs --json", "show --json a b", "next --json"] {

@@ -13,6 +13,8 @@ use taskd_wire::refusal::Refusal;
 use crate::places::Places;
 use crate::testing::{FakeDaemon, taskctl};
 
+mod shown;
+
 fn ms(text: &str) -> i64 {
     text.parse::<jiff::Timestamp>().expect("an instant").as_millisecond()
 }

@@ -53,6 +53,28 @@ fn a_column_counts_characters_and_stays_in_sight() {
         at: (2, 0),
     };
     assert_eq!(at_end.render("", ""), "  l ab\n      ^\n");
+
+    let wide = Excerpt {
+        label: "日\u{1b}".into(),
+        text: "日本語".into(),
+        at: (1, 2),
+    };
+    assert_eq!(wide.render("", ""), "  日\u{fffd} 日本語\n        ^^^^\n");
+}
+
+#[test]
+fn a_column_far_behind_the_end_points_at_the_end() {
+    for text in ["ab".to_owned(), "a".repeat(500)] {
+        let excerpt = Excerpt {
+            label: "l".into(),
+            text,
+            at: (u32::MAX as usize, u32::MAX as usize),
+        };
+        let shown = excerpt.render("", "");
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[1].chars().count() <= lines[0].chars().count() + 1, "{shown}");
+        assert!(lines[1].ends_with('^'), "{shown}");
+    }
 }
 
 #[test]
