@@ -37,16 +37,16 @@ fn add() -> Request {
 
 fn page() -> Response {
     let summary = |n| TaskSummary {
-        spec: spec(n),
+        spec: Rec(spec(n)),
         id: n as u64,
         owner: 1000,
         tz: Some("Europe/Berlin".to_owned()),
         next_ms: Some(1_796_000_000_000),
-        last: Some(LastRun {
+        last: Some(Rec(LastRun {
             run: format!("team-etl-{n:06}/17"),
             outcome: "succeeded".to_owned(),
             finished_ms: 1_795_999_700_000,
-        }),
+        })),
         running: Vec::new(),
         held: None,
     };

@@ -65,40 +65,18 @@ pub enum Payload<'a> {
 ///
 /// It holds what was pushed and not yet taken, so a caller that takes all frames after each push holds at most one
 /// frame and one push. After an error every further call gives the same error.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FrameReader {
     buffer: Vec<u8>,
     /// How much of `buffer` has been taken.
     taken: usize,
-    limit: usize,
-}
-
-impl Default for FrameReader {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl FrameReader {
-    /// With the limit of [`FRAME_MAX`].
+    /// With nothing in it.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_limit(FRAME_MAX)
-    }
-
-    /// With a limit for the payload of a frame.
-    #[must_use]
-    pub fn with_limit(limit: usize) -> Self {
-        FrameReader {
-            buffer: Vec::new(),
-            taken: 0,
-            limit,
-        }
-    }
-
-    /// Changes the limit for frames not yet taken.
-    pub fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+        Self::default()
     }
 
     /// Adds bytes that came.
@@ -125,7 +103,7 @@ impl FrameReader {
         };
         // A length that does not fit `usize` is over any limit.
         let len = usize::try_from(u32::from_le_bytes(*header)).unwrap_or(usize::MAX);
-        check(len, self.limit)?;
+        check(len)?;
         let Some(payload) = body.get(..len) else {
             return Ok(None);
         };
@@ -152,7 +130,7 @@ impl FrameReader {
 /// # Errors
 /// [`FrameError`] when the payload is empty or over [`FRAME_MAX`]; `out` is as it was.
 pub fn put_frame(out: &mut Vec<u8>, payload: &[u8]) -> Result<(), FrameError> {
-    check(payload.len(), FRAME_MAX)?;
+    check(payload.len())?;
     out.reserve(HEADER + payload.len());
     out.extend_from_slice(&header(payload.len()));
     out.extend_from_slice(payload);
@@ -196,10 +174,10 @@ pub fn read_payload(payload: &[u8]) -> Result<Payload<'_>, WireError> {
     }
 }
 
-fn check(len: usize, limit: usize) -> Result<(), FrameError> {
+fn check(len: usize) -> Result<(), FrameError> {
     match len {
         0 => Err(FrameError::Empty),
-        len if len > limit => Err(FrameError::TooLong { len, limit }),
+        len if len > FRAME_MAX => Err(FrameError::TooLong { len, limit: FRAME_MAX }),
         _ => Ok(()),
     }
 }

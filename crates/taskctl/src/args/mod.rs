@@ -95,7 +95,7 @@ pub enum Verb {
     /// Runs tasks now, whatever their schedule says, disabled ones too.
     ///
     /// With --wait, prints what the run writes and ends with its exit code: 128 and the signal when a signal ended
-    /// it; with several tasks, the first that is not 0. The run belongs to the daemon: it goes on if taskctl is
+    /// it, 1 when it was cancelled and exited with 0; with several tasks, the first that is not 0. The run belongs to the daemon: it goes on if taskctl is
     /// interrupted or the daemon restarts.
     Run(RunArgs),
     /// Stop runs

@@ -5,7 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 use taskd_wire::basic::Basic;
 use taskd_wire::client::{LastRun, Request, Response, RunInfo, TaskSummary};
-use taskd_wire::codec::{MESSAGE_MAX, Rec, decode, encode, encoded_len};
+use taskd_wire::codec::{Rec, decode, encode, encoded_len};
 use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskSpec};
 use taskd_wire::frame::{FrameReader, Payload, put_frame, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
@@ -184,7 +184,7 @@ proptest! {
         let request = Request::Show { name };
         let mut out = Vec::new();
         put_message(&mut out, &request).unwrap();
-        let mut reader = FrameReader::with_limit(MESSAGE_MAX + 1);
+        let mut reader = FrameReader::new();
         reader.push(&out);
         let payload = reader.next().unwrap().unwrap();
         let Ok(Payload::Message(bytes)) = read_payload(&payload) else { panic!("not a message") };

@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, geteuid, kill_process, setsid};
+use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal, setsid};
 
 use super::{MARK, PREFIX};
 use crate::clock;
@@ -19,9 +20,6 @@ use crate::watch::wait_for;
 
 /// How long processes may take to die.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Between two looks at what is left.
-const BETWEEN: Duration = Duration::from_millis(10);
 
 /// The other end of a janitor.
 pub struct Janitor(Child);
@@ -63,11 +61,17 @@ pub fn run(dir: &Path) -> Result<()> {
     // Twice in a row, for a process may be born while the list is read.
     let mut quiet = 0;
     while quiet < 2 {
-        quiet = if kill_all(dir) == 0 { quiet + 1 } else { 0 };
+        let dying = kill_all(dir);
+        quiet = if dying.is_empty() { quiet + 1 } else { 0 };
+        for process in dying {
+            wait_for(
+                &[process.as_fd()],
+                Some(deadline.saturating_duration_since(clock::monotonic())),
+            )?;
+        }
         if clock::monotonic() >= deadline {
             return Err(Failure::new(Exit::Failed, "demo", "a process of the demo does not die").into());
         }
-        wait_for(&[], Some(BETWEEN))?;
     }
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::file("remove", dir, &error).into()),
@@ -84,11 +88,13 @@ fn is_of_a_demo(dir: &Path) -> bool {
     dir.is_absolute() && dir.components().count() > 2 && named && owned
 }
 
-/// Kills what belongs to the demo, and counts it.
-fn kill_all(dir: &Path) -> usize {
-    let Ok(processes) = fs::read_dir("/proc") else { return 0 };
+/// Kills what belongs to the demo, and gives what is to be waited for.
+fn kill_all(dir: &Path) -> Vec<OwnedFd> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let ours = i32::try_from(std::process::id()).unwrap_or(0);
-    let mut killed = 0;
+    let mut dying = Vec::new();
     for process in processes.flatten() {
         let name = process.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
@@ -97,11 +103,15 @@ fn kill_all(dir: &Path) -> usize {
         if pid == ours || !belongs(&process.path(), dir) {
             continue;
         }
-        if let Some(pid) = Pid::from_raw(pid) {
-            killed += usize::from(kill_process(pid, Signal::KILL).is_ok());
+        let Some(Ok(process_fd)) = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+            continue;
+        };
+        // Asked again, for the number may have become another's before it was held.
+        if belongs(&process.path(), dir) && pidfd_send_signal(&process_fd, Signal::KILL).is_ok() {
+            dying.push(process_fd);
         }
     }
-    killed
+    dying
 }
 
 fn belongs(process: &Path, dir: &Path) -> bool {
@@ -139,7 +149,12 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(!belongs(Path::new(&process), Path::new("/tmp/taskctl-demo-none")));
-        assert_eq!(kill_all(dir.path()), 1);
+        let dying = kill_all(dir.path());
+        assert_eq!(dying.len(), 1);
+        assert_eq!(
+            wait_for(&[dying[0].as_fd()], Some(PATIENCE)).expect("it can be polled"),
+            [true]
+        );
         child.wait().expect("it is ours");
     }
 }
