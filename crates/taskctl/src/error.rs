@@ -172,8 +172,7 @@ impl Excerpt {
 
     fn render(&self, mark: &str, reset: &str) -> String {
         let total = self.text.chars().count();
-        // Behind the end is as far as anything can be pointed at.
-        let column = self.at.0.min(total);
+        let (column, len) = self.at;
         let start = if total <= Self::WINDOW {
             0
         } else {
@@ -184,7 +183,7 @@ impl Excerpt {
         let after = if start + Self::WINDOW < total { "…" } else { "" };
         let label: String = self.label.chars().map(plain).collect();
         let ahead: String = shown.chars().take(column - start).collect();
-        let marked: String = shown.chars().skip(column - start).take(self.at.1).collect();
+        let marked: String = shown.chars().skip(column - start).take(len).collect();
         format!(
             "  {label} {before}{shown}{after}\n{}{mark}{}{reset}\n",
             " ".repeat(2 + label.width() + 1 + before.width() + ahead.width()),

@@ -69,14 +69,14 @@ impl DaemonLog {
             let Some(present) = self.files.front_mut() else {
                 return Ok(());
             };
+            // Nothing comes to a file that was rotated, so it is read to its end after that is known.
+            let replaced = present.is_replaced();
             read(present)?;
-            if !present.is_replaced() {
+            if !replaced {
                 return Ok(());
             }
             let known = present.identity()?;
             let newer = newest_first(&self.path, |lines| Ok(lines.identity()? == known))?;
-            // What came before it was rotated; nothing comes to it any more.
-            read(present)?;
             // One that was cut short in its place is all new.
             let cut = present.is_cut();
             let is_new = |lines: &Lines| cut || lines.identity().is_ok_and(|identity| identity != known);

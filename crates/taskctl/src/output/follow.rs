@@ -86,14 +86,16 @@ impl Followed {
             if self.lines.is_none() && !self.open(&path, changes.as_deref_mut())? && !over {
                 return Ok(());
             }
-            self.read(run, printer, out, err)?;
-            while self.lines.as_ref().is_some_and(Lines::is_replaced) {
-                // What came to it before it was replaced; nothing comes to it any more.
+            loop {
+                // Nothing comes to a file that was replaced, so it is read to its end after that is known.
+                let replaced = self.lines.as_ref().is_some_and(Lines::is_replaced);
                 self.read(run, printer, out, err)?;
+                if !replaced {
+                    break;
+                }
                 self.mark.until = self.mark.last;
                 self.lines = None;
                 self.open(&path, changes.as_deref_mut())?;
-                self.read(run, printer, out, err)?;
             }
             if !over {
                 return Ok(());

@@ -123,8 +123,7 @@ impl Printer {
     fn gap(&mut self, run: usize, missing: Option<u64>, out: &mut Out) -> Result<()> {
         if self.style.json {
             // The shape of a gap line, of which neither time nor size is known.
-            let line = serde_json::json!({ "log": "", "stream": "taskd", "time": null, "gap": { "bytes": missing } });
-            return out.json(&line);
+            return out.line(r#"{"log":"","stream":"taskd","time":null,"gap":{"bytes":null}}"#);
         }
         if self.open.take().is_some() {
             out.bytes(b"\n")?;
