@@ -133,7 +133,7 @@ fn taskctl_at(places: Places, columns: Option<usize>, line: &[&str]) -> Ran {
         now,
         zone,
     );
-    session.out.width = columns;
+    (session.out.width, session.err.width) = (columns, columns);
     let done = crate::commands::run(cli.verb, &mut session);
     let _ = session.out.flush();
     let _ = session.err.flush();

@@ -47,7 +47,13 @@ fn a_run_without_output_has_none_and_no_file() {
     world.ctl(&["run", "--wait", "quiet"]).ok();
     assert_eq!(world.ctl(&["logs", "quiet"]).ok(), "");
     assert_eq!(world.ctl(&["logs", "-f", "quiet"]).ok(), "");
-    let path = world.ctl(&["logs", "--path", "quiet"]).ok();
+    let ran = world.ctl(&["logs", "--path", "quiet"]);
+    assert!(
+        ran.stderr
+            .contains("quiet/1 has written nothing: the file is not there"),
+        "{ran:?}"
+    );
+    let path = ran.ok();
     assert!(!std::path::Path::new(path.trim_end()).exists(), "{path}");
 }
 

@@ -99,6 +99,23 @@ fn a_misspelt_name_gets_a_suggestion_and_its_own_exit_code() {
 }
 
 #[test]
+fn too_many_at_once_gets_a_way_on() {
+    let refused = |what: &str| {
+        Failure::from(Refusal::Limit {
+            what: what.into(),
+            limit: 10_000,
+            actual: 10_001,
+        })
+    };
+    assert!(
+        refused("tasks at once")
+            .hint
+            .is_some_and(|hint| hint.contains("several steps"))
+    );
+    assert_eq!(refused("definition").hint, None);
+}
+
+#[test]
 fn json_has_code_message_and_hint_always() {
     let failure = Failure::from(Refusal::NotRunning { run: "a/1".into() });
     assert_eq!(

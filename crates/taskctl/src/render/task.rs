@@ -144,4 +144,13 @@ mod tests {
         };
         assert_eq!(fate(&running), ("running".into(), Tone::Live));
     }
+
+    #[test]
+    fn a_reason_is_given_without_the_number_of_the_error() {
+        let run = RunInfo {
+            reason: Some("exec /x: No such file or directory (os error 2)".into()),
+            ..RunInfo::default()
+        };
+        assert_eq!(reason(&run), Some("exec /x: No such file or directory"));
+    }
 }

@@ -89,6 +89,33 @@ fn run_wait_outlives_the_daemon() {
 }
 
 #[test]
+fn with_json_nothing_is_remarked() {
+    let ran = daemon_with_a_run(true).taskctl(&["run", "a", "--wait", "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (3, "out\nerr\n"));
+}
+
+#[test]
+fn a_remark_does_not_stand_behind_half_a_line_on_a_terminal() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), output_line("half", "stdout").replace("\\n", "")).expect("room");
+    let daemon = FakeDaemon::with(Hello::ours(), move |request| match request {
+        Request::Run { .. } => started(),
+        Request::Watch { .. } => {
+            let ended = update(info("finished", Some("failed")), &[file.path()]);
+            Say::All(vec![ended, Response::WatchEnd])
+        }
+        other => panic!("{other:?}"),
+    });
+    let line = ["run", "a", "--wait"];
+    let ran = daemon.taskctl_at(80, &line);
+    assert_eq!(
+        (ran.out.as_str(), ran.err.as_str()),
+        ("half", "\ntaskctl: a/1 failed (3)\n")
+    );
+    assert_eq!(daemon.taskctl(&line).err, "taskctl: a/1 failed (3)\n");
+}
+
+#[test]
 fn run_wait_json_is_how_it_ended() {
     let ran = daemon_with_a_run(false).taskctl(&["run", "a", "--wait", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
