@@ -61,24 +61,6 @@ fn start_gives_a_daemon_that_serves_and_stop_ends_it() {
 }
 
 #[test]
-fn a_daemon_without_a_runtime_directory_is_found_again() {
-    let world = World::new();
-    let ctl = |args: &[&str]| {
-        let mut command = world.taskctl(args);
-        command.env_remove("TASKD_SOCKET");
-        crate::harness::run(&mut command)
-    };
-    let state = world.path("elsewhere");
-    let started = ctl(&["start", "--json", "--state-dir", state.to_str().expect("a path")]).json();
-    let status = ctl(&["status", "--json"]).json();
-    assert_eq!(
-        (&status["pid"], &status["socket"]),
-        (&started["pid"], &started["socket"])
-    );
-    ctl(&["stop"]).ok();
-}
-
-#[test]
 fn nobody_else_can_read_or_talk() {
     let world = World::new();
     start(&world, &[]).ok();

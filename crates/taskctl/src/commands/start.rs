@@ -29,19 +29,23 @@ pub fn run(args: &StartArgs, session: &mut Session) -> Result<()> {
         Err(failure) if is_lost(&failure) && !is_silent(&failure) => {}
         Err(failure) => return Err(failure.into()),
     }
-    let state_dir = args.state_dir.clone().unwrap_or_else(|| session.places.state_dir());
+    let launch = launch(args, &session.places);
+    let child = launch.start(limit, deadline)?;
+    say(session, false, Some(child.id()), &socket.display().to_string())
+}
+
+fn launch(args: &StartArgs, places: &Places) -> Launch {
+    let state_dir = args.state_dir.clone().unwrap_or_else(|| places.state_dir());
     let log_dir = args.log_dir.clone().unwrap_or_else(|| state_dir.join("log"));
-    let launch = Launch {
-        // Where it will be looked for, which need not be where it would listen by itself.
-        socket: Some(socket.clone()),
+    Launch {
+        // Where it is looked for, which need not be where it would listen by itself.
+        socket: Some(places.own()),
         state_dir: args.state_dir.clone(),
         log_dir: args.log_dir.clone(),
         config: args.config.clone(),
         env: Vec::new(),
         said: log_dir.join("taskd.err"),
-    };
-    let child = launch.start(limit, deadline)?;
-    say(session, false, Some(child.id()), &socket.display().to_string())
+    }
 }
 
 fn say(session: &mut Session, already: bool, pid: Option<u32>, socket: &str) -> Result<()> {
@@ -57,4 +61,30 @@ fn say(session: &mut Session, already: bool, pid: Option<u32>, socket: &str) -> 
         "started taskd"
     };
     session.out.said(&format!("{what}{pid}, socket {socket}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_is_started_where_it_is_looked_for() {
+        let args = StartArgs {
+            state_dir: Some("/elsewhere".into()),
+            log_dir: None,
+            config: None,
+            timeout: "1s".to_owned(),
+        };
+        for places in [
+            Places::new(None, None, false),
+            Places::new(None, None, true),
+            Places::new(Some("/s".as_ref()), None, false),
+        ] {
+            let launch = launch(&args, &places);
+            assert_eq!(
+                launch.socket.as_deref(),
+                places.sockets().first().map(|socket| &**socket)
+            );
+        }
+    }
 }
