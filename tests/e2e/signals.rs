@@ -88,6 +88,22 @@ fn hup_before_the_daemon_serves_does_not_end_it() {
 }
 
 #[test]
+fn hup_changes_how_much_history_is_kept() {
+    let world = World::served();
+    world.ctl(&["add", "--name", "a", "--manual", "--", "true"]).ok();
+    std::fs::write(world.path("taskd.toml"), "[limits]\nhistory_runs = 2\n").expect("a file");
+    world.signal(Signal::HUP);
+    // Until the new limit is in force each run is one more.
+    wait_for("two runs kept", || {
+        world.ctl(&["run", "--wait", "a"]).ok();
+        let runs = world.ctl(&["runs", "a", "--json"]).json();
+        let newest = runs[0]["run"].as_str().and_then(|run| run.strip_prefix("a/"));
+        let newest: usize = newest.and_then(|n| n.parse().ok()).expect("a run");
+        (newest > 3 && runs.as_array().map(Vec::len) == Some(2)).then_some(())
+    });
+}
+
+#[test]
 fn hup_reads_the_configuration_anew_and_keeps_the_old_one_when_it_is_wrong() {
     let mut world = World::served();
     std::fs::write(world.path("taskd.toml"), "[limits]\ndefinition_bytes = \"4 KiB\"\n").expect("a file");

@@ -296,6 +296,7 @@ impl Driver {
             self.notify.reloading();
         }
         self.core.set_limits(core_limits(&config));
+        self.records.set_limits(config.store_limits());
         self.config = config;
         self.core.handle(clock::now(), Event::ZonesChanged);
         if told {

@@ -76,6 +76,11 @@ impl Records {
         (records, stored)
     }
 
+    /// Has the store keep so much from now on.
+    pub(super) fn set_limits(&self, limits: taskd_store::Limits) {
+        self.writer.set_limits(limits);
+    }
+
     /// Why the store takes nothing now, if so.
     pub(super) fn error(&self) -> Option<&str> {
         self.trouble.as_ref().map(|trouble| trouble.reason.as_str())
