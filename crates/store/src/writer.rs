@@ -277,7 +277,7 @@ impl Committer {
     }
 
     fn refuse(&mut self, pending: Pending, error: CommitError) {
-        if pending.fact {
+        if pending.fact && !self.is_held(&pending) {
             self.held = Some(Held {
                 epoch: pending.epoch,
                 error: error.clone(),

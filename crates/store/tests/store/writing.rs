@@ -115,6 +115,36 @@ fn another_program_that_holds_the_database_is_not_waited_for_with_each_batch() {
 }
 
 #[test]
+fn facts_that_are_refused_together_hold_back_the_newest_of_their_epochs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let writer = store.writer();
+    let (sender, answers) = channel();
+    let hand_over = |epoch, fact| {
+        let sender = sender.clone();
+        writer.commit(Batch {
+            records: vec![Record::Horizon { until: at(5) }],
+            epoch,
+            fact,
+            done: Box::new(move |result| sender.send(result.is_ok()).unwrap()),
+        });
+    };
+    let other = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for epoch in [2, 1] {
+        hand_over(epoch, true);
+    }
+    for _ in 0..2 {
+        assert!(!answers.recv_timeout(DEADLINE).unwrap());
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    for (epoch, holds) in [(2, false), (3, true)] {
+        hand_over(epoch, false);
+        assert_eq!(answers.recv_timeout(DEADLINE).unwrap(), holds, "epoch {epoch}");
+    }
+}
+
+#[test]
 fn a_batch_holds_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).store;
