@@ -25,7 +25,7 @@
 //! page; of any size, a task whose columns are not what was written, and a missing task. On reading a definition: one that
 //! is not what was written. On reading history: a page damaged in its structure. A log that was cut or damaged gives
 //! the state of its last whole transaction, as after a crash. What has no sum is the value of a single number in marks,
-//! runs and ledger. [`Reader::check`] looks at everything.
+//! runs, ledger and what is not of one task; it refuses no commit. [`Reader::check`] looks at everything.
 //!
 //! # Why attempts have no table
 //!
@@ -206,7 +206,7 @@ impl Store {
         let _ = self.requests.send(Request::Close);
         thread.join().unwrap_or_else(|_| {
             Err(CommitError {
-                kind: Kind::Other,
+                kind: Kind::Closed,
                 text: format!("{}: the thread that writes has panicked", self.file.display()),
             })
         })
