@@ -326,33 +326,29 @@ fn resolve_local(civil: DateTime, zone: Arc<Zone>) -> Resolved {
 
 /// Why jiff does not read this: a day or time that does not exist, or something else altogether.
 fn explain(text: &str, trimmed: &str) -> AtError {
-    let number = |from: usize, to: usize| {
-        let digits = trimmed.get(from..to)?;
-        if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            digits.parse::<u32>().ok()
-        } else {
-            None
-        }
+    let refuse = |kind, span| AtError { kind, span };
+    let (date, rest) = trimmed.split_at_checked(10).unwrap_or((trimmed, ""));
+    let parts: Vec<Option<u32>> = date.split('-').map(number).collect();
+    let dashes = date.find('-') == Some(4) && date.rfind('-') == Some(7);
+    let (true, [Some(year), Some(month), Some(day)]) = (dashes, &parts[..]) else {
+        return refuse(AtErrorKind::NotATime, (0, 0));
     };
-    let dashes = trimmed.as_bytes().get(4) == Some(&b'-') && trimmed.as_bytes().get(7) == Some(&b'-');
-    if dashes && let (Some(year), Some(month), Some(day)) = (number(0, 4), number(5, 7), number(8, 10)) {
-        if !(1..=12).contains(&month) || day == 0 || day > days_in_month(i64::from(year), month) {
-            return AtError {
-                kind: AtErrorKind::NoSuchDate,
-                span: columns(text, &trimmed[..10]),
-            };
-        }
-        if number(11, 13).is_some_and(|hour| hour > 23) || number(14, 16).is_some_and(|minute| minute > 59) {
-            return AtError {
-                kind: AtErrorKind::NoSuchTime,
-                span: columns(text, &trimmed[11..]),
-            };
-        }
+    if !(1..=12).contains(month) || *day == 0 || *day > days_in_month(i64::from(*year), *month) {
+        return refuse(AtErrorKind::NoSuchDate, columns(text, date));
     }
-    AtError {
-        kind: AtErrorKind::NotATime,
-        span: (0, 0),
+    // What the date is not parted from by a blank or a `T` is no time of its day.
+    let time = rest.strip_prefix([' ', 'T', 't']).unwrap_or("");
+    let part = |from, to| time.get(from..to).and_then(number);
+    if part(0, 2).is_some_and(|hour| hour > 23) || part(3, 5).is_some_and(|minute| minute > 59) {
+        return refuse(AtErrorKind::NoSuchTime, columns(text, time));
     }
+    refuse(AtErrorKind::NotATime, (0, 0))
+}
+
+/// Digits as a number, and nothing else.
+fn number(digits: &str) -> Option<u32> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
 }
 
 /// The columns of a part in the text, in characters.
@@ -461,7 +457,7 @@ fn time_of_day(word: &str) -> Option<Result<(i64, i64), AtErrorKind>> {
     if !(2..=3).contains(&parts.len())
         || !lengths
         || fraction.is_empty()
-        || fraction.contains('.')
+        || !fraction.bytes().all(|byte| byte.is_ascii_digit())
         || parts.len() == 2 && word != clock
     {
         return None;

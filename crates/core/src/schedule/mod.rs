@@ -190,4 +190,6 @@ fn interval_millis(interval: Duration) -> i128 {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

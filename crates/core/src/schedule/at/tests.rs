@@ -1,3 +1,4 @@
+use super::super::hostile::{hostile, many};
 use super::*;
 
 fn zones() -> Zones {
@@ -126,9 +127,59 @@ fn strange_moments_to_ask_have_an_answer() {
     }
 }
 
+#[test]
+fn a_text_that_only_looks_like_a_time_is_refused_as_none() {
+    for text in [
+        "2026-01-01€x75",
+        "2026-01-01\u{3000}x75",
+        "2026-01-01−x75",
+        "2026-01-01😀75:00",
+        "2026-01-01x75:75",
+        "2026-01-1€",
+        "10-13-2026",
+        "monday 9:00:00.:",
+        "9:00:00.00:",
+        "9:00:00.",
+    ] {
+        let error = berlin(text, "2026-11-21T11:00:00Z").expect_err(text);
+        assert_eq!((error.kind, error.span), (AtErrorKind::NotATime, (0, 0)), "{text}");
+    }
+}
+
+const TEXTS: &[&str] = &[
+    "2026-12-01T09:00:00+01:00",
+    "2026-12-01T09:00-05:00[America/New_York]",
+    " 2026-12-01 09:00:30.25 ",
+    "2026-12-01T75:00",
+    "2026-12-01 24:75",
+    "2026-13-31",
+    "9:00:00.999",
+    "monday 9:00:00.5",
+    "12:00:00.25 tomorrow",
+    "today 23:59",
+];
+
+proptest::proptest! {
+    #![proptest_config(many())]
+
+    #[test]
+    fn any_text_is_an_instant_or_an_error_in_its_bounds(text in hostile(TEXTS), now in 0_i64..4_102_444_800_000) {
+        match resolve_at(&text, "Europe/Berlin", Timestamp::from_millis(now), &mut zones()) {
+            Ok(resolved) => proptest::prop_assert!((0..253_402_300_800_000).contains(&resolved.at.as_millis()), "{text:?}: {resolved:?}"),
+            Err(error) => {
+                let (from, to) = error.span;
+                proptest::prop_assert!(from <= to && to <= text.chars().count(), "{text:?}: {error:?}");
+                proptest::prop_assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+}
+
 proptest::proptest! {
     #[test]
-    fn any_text_has_an_answer(text in "[0-9T:+Zz\\[\\] .-]{0,30}|\\PC{0,30}") {
-        let _ = berlin(&text, "2026-11-21T11:00:00Z");
+    fn any_name_is_a_zone_or_unknown(name in hostile(&["Europe/Berlin", "right/UTC", "Etc/GMT+5", "../localtime", "EST5EDT"])) {
+        if let Err(unknown) = zones().get(&name) {
+            proptest::prop_assert!(name.starts_with(&unknown.name));
+        }
     }
 }

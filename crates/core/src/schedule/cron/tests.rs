@@ -1,3 +1,4 @@
+use super::super::hostile::{hostile, many};
 use super::super::zone::Zones;
 use super::*;
 
@@ -227,4 +228,33 @@ fn an_expression_that_only_ever_falls_into_a_gap_has_no_fire_time_and_costs_no_t
         .unwrap();
     let cron = Cron::parse("*/30 2 8-14 3 +SUN").unwrap();
     assert_eq!(cron.next_after(&zone, Timestamp::from_second(1_800_000_000)), None);
+}
+
+const TEXTS: &[&str] = &[
+    "*/5 0-23/2 1,15 JAN-JUN MON-FRI",
+    "0 0 L,LW * +5L",
+    "0 0 15W 2 ?",
+    "30 0 0 29 2 * 2028-2400/4",
+    "0 0 * * MON#2,7",
+    "\t59 23 31 12 7\n",
+    "@midnight",
+    "@every 5m",
+    "H 24 0 13 8",
+];
+
+proptest::proptest! {
+    #![proptest_config(many())]
+
+    #[test]
+    fn any_text_fires_or_is_an_error_in_its_bounds(text in hostile(TEXTS)) {
+        match Cron::parse(&text) {
+            Ok(cron) => proptest::prop_assert!(cron.next_local(days_from_date(YEAR_MIN, 1, 1) * DAY).is_some()),
+            Err(error) => {
+                let (from, to) = error.span;
+                proptest::prop_assert!(from <= to && to <= text.chars().count() + 1, "{text:?}: {error:?}");
+                proptest::prop_assert!(!matches!(error.kind, CronErrorKind::Parser { .. }), "{text:?}: {error}");
+                proptest::prop_assert!(!error.to_string().is_empty());
+            }
+        }
+    }
 }

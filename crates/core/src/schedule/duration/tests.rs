@@ -1,3 +1,4 @@
+use super::super::hostile::{hostile, many};
 use super::*;
 
 #[test]
@@ -102,7 +103,22 @@ fn what_is_no_length_is_refused_at_its_column_with_a_cure() {
     assert!(parse_duration(&"1h".repeat(100_000)).is_err());
 }
 
+const TEXTS: &[&str] = &[
+    "1h30m",
+    " 1d 12h, 5 min ",
+    "2.5 minutes",
+    "PT1H30M0.5S",
+    "p2w",
+    "+500ms",
+    "0.000000000001w",
+    "18446744073709551615ms",
+    "3 months",
+    "5us",
+];
+
 proptest::proptest! {
+    #![proptest_config(many())]
+
     #[test]
     fn what_is_written_is_read_back(millis in 0..LENGTH_MAX) {
         let length = Duration::from_millis(millis);
@@ -110,10 +126,13 @@ proptest::proptest! {
     }
 
     #[test]
-    fn any_text_is_a_length_or_an_error_in_its_bounds(text in "[0-9.hmsdwPTM, -]{0,12}|\\PC{0,20}") {
-        if let Err(error) = parse_duration(&text) {
-            let (from, to) = error.span;
-            proptest::prop_assert!(from <= to && to <= text.chars().count() + 1, "{text:?}: {error:?}");
+    fn any_text_is_a_length_or_an_error_in_its_bounds(text in hostile(TEXTS)) {
+        for read in [parse_duration, parse_interval] {
+            if let Err(error) = read(&text) {
+                let (from, to) = error.span;
+                proptest::prop_assert!(from <= to && to <= text.chars().count() + 1, "{text:?}: {error:?}");
+                proptest::prop_assert!(!error.to_string().is_empty());
+            }
         }
     }
 }
