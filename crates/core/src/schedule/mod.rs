@@ -57,9 +57,10 @@ pub enum Schedule {
         /// What happens to skipped and repeated local times.
         rule: DstRule,
     },
-    /// At `anchor` + n × `interval`, for n from 1 on, in elapsed time.
+    /// At `anchor` + n × `interval` in elapsed time, before the anchor as well as after it: a clock that is set back has not
+    /// come to the instant of acceptance again, and intervals pass all the same.
     Every {
-        /// Where the grid begins; not a fire time itself.
+        /// The instant of acceptance. A mark at it leaves it behind, so a new task is first due one interval later.
         anchor: Timestamp,
         /// At least one millisecond; [`parse_interval`] sees to that.
         interval: Duration,
@@ -172,10 +173,10 @@ impl Schedule {
     }
 }
 
-/// The index of the last grid point not later than `at`; 0, the anchor, if there is none.
+/// The index of the last grid point not later than `at`; the anchor has index 0.
 fn grid_index(anchor: Timestamp, interval: Duration, at: Timestamp) -> i128 {
     let elapsed = i128::from(at.as_millis()) - i128::from(anchor.as_millis());
-    elapsed.max(0) / interval_millis(interval)
+    elapsed.div_euclid(interval_millis(interval))
 }
 
 fn grid_point(anchor: Timestamp, interval: Duration, index: i128) -> Option<Timestamp> {

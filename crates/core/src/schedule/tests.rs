@@ -26,7 +26,7 @@ fn a_grid_begins_one_interval_after_its_anchor_and_does_not_drift() {
         interval: Duration::from_secs(90),
     };
     assert_eq!(
-        fire_times(&every, "2020-01-01T00:00:00Z", 2),
+        fire_times(&every, "2026-01-01T00:00:00.5Z", 2),
         ["2026-01-01T00:01:30.5Z", "2026-01-01T00:03:00.5Z"]
     );
     assert_eq!(
@@ -34,7 +34,7 @@ fn a_grid_begins_one_interval_after_its_anchor_and_does_not_drift() {
         ["2026-01-01T00:04:30.5Z"]
     );
     let passed = every
-        .passed(instant("2026-01-01T00:00:00Z"), instant("2036-01-01T00:00:00Z"))
+        .passed(instant("2026-01-01T00:00:00.5Z"), instant("2036-01-01T00:00:00Z"))
         .unwrap();
     assert_eq!(passed.count, (3652 * 86_400) / 90 - 1);
     assert_eq!((passed.first, passed.exact), (instant("2026-01-01T00:01:30.5Z"), true));
@@ -42,6 +42,53 @@ fn a_grid_begins_one_interval_after_its_anchor_and_does_not_drift() {
         passed.last <= instant("2036-01-01T00:00:00Z")
             && every.next_after(passed.last) > Some(instant("2036-01-01T00:00:00Z"))
     );
+}
+
+#[test]
+fn a_grid_goes_on_when_the_clock_is_set_back_behind_its_anchor() {
+    let every = Schedule::Every {
+        anchor: instant("2026-01-01T00:00:00.5Z"),
+        interval: Duration::from_secs(90),
+    };
+    assert_eq!(
+        fire_times(&every, "2025-12-31T20:00:00Z", 2),
+        ["2025-12-31T20:00:00.5Z", "2025-12-31T20:01:30.5Z"]
+    );
+    assert_eq!(
+        fire_times(&every, "2025-12-31T23:58:30.5Z", 3),
+        [
+            "2026-01-01T00:00:00.5Z",
+            "2026-01-01T00:01:30.5Z",
+            "2026-01-01T00:03:00.5Z"
+        ]
+    );
+    assert_eq!(
+        every.passed(instant("2025-12-31T23:00:00Z"), instant("2026-01-01T01:00:00Z")),
+        Some(Passed {
+            first: instant("2025-12-31T23:00:00.5Z"),
+            last: instant("2026-01-01T00:58:30.5Z"),
+            count: 80,
+            exact: true
+        })
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_grid_has_a_point_in_every_interval(
+        anchor in -100_000_i64..100_000,
+        interval in 1_u64..5_000,
+        after in -100_000_i64..100_000,
+        length in 0_i64..20_000,
+    ) {
+        let every = Schedule::Every { anchor: Timestamp::from_millis(anchor), interval: Duration::from_millis(interval) };
+        let points: Vec<i64> =
+            (after + 1..=after + length).filter(|at| (at - anchor).rem_euclid(interval as i64) == 0).collect();
+        let passed = every.passed(Timestamp::from_millis(after), Timestamp::from_millis(after + length));
+        let found = passed.map(|passed| (passed.first.as_millis(), passed.last.as_millis(), passed.count as usize));
+        let wanted = points.first().zip(points.last()).map(|(first, last)| (*first, *last, points.len()));
+        proptest::prop_assert_eq!(found, wanted);
+    }
 }
 
 #[test]
