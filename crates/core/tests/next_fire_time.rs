@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -11,7 +12,7 @@ use jiff::{SignedDuration, Timestamp as Instant, ToSpan};
 use proptest::prelude::*;
 use proptest::sample::select;
 use taskd_core::Timestamp;
-use taskd_core::schedule::{Cron, CronErrorKind, DstRule, EXPRESSION_MAX, Gap, Overlap, Zone, Zones};
+use taskd_core::schedule::{Cron, CronErrorKind, DstRule, EXPRESSION_MAX, Gap, Overlap, Passed, Schedule, Zone, Zones};
 
 static DB: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -274,7 +275,15 @@ fn change() -> impl Strategy<Value = (String, TimeZone, Instant)> {
     )
 }
 
-fn zone(name: &str) -> std::sync::Arc<Zone> {
+/// Most fire times that are searched one by one to see how many there are.
+const SEARCHES: usize = 1000;
+
+/// As likely a few seconds as years, up to 2^`bits` seconds.
+fn span(bits: u32) -> impl Strategy<Value = Duration> {
+    (0..bits, 0.5..1.0).prop_map(|(bits, part)| Duration::from_secs(2 << bits).mul_f64(part))
+}
+
+fn zone(name: &str) -> Arc<Zone> {
     Zones::new(DB.clone()).get(name).unwrap()
 }
 
@@ -425,6 +434,54 @@ proptest! {
             prop_assert_eq!(cron.next_after_by(&zone, rule, Timestamp::from_millis(between)), Some(next));
             prop_assert_eq!(cron.next_after_by(&zone, rule, Timestamp::from_millis(next.as_millis() - 1)), Some(next));
             after = next;
+        }
+    }
+
+    #[test]
+    fn what_passed_is_what_the_search_finds_one_by_one(
+        (name, _, change) in change(),
+        expression in prop_oneof![2 => expression(false), 1 => expression(true)],
+        years in select(vec!["*", "*", "*/2", "1990-2200/3"]),
+        gap in select(vec![Gap::Auto, Gap::Run, Gap::Skip]),
+        overlap in select(vec![Overlap::Auto, Overlap::First, Overlap::Second, Overlap::Both]),
+        (lead, length) in (span(29), span(31)),
+    ) {
+        let text = match expression.second {
+            Some(_) => format!("{} {years}", expression.text()),
+            None => expression.text(),
+        };
+        let Ok(cron) = Cron::parse(&text) else { return Ok(()) };
+        let schedule = Schedule::Cron { cron: Arc::new(cron), zone: zone(&name), rule: DstRule { gap, overlap } };
+        let after = Timestamp::from_jiff(change).minus(lead);
+        let until = after.plus(length);
+        let times: Vec<Timestamp> = std::iter::successors(schedule.next_after(after), |at| schedule.next_after(*at))
+            .take_while(|at| *at <= until)
+            .take(SEARCHES)
+            .collect();
+        let all = schedule.passed(after, until);
+        for end in [times.len() / 2, times.len()] {
+            let (passed, rest) = times.split_at(end);
+            let until = match rest.first() {
+                Some(next) => next.minus(Duration::from_millis(1)),
+                None if end == SEARCHES => times[end - 1],
+                None => until,
+            };
+            let wanted = passed.first().zip(passed.last()).map(|(first, last)| Passed {
+                first: *first,
+                last: *last,
+                count: passed.len() as u64,
+                exact: true,
+            });
+            prop_assert_eq!(schedule.passed(after, until), wanted, "{} in {} from {} until {}", text, name, after, until);
+        }
+        if let (Some(last), Some(all)) = (times.last(), all) {
+            // What is too much for a search: the parts make up the whole.
+            let rest = schedule.passed(*last, until);
+            prop_assert_eq!(all.count, times.len() as u64 + rest.map_or(0, |rest| rest.count), "{} in {} from {} until {}", text, name, after, until);
+            prop_assert_eq!(all.last, rest.map_or(*last, |rest| rest.last));
+            let before = all.last.minus(Duration::from_millis(1));
+            prop_assert_eq!(schedule.next_after(before), Some(all.last), "{} in {} from {} until {}", text, name, after, until);
+            prop_assert!(schedule.next_after(all.last).is_none_or(|next| next > until), "{} in {} from {} until {}", text, name, after, until);
         }
     }
 

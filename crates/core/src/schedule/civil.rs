@@ -55,6 +55,11 @@ pub(super) const fn next_bit(mask: u64, from: u32) -> Option<u32> {
     Some(from + (mask >> from).trailing_zeros())
 }
 
+/// The highest bit set below `until`, which is at most 63.
+pub(super) const fn previous_bit(mask: u64, until: u32) -> Option<u32> {
+    (mask & ((1 << until) - 1)).checked_ilog2()
+}
+
 /// `2026-03-29 02:30` or, with seconds that are not zero, `2026-03-29 02:30:15`.
 pub(super) fn display_local(local: i64) -> String {
     let (year, month, day) = date_from_days(local.div_euclid(DAY));

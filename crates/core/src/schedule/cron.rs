@@ -345,5 +345,7 @@ fn missing_day(days: u32, months: u16) -> Option<(u32, u32)> {
     (first > longest).then_some((first, longest))
 }
 
+mod count;
+
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@
 //! were ever changed. `walk` lays that over the segments of constant offset of a [`Zone`], and decides by the [`DstRule`] what
 //! becomes of local times that are skipped or shown twice. The fire times of a schedule are a fixed set of instants: what
 //! [`Schedule::next_after`] answers for one instant never depends on what was asked before. Fire times of cron expressions
-//! are whole seconds from 1800 to 9999.
+//! are whole seconds from 1800 to 9999. What passed is not searched for but counted, segment by segment and month by month.
 //!
 //! Nothing here reads a clock, and the tz database is the one handed to [`Zones::new`].
 
@@ -41,9 +41,6 @@ pub use walk::{DstRule, Gap, Overlap};
 pub use zone::{UnknownZone, Zone, Zones};
 
 use crate::time::Timestamp;
-
-/// Most fire times [`Schedule::passed`] counts one by one.
-pub const PASSED_MAX: u64 = 10_000;
 
 /// When a task is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,9 +75,9 @@ pub struct Passed {
     pub first: Timestamp,
     /// The latest.
     pub last: Timestamp,
-    /// How many there are; at least so many where not `exact`.
+    /// How many there are.
     pub count: u64,
-    /// Whether all were counted.
+    /// Whether all were counted, as [`Schedule::passed`] always does.
     pub exact: bool,
 }
 
@@ -98,78 +95,29 @@ impl Schedule {
         }
     }
 
-    /// The fire times later than `after` and not later than `until`, or `None` if there are none. The work is bounded: past
-    /// [`PASSED_MAX`] fire times the count is no longer exact, the first and the last still are.
+    /// The fire times later than `after` and not later than `until`, or `None` if there are none. None is searched for but the
+    /// first: what passed in years is counted in microseconds.
     #[must_use]
     pub fn passed(&self, after: Timestamp, until: Timestamp) -> Option<Passed> {
         let first = self.next_after(after).filter(|first| *first <= until)?;
-        match self {
-            Schedule::Cron { .. } => Some(self.count_from(first, until)),
+        let (count, last) = match self {
+            Schedule::Cron { cron, zone, rule } => {
+                let (count, last) = walk::count(cron, zone, *rule, first.as_second(), until.as_second());
+                (count, Timestamp::from_second(last))
+            }
             Schedule::Every { anchor, interval } => {
-                let (from, to) = (
-                    grid_index(*anchor, *interval, first),
-                    grid_index(*anchor, *interval, until),
-                );
-                let last = grid_point(*anchor, *interval, to)?;
-                let count = u64::try_from(to - from + 1).unwrap_or(u64::MAX);
-                Some(Passed {
-                    first,
-                    last,
-                    count,
-                    exact: true,
-                })
+                let index = |at| grid_index(*anchor, *interval, at);
+                let count = u64::try_from(index(until) - index(first) + 1).unwrap_or(u64::MAX);
+                (count, grid_point(*anchor, *interval, index(until))?)
             }
-            Schedule::At(_) | Schedule::Manual => Some(Passed {
-                first,
-                last: first,
-                count: 1,
-                exact: true,
-            }),
-        }
-    }
-
-    fn count_from(&self, first: Timestamp, until: Timestamp) -> Passed {
-        let (mut last, mut count) = (first, 1);
-        while count < PASSED_MAX {
-            match self.next_after(last).filter(|next| *next <= until) {
-                Some(next) => (last, count) = (next, count + 1),
-                None => {
-                    return Passed {
-                        first,
-                        last,
-                        count,
-                        exact: true,
-                    };
-                }
-            }
-        }
-        match self.next_after(last) {
-            Some(next) if next <= until => Passed {
-                first,
-                last: self.last_until(next, until),
-                count,
-                exact: false,
-            },
-            _ => Passed {
-                first,
-                last,
-                count,
-                exact: true,
-            },
-        }
-    }
-
-    /// The last fire time not later than `until`, given one of them: halves what lies between.
-    fn last_until(&self, known: Timestamp, until: Timestamp) -> Timestamp {
-        let (mut last, mut none_after) = (known, until);
-        while last < none_after {
-            let middle = Timestamp::from_millis(last.as_millis() + (none_after.as_millis() - last.as_millis()) / 2);
-            match self.next_after(middle).filter(|next| *next <= until) {
-                Some(next) => last = next,
-                None => none_after = middle,
-            }
-        }
-        last
+            Schedule::At(_) | Schedule::Manual => (1, first),
+        };
+        Some(Passed {
+            first,
+            last,
+            count,
+            exact: true,
+        })
     }
 }
 

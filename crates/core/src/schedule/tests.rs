@@ -123,26 +123,34 @@ fn a_single_instant_fires_once() {
 }
 
 #[test]
-fn what_passed_is_counted_up_to_a_bound_and_its_ends_are_known_beyond_it() {
-    let schedule = Catalog::new(zones()).cron("* * * * * *", "Europe/Berlin").unwrap();
+fn what_passed_is_counted_however_much_it_is() {
+    let mut catalog = Catalog::new(zones());
     let (after, until) = (instant("2026-01-01T00:00:00Z"), instant("2036-07-01T12:00:00.7Z"));
-    let passed = schedule.passed(after, until).unwrap();
+    let every_second = catalog.cron("* * * * * *", "Europe/Berlin").unwrap();
+    let passed = every_second.passed(after, until).unwrap();
     assert_eq!(
         (passed.first, passed.last),
         (instant("2026-01-01T00:00:01Z"), instant("2036-07-01T12:00:00Z"))
     );
-    assert_eq!((passed.count, passed.exact), (PASSED_MAX, false));
-    let exactly = schedule
-        .passed(after, after.plus(Duration::from_secs(PASSED_MAX)))
-        .unwrap();
-    assert_eq!((exactly.count, exactly.exact), (PASSED_MAX, true));
-    assert_eq!(schedule.passed(after, after), None);
+    assert_eq!((passed.count, passed.exact), (until.since(after).as_secs(), true));
+    assert_eq!(every_second.passed(after, after), None);
 
-    let seldom = Catalog::new(zones()).cron("* * 29 2 *", "UTC").unwrap();
+    // All seconds from 1800 to 9999.
+    for zone in ["UTC", "America/New_York"] {
+        let schedule = catalog.cron("* * * * * *", zone).unwrap();
+        let passed = schedule.passed(Timestamp::MIN, Timestamp::MAX).unwrap();
+        assert_eq!((passed.count, passed.exact), (258_766_963_200, true), "{zone}");
+        assert_eq!(passed.last, Timestamp::from_second(253_402_300_799), "{zone}");
+    }
+
+    let seldom = catalog.cron("* * 29 2 *", "UTC").unwrap();
     let passed = seldom
-        .passed(instant("2025-01-01T00:00:00Z"), instant("2031-01-01T00:00:00Z"))
+        .passed(instant("2025-01-01T00:00:00Z"), instant("2041-01-01T00:00:00Z"))
         .unwrap();
-    assert_eq!(passed.last, instant("2028-02-29T23:59:00Z"));
+    assert_eq!(
+        (passed.last, passed.count),
+        (instant("2040-02-29T23:59:00Z"), 4 * 24 * 60)
+    );
 }
 
 #[test]
@@ -233,6 +241,61 @@ fn changes_that_follow_each_other_closely_lose_and_repeat_nothing() {
             at = next;
         }
         assert_eq!(found, wanted, "{expr}");
+    }
+}
+
+#[test]
+fn what_passed_is_counted_across_changes_that_follow_each_other_closely() {
+    let (hour, start) = (3600, 1_000_000_000 / DAY * DAY);
+    let zone = Arc::new(Zone::with_changes(
+        0,
+        &[
+            (start + hour, 3600),
+            (start + hour + 1800, -3600),
+            (start + 2 * hour, -1800),
+            (start + 2 * DAY, DAY as i32),
+            (start + 2 * DAY + 900, 0),
+        ],
+    ));
+    let gaps = [Gap::Run, Gap::Skip];
+    let overlaps = [Overlap::First, Overlap::Second, Overlap::Both];
+    let rules = gaps
+        .iter()
+        .flat_map(|gap| overlaps.map(|overlap| DstRule { gap: *gap, overlap }));
+    for rule in rules {
+        for expr in ["*/20 * * * *", "30 0-3 * * *", "0 0 * * *", "59 23 * * *"] {
+            let cron = Arc::new(Cron::parse(expr).unwrap());
+            let zone = Arc::clone(&zone);
+            let schedule = Schedule::Cron { cron, zone, rule };
+            let (begin, end) = (
+                Timestamp::from_second(start - DAY),
+                Timestamp::from_second(start + 4 * DAY),
+            );
+            let times: Vec<_> = std::iter::successors(schedule.next_after(begin), |at| schedule.next_after(*at))
+                .take_while(|at| *at <= end)
+                .collect();
+            let instants = || {
+                (begin.as_second()..end.as_second())
+                    .step_by(3457)
+                    .map(Timestamp::from_second)
+            };
+            for after in instants() {
+                for until in instants().chain(times.iter().copied()) {
+                    let passed: Vec<_> = times.iter().filter(|at| **at > after && **at <= until).collect();
+                    let wanted = passed.first().map(|first| Passed {
+                        first: **first,
+                        last: *passed[passed.len() - 1],
+                        count: passed.len() as u64,
+                        exact: true,
+                    });
+                    assert_eq!(
+                        schedule.passed(after, until),
+                        wanted,
+                        "{expr} by {rule:?} after {after} until {until}"
+                    );
+                }
+            }
+        }
     }
 }
 

@@ -81,14 +81,7 @@ pub(super) fn next_after(cron: &Cron, zone: &Zone, rule: DstRule, after: i64) ->
         if runs_gap && at == segment.start && fires_after_gap(cron, &segment) {
             return Some(at);
         }
-        let from = match passes {
-            Overlap::First => segment.reached.max(at + segment.offset),
-            Overlap::Auto | Overlap::Second | Overlap::Both => at + segment.offset,
-        };
-        let until = match passes {
-            Overlap::Second => segment.closes().min(segment.end.saturating_add(segment.next_offset)),
-            Overlap::Auto | Overlap::First | Overlap::Both => segment.closes(),
-        };
+        let (from, until) = meant(passes, &segment, at);
         let found = cron.next_local(from);
         if let Some(local) = found
             && local < until
@@ -109,10 +102,40 @@ pub(super) fn next_after(cron: &Cron, zone: &Zone, rule: DstRule, after: i64) ->
     None
 }
 
+/// The fire times from `first`, which is one of them, to `until`, in seconds: how many, and the last.
+pub(super) fn count(cron: &Cron, zone: &Zone, rule: DstRule, first: i64, until: i64) -> (u64, i64) {
+    let (runs_gap, passes) = (rule.runs_gap(cron), rule.passes(cron));
+    let until = until.min(END - 1);
+    let (mut count, mut last, mut at) = (0, first, first);
+    while at <= until {
+        let segment = zone.segment(at);
+        if runs_gap && at == segment.start && fires_after_gap(cron, &segment) {
+            // The local time at `at` may match as well: that is the same fire time.
+            (count, last, at) = (count + 1, at, at + 1);
+        }
+        let (from, to) = meant(passes, &segment, at);
+        if let Some(matches) = cron.matches_between(from, to.min(until + 1 + segment.offset)) {
+            (count, last) = (count + matches.count, matches.last - segment.offset);
+        }
+        at = segment.end;
+    }
+    (count, last)
+}
+
+/// The local times of a segment that count, from the instant `at` on: from the first to before the second.
+fn meant(passes: Overlap, segment: &Segment, at: i64) -> (i64, i64) {
+    let from = match passes {
+        Overlap::First => segment.reached.max(at + segment.offset),
+        Overlap::Auto | Overlap::Second | Overlap::Both => at + segment.offset,
+    };
+    let until = match passes {
+        Overlap::Second => segment.closes().min(segment.end.saturating_add(segment.next_offset)),
+        Overlap::Auto | Overlap::First | Overlap::Both => segment.closes(),
+    };
+    (from, until)
+}
+
 /// Whether a fire time lies in the local times skipped before this segment.
 pub(super) fn fires_after_gap(cron: &Cron, segment: &Segment) -> bool {
-    segment.reached < segment.opens()
-        && cron
-            .next_local(segment.reached)
-            .is_some_and(|local| local < segment.opens())
+    cron.matches_between(segment.reached, segment.opens()).is_some()
 }
