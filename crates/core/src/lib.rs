@@ -1,4 +1,4 @@
-//! What taskd decides: schedules, policies and run states. Pure: no clock, no input or output, no threads.
+//! What taskd decides: schedules, policies and run states. Pure: no clock, no threads, no output, and no input but zone files.
 //!
 //! # Theory of operation
 //!

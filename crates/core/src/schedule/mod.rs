@@ -13,7 +13,7 @@
 //! [`Schedule::next_after`] answers for one instant never depends on what was asked before. Fire times of cron expressions
 //! are whole seconds from 1800 to 9999. What passed is not searched for but counted, segment by segment and month by month.
 //!
-//! Nothing here reads a clock, and the tz database is the one handed to [`Zones::new`].
+//! Nothing here reads a clock. The tz database is the one handed to [`Zones::new`], and only [`Zones::get`] reads from it.
 
 mod at;
 mod catalog;

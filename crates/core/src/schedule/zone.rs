@@ -1,4 +1,7 @@
 //! Zones of the tz database as lists of constant offsets, shared by every task that uses them.
+//!
+//! This is the one place of the crate that reads files, or may: jiff does, when the database handed to [`Zones::new`] is on disk.
+//! Only [`Zones::get`] comes to that, for a name it does not know yet, and it waits for the disk. A [`Zone`] is in memory whole.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -264,7 +267,7 @@ impl Zones {
         }
     }
 
-    /// The zone of that name; case does not matter.
+    /// The zone of that name; case does not matter. One not asked for before, or not since a reset, is read from the database.
     ///
     /// # Errors
     /// [`UnknownZone`], with a likely name where one exists.
