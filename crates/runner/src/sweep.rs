@@ -141,7 +141,7 @@ pub(crate) struct Sought {
     pub(crate) one: Option<OwnedFd>,
 }
 
-/// Who has ended and who lives, at one time.
+/// Who lives, at one time.
 struct Table {
     processes: Vec<Process>,
     /// Of those whose parents do not tell where they come from.
@@ -176,18 +176,14 @@ impl Search {
             })
             .collect();
         let orphans = self.orphans.as_ref().and_then(Orphans::cookies);
-        let wanted: Vec<usize> = (0..seeks.len())
-            .filter(|index| {
-                !orphans
-                    .as_ref()
-                    .is_some_and(|orphans| seeks[*index].is_none_of(orphans))
-            })
-            .collect();
+        let is_wanted = |seek: &Seek| !orphans.as_ref().is_some_and(|orphans| seek.is_none_of(orphans));
+        let wanted: Vec<usize> = (0..seeks.len()).filter(|index| is_wanted(&seeks[*index])).collect();
         let mut done: Vec<Vec<Known>> = vec![Vec::new(); seeks.len()];
         let unsure_until = clock::steady() + EXEC_PATIENCE;
         let mut rounds = 0;
         while !wanted.is_empty() && rounds < ROUNDS {
             let table = self.look();
+            // Who was asked to end, or has just ended, may have forked since it was looked at.
             let mut is_new = false;
             for index in wanted.iter().copied() {
                 let (seek, done, sought) = (&seeks[index], &mut done[index], &mut sought[index]);
@@ -204,7 +200,6 @@ impl Search {
                             sought.is_gone = false;
                             sought.one = Some(handle);
                         }
-                        // It may have left children since it was looked at.
                         Ok(None) => is_new = true,
                         Err(_) => sought.is_gone = false,
                     }

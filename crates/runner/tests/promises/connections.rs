@@ -5,12 +5,13 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use taskd_wire::frame::put_frame;
 use taskd_wire::hello::{Hello, MAGIC};
 use taskd_wire::runner::{End, FromRunner, Start, ToRunner};
 
-use crate::life::{Home, PATIENCE, exec, key, now, shell, to_start, wait_until};
+use crate::life::{Daemon, Home, PATIENCE, exec, key, now, shell, to_start, wait_until};
 
 crate::tests![
     a_new_daemon_takes_over_and_is_told_everything,
@@ -85,20 +86,26 @@ fn of_two_daemons_at_once_each_is_told_what_is_its_own() {
     let mut third = life.connect();
     crate::life::kill(runner, Signal::STOP);
     second.say(&[ToRunner::Attach, to_start(shell(2, "exit 2"))]);
-    third.say(&[ToRunner::Attach]);
+    third.say(&[ToRunner::Attach, to_start(shell(3, "exit 3"))]);
     crate::life::kill(runner, Signal::CONT);
-    // What the second has said is taken in, what it has asked for is not told to the third.
-    while second.hear().is_some() {}
-    let mut seen = third.heard_inventory();
-    while seen.ended.len() < 2 {
-        match third.hear().expect("the end of the second run") {
+    let is_over = |daemon: &Daemon| {
+        let mut fds = [PollFd::new(&daemon.stream, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut fds, Some(&now)).expect("a socket") > 0
+    };
+    wait_until("one of them is superseded", || is_over(&second) || is_over(&third));
+    // What it has said is taken in, what it has asked for is not told to the other.
+    let mut last = if is_over(&second) { third } else { second };
+    let mut seen = last.heard_inventory();
+    while seen.ended.len() < 3 {
+        match last.hear().expect("the end of a run") {
             FromRunner::Ended(ended) => seen.ended.push(ended.0),
             FromRunner::Started { .. } => {}
             other => panic!("{other:?} instead of an end"),
         }
     }
-    assert_eq!(seen.ended_keys(), [key(1), key(2)]);
-    assert_eq!(third.run(shell(3, "exit 3")).end, End::Exited(3));
+    assert_eq!(seen.ended_keys(), [key(1), key(2), key(3)]);
+    assert_eq!(last.run(shell(4, "exit 4")).end, End::Exited(4));
 }
 
 fn a_result_is_kept_until_it_is_forgotten() {

@@ -246,6 +246,12 @@ impl Drop for Life {
                     let _ = rustix::process::kill_process(pid, Signal::KILL);
                 }
             }
+            let deadline = now() + PATIENCE;
+            while matches!(self.guard.try_wait(), Ok(None)) && now() < deadline {
+                thread::sleep(Duration::from_millis(2));
+            }
+            // It has ended, or is broken.
+            let _ = self.guard.kill();
             let _ = self.guard.wait();
         }
     }
