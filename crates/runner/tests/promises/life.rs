@@ -168,8 +168,13 @@ impl Home {
 
     /// A start whose exec waits until the file is dropped. Nothing where that cannot be had.
     pub fn start_that_hangs(&self, run: u64) -> Option<(File, Start)> {
+        self.start_that_hangs_before(run, "")
+    }
+
+    /// The same, of a script that then does this.
+    pub fn start_that_hangs_before(&self, run: u64, line: &str) -> Option<(File, Start)> {
         let path = self.path().join(format!("program-{run}"));
-        fs::write(&path, "#!/bin/sh\n").expect("room");
+        fs::write(&path, format!("#!/bin/sh\n{line}\n")).expect("room");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("it is ours");
         let file = File::open(&path).expect("it is there");
         let start = exec(run, &[path.to_str().expect("text")]);

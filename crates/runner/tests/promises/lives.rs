@@ -17,6 +17,7 @@ crate::tests![
     a_signal_is_a_shutdown,
     a_shutdown_says_first_that_it_begins,
     a_shutdown_does_not_wait_for_a_start_that_hangs,
+    a_start_that_was_given_up_leaves_nothing,
     who_ignores_sigchld_starts_a_runner_that_ends,
     another_directory_of_the_same_name_is_another,
     a_copy_of_the_directory_is_another,
@@ -234,6 +235,46 @@ fn a_shutdown_does_not_wait_for_a_start_that_hangs() {
     assert!(ended.stopped);
     drop(daemon);
     assert_eq!(life.wait().code(), Some(0));
+}
+
+fn a_start_that_was_given_up_leaves_nothing() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let Some((file, start)) = home.start_that_hangs_before(1, "exec sleep 1000") else {
+        println!("skipped: no leases on this file system");
+        return;
+    };
+    let stop = ToRunner::Stop {
+        key: key(1),
+        grace_ms: 100,
+    };
+    daemon.say(&[to_start(start), stop]);
+    let ended = daemon.ended();
+    assert!(
+        matches!(ended.end, End::SpawnFailed { .. }) && ended.stopped,
+        "{ended:?}"
+    );
+    drop(file);
+    // Launchers are left, which lead no session.
+    let worker = inventory.info.pid;
+    let leads = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let session = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').nth(3)?.parse().ok());
+        session == Some(pid)
+    };
+    wait_until("its child is gone", || {
+        let children = fs::read_dir(format!("/proc/{worker}/task"))
+            .expect("it runs")
+            .map(|task| fs::read_to_string(task.expect("it runs").path().join("children")).expect("it runs"));
+        let children: String = children.collect();
+        !children
+            .split_ascii_whitespace()
+            .any(|pid| leads(pid.parse().expect("a process id")))
+    });
+    assert_eq!(daemon.run(shell(2, "exit 2")).end, End::Exited(2));
 }
 
 fn who_ignores_sigchld_starts_a_runner_that_ends() {
