@@ -325,9 +325,11 @@ fn a_daemon_that_can_open_no_more_files_says_so_once_and_serves_on_when_it_can()
     wait_for("two runs", || (runs(&world) >= seen + 2).then_some(()));
     drop(held);
     wait_for("a place", || world.ctl(&["status"]).status.success().then_some(()));
-    let told = |msg: &str| world.log().iter().filter(|line| line["msg"] == msg).count();
-    assert_eq!(told("connections cannot be accepted"), 1);
-    assert_eq!(told("connections are accepted again"), 1);
+    let log = world.log();
+    let told = log
+        .iter()
+        .filter(|line| line["msg"] == "connections cannot be accepted");
+    assert_eq!(told.count(), 1);
 }
 
 #[test]

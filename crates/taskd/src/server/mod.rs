@@ -22,6 +22,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use self::admission::Admission;
 pub(crate) use self::socket::Socket;
 use crate::accept::Schedules;
+use crate::clock;
 use crate::config::Limits;
 use crate::engine::Engine;
 use crate::log::LogHandle;
@@ -54,6 +55,9 @@ pub(crate) struct Shared {
 /// How long to wait before another connection is accepted when none could be.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
+/// Failures to accept a connection that are no further apart than this are said once.
+const SPELL: Duration = Duration::from_secs(60);
+
 /// Ends when no connection is open any more.
 pub(crate) struct Drained(mpsc::Receiver<()>);
 
@@ -70,7 +74,7 @@ pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>, mut stop:
     let admission = Admission::default();
     let hello = Arc::new(Hello::ours().encode());
     let (open, drained) = mpsc::channel(1);
-    let mut full = false;
+    let mut failed = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -79,19 +83,16 @@ pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>, mut stop:
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of descriptors, most likely: the next connection that ends makes room. Said once until then.
-                if !full {
+                // Out of descriptors, most likely: the next connection that ends makes room.
+                let now = clock::monotonic();
+                if failed.is_none_or(|last| now - last > SPELL) {
                     tracing::warn!(error = %error, "connections cannot be accepted");
-                    full = true;
                 }
+                failed = Some(now);
                 tokio::time::sleep(ACCEPT_AGAIN).await;
                 continue;
             }
         };
-        if full {
-            tracing::info!("connections are accepted again");
-            full = false;
-        }
         let uid = match stream.peer_cred() {
             Ok(peer) => peer.uid(),
             Err(error) => {
