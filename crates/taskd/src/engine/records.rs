@@ -148,7 +148,7 @@ impl Records {
         self.in_flight -= 1;
         let ticket = stored.ticket;
         if let Err(refused) = &stored.result
-            && is_closed(&refused.error)
+            && refused.error.kind == Kind::Closed
         {
             self.closed = Some(refused.error.to_string());
         }
@@ -211,11 +211,6 @@ impl Records {
             None => self.trouble = None,
         }
     }
-}
-
-/// Whether this is what a store answers whose thread has ended.
-fn is_closed(error: &CommitError) -> bool {
-    error.kind == Kind::Other && error.text.ends_with(": the store is closed")
 }
 
 #[cfg(test)]
