@@ -135,7 +135,7 @@ pub enum Record {
         first: Timestamp,
         /// The last of them.
         last: Timestamp,
-        /// How many; at least that many when counting was cut short.
+        /// How many.
         count: u64,
         /// What became of them.
         passing: Passing,

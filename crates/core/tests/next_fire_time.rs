@@ -470,7 +470,6 @@ proptest! {
                 first: *first,
                 last: *last,
                 count: passed.len() as u64,
-                exact: true,
             });
             prop_assert_eq!(schedule.passed(after, until), wanted, "{} in {} from {} until {}", text, name, after, until);
         }

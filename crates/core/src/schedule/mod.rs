@@ -77,8 +77,6 @@ pub struct Passed {
     pub last: Timestamp,
     /// How many there are.
     pub count: u64,
-    /// Whether all were counted, as [`Schedule::passed`] always does.
-    pub exact: bool,
 }
 
 impl Schedule {
@@ -112,12 +110,7 @@ impl Schedule {
             }
             Schedule::At(_) | Schedule::Manual => (1, first),
         };
-        Some(Passed {
-            first,
-            last,
-            count,
-            exact: true,
-        })
+        Some(Passed { first, last, count })
     }
 }
 

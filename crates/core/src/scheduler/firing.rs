@@ -61,7 +61,6 @@ impl Scheduler {
             first: at,
             last: at,
             count: 1,
-            exact: true,
         };
         let passed = task.schedule.passed(task.mark, until).unwrap_or(single);
         let latest = passed.last;
@@ -80,7 +79,6 @@ impl Scheduler {
                 first: latest,
                 last: latest,
                 count: 1,
-                exact: true,
             };
             return self.pass(id, skipped, Passing::Skipped, reason);
         }

@@ -238,7 +238,6 @@ impl Scheduler {
                 first: at,
                 last: at,
                 count: 1,
-                exact: true,
             };
             let passed = task.schedule.passed(task.mark, until).unwrap_or(single);
             self.pass(id, passed, Passing::Unknown, LOST_WITH_BOTH.to_owned());
