@@ -6,7 +6,7 @@ use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, Tr
 use taskd_core::task::{Definition, ImportId, Owner, TaskId};
 use taskd_core::time::Timestamp;
 
-use crate::columns::{DefinitionColumns, bits, definition_sum, outline_sum};
+use crate::columns::{DefinitionColumns, bits, definition_sum, import_sum, outline_sum};
 use crate::error::Fault;
 
 /// Tells how many bytes of output of an attempt are on disk.
@@ -243,8 +243,8 @@ impl Applier<'_> {
     }
 
     fn import_begun(&mut self, import: ImportId, last: TaskId) -> Result<(), Fault> {
-        self.sql("INSERT INTO imports (first, last) VALUES (?1, ?2)")?
-            .execute([bits(import.0), bits(last.0)])?;
+        self.sql("INSERT INTO imports (first, last, sum) VALUES (?1, ?2, ?3)")?
+            .execute([bits(import.0), bits(last.0), import_sum(import.0, last.0)])?;
         self.tally.last_task = self.tally.last_task.max(last.0);
         Ok(())
     }
@@ -271,8 +271,9 @@ impl Applier<'_> {
         if from.0 == import.0 {
             return self.import_ended(import);
         }
-        self.sql("UPDATE imports SET last = ?2 WHERE first = ?1")?
-            .execute([bits(import.0), bits(from.0 - 1)])?;
+        let last = from.0 - 1;
+        self.sql("UPDATE imports SET last = ?2, sum = ?3 WHERE first = ?1")?
+            .execute([bits(import.0), bits(last), import_sum(import.0, last)])?;
         Ok(())
     }
 

@@ -144,6 +144,11 @@ pub(crate) fn outline_sum(
         .value()
 }
 
+/// `imports.sum`.
+pub(crate) fn import_sum(first: u64, last: u64) -> i64 {
+    Sum::new().word(first).word(last).value()
+}
+
 /// `tasks.definition_sum`: over the rest.
 pub(crate) fn definition_sum(id: TaskId, created_at: i64, changed_at: i64, definition: &str) -> i64 {
     Sum::new()

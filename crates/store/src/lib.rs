@@ -134,7 +134,11 @@ impl Store {
         let checked = open::open(&names)?;
         let file: Arc<Path> = names.file.as_path().into();
         let mut session = Session::new(checked.db).map_err(|fault| fault.open(&file, "reading the state"))?;
-        leftover::drop_imports(&mut session).map_err(|fault| fault.open(&file, "removing an unfinished import"))?;
+        let leftover = match leftover::drop_imports(&mut session) {
+            Ok(()) => false,
+            Err(fault) if fault.commit(&file).kind == Kind::Full => true,
+            Err(fault) => return Err(fault.open(&file, "removing an unfinished import")),
+        };
         let refused = Arc::new(AtomicBool::new(false));
         let loaded = connection::reader(&file)
             .and_then(|db| load::load(db, names.file.clone(), Arc::clone(&refused)))
@@ -147,6 +151,7 @@ impl Store {
             pruner: Pruner::new(options.limits, options.remove_output),
             output_size: options.output_size,
             held: None,
+            leftover,
             refused,
         };
         let (requests, received) = channel();

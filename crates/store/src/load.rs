@@ -16,6 +16,7 @@ use crate::columns::{
     trace, unsigned, word,
 };
 use crate::error::{Fault, OpenError};
+use crate::leftover;
 
 /// Tasks read at once.
 const CHUNK: usize = 1024;
@@ -37,6 +38,8 @@ pub struct Tasks {
     after: i64,
     seen: u64,
     expected: u64,
+    /// The condition by which a row is a task.
+    which: &'static str,
     ended: bool,
     fault: Option<Fault>,
     refused: Arc<AtomicBool>,
@@ -78,7 +81,8 @@ impl Tasks {
         // CROSS JOIN keeps the order of the loops: both tables are read from front to back.
         let mut statement = self.db.prepare_cached(&format!(
             "SELECT {OUTLINE}, m.mark, m.last_run FROM tasks t CROSS JOIN marks m ON m.task = t.id
-             WHERE t.id > ?1 AND t.removed_at IS NULL ORDER BY t.id LIMIT {CHUNK}"
+             WHERE t.id > ?1 AND t.removed_at IS NULL AND {} ORDER BY t.id LIMIT {CHUNK}",
+            self.which
         ))?;
         let mut rows = statement.query([self.after])?;
         let mut chunk = Vec::with_capacity(CHUNK);
@@ -139,7 +143,8 @@ pub(crate) struct Loaded {
 pub(crate) fn load(db: Connection, file: PathBuf, refused: Arc<AtomicBool>) -> Result<Loaded, Fault> {
     // One moment for all that follows; the end of the connection ends it.
     db.execute_batch("BEGIN")?;
-    let (header, expected) = header(&db)?;
+    let (header, tasks) = header(&db)?;
+    let staged = leftover::count(&db)?;
     check_last_task(&db, header.last_task)?;
     let runs = open_runs(&db)?;
     Ok(Loaded {
@@ -152,7 +157,8 @@ pub(crate) fn load(db: Connection, file: PathBuf, refused: Arc<AtomicBool>) -> R
             chunk: Vec::new().into_iter(),
             after: i64::MIN,
             seen: 0,
-            expected,
+            expected: tasks.saturating_sub(staged),
+            which: if staged > 0 { leftover::NOT_STAGED } else { "true" },
             ended: false,
             fault: None,
             refused,

@@ -154,8 +154,13 @@ impl Reader {
         let told = || {
             self.db.prepare_cached("BEGIN")?.execute([])?;
             let told = read(&self.db);
-            // Nothing was written that could be lost.
-            self.db.prepare_cached("ROLLBACK")?.execute([])?;
+            // Some errors end it by themselves. Nothing was written that could be lost.
+            if !self.db.is_autocommit() {
+                let ended = self.db.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
+                if told.is_ok() {
+                    ended?;
+                }
+            }
             told
         };
         told().map_err(|fault: Fault| fault.read(&self.file))

@@ -17,6 +17,7 @@ use crate::apply::{OutputSize, Tally, apply};
 use crate::checkpoint::Checkpoints;
 use crate::clock;
 use crate::error::{CommitError, Fault, Kind};
+use crate::leftover;
 use crate::prune::{Limits, Pruner};
 use crate::session::{Durability, Session};
 
@@ -158,6 +159,8 @@ pub(crate) struct Committer {
     pub(crate) pruner: Pruner,
     pub(crate) output_size: Option<Box<OutputSize>>,
     pub(crate) held: Option<Held>,
+    /// There are staged tasks of an earlier life.
+    pub(crate) leftover: bool,
     /// What was read of the database was refused.
     pub(crate) refused: Arc<AtomicBool>,
 }
@@ -289,6 +292,11 @@ impl Committer {
     fn write(&mut self, group: &[Pending]) -> Result<(), Fault> {
         if group.iter().all(|pending| pending.records.is_empty()) {
             return Ok(());
+        }
+        // Their names are in the way of a decision, and of no fact.
+        if self.leftover && group.iter().any(|pending| !pending.fact) {
+            leftover::drop_imports(&mut self.session)?;
+            self.leftover = false;
         }
         let output_size = self.output_size.as_deref();
         let tally: Tally = self.session.transaction(Durability::Durable, |db, tally| {

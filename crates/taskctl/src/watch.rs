@@ -146,7 +146,12 @@ impl Watch {
         } else if away.again.is_none_or(|again| now < again) && now < away.until {
             return Ok(());
         }
-        let runs: Vec<String> = self.runs.keys().cloned().collect();
+        // By the names they have now.
+        let names = self.runs.iter().map(|(asked, known)| match known {
+            Some(known) => known.info.run.clone(),
+            None => asked.clone(),
+        });
+        let runs: Vec<String> = names.collect();
         match reach(&self.places, runs) {
             Ok(client) => {
                 session.remark("the daemon is back");
@@ -179,7 +184,7 @@ fn hear(client: &mut Client, runs: &mut BTreeMap<String, Option<RunOutput>>) -> 
     // What was said before the end of the connection may end the watch.
     while let Some(response) = client.received()? {
         match response {
-            Response::Update(output) => match runs.get_mut(&output.info.run) {
+            Response::Update(output) => match place_of(&output, runs) {
                 Some(known) => *known = Some(output.0),
                 None => return Err(client.unexpected()),
             },
@@ -190,6 +195,23 @@ fn hear(client: &mut Client, runs: &mut BTreeMap<String, Option<RunOutput>>) -> 
         }
     }
     if open { Ok(false) } else { Err(gone()) }
+}
+
+/// The place of a run. Its task may have another name by now; its trace is the same.
+fn place_of<'a>(
+    output: &RunOutput,
+    runs: &'a mut BTreeMap<String, Option<RunOutput>>,
+) -> Option<&'a mut Option<RunOutput>> {
+    let is_it = |known: &Option<RunOutput>| {
+        let known = known.as_ref().map(|known| &known.info.trace_id);
+        known == Some(&output.info.trace_id)
+    };
+    let asked = if runs.contains_key(&output.info.run) {
+        output.info.run.clone()
+    } else {
+        runs.iter().find(|(_, known)| is_it(known))?.0.clone()
+    };
+    runs.get_mut(&asked)
 }
 
 /// Whether a run is over.

@@ -239,6 +239,7 @@ fn serve(
         started_at: clock::now(),
         editing: tokio::sync::Mutex::new(()),
         importing: Arc::default(),
+        staging: Arc::default(),
     });
     let (ended, mut engine_ended) = oneshot::channel();
     let engine_thread = std::thread::Builder::new().name("engine".into()).spawn(move || {

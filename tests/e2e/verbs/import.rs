@@ -147,6 +147,27 @@ fn a_kill_at_any_moment_leaves_all_of_an_import_or_nothing() {
 }
 
 #[test]
+fn two_imports_of_one_file_end_and_one_of_them_holds() {
+    const TASKS: usize = 3_000;
+    let world = World::served();
+    let file = world.path("tasks.jsonl");
+    let text: String = (0..TASKS).map(|n| line(&format!("t{n}"))).collect();
+    std::fs::write(&file, text).expect("a file");
+    let import = || {
+        let mut command = world.taskctl(&["import", file.to_str().expect("a path")]);
+        std::thread::spawn(move || run(&mut command))
+    };
+    let both = [import(), import()].map(|import| import.join().expect("no panic"));
+    let done = both.iter().filter(|ran| ran.code() == 0).count();
+    let there = world.ctl(&["status", "--json"]).json()["tasks"].clone();
+    assert_eq!((done, there), (1, json!(TASKS)), "{both:?}");
+    for ran in &both {
+        let second = ran.stderr.contains("there is a task t0 already");
+        assert!(ran.code() == 0 || second, "{ran:?}");
+    }
+}
+
+#[test]
 fn what_falls_due_while_a_large_import_is_taken_in_is_not_held_up() {
     let mut world = World::new();
     std::fs::write(world.path("taskd.toml"), "[limits]\ntasks_per_owner = 100000\n").expect("a file");

@@ -34,6 +34,22 @@ fn runs_are_named_and_started() {
 }
 
 #[test]
+fn wait_goes_on_when_the_task_gets_another_name() {
+    let world = World::served();
+    world.add_gated("a", 3);
+    let mut waiting = world.taskctl(&["run", "--wait", "a"]);
+    let waiting = std::thread::spawn(move || crate::harness::run(&mut waiting));
+    wait_for("the run", || {
+        let status = world.ctl(&["status", "--json"]).json();
+        (status["running"] == 1).then_some(())
+    });
+    world.ctl(&["edit", "a", "--name", "b"]).ok();
+    world.open_gate("a");
+    let ran = waiting.join().expect("no panic");
+    assert_eq!(ran.code(), 3, "{ran:?}");
+}
+
+#[test]
 fn wait_ends_with_the_exit_code_of_the_command() {
     let world = World::served();
     for (name, line, code) in [

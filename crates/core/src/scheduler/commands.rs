@@ -310,7 +310,9 @@ impl Scheduler {
     fn check_name_free(&self, key: &NameKey, index: usize) -> Result<(), Refusal> {
         let theirs = self.names.get(&key.owner);
         let holder = theirs.and_then(|theirs| theirs.get(&key.name)).copied();
-        let is_reserved = |id| self.imports.holds(id) || self.tasks.get(id).is_some_and(|task| task.reserved);
+        // A name of an import under way is taken: whoever waited for its end could be waited for himself.
+        let goes = |id| self.imports.holds(id) && !self.imports.may_end(id);
+        let is_reserved = |id| goes(id) || self.tasks.get(id).is_some_and(|task| task.reserved);
         match holder {
             Some(id) if is_reserved(id) => Err(Refusal::Busy),
             Some(_) => Err(Refusal::NameTaken {

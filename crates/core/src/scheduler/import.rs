@@ -57,6 +57,12 @@ impl Imports {
         before.is_some_and(|(_, import)| id <= import.last)
     }
 
+    /// Whether a task is staged, of an import that may still end.
+    pub(super) fn may_end(&self, id: TaskId) -> bool {
+        let before = self.0.range(..=ImportId(id.0)).next_back();
+        before.is_some_and(|(_, import)| id <= import.last && !import.dropped)
+    }
+
     /// A task was staged, if it is of an import.
     pub(super) fn grow(&mut self, id: TaskId) {
         if let Some(import) = self.of(id) {

@@ -24,9 +24,6 @@ impl Scheduler {
         let Inventory { instance, live, ended } = inventory;
         let same = self.header.runner == Some(instance);
         let first = !self.life.met_runner;
-        if !same {
-            self.fact(Record::RunnerAttached { instance });
-        }
         self.life.attached = true;
         self.life.met_runner = true;
         if let Some(since) = self.life.alone_since.take() {
@@ -48,10 +45,14 @@ impl Scheduler {
             self.listed(now, &live);
         }
         for run in ours {
-            self.absent(now, run, same);
+            self.absent(now, run, same, first);
         }
         if first && !same {
             self.give_up_unrecorded();
+        }
+        // Last: a life that knows of the new runner asks no more what the old one took with it.
+        if !same {
+            self.fact(Record::RunnerAttached { instance });
         }
     }
 
@@ -136,12 +137,12 @@ impl Scheduler {
         });
     }
 
-    /// A runner that was just attached does not have this run.
-    fn absent(&mut self, now: Timestamp, key: RunKey, same: bool) {
+    /// A runner that was just attached does not have this run. `first` is whether it is the first of this life.
+    fn absent(&mut self, now: Timestamp, key: RunKey, same: bool, first: bool) {
         let input = Input::Absent { same };
         let Some(run) = self.runs.get(&key) else { return };
-        let starts = matches!(run.state.step(input).act, Act::Start);
-        // What was to start then is as late now as a fire time that nobody dealt with.
+        let starts = first && matches!(run.state.step(input).act, Act::Start);
+        // What an earlier life was to start is as late now as a fire time that nobody dealt with.
         if starts
             && let Some(fire_time) = run.fire_time
             && let Some(task) = self.tasks.get(key.task)

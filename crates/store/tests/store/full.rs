@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use taskd_core::record::Record;
+use taskd_core::task::{ImportId, Owner, TaskId};
 use taskd_store::{CommitError, Kind, Options, Writer};
 
 use crate::scene::{added, commit, load};
@@ -42,7 +43,7 @@ fn commits() {
         assert_eq!(commit(&writer, large).unwrap_err().kind, Kind::Full);
         let reader = store.reader().unwrap();
         assert_eq!(reader.check().unwrap(), Vec::<String>::new());
-        assert_eq!(reader.definition(taskd_core::task::TaskId(held + 1)).unwrap(), None);
+        assert_eq!(reader.definition(TaskId(held + 1)).unwrap(), None);
 
         fs::remove_file(&ballast).unwrap();
         commit_next(&writer, &mut held).expect("there is room again");
@@ -77,6 +78,39 @@ fn first_starts() {
     assert!(refused > 10, "{refused}");
 }
 
+#[test]
+#[ignore = "a child: its directory is a small file system"]
+fn leftovers() {
+    let Some(dir) = std::env::var_os(DIR) else { return };
+    let dir = Path::new(&dir);
+    let (state, ballast) = (dir.join("state"), dir.join("ballast"));
+    let (store, _) = load(Options::new(&state)).unwrap();
+    let begun = Record::ImportBegun {
+        import: ImportId(2),
+        last: TaskId(2_000),
+        owner: Owner(0),
+    };
+    let mut records = vec![added(1, "before", 1), begun];
+    records.extend((2..=1_000).map(|id| added(id, &format!("task-{id}"), 1)));
+    commit(&store.writer(), records).unwrap();
+    store.close().unwrap();
+    // It opens with hardly any room, with what is a task; and removes the rest when there is some.
+    let blocks = fill(&ballast);
+    let file = fs::OpenOptions::new().write(true).open(&ballast).unwrap();
+    file.set_len((blocks - 12) * BLOCK).unwrap();
+    drop(file);
+    let (store, snapshot) = load(Options::new(&state)).unwrap();
+    assert_eq!(snapshot.tasks.len(), 1);
+    let refused = commit(&store.writer(), vec![added(2_001, "task-2", 1)]).unwrap_err();
+    assert_eq!(refused.kind, Kind::Full, "{refused}");
+    fs::remove_file(&ballast).unwrap();
+    commit(&store.writer(), vec![added(2_001, "task-2", 1)]).expect("its name is free");
+    assert_eq!(store.reader().unwrap().check().unwrap(), Vec::<String>::new());
+    store.close().unwrap();
+    let (_store, snapshot) = load(Options::new(&state)).unwrap();
+    assert_eq!(snapshot.tasks.len(), 2);
+}
+
 /// Takes all the room there is, and tells how many blocks that was.
 fn fill(ballast: &Path) -> u64 {
     let mut file = fs::OpenOptions::new().create(true).append(true).open(ballast).unwrap();
@@ -98,6 +132,11 @@ fn a_full_disk_refuses_and_recovers() {
 #[test]
 fn a_first_start_on_a_full_disk_is_begun_again_when_there_is_room() {
     on_a_small_disk("full::first_starts", "2m");
+}
+
+#[test]
+fn an_unfinished_import_keeps_no_daemon_from_starting_on_a_full_disk() {
+    on_a_small_disk("full::leftovers", "4m");
 }
 
 fn on_a_small_disk(child: &str, size: &str) {

@@ -2,7 +2,7 @@
 
 use taskd_core::record::Record;
 use taskd_core::task::{ImportId, Owner, TaskId};
-use taskd_store::{Options, Writer};
+use taskd_store::{OpenError, Options, Writer};
 
 use crate::scene::{added, commit, load, open};
 
@@ -79,4 +79,22 @@ fn one_that_is_given_up_goes_part_by_part() {
     commit(&store.writer(), vec![added(32, "task-5", 6)]).unwrap();
     store.close().unwrap();
     assert_eq!(ids(Options::new(dir.path())), [1, 32]);
+}
+
+#[test]
+fn one_whose_range_is_damaged_is_refused_and_removes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    begin(&store.writer());
+    stage(&store.writer(), 2..=20);
+    commit(&store.writer(), vec![added(32, "beside", 6)]).unwrap();
+    store.close().unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+    db.execute_batch("UPDATE imports SET last = last + 32").unwrap();
+    let error = load(Options::new(dir.path())).unwrap_err();
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+    let beside: i64 = db
+        .query_row("SELECT count(*) FROM tasks WHERE id = 32", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(beside, 1);
 }

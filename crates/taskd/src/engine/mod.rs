@@ -191,6 +191,7 @@ impl Driver {
                 woken = self.wakeup.woken() => match woken? {
                     Woken::Due => {
                         self.core.handle(clock::now(), Event::Tick);
+                        self.pump();
                         // Where so much is due that it takes many turns, those who ask have theirs, and the sockets.
                         self.open_some();
                         tokio::task::yield_now().await;
@@ -364,10 +365,15 @@ impl Driver {
         match self.records.settle(stored) {
             records::Settled::Durable(ticket) => {
                 let pending = self.pending.remove(&ticket);
-                if let Some(id) = pending.as_ref().and_then(|pending| pending.edited) {
+                let edited = pending.as_ref().and_then(|pending| pending.edited);
+                if let Some(id) = edited {
                     self.actions.forget(id);
                 }
                 self.core.handle(now, Event::Durable(ticket));
+                // Their runs may go by another name now.
+                for run in edited.into_iter().flat_map(|id| self.core.runs_of(id)) {
+                    self.watchers.changed(run);
+                }
                 if let Some(Pending { reply, done, .. }) = pending {
                     // Who is told that a run is being stopped may rely on it, whatever becomes of this process.
                     self.pump();

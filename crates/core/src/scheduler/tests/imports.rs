@@ -64,7 +64,7 @@ fn a_staged_task_that_comes_due_fires_once_when_the_import_has_ended() {
 }
 
 #[test]
-fn a_staged_name_is_neither_free_nor_taken() {
+fn a_staged_name_is_taken_until_it_goes() {
     let mut rig = Rig::new();
     let import = begin(&mut rig, 1);
     stage(&mut rig, import, &["a"], &When::Manual).unwrap();
@@ -72,10 +72,31 @@ fn a_staged_name_is_neither_free_nor_taken() {
         owner: ME,
         definitions: vec![definition("a", When::Manual)],
     };
-    assert_eq!(rig.apply(add()), Err(Refusal::Busy));
+    let taken = Err(Refusal::NameTaken {
+        name: name("a"),
+        index: 0,
+    });
+    assert_eq!(rig.apply(add()), taken);
+    rig.prompt = false;
     rig.apply(Command::DropImport { import }).unwrap();
+    rig.prompt = true;
+    rig.store();
     rig.apply(add()).unwrap();
     assert_eq!(names(&rig), ["a"]);
+}
+
+#[test]
+fn two_imports_of_the_same_names_do_not_wait_for_each_other() {
+    let mut rig = Rig::new();
+    let (one, other) = (begin(&mut rig, 2), begin(&mut rig, 2));
+    stage(&mut rig, one, &["a"], &When::Manual).unwrap();
+    stage(&mut rig, other, &["b"], &When::Manual).unwrap();
+    let refused = stage(&mut rig, one, &["b"], &When::Manual);
+    assert!(matches!(refused, Err(Refusal::NameTaken { .. })), "{refused:?}");
+    rig.apply(Command::DropImport { import: one }).unwrap();
+    stage(&mut rig, other, &["a"], &When::Manual).unwrap();
+    rig.apply(Command::EndImport { import: other }).unwrap();
+    assert_eq!(names(&rig), ["a", "b"]);
 }
 
 #[test]

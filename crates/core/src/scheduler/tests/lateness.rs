@@ -157,6 +157,33 @@ fn a_run_that_comes_back_after_it_was_given_up_is_stopped() {
 }
 
 #[test]
+fn a_crash_amid_what_is_given_up_starts_nothing_twice() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", every(MINUTE)));
+    rig.pass(MINUTE - 1);
+    rig.effects.clear();
+    rig.prompt = false;
+    rig.go(MINUTE);
+    assert_eq!(rig.starts().len(), 1);
+    // The machine went down with the start unrecorded; the next life gives it up, a fact a batch, and is killed as well.
+    let mut next = rig.restart();
+    next.core.set_limits(Limits {
+        batch: std::num::NonZeroUsize::MIN,
+        ..Limits::default()
+    });
+    next.now = at(MINUTE + 1_000);
+    next.prompt = false;
+    next.attach(2, Vec::new());
+    assert!(next.sent.len() > 1, "it is one batch");
+    let (_, records) = next.batches.remove(0);
+    next.disk.extend(records);
+    let mut last = next.restart();
+    last.now = at(MINUTE + 2_000);
+    last.attach(2, Vec::new());
+    assert_eq!(last.starts(), []);
+}
+
+#[test]
 fn a_crash_of_the_runner_gives_up_nothing_that_is_due() {
     let mut rig = Rig::new();
     rig.add(definition("a", every(MINUTE)));

@@ -167,8 +167,13 @@ pub(super) async fn end(shared: &Shared, import: &mut Import) -> Result<Response
     let Some(count) = NonZeroU64::new(import.taken.len() as u64) else {
         return Ok(Response::Imported(0));
     };
+    let (engine, owner, staging) = (shared.engine.clone(), shared.owner, Arc::clone(&shared.staging));
     // It comes to its end also when the client leaves.
-    let accepted = tokio::spawn(accept_all(shared.engine.clone(), shared.owner, import, count)).await;
+    let accepted = tokio::spawn(async move {
+        let _alone = staging.lock_owned().await;
+        accept_all(engine, owner, import, count).await
+    });
+    let accepted = accepted.await;
     accepted.unwrap_or_else(|error| {
         Err(Refusal::Internal {
             what: format!("an import ended early: {error}"),
