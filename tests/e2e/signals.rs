@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::harness::{World, alive, wait_for};
+use crate::harness::{World, alive, run, wait_for};
 
 #[test]
 fn term_stops_the_runs_of_its_own_runner_with_grace_and_leaves_nothing() {
@@ -26,8 +26,32 @@ fn term_stops_the_runs_of_its_own_runner_with_grace_and_leaves_nothing() {
     wait_for("the runner to end", || (!alive(runner)).then_some(()));
     assert!(!world.socket().exists(), "the socket was left behind");
     world.start();
-    let run = world.finished("trapped/1");
-    assert_eq!(run["outcome"], "cancelled", "{run}");
+    let ended = world.finished("trapped/1");
+    assert_eq!(ended["outcome"], "cancelled", "{ended}");
+}
+
+#[test]
+fn who_follows_a_run_is_told_how_a_stop_ended_it() {
+    let mut world = World::served();
+    world
+        .ctl(&["add", "--name", "long", "--manual", "--shell", "echo up; sleep 1000"])
+        .ok();
+    let mut waiting = world.taskctl(&["run", "--wait", "long"]);
+    let waiting = std::thread::spawn(move || run(&mut waiting));
+    wait_for("the run", || {
+        let status = world.ctl(&["status", "--json"]).json();
+        (status["running"] == 1).then_some(())
+    });
+    wait_for("its output", || {
+        world.ctl(&["logs", "long"]).stdout.contains("up").then_some(())
+    });
+    world.signal(Signal::TERM);
+    assert!(world.wait_ended().success());
+    let ran = waiting.join().expect("no panic");
+    assert!(
+        ran.stderr.contains("cancelled") && !ran.stderr.contains("went away"),
+        "{ran:?}"
+    );
 }
 
 #[test]

@@ -171,6 +171,7 @@ impl Connection {
             Err(Refusal::Stopping) => return Err(Ended::Stopping),
             Err(refusal) => return self.answer(&Response::Refused(refusal)),
         };
+        let mut open = runs.len();
         loop {
             let told = tokio::select! {
                 told = updates.recv() => told,
@@ -178,6 +179,7 @@ impl Connection {
                 gone = hung_up(&self.stream) => return Err(Ended::Io(gone)),
             };
             let Some(told) = told else { break };
+            open -= usize::from(told.over);
             let update = loop {
                 match verbs::watch::update(shared, told).await {
                     // The run goes on all the same, so the watch does too.
@@ -198,7 +200,8 @@ impl Connection {
                 self.send().await?;
             }
         }
-        if shared.engine.look(|_, _| ()).await.is_err() {
+        // What still goes on was left by an engine that has ended.
+        if open > 0 {
             return Err(Ended::Stopping);
         }
         self.answer(&Response::WatchEnd)

@@ -45,7 +45,13 @@ pub(in crate::server) async fn begin(shared: &Shared, asked: &[String]) -> Resul
 /// When the store cannot be read, or the run is over and not in the store any more.
 pub(in crate::server) async fn update(shared: &Shared, told: Told) -> Result<Option<Response>, Refusal> {
     let Told { run, over } = told;
-    match info(shared, run).await? {
+    // Of one that is over the store tells all, also when the engine has ended.
+    let known = if over {
+        kept(shared, run, None).await?
+    } else {
+        info(shared, run).await?
+    };
+    match known {
         Some(info) => Ok(Some(Response::Update(Box::new(Rec(output::of(shared, run, info)))))),
         None if over => Err(Refusal::UnknownRun {
             run: format!("#{}/{}", run.task.0, run.n),
@@ -60,6 +66,11 @@ pub(super) async fn info(shared: &Shared, run: RunKey) -> Result<Option<RunInfo>
         .engine
         .look(move |state, _| state.run(run).map(|view| LiveRun::of(&view)))
         .await?;
+    kept(shared, run, live).await
+}
+
+/// What the store knows of a run, with what is live.
+async fn kept(shared: &Shared, run: RunKey, live: Option<LiveRun>) -> Result<Option<RunInfo>, Refusal> {
     let row = shared.readers.read(move |reader| reader.run(run)).await?;
     Ok(match (row, live) {
         (Some(row), live) => Some(describe::run(row, live)),
