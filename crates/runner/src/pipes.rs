@@ -3,14 +3,17 @@
 //! All pipes are watched by one epoll instance, which the loop watches in turn: so any number of busy pipes is one event
 //! there, and a few of them are read in each turn.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
+use crate::clock;
 use crate::notify::complain;
 use crate::output::Stream;
 use crate::roster::{Attempt, Roster};
@@ -20,6 +23,9 @@ const PER_TURN: usize = 8;
 
 /// Bytes read from a pipe at once: what a pipe holds.
 const READ: usize = 64 * 1024;
+
+/// How long the rest of a line is waited for before its beginning is written.
+const LINE_WITHIN: Duration = Duration::from_millis(100);
 
 /// Our end of a pipe. It does not block.
 #[derive(Debug)]
@@ -40,6 +46,8 @@ pub(crate) struct Pipes {
     events: Vec<Event>,
     buffer: Box<[u8]>,
     batch: Vec<u8>,
+    /// Attempts that hold back the beginning of a line, and until when.
+    partial: VecDeque<(Instant, u64)>,
 }
 
 impl Pipes {
@@ -49,6 +57,7 @@ impl Pipes {
             events: Vec::with_capacity(PER_TURN),
             buffer: vec![0; READ].into_boxed_slice(),
             batch: Vec::new(),
+            partial: VecDeque::new(),
         })
     }
 
@@ -85,11 +94,30 @@ impl Pipes {
             } else {
                 Stream::Stderr
             };
-            if let Some(attempt) = roster.get_mut(number >> 1) {
-                self.read(attempt, stream);
+            let id = number >> 1;
+            if let Some(attempt) = roster.get_mut(id) {
+                let (_, waits) = self.read(attempt, stream);
+                if waits {
+                    self.partial.push_back((clock::steady() + LINE_WITHIN, id));
+                }
             }
         }
         self.events = events;
+    }
+
+    /// When the beginning of a line is to be written at the latest.
+    pub(crate) fn next_flush(&self) -> Option<Instant> {
+        self.partial.front().map(|(at, _)| *at)
+    }
+
+    /// Writes the beginnings of lines whose rest did not come in time.
+    pub(crate) fn flush_partial(&mut self, roster: &mut Roster, now: Instant) {
+        while let Some((_, id)) = self.partial.pop_front_if(|(at, _)| *at <= now) {
+            // One that has ended has written all it had.
+            if let Some(output) = roster.get_mut(id).and_then(|attempt| attempt.output.as_mut()) {
+                output.flush(&mut self.batch);
+            }
+        }
     }
 
     /// Reads what is in both pipes now and closes them. More may come from a process that holds the other end and got
@@ -103,8 +131,8 @@ impl Pipes {
             let mut left = usize::try_from(waiting).unwrap_or(usize::MAX);
             while left > 0 {
                 match self.read(attempt, stream) {
-                    0 => break,
-                    length => left = left.saturating_sub(length),
+                    (0, _) => break,
+                    (length, _) => left = left.saturating_sub(length),
                 }
             }
             self.close(attempt, stream);
@@ -118,23 +146,23 @@ impl Pipes {
         seal
     }
 
-    /// Reads once from a pipe into the output; closes it at its end. Gives back how many bytes there were.
-    fn read(&mut self, attempt: &mut Attempt, stream: Stream) -> usize {
+    /// Reads once from a pipe into the output; closes it at its end. Gives back how many bytes there were, and what
+    /// [`Output::feed`](crate::output::Output::feed) said.
+    fn read(&mut self, attempt: &mut Attempt, stream: Stream) -> (usize, bool) {
         let most = attempt.output.as_ref().map_or(READ, |output| output.appetite(READ));
         let Some(pipe) = attempt.pipe(stream) else {
-            return 0;
+            return (0, false);
         };
         match pipe.file.read(&mut self.buffer[..most]) {
             Ok(length) if length > 0 => {
-                if let Some(output) = &mut attempt.output {
-                    output.feed(stream, &self.buffer[..length], &mut self.batch);
-                }
-                length
+                let output = attempt.output.as_mut();
+                let waits = output.is_some_and(|output| output.feed(stream, &self.buffer[..length], &mut self.batch));
+                (length, waits)
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => (0, false),
             Ok(_) | Err(_) => {
                 self.close(attempt, stream);
-                0
+                (0, false)
             }
         }
     }

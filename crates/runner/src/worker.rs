@@ -275,6 +275,7 @@ impl Worker {
             if readable {
                 self.pipes.read_ready(&mut self.roster);
             }
+            self.pipes.flush_partial(&mut self.roster, clock::steady());
             self.server.flush(&self.epoll, &mut self.received);
             self.take_received();
             self.keep_results();
@@ -291,7 +292,8 @@ impl Worker {
         };
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let hanging = self.spawners.relieve(now);
-        let earliest = [deadline, self.server.next_expiry(), lingering, hanging, self.retry_at]
+        let (expiry, flush) = (self.server.next_expiry(), self.pipes.next_flush());
+        let earliest = [deadline, expiry, lingering, hanging, self.retry_at, flush]
             .into_iter()
             .flatten()
             .min()?;

@@ -40,6 +40,16 @@ impl Splitter {
         }
     }
 
+    /// The rest of the line does not come for now: its beginning is a record, up to the last whole character.
+    pub(super) fn flush(&mut self, keeper: &mut Keeper, mut put: impl FnMut(&mut Keeper, &[u8])) {
+        let length = whole_characters(&self.partial);
+        let is_cut = std::str::from_utf8(&self.partial[..length]).is_err_and(|error| error.error_len().is_none());
+        if length > 0 && !is_cut {
+            put(keeper, &self.partial[..length]);
+            self.partial.drain(..length);
+        }
+    }
+
     /// The stream has ended: what is left is a record.
     pub(super) fn end(&mut self, keeper: &mut Keeper, mut put: impl FnMut(&mut Keeper, &[u8])) {
         self.drain(keeper, &mut put);

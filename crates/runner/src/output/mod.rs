@@ -8,7 +8,8 @@
 //! ```
 //!
 //! * `log` has no `\n` at its end when the record is a part of a line: the rest follows in the next record of that
-//!   stream, or the command ended without one. Lines longer than 16 KiB are cut so.
+//!   stream, or the command ended without one. Lines longer than 16 KiB are cut so, and a line whose end does not
+//!   come for a tenth of a second.
 //! * Bytes that are not UTF-8 are shown as well as can be, and `raw` holds them exactly, in base64.
 //! * A gap is `{"log":"","stream":"taskd","time":…,"gap":{"bytes":N}}`: so many bytes are missing here.
 //!
@@ -70,6 +71,8 @@ pub(crate) struct Output {
     stdout: Splitter,
     stderr: Splitter,
     bytes: u64,
+    /// The beginning of a line is to be [flushed](Self::flush).
+    waits: bool,
     /// JSON bytes per byte of the command, last time.
     growth: usize,
 }
@@ -82,12 +85,14 @@ impl Output {
             stdout: Splitter::default(),
             stderr: Splitter::default(),
             bytes: 0,
+            waits: false,
             growth: 1,
         }
     }
 
-    /// Takes in what was read from a stream. `batch` is memory to work in, the same for all outputs.
-    pub(crate) fn feed(&mut self, stream: Stream, bytes: &[u8], batch: &mut Vec<u8>) {
+    /// Takes in what was read from a stream. `batch` is memory to work in, the same for all outputs. Says whether the
+    /// beginning of a line is held back that is to be [flushed](Self::flush) after a while, unless that was said before.
+    pub(crate) fn feed(&mut self, stream: Stream, bytes: &[u8], batch: &mut Vec<u8>) -> bool {
         self.bytes += bytes.len() as u64;
         let time = lines::stamp(clock::wall());
         let splitter = match stream {
@@ -100,6 +105,21 @@ impl Output {
         });
         self.keeper.commit(before, batch);
         self.growth = batch.len() / bytes.len().max(1);
+        let waits = !self.stdout.is_empty() || !self.stderr.is_empty();
+        waits && !std::mem::replace(&mut self.waits, waits)
+    }
+
+    /// Writes the beginnings of lines that were held back, for those who follow: a prompt, or the dots of a progress.
+    pub(crate) fn flush(&mut self, batch: &mut Vec<u8>) {
+        self.waits = false;
+        let time = lines::stamp(clock::wall());
+        let before = self.keeper.begin(batch, &time);
+        for (splitter, stream) in [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)] {
+            splitter.flush(&mut self.keeper, |keeper, record| {
+                keeper.put(batch, stream, record, &time);
+            });
+        }
+        self.keeper.commit(before, batch);
     }
 
     /// How much should be read at once of what could be `most`: less of what takes much work, such as empty lines.

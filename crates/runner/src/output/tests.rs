@@ -85,6 +85,35 @@ fn split_at_gap(records: &[Value]) -> (String, u64, String) {
 }
 
 #[test]
+fn the_beginning_of_a_line_is_written_when_its_rest_does_not_come() {
+    let mut written = Written::new(1 << 20);
+    let mut batch = Vec::new();
+    let output = written.output.as_mut().expect("not ended");
+    assert!(
+        output.feed(Stream::Stdout, b"name: ", &mut batch),
+        "it is to be flushed"
+    );
+    assert!(!output.feed(
+        Stream::Stderr,
+        "50 % \u{20ac}".as_bytes().split_last().expect("some").1,
+        &mut batch
+    ));
+    output.flush(&mut batch);
+    // A character is not cut, and what was written is not written again.
+    output.flush(&mut batch);
+    let logs = [log("name: ", "stdout"), log("50 % ", "stderr")];
+    assert_eq!(written.logs(), logs);
+    let output = written.output.as_mut().expect("not ended");
+    assert!(
+        !output.feed(Stream::Stderr, b"\xac\n", &mut batch),
+        "nothing is held back"
+    );
+    written.out(b"me\n");
+    let rest = [log("\u{20ac}\n", "stderr"), log("me\n", "stdout")];
+    assert_eq!(written.logs()[2..], rest);
+}
+
+#[test]
 fn a_silent_command_has_no_file() {
     let mut written = Written::new(1000);
     assert_eq!(written.end(), (0, 0));

@@ -14,6 +14,7 @@ use crate::life::{Home, is_alive, key, shell, wait_until};
 crate::tests![
     both_streams_are_kept_byte_for_byte,
     what_is_written_last_is_not_lost,
+    a_prompt_can_be_read_while_it_waits,
     a_hundred_megabytes_keep_head_and_tail,
     a_full_disk_loses_output_and_no_run,
 ];
@@ -51,6 +52,19 @@ fn what_is_written_last_is_not_lost() {
         assert_eq!(ended.output_bytes, 60_004);
         assert!(home.text(key(run), "stdout").ends_with("xend\n"));
     }
+}
+
+/// Also when the runner is killed then.
+fn a_prompt_can_be_read_while_it_waits() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let pid = daemon.start(shell(1, "printf 'name: '; exec sleep 1000"));
+    wait_until("the prompt is written", || {
+        let path = output_path(&home.state_dir(), &key(1));
+        path.exists() && home.text(key(1), "stdout") == "name: "
+    });
+    assert!(is_alive(pid));
 }
 
 fn a_hundred_megabytes_keep_head_and_tail() {
