@@ -18,7 +18,7 @@ pub struct Style {
     pub timestamps: Option<TimeZone>,
     /// Only what was written then or later.
     pub since: Option<Timestamp>,
-    /// stderr lines go to stderr.
+    /// stderr lines go to stderr, and so do the marks of gaps.
     pub split: bool,
 }
 
@@ -60,10 +60,10 @@ impl Printer {
     /// Prints what stands in a file of a run.
     pub fn piece(&mut self, run: usize, piece: &Piece<'_>, out: &mut Out, err: &mut Out) -> Result<()> {
         match piece {
-            Piece::Hole => self.gap(run, None, out),
+            Piece::Hole => self.gap(run, None, out, err),
             Piece::Line(line) => match Record::read(line) {
                 Some(record) => self.record(run, line, &record, out, err),
-                None => self.gap(run, None, out),
+                None => self.gap(run, None, out, err),
             },
         }
     }
@@ -82,7 +82,7 @@ impl Printer {
             return out.bytes(b"\n");
         }
         if let Some(gap) = record.gap {
-            return self.gap(run, Some(gap.bytes), out);
+            return self.gap(run, Some(gap.bytes), out, err);
         }
         let bytes = record.bytes();
         if bytes.is_empty() {
@@ -120,14 +120,21 @@ impl Printer {
         Ok(marked)
     }
 
-    fn gap(&mut self, run: usize, missing: Option<u64>, out: &mut Out) -> Result<()> {
+    /// The mark is no output of the run: where its streams are told apart, it goes where remarks go.
+    fn gap(&mut self, run: usize, missing: Option<u64>, out: &mut Out, err: &mut Out) -> Result<()> {
         if self.style.json {
             // The shape of a gap line, of which neither time nor size is known.
             return out.line(r#"{"log":"","stream":"taskd","time":null,"gap":{"bytes":null}}"#);
         }
-        if self.open.take().is_some() {
-            out.bytes(b"\n")?;
-        }
+        let in_line = self.open.take().is_some();
+        let out = if self.style.split {
+            err
+        } else {
+            if in_line {
+                out.bytes(b"\n")?;
+            }
+            out
+        };
         let missing = missing.map_or_else(|| "some output".to_owned(), |n| format!("{} of output", bytes(n)));
         let prefix = self.prefixes.get(run).map_or("", String::as_str);
         out.line(&format!("{prefix}[taskd: {missing} was not kept here]"))
@@ -248,6 +255,12 @@ mod tests {
             ..Style::default()
         };
         assert_eq!(shown(Printer::new(json), &[(0, gap.clone())]).0, format!("{gap}\n"));
+        let split = Style {
+            split: true,
+            ..Style::default()
+        };
+        let mark = "[taskd: 2.0 KiB of output was not kept here]\n".to_owned();
+        assert_eq!(shown(Printer::new(split), &lines), ("ab\n".to_owned(), mark));
     }
 
     #[test]

@@ -161,6 +161,7 @@ impl Driver {
             self.pump();
             self.advance_stop();
             if self.ended() {
+                self.records.tell_held();
                 return Ok(());
             }
             if let Some(reason) = self.records.closed() {

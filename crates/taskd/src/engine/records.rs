@@ -76,6 +76,17 @@ impl Records {
         (records, stored)
     }
 
+    /// Says what is given up when the engine ends before the store took it.
+    pub(super) fn tell_held(&self) {
+        if !self.held.is_empty() {
+            tracing::error!(
+                held = self.held.len(),
+                error = self.error().unwrap_or_default(),
+                "ending before the store took what has happened; the ends of runs are asked of the runner again"
+            );
+        }
+    }
+
     /// Has the store keep so much from now on.
     pub(super) fn set_limits(&self, limits: taskd_store::Limits) {
         self.writer.set_limits(limits);
