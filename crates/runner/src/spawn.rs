@@ -183,6 +183,15 @@ impl<'a> Spawner<'a> {
         }
     }
 
+    /// Starts what cannot be executed, so that the first start is as quick as any other: its launcher is there then, and
+    /// what it takes was used once.
+    pub(crate) fn warm_up(&mut self) {
+        let null = self.host.null.as_fd();
+        let (stdin, stdout, stderr) = (null, null, null);
+        // The program of an empty plan has no name.
+        let _ = self.launcher.start(&Plan::default(), &Stdio { stdin, stdout, stderr });
+    }
+
     /// Starts a child, see [`Launcher::start`].
     pub(crate) fn spawn(&mut self, start: &Start) -> Result<Child, SpawnError> {
         prepare(&mut self.plan, self.host, start)?;

@@ -185,6 +185,7 @@ fn work(shared: &Shared) {
         return;
     };
     let mut spawner = Spawner::new(&shared.host, launcher);
+    spawner.warm_up();
     loop {
         let Job { id, start } = next_job(shared);
         let at_ms = clock::wall_ms();
