@@ -71,11 +71,13 @@ impl Queue {
         Some(job)
     }
 
-    fn withdraw(&mut self, id: u64) {
+    fn withdraw(&mut self, id: u64) -> bool {
+        let before = self.jobs.len();
         self.jobs.retain(|job| job.id != id);
         if self.jobs.is_empty() {
             self.still = None;
         }
+        self.jobs.len() < before
     }
 
     /// Whether all threads hang.
@@ -168,9 +170,9 @@ impl Spawners {
         }
     }
 
-    /// Takes a start back that no thread has taken.
-    pub(crate) fn withdraw(&self, id: u64) {
-        lock(&self.shared.queue).withdraw(id);
+    /// Takes a start back, unless a thread has taken it, whose report follows then. Gives back whether it did.
+    pub(crate) fn withdraw(&self, id: u64) -> bool {
+        lock(&self.shared.queue).withdraw(id)
     }
 
     /// Whether this child, which has ended, was a launcher. The thread that had it gets another when it needs one.
@@ -250,10 +252,11 @@ mod tests {
         let mut queue = Queue::default();
         queue.push(start(1), now);
         queue.push(start(2), now);
-        queue.withdraw(1);
+        assert!(queue.withdraw(1));
         assert_eq!(queue.pop(now).map(|job| job.id), Some(2));
+        assert!(!queue.withdraw(2), "a thread has it");
         queue.push(start(3), now);
-        queue.withdraw(3);
+        assert!(queue.withdraw(3));
         assert_eq!(queue.look(now + HANG * 2), Look::Moving);
     }
 

@@ -1,6 +1,7 @@
 //! The loop: one thread that waits for everything there is to wait for, and for nothing else but the disks it writes to.
 
 mod ending;
+mod given_up;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -33,6 +34,7 @@ use crate::spawner::{Job, Spawners, THREADS_MAX};
 use crate::sweep::{Orphans, Search};
 use crate::sys::Launchers;
 use crate::{Options, RunnerError, clock, inventory, sweep, sys};
+use given_up::GivenUp;
 
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
@@ -137,6 +139,8 @@ struct Worker {
     fresh: Vec<u64>,
     /// Processes may have ended that were not taken in: their start was not yet reported, or another hid them.
     reap_again: bool,
+    /// Starts that were given up while a thread had them.
+    given_up: GivenUp,
     /// When to try again what could not be done.
     retry_at: Option<Instant>,
     /// The spool could not be written, and that was said.
@@ -211,6 +215,7 @@ impl Worker {
             notify_socket,
             fresh: Vec::new(),
             reap_again: false,
+            given_up: GivenUp::default(),
             retry_at: None,
             spool_fails: false,
             closing: Closing::No,
@@ -409,8 +414,7 @@ impl Worker {
             match report {
                 Report::Spawned { id, child, at_ms } => {
                     let Some(attempt) = self.roster.get_mut(id) else {
-                        // It was given up. It is not reaped, so its id is its own.
-                        let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
+                        self.given_up.came_back(id, child.pid);
                         continue;
                     };
                     attempt.pid = Some(child.pid);
@@ -421,7 +425,10 @@ impl Worker {
                     self.fresh.push(id);
                     self.step(id, Event::Spawned(child.pid));
                 }
-                Report::NotSpawned { id, error, at_ms } => self.not_spawned(id, error, at_ms),
+                Report::NotSpawned { id, error, at_ms } => {
+                    self.given_up.failed(id);
+                    self.not_spawned(id, error, at_ms);
+                }
                 Report::Sought { id, sought } => self.take_sought(id, sought),
                 Report::Finished { id } => self.step(id, Event::Finished),
             }

@@ -38,14 +38,14 @@ impl Worker {
                     // At once: waiting for the report of a start, as below, would hold up all ends if one hangs.
                     let _ = sys::reap(pid);
                 }
-                None if self.roster.iter().any(|attempt| attempt.pid.is_none()) => {
-                    // Between clone and report, or about to be reaped by the thread that could not exec it.
-                    self.reap_again = true;
-                    return;
+                None if self.given_up.has(pid) => self.given_up.reap(pid),
+                None if self.given_up.is_awaited() || self.roster.iter().any(|attempt| attempt.pid.is_none()) => {
+                    // Between clone and report, or about to be reaped by the thread that could not exec it. That may
+                    // take as long as any start, and it hides the others.
+                    return self.reap_each();
                 }
                 None => {
-                    // Nobody's: given up before it had started, or inherited from whoever this process was before it
-                    // became the runner.
+                    // Nobody's: inherited from whoever this process was before it became the runner.
                     let _ = sys::reap(pid);
                 }
             }
@@ -53,11 +53,12 @@ impl Worker {
         self.reap_again = false;
     }
 
-    /// The same for the first processes of attempts that are known. Others wait until nothing hides them, or until their
-    /// start is reported.
+    /// The same for the first processes that are known. Others wait until nothing hides them, or until their start is
+    /// reported.
     fn reap_each(&mut self) {
         self.reap_again = true;
         self.take_reports();
+        self.given_up.reap_ended();
         for id in self.roster.ids() {
             let runs = self.roster.get_mut(id).and_then(|attempt| attempt.state.runs());
             if runs.is_some_and(sys::has_ended) {
@@ -171,7 +172,9 @@ impl Worker {
 
     /// A start took longer than a stop would wait for it. If a thread has it and comes back with a child, that is killed.
     pub(super) fn give_up(&mut self, id: u64) {
-        self.spawners.withdraw(id);
+        if !self.spawners.withdraw(id) {
+            self.given_up.await_report(id);
+        }
         if let Some(attempt) = self.roster.get_mut(id) {
             attempt.end = End::SpawnFailed {
                 errno: libc::ECANCELED,

@@ -18,6 +18,7 @@ crate::tests![
     a_shutdown_says_first_that_it_begins,
     a_shutdown_does_not_wait_for_a_start_that_hangs,
     a_start_that_was_given_up_leaves_nothing,
+    a_start_that_was_given_up_hides_no_end,
     who_ignores_sigchld_starts_a_runner_that_ends,
     another_directory_of_the_same_name_is_another,
     a_copy_of_the_directory_is_another,
@@ -256,25 +257,48 @@ fn a_start_that_was_given_up_leaves_nothing() {
         "{ended:?}"
     );
     drop(file);
-    // Launchers are left, which lead no session.
-    let worker = inventory.info.pid;
-    let leads = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let session = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split(' ').nth(3)?.parse().ok());
-        session == Some(pid)
-    };
-    wait_until("its child is gone", || {
-        let children = fs::read_dir(format!("/proc/{worker}/task"))
-            .expect("it runs")
-            .map(|task| fs::read_to_string(task.expect("it runs").path().join("children")).expect("it runs"));
-        let children: String = children.collect();
-        !children
-            .split_ascii_whitespace()
-            .any(|pid| leads(pid.parse().expect("a process id")))
-    });
+    wait_until("its child is gone", || leaders_below(inventory.info.pid) == 0);
     assert_eq!(daemon.run(shell(2, "exit 2")).end, End::Exited(2));
+}
+
+/// How many children lead a session, as all but launchers do, also such as are not reaped.
+fn leaders_below(worker: u32) -> usize {
+    let leads = |pid: &str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').nth(3))
+            .is_some_and(|session| session == pid)
+    };
+    let children = fs::read_dir(format!("/proc/{worker}/task"))
+        .expect("it runs")
+        .map(|task| fs::read_to_string(task.expect("it runs").path().join("children")).expect("it runs"));
+    let children: String = children.collect();
+    children.split_ascii_whitespace().filter(|pid| leads(pid)).count()
+}
+
+fn a_start_that_was_given_up_hides_no_end() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let starts = [1, 2].map(|run| home.start_that_hangs_before(run, "exec sleep 1000"));
+    let [Some((given_up, first)), Some((hangs, second))] = starts else {
+        println!("skipped: no leases on this file system");
+        return;
+    };
+    let stop = ToRunner::Stop {
+        key: key(1),
+        grace_ms: 0,
+    };
+    daemon.say(&[to_start(first), to_start(second), stop]);
+    assert_eq!(daemon.ended().origin.key, key(1));
+    wait_until("both are held", || leaders_below(inventory.info.pid) == 2);
+    drop(given_up);
+    wait_until("its child is gone", || leaders_below(inventory.info.pid) == 1);
+    assert_eq!(daemon.run(shell(3, "exit 3")).end, End::Exited(3));
+    let (_daemon, inventory) = life.attach();
+    let pids: Vec<_> = inventory.live.iter().map(|live| live.pid).collect();
+    assert_eq!(pids, [0], "the other hangs still: no lease was broken meanwhile");
+    drop(hangs);
 }
 
 fn who_ignores_sigchld_starts_a_runner_that_ends() {

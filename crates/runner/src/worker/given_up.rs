@@ -1,0 +1,56 @@
+//! Starts that were given up while a thread had them: what still comes of them is killed and reaped.
+
+use std::collections::HashSet;
+
+use rustix::process::{Pid, Signal};
+
+use crate::sys;
+
+#[derive(Debug, Default)]
+pub(super) struct GivenUp {
+    /// Those whose report is still to come, by the loop's numbers. Until then an unknown child may be theirs and is not
+    /// reaped.
+    awaited: HashSet<u64>,
+    /// Processes that came of them, not reaped yet.
+    children: HashSet<Pid>,
+}
+
+impl GivenUp {
+    pub(super) fn await_report(&mut self, id: u64) {
+        self.awaited.insert(id);
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// One has come back with a child.
+    pub(super) fn came_back(&mut self, id: u64, child: Pid) {
+        self.awaited.remove(&id);
+        // Nobody reaps an unknown child while a report is awaited, so its id is its own.
+        let _ = rustix::process::kill_process_group(child, Signal::KILL);
+        self.children.insert(child);
+    }
+
+    /// This start has failed, whether given up or not.
+    pub(super) fn failed(&mut self, id: u64) {
+        self.awaited.remove(&id);
+    }
+
+    pub(super) fn has(&self, pid: Pid) -> bool {
+        self.children.contains(&pid)
+    }
+
+    /// Reaps one of them, which has ended. An error would mean that somebody else did.
+    pub(super) fn reap(&mut self, pid: Pid) {
+        let _ = sys::reap(pid);
+        self.children.remove(&pid);
+    }
+
+    /// Reaps all of them that have ended.
+    pub(super) fn reap_ended(&mut self) {
+        while let Some(pid) = self.children.iter().copied().find(|pid| sys::has_ended(*pid)) {
+            self.reap(pid);
+        }
+    }
+}
