@@ -1,5 +1,5 @@
-//! The thread that does what ends take, so that the loop never waits for it, and no start that hangs holds it up: looking
-//! for what is left of attempts, and putting large outputs together.
+//! The threads that do what ends take, so that the loop never waits for it, and no start that hangs holds it up: one looks
+//! for what is left of attempts, one puts large outputs together. Neither holds up the other.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,88 +10,88 @@ use crate::output::Output;
 use crate::reports::{Report, Reports, lock};
 use crate::sweep::{Search, Seek};
 
-/// The loop's side of the thread.
+/// The loop's side of the threads.
 #[derive(Debug)]
 pub(crate) struct Ender {
-    shared: Arc<Shared>,
+    seeks: Arc<Queue<(u64, Seek)>>,
+    seals: Arc<Queue<(u64, Box<Output>)>>,
 }
 
+/// What waits for one of them.
 #[derive(Debug)]
-struct Shared {
-    queue: Mutex<Queue>,
+struct Queue<T> {
+    waiting: Mutex<VecDeque<T>>,
     ready: Condvar,
-    reports: Arc<Reports>,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    seeks: Vec<(u64, Seek)>,
-    seals: VecDeque<(u64, Box<Output>)>,
-}
+impl<T> Queue<T> {
+    fn new() -> Arc<Self> {
+        Arc::new(Queue {
+            waiting: Mutex::default(),
+            ready: Condvar::new(),
+        })
+    }
 
-/// What the thread does next.
-enum Work {
-    /// One look at all processes is enough for any number of attempts.
-    Seek(Vec<(u64, Seek)>),
-    Seal(u64, Box<Output>),
+    fn push(&self, work: T) {
+        lock(&self.waiting).push_back(work);
+        self.ready.notify_one();
+    }
+
+    /// Takes all that waits, once there is something.
+    fn take(&self) -> VecDeque<T> {
+        let mut waiting = lock(&self.waiting);
+        while waiting.is_empty() {
+            waiting = self.ready.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::take(&mut waiting)
+    }
 }
 
 impl Ender {
-    /// Starts the thread. All signals must be blocked already.
+    /// Starts the threads. All signals must be blocked already.
     pub(crate) fn start(search: Search, reports: Arc<Reports>) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            ready: Condvar::new(),
-            reports,
-        });
-        let theirs = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("ender".to_owned())
-            .stack_size(256 * 1024)
-            .spawn(move || work(&theirs, &search))?;
-        Ok(Ender { shared })
+        let (seeks, seals) = (Queue::new(), Queue::new());
+        let (to_seek, to_seal) = (Arc::clone(&seeks), Arc::clone(&seals));
+        let seal_reports = Arc::clone(&reports);
+        start_thread("ender", move || seek_all(&to_seek, &search, &reports))?;
+        start_thread("sealer", move || seal_all(&to_seal, &seal_reports))?;
+        Ok(Ender { seeks, seals })
     }
 
     /// Has it look for the processes of an attempt. [`Report::Sought`] follows.
     pub(crate) fn seek(&self, id: u64, seek: Seek) {
-        lock(&self.shared.queue).seeks.push((id, seek));
-        self.shared.ready.notify_one();
+        self.seeks.push((id, seek));
     }
 
     /// Has it put together an output that is over its cap. [`Report::Finished`] follows.
     pub(crate) fn seal(&self, id: u64, output: Output) {
-        lock(&self.shared.queue).seals.push_back((id, Box::new(output)));
-        self.shared.ready.notify_one();
+        self.seals.push((id, Box::new(output)));
     }
 }
 
-fn work(shared: &Shared, search: &Search) {
+fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(256 * 1024)
+        .spawn(work)
+        .map(drop)
+}
+
+fn seek_all(queue: &Queue<(u64, Seek)>, search: &Search, reports: &Reports) {
     loop {
-        match next(shared) {
-            Work::Seek(seeks) => {
-                let (ids, seeks): (Vec<u64>, Vec<Seek>) = seeks.into_iter().unzip();
-                for (id, sought) in ids.into_iter().zip(search.seek(&seeks)) {
-                    shared.reports.push(Report::Sought { id, sought });
-                }
-            }
-            Work::Seal(id, output) => {
-                output.seal();
-                shared.reports.push(Report::Finished { id });
-            }
+        // One look at all processes is enough for any number of attempts.
+        let (ids, seeks): (Vec<u64>, Vec<Seek>) = queue.take().into_iter().unzip();
+        for (id, sought) in ids.into_iter().zip(search.seek(&seeks)) {
+            reports.push(Report::Sought { id, sought });
         }
     }
 }
 
-/// Processes go before files: they may be doing something.
-fn next(shared: &Shared) -> Work {
-    let mut queue = lock(&shared.queue);
+fn seal_all(queue: &Queue<(u64, Box<Output>)>, reports: &Reports) {
     loop {
-        if !queue.seeks.is_empty() {
-            return Work::Seek(std::mem::take(&mut queue.seeks));
+        for (id, output) in queue.take() {
+            output.seal();
+            reports.push(Report::Finished { id });
         }
-        if let Some((id, output)) = queue.seals.pop_front() {
-            return Work::Seal(id, output);
-        }
-        queue = shared.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
     }
 }
