@@ -16,6 +16,10 @@ use rustix::process::Pid;
 /// started is better stopped than given up.
 const START_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the look for those that are not in the group may hold up the TERM to the group, and half of the grace at most:
+/// who is to end in time must have some left. A look takes a moment only, unless it hangs.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long killing may take. Processes that cannot be looked at, for what they wait for does not come, hold up nobody.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -40,6 +44,8 @@ pub(crate) enum State {
     Stopping {
         /// The process.
         pid: Pid,
+        /// When its group is told without waiting for the look at the others; `None` once it was.
+        tell_at: Option<Instant>,
         /// When it is killed; `None` once it was.
         kill_at: Option<Instant>,
     },
@@ -48,6 +54,8 @@ pub(crate) enum State {
     Emptying {
         /// The process.
         pid: Pid,
+        /// As in `Stopping`: others may be in the group.
+        tell_at: Option<Instant>,
         /// Whether they are being killed.
         killing: bool,
         /// Before that, when they are; then, when it is no longer waited for.
@@ -76,6 +84,8 @@ pub(crate) enum Event {
         /// Time between TERM and KILL.
         grace: Duration,
     },
+    /// Those that came from the process and have left its group were looked for and asked to end.
+    OthersTold,
     /// A deadline came, not necessarily the one in force.
     Deadline,
     /// The process has ended.
@@ -94,8 +104,10 @@ pub(crate) enum Event {
 pub(crate) enum Action {
     /// Tell the daemon that it started.
     Announce,
-    /// Ask the process and all that came from it to end.
-    Terminate(Pid),
+    /// Ask what came from the process and has left its group to end, and come back with [`Event::OthersTold`].
+    TellOthers(Pid),
+    /// Ask the process and its group to end.
+    TellGroup(Pid),
     /// Make them. [`Event::Gone`] follows if the process has ended.
     Kill(Pid),
     /// Come back with [`Event::Gone`] when nothing that came from the process lives.
@@ -139,31 +151,40 @@ impl State {
                     }
                     Some(_) | None => (self, NOTHING),
                 },
-                Event::Exited { .. } | Event::Gone | Event::Finished => (self, NOTHING),
+                Event::OthersTold | Event::Exited { .. } | Event::Gone | Event::Finished => (self, NOTHING),
             },
             State::Running { pid } => match event {
                 Event::Stop { grace } => begin_stop(pid, now + grace, now),
                 Event::Exited { alone: true } => collect(pid, false),
                 Event::Exited { alone: false } => kill_rest(pid, false, now),
-                Event::Spawned(_) | Event::NotSpawned | Event::Deadline | Event::Gone | Event::Finished => {
-                    (self, NOTHING)
-                }
+                Event::Spawned(_)
+                | Event::NotSpawned
+                | Event::OthersTold
+                | Event::Deadline
+                | Event::Gone
+                | Event::Finished => (self, NOTHING),
             },
-            State::Stopping { pid, kill_at } => match event {
+            State::Stopping { pid, tell_at, kill_at } => match event {
                 Event::Stop { grace } => match kill_at {
                     // A second stop may shorten the grace and never lengthens it.
-                    Some(at) if now + grace < at => kill_by(pid, now + grace, now),
+                    Some(at) if now + grace < at => kill_by(pid, sooner(tell_at, grace, now), now + grace, now),
                     Some(_) | None => (self, NOTHING),
                 },
-                Event::Deadline => match kill_at {
-                    Some(at) if at <= now => kill_by(pid, at, now),
-                    Some(_) | None => (self, NOTHING),
+                Event::OthersTold => match (tell_at, kill_at) {
+                    (Some(_), Some(at)) => tell_group(pid, at, now),
+                    (None, _) | (_, None) => (self, NOTHING),
+                },
+                Event::Deadline => match (tell_at, kill_at) {
+                    (_, Some(at)) if at <= now => kill_by(pid, tell_at, at, now),
+                    (Some(tell), Some(at)) if tell <= now => tell_group(pid, at, now),
+                    (_, Some(_) | None) => (self, NOTHING),
                 },
                 Event::Exited { alone: true } => collect(pid, true),
                 Event::Exited { alone: false } => match kill_at {
                     Some(until) => {
                         let state = State::Emptying {
                             pid,
+                            tell_at,
                             killing: false,
                             until,
                             stopped: true,
@@ -176,11 +197,14 @@ impl State {
             },
             State::Emptying {
                 pid,
+                tell_at,
                 killing,
                 until,
                 stopped,
             } => match event {
-                Event::Stop { grace } if !killing && now + grace < until => empty_by(pid, now + grace, now),
+                Event::Stop { grace } if !killing && now + grace < until => {
+                    empty_by(pid, sooner(tell_at, grace, now), now + grace, now)
+                }
                 Event::Deadline if until <= now => {
                     if killing {
                         collect(pid, stopped)
@@ -188,8 +212,11 @@ impl State {
                         kill_rest(pid, stopped, now)
                     }
                 }
+                Event::OthersTold if tell_at.is_some() => tell_rest(pid, until, now),
+                Event::Deadline if tell_at.is_some_and(|at| at <= now) => tell_rest(pid, until, now),
                 Event::Gone => collect(pid, stopped),
                 Event::Stop { .. }
+                | Event::OthersTold
                 | Event::Deadline
                 | Event::Spawned(_)
                 | Event::NotSpawned
@@ -201,6 +228,7 @@ impl State {
                 Event::Spawned(_)
                 | Event::NotSpawned
                 | Event::Stop { .. }
+                | Event::OthersTold
                 | Event::Deadline
                 | Event::Exited { .. }
                 | Event::Gone => (self, NOTHING),
@@ -209,6 +237,7 @@ impl State {
                 Event::Spawned(_)
                 | Event::NotSpawned
                 | Event::Stop { .. }
+                | Event::OthersTold
                 | Event::Deadline
                 | Event::Exited { .. }
                 | Event::Gone
@@ -249,41 +278,79 @@ impl State {
 }
 
 fn begin_stop(pid: Pid, at: Instant, now: Instant) -> (State, Actions) {
-    let (state, [first, ..]) = kill_by(pid, at, now);
+    let tell_at = now + LOOK_PATIENCE.min(at.saturating_duration_since(now) / 2);
+    let (state, [first, ..]) = kill_by(pid, Some(tell_at), at, now);
     if at <= now {
         return (state, [first, None, None]);
     }
-    (state, [Some(Action::Terminate(pid)), first, None])
+    (state, [Some(Action::TellOthers(pid)), first, None])
+}
+
+/// When the group is told, if the grace has become this.
+fn sooner(tell_at: Option<Instant>, grace: Duration, now: Instant) -> Option<Instant> {
+    tell_at.map(|at| at.min(now + grace / 2))
+}
+
+/// Tells the group, which has until then.
+fn tell_group(pid: Pid, at: Instant, now: Instant) -> (State, Actions) {
+    let (state, [first, ..]) = kill_by(pid, None, at, now);
+    (state, [Some(Action::TellGroup(pid)), first, None])
 }
 
 /// Sets the deadline of a stop, which may have come.
-fn kill_by(pid: Pid, at: Instant, now: Instant) -> (State, Actions) {
+fn kill_by(pid: Pid, tell_at: Option<Instant>, at: Instant, now: Instant) -> (State, Actions) {
     if at <= now {
-        let state = State::Stopping { pid, kill_at: None };
+        let state = State::Stopping {
+            pid,
+            tell_at: None,
+            kill_at: None,
+        };
         return (state, [Some(Action::Kill(pid)), None, None]);
     }
-    let state = State::Stopping { pid, kill_at: Some(at) };
-    (state, [Some(Action::WakeAt(at)), None, None])
+    let kill_at = Some(at);
+    let state = State::Stopping { pid, tell_at, kill_at };
+    (
+        state,
+        [
+            Some(Action::WakeAt(tell_at.map_or(at, |tell| tell.min(at)))),
+            None,
+            None,
+        ],
+    )
 }
 
 /// The same when only others than the process are left.
-fn empty_by(pid: Pid, at: Instant, now: Instant) -> (State, Actions) {
+fn empty_by(pid: Pid, tell_at: Option<Instant>, at: Instant, now: Instant) -> (State, Actions) {
     if at <= now {
         return kill_rest(pid, true, now);
     }
     let state = State::Emptying {
         pid,
+        tell_at,
         killing: false,
         until: at,
         stopped: true,
     };
-    (state, [Some(Action::WakeAt(at)), None, None])
+    (
+        state,
+        [
+            Some(Action::WakeAt(tell_at.map_or(at, |tell| tell.min(at)))),
+            None,
+            None,
+        ],
+    )
+}
+
+fn tell_rest(pid: Pid, at: Instant, now: Instant) -> (State, Actions) {
+    let (state, [first, ..]) = empty_by(pid, None, at, now);
+    (state, [Some(Action::TellGroup(pid)), first, None])
 }
 
 fn kill_rest(pid: Pid, stopped: bool, now: Instant) -> (State, Actions) {
     let until = now + KILL_PATIENCE;
     let state = State::Emptying {
         pid,
+        tell_at: None,
         killing: true,
         until,
         stopped,
@@ -346,10 +413,18 @@ mod tests {
         assert!(state.is_stopping());
         let (state, actions) = state.on(Event::Spawned(pid()), now);
         let kill_at = Some(now + GRACE);
-        assert_eq!(state, State::Stopping { pid: pid(), kill_at });
+        let tell_at = now + LOOK_PATIENCE;
+        assert_eq!(
+            state,
+            State::Stopping {
+                pid: pid(),
+                tell_at: Some(tell_at),
+                kill_at
+            }
+        );
         assert_eq!(
             acts(actions),
-            [Action::Announce, Action::Terminate(pid()), Action::WakeAt(now + GRACE)]
+            [Action::Announce, Action::TellOthers(pid()), Action::WakeAt(tell_at)]
         );
     }
 
@@ -376,6 +451,7 @@ mod tests {
     fn a_stop_kills_when_its_grace_is_over_and_not_before() {
         let now = clock::steady();
         let (state, _) = State::Running { pid: pid() }.on(Event::Stop { grace: GRACE }, now);
+        let (state, _) = state.on(Event::OthersTold, now);
         let (state, actions) = state.on(Event::Deadline, now + GRACE / 2);
         assert_eq!(acts(actions), []);
         let (state, actions) = state.on(Event::Deadline, now + GRACE);
@@ -388,9 +464,34 @@ mod tests {
     }
 
     #[test]
+    fn the_group_is_told_once_and_waits_neither_long_nor_half_of_the_grace_for_the_look_at_the_others() {
+        let now = clock::steady();
+        for (grace, patience) in [(GRACE, LOOK_PATIENCE), (LOOK_PATIENCE / 2, LOOK_PATIENCE / 4)] {
+            let (stopping, actions) = State::Running { pid: pid() }.on(Event::Stop { grace }, now);
+            assert_eq!(
+                acts(actions),
+                [Action::TellOthers(pid()), Action::WakeAt(now + patience)]
+            );
+            // The process may end meanwhile, and others in its group live.
+            let (emptying, _) = stopping.on(Event::Exited { alone: false }, now);
+            for state in [stopping, emptying] {
+                for (event, at) in [(Event::OthersTold, now), (Event::Deadline, now + patience)] {
+                    let (state, actions) = state.on(event, at);
+                    assert_eq!(acts(actions), [Action::TellGroup(pid()), Action::WakeAt(now + grace)]);
+                    assert_eq!(acts(state.on(Event::OthersTold, at).1), []);
+                    assert_eq!(acts(state.on(Event::Deadline, at).1), []);
+                }
+                let (state, _) = state.on(Event::Deadline, now + grace);
+                assert_eq!(acts(state.on(Event::OthersTold, now + grace).1), [], "it was killed");
+            }
+        }
+    }
+
+    #[test]
     fn the_grace_holds_for_what_outlives_the_process() {
         let now = clock::steady();
         let (state, _) = State::Running { pid: pid() }.on(Event::Stop { grace: GRACE }, now);
+        let (state, _) = state.on(Event::OthersTold, now);
         let (state, actions) = state.on(Event::Exited { alone: false }, now);
         assert_eq!(acts(actions), [Action::Watch(pid())]);
         assert_eq!(acts(state.on(Event::Deadline, now + GRACE / 2).1), []);
@@ -412,7 +513,14 @@ mod tests {
         for state in [stopping, emptying] {
             let (longer, actions) = state.on(Event::Stop { grace: GRACE * 2 }, now);
             assert_eq!((longer, acts(actions)), (state, vec![]));
-            let (shorter, actions) = state.on(Event::Stop { grace: GRACE / 2 }, now);
+            let (_, actions) = state.on(Event::Stop { grace: LOOK_PATIENCE }, now);
+            assert_eq!(
+                acts(actions),
+                [Action::WakeAt(now + LOOK_PATIENCE / 2)],
+                "to tell the group"
+            );
+            let (told, _) = state.on(Event::OthersTold, now);
+            let (shorter, actions) = told.on(Event::Stop { grace: GRACE / 2 }, now);
             assert_eq!(acts(actions), [Action::WakeAt(now + GRACE / 2)]);
             let (_, [first, ..]) = shorter.on(Event::Stop { grace: Duration::ZERO }, now);
             assert_eq!(first, Some(Action::Kill(pid())));

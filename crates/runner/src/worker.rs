@@ -504,8 +504,14 @@ impl Worker {
                     let (pid, at_ms) = (live.pid, live.started_ms);
                     self.server.say(&FromRunner::Started { key, pid, at_ms });
                 }
-                // The group has its turn when the rest was found: by then parents may have ended that tell of children.
-                Action::Terminate(pid) => self.seek(id, pid, Some(Signal::TERM)),
+                // Before the group: once parents have ended they do not tell of children any more.
+                Action::TellOthers(pid) => self.seek(id, pid, Some(Signal::TERM)),
+                Action::TellGroup(pid) => {
+                    // The process is not reaped, so the group is its own. They fail if nobody is left in it.
+                    let _ = rustix::process::kill_process_group(pid, Signal::TERM);
+                    // A stopped process would not notice.
+                    let _ = rustix::process::kill_process_group(pid, Signal::CONT);
+                }
                 Action::Kill(pid) => {
                     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
                     self.seek(id, pid, Some(Signal::KILL));

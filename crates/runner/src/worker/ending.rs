@@ -93,18 +93,12 @@ impl Worker {
     }
 
     pub(super) fn take_sought(&mut self, id: u64, sought: Sought) {
+        if sought.signal == Some(Signal::TERM) {
+            self.step(id, Event::OthersTold);
+        }
         let Some(attempt) = self.roster.get_mut(id) else {
             return;
         };
-        let runs = attempt.state.runs();
-        if sought.signal == Some(Signal::TERM)
-            && let Some(first) = attempt.pid.filter(|_| runs.is_some() || attempt.state.is_emptying())
-        {
-            // The process is not reaped, so the group is its own. They fail if nobody is left in it.
-            let _ = rustix::process::kill_process_group(first, Signal::TERM);
-            // A stopped process would not notice.
-            let _ = rustix::process::kill_process_group(first, Signal::CONT);
-        }
         if !sought.is_after || !attempt.state.is_emptying() {
             return;
         }
