@@ -145,7 +145,7 @@ impl Started {
     /// Waits until it has ended.
     async fn ended(&mut self) -> io::Result<ExitStatus> {
         let guard = self.0.as_mut().expect("it is taken only when kept and when dropped");
-        let handle = rustix::process::pidfd_open(Pid::from_child(guard), PidfdFlags::NONBLOCK)?;
+        let handle = rustix::process::pidfd_open(Pid::from_child(guard), PidfdFlags::empty())?;
         #[expect(
             deprecated,
             reason = "an owned descriptor that nobody replaces; the successor is an unsafe function"
