@@ -551,7 +551,9 @@ impl Worker {
         if self.server.is_attached() && !ending {
             return;
         }
-        match self.results.spool().and_then(|()| self.results.sync()) {
+        // On a full disk what got into the spool is kept all the more.
+        let spooled = self.results.spool();
+        match self.results.sync().and(spooled) {
             Ok(()) => self.spool_fails = false,
             Err(error) => {
                 if !self.spool_fails {
