@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
@@ -16,6 +17,9 @@ use crate::{Options, RunnerError, clock, sweep, sys};
 
 /// The variable by which the worker knows the guard it has to die with.
 pub(crate) const GUARD_PID: &str = "TASKD_GUARD_PID";
+
+/// Who could not be looked for, for want of descriptors or memory, is looked for again after this.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Starts the worker, `/proc/self/exe runner --worker --state-dir DIR --socket PATH`, and waits for its end. When it
 /// has ended, for whatever reason, everything that its children started is killed. To be called before the process has
@@ -99,7 +103,10 @@ fn end_all(signals: &OwnedFd) {
             complain(format_args!("some processes of runs cannot be killed"));
             return;
         }
-        sweep::kill_descendants();
+        let left = match sweep::kill_descendants() {
+            Ok(()) => left,
+            Err(_) => left.min(RETRY),
+        };
         let mut fds = [PollFd::new(signals, PollFlags::IN)];
         // Whether one ended or the time did is seen above.
         let _ = rustix::event::poll(&mut fds, Timespec::try_from(left).ok().as_ref());

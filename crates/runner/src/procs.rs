@@ -19,7 +19,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// A handle on it, nothing if it is not there any more. An error is for want of descriptors.
+    /// A handle on it, nothing if it is not there any more. An error is for want of descriptors or memory.
     pub(crate) fn open(self) -> io::Result<Option<OwnedFd>> {
         let handle = match rustix::process::pidfd_open(self.pid, PidfdFlags::empty()) {
             Ok(handle) => handle,
@@ -27,7 +27,7 @@ impl Known {
             Err(errno) => return Err(errno.into()),
         };
         // Whoever has the id now is who the handle was opened for.
-        let now = Process::read(self.pid);
+        let now = Process::read(self.pid)?;
         Ok(now.is_some_and(|now| now.known == self).then_some(handle))
     }
 }
@@ -45,28 +45,49 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn read(pid: Pid) -> Option<Self> {
-        let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    /// Nothing if it is not there or may not be seen. An error says nothing about that.
+    pub(crate) fn read(pid: Pid) -> io::Result<Option<Self>> {
+        let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+        Ok(unless_out_of_sight(stat)?.and_then(|stat| Self::parse(pid, &stat)))
+    }
+
+    fn parse(pid: Pid, stat: &[u8]) -> Option<Self> {
         // One that is just being reaped has -1 for them.
-        let number = |number| field(&stat, number)?.parse().ok().filter(|id| *id > 0);
+        let number = |number| field(stat, number)?.parse().ok().filter(|id| *id > 0);
         let pid_in = |field| number(field).and_then(Pid::from_raw);
         // The first thread of a process may be over before the others.
-        let threads: u32 = field(&stat, 20)?.parse().ok()?;
+        let threads: u32 = field(stat, 20)?.parse().ok()?;
         Some(Process {
             known: Known {
                 pid,
-                start: field(&stat, 22)?.parse().ok()?,
+                start: field(stat, 22)?.parse().ok()?,
             },
             parent: pid_in(4),
             group: pid_in(5),
             session: pid_in(6),
-            is_over: matches!(field(&stat, 3)?, "Z" | "X") && threads <= 1,
+            is_over: matches!(field(stat, 3)?, "Z" | "X") && threads <= 1,
         })
     }
 
-    /// All that there are.
-    pub(crate) fn all() -> Vec<Self> {
-        pids().filter_map(Process::read).collect()
+    /// All that there are. It is all or an error, so that nobody takes a part for the whole.
+    pub(crate) fn all() -> io::Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for pid in pids()? {
+            all.extend(Process::read(pid)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Nothing where a process has ended, or is hidden from this user for good. Other errors are for want of something, and
+/// whether it is there is not known then.
+fn unless_out_of_sight<T>(got: io::Result<T>) -> io::Result<Option<T>> {
+    match got {
+        Ok(got) => Ok(Some(got)),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::SRCH | Errno::ACCESS | Errno::PERM) => Ok(None),
+            Some(_) | None => Err(error),
+        },
     }
 }
 
@@ -79,13 +100,13 @@ fn field(stat: &[u8], number: usize) -> Option<&str> {
 }
 
 /// The ids of all processes.
-pub(crate) fn pids() -> impl Iterator<Item = Pid> {
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(Pid::from_raw)
+pub(crate) fn pids() -> io::Result<Vec<Pid>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+        pids.extend(number.and_then(Pid::from_raw));
+    }
+    Ok(pids)
 }
 
 /// What a process has in its environment under a name.
@@ -100,13 +121,20 @@ pub(crate) enum Variable {
 }
 
 impl Variable {
-    pub(crate) fn of(pid: Pid, name: &str) -> Self {
+    /// An error is for want of descriptors or memory.
+    pub(crate) fn of(pid: Pid, name: &str) -> io::Result<Self> {
         let path = |file| format!("/proc/{}/{file}", pid.as_raw_nonzero());
-        let read = || {
+        let read = || -> io::Result<Option<Vec<u8>>> {
+            let Some(file) = unless_out_of_sight(File::open(path("environ")))? else {
+                return Ok(None);
+            };
             let mut environment = Vec::new();
-            let file = File::open(path("environ")).ok()?;
-            file.take(ENVIRON_MAX).read_to_end(&mut environment).ok()?;
-            Some(environment)
+            match file.take(ENVIRON_MAX).read_to_end(&mut environment) {
+                Ok(_) => Ok(Some(environment)),
+                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(error),
+                // It has taken away its own.
+                Err(_) => Ok(None),
+            }
         };
         // Where it ends in memory: not at 0 when it is there and empty, and elsewhere after each exec.
         let end = || {
@@ -114,12 +142,12 @@ impl Variable {
                 .ok()
                 .and_then(|stat| field(&stat, 51)?.parse::<u64>().ok())
         };
-        let mut environment = read();
+        let mut environment = read()?;
         if environment.as_ref().is_some_and(Vec::is_empty) {
             let before = end();
-            environment = read();
+            environment = read()?;
             if environment.as_ref().is_some_and(Vec::is_empty) && (before == Some(0) || end() != before) {
-                return Variable::NotYet;
+                return Ok(Variable::NotYet);
             }
         }
         let value = |entry: &[u8]| {
@@ -127,7 +155,7 @@ impl Variable {
             String::from_utf8(value.to_vec()).ok()
         };
         let found = environment.and_then(|text| text.split(|byte| *byte == 0).find_map(value));
-        found.map_or(Variable::None, Variable::Is)
+        Ok(found.map_or(Variable::None, Variable::Is))
     }
 }
 
@@ -169,7 +197,7 @@ mod tests {
     #[test]
     fn a_process_knows_itself() {
         let pid = rustix::process::getpid();
-        let process = Process::read(pid).expect("it is there");
+        let process = Process::read(pid).expect("room").expect("it is there");
         assert_eq!(process.parent, rustix::process::getppid());
         assert_eq!(process.group, Some(rustix::process::getpgrp()));
         assert_eq!(process.session, rustix::process::getsid(None).ok());
@@ -195,7 +223,7 @@ mod tests {
         let deadline = crate::clock::steady() + std::time::Duration::from_secs(60);
         let settled = |name| loop {
             // It may not have got through its exec.
-            match Variable::of(pid, name) {
+            match Variable::of(pid, name).expect("room") {
                 Variable::NotYet if crate::clock::steady() < deadline => std::thread::yield_now(),
                 found => break found,
             }
@@ -209,7 +237,7 @@ mod tests {
         let mut bare = bare.arg("1000").env_clear().spawn().expect("a system");
         let pid = Pid::from_child(&bare);
         let settled = |name| loop {
-            match Variable::of(pid, name) {
+            match Variable::of(pid, name).expect("room") {
                 Variable::NotYet if crate::clock::steady() < deadline => std::thread::yield_now(),
                 found => break found,
             }

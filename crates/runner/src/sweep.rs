@@ -7,6 +7,7 @@
 //! hit that was given the same process id in between.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -38,8 +39,8 @@ pub(crate) fn leftovers(cookie: &Cookie, own: Vec<Pid>) -> usize {
     let ours = format!("{:016x}:", cookie.state);
     let living = format!("{ours}{:016x}:", cookie.instance);
     let is_left = |pid| match Variable::of(pid, COOKIE) {
-        Variable::Is(found) => found.starts_with(&ours) && !found.starts_with(&living),
-        Variable::None | Variable::NotYet => false,
+        Ok(Variable::Is(found)) => found.starts_with(&ours) && !found.starts_with(&living),
+        Ok(Variable::None | Variable::NotYet) | Err(_) => false,
     };
     // This runner may have been started from a run of an earlier one.
     let mut spared = ancestors();
@@ -47,7 +48,9 @@ pub(crate) fn leftovers(cookie: &Cookie, own: Vec<Pid>) -> usize {
     let deadline = clock::steady() + PATIENCE;
     let mut ended = 0;
     loop {
-        let found: Vec<OwnedFd> = procs::pids()
+        // At its beginning the runner wants for nothing.
+        let pids = procs::pids().unwrap_or_default().into_iter();
+        let found: Vec<OwnedFd> = pids
             .filter(|pid| !spared.contains(pid))
             .filter_map(|pid| {
                 // Opened before the look at the environment, so it is what was looked at or over.
@@ -148,6 +151,8 @@ struct Table {
     cookies: HashMap<Pid, String>,
     /// Whether some of them may yet turn out to have one.
     is_unsure: bool,
+    /// Whether some of them could not be looked at for want of something.
+    is_partial: bool,
 }
 
 /// Where the processes of this runner are.
@@ -181,8 +186,18 @@ impl Search {
         let mut done: Vec<Vec<Known>> = vec![Vec::new(); seeks.len()];
         let unsure_until = clock::steady() + EXEC_PATIENCE;
         let mut rounds = 0;
+        // Those of which some may have been passed over for want of something.
+        let mut missed = vec![false; seeks.len()];
         while !wanted.is_empty() && rounds < ROUNDS {
-            let table = self.look();
+            let Ok(table) = self.look() else {
+                missed.fill(true);
+                if clock::steady() < unsure_until {
+                    thread::sleep(EXEC_PAUSE);
+                    continue;
+                }
+                break;
+            };
+            missed.fill(table.is_partial);
             // Who was asked to end, or has just ended, may have forked since it was looked at.
             let mut is_new = false;
             for index in wanted.iter().copied() {
@@ -201,11 +216,11 @@ impl Search {
                             sought.one = Some(handle);
                         }
                         Ok(None) => is_new = true,
-                        Err(_) => sought.is_gone = false,
+                        Err(_) => missed[index] = true,
                     }
                 }
             }
-            if table.is_unsure && clock::steady() < unsure_until {
+            if (table.is_unsure || missed.contains(&true)) && clock::steady() < unsure_until {
                 thread::sleep(EXEC_PAUSE);
             } else if is_new {
                 rounds += 1;
@@ -213,31 +228,32 @@ impl Search {
                 break;
             }
         }
-        for (seek, sought) in seeks.iter().zip(&mut sought) {
-            if seek.signal == Some(Signal::KILL) {
-                sought.is_gone = true;
-            }
+        for index in wanted {
+            let is_killed = seeks[index].signal == Some(Signal::KILL);
+            sought[index].is_gone = !missed[index] && (is_killed || sought[index].is_gone);
         }
         sought
     }
 
-    fn look(&self) -> Table {
-        let mut processes = Process::all();
+    fn look(&self) -> io::Result<Table> {
+        let mut processes = Process::all()?;
         processes.retain(|process| !process.is_over);
+        let (mut is_unsure, mut is_partial) = (false, false);
         let mut cookies = HashMap::new();
-        let mut is_unsure = false;
         for process in self.strangers(&processes) {
             match Variable::of(process.pid, COOKIE) {
-                Variable::Is(cookie) => drop(cookies.insert(process.pid, cookie)),
-                Variable::None => {}
-                Variable::NotYet => is_unsure = true,
+                Ok(Variable::Is(cookie)) => drop(cookies.insert(process.pid, cookie)),
+                Ok(Variable::None) => {}
+                Ok(Variable::NotYet) => is_unsure = true,
+                Err(_) => is_partial = true,
             }
         }
-        Table {
+        Ok(Table {
             processes,
             cookies,
             is_unsure,
-        }
+            is_partial,
+        })
     }
 
     /// Those that may come from this runner and are not below the first process of an attempt.
@@ -331,9 +347,10 @@ impl Orphans {
         let mut found = Vec::new();
         for child in children.into_iter().filter(|child| *child != self.worker) {
             // If one is gone, the list may have left out others.
-            let process = Process::read(child).filter(|process| process.parent == Some(self.guard))?;
+            let process = Process::read(child).ok()?;
+            let process = process.filter(|process| process.parent == Some(self.guard))?;
             if !process.is_over {
-                found.push((process, Variable::of(child, COOKIE)));
+                found.push((process, Variable::of(child, COOKIE).ok()?));
             }
         }
         Some(found)
@@ -341,8 +358,11 @@ impl Orphans {
 }
 
 /// Kills all children of this process, and theirs.
-pub(crate) fn kill_descendants() {
-    let processes = Process::all();
+///
+/// # Errors
+/// When they cannot be looked for, for want of descriptors or memory.
+pub(crate) fn kill_descendants() -> io::Result<()> {
+    let processes = Process::all()?;
     let this = Some(rustix::process::getpid());
     let children = processes.iter().filter(|process| process.parent == this);
     for doomed in descendants(children.map(|child| child.known).collect(), &processes) {
@@ -351,6 +371,7 @@ pub(crate) fn kill_descendants() {
             let _ = rustix::process::pidfd_send_signal(&handle, Signal::KILL);
         }
     }
+    Ok(())
 }
 
 /// These, their children, theirs, and so on.
@@ -378,7 +399,7 @@ fn wait_gone(process: &OwnedFd, patience: Duration) -> bool {
 /// This process, its parent, and so on.
 fn ancestors() -> Vec<Pid> {
     let mut line = vec![rustix::process::getpid()];
-    while let Some(above) = line.last().and_then(|pid| Process::read(*pid)?.parent) {
+    while let Some(above) = line.last().and_then(|pid| Process::read(*pid).ok()??.parent) {
         line.push(above);
     }
     line

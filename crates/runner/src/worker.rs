@@ -53,8 +53,8 @@ const GRACE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What could not be done for want of room, memory or descriptors is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Descriptors that an attempt may take: two pipes and a file.
-const FILES_EACH: u64 = 3;
+/// Descriptors that an attempt may take: two pipes, a file, and a handle on who is left of it.
+const FILES_EACH: u64 = 4;
 
 /// Descriptors that attempts leave to everything else: connections, launchers, starts in progress, the spool.
 const FILES_KEPT: u64 = 192;

@@ -18,6 +18,7 @@ crate::tests![
     what_could_not_be_spooled_is_spooled_later,
     a_runner_starts_on_a_full_disk_and_keeps_what_was_spooled,
     starts_that_hang_hold_up_no_end,
+    who_cannot_be_looked_for_is_not_taken_for_gone,
 ];
 
 fn runs_leave_descriptors_to_the_runner() {
@@ -158,6 +159,26 @@ fn a_runner_starts_on_a_full_disk_and_keeps_what_was_spooled() {
     wait_until("it is forgotten", || home.spool().is_empty());
     drop((daemon, life));
     drop(mount);
+}
+
+fn who_cannot_be_looked_for_is_not_taken_for_gone() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let worker = inventory.info.pid;
+    let deaf = "setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1000; done' & wait";
+    let first = daemon.start(shell(1, deaf));
+    let stray = home.first_line(key(1)).parse().expect("a process id");
+    let open = fs::read_dir(format!("/proc/{worker}/fd")).expect("it runs").count();
+    limit_files(worker, open as u64);
+    daemon.say(&[ToRunner::Stop {
+        key: key(1),
+        grace_ms: 3000,
+    }]);
+    wait_until("it has ended", || !is_alive(first));
+    limit_files(worker, 1000);
+    assert_eq!(daemon.ended().end, End::Signalled(15));
+    wait_until("the stray is gone", || !is_alive(stray));
 }
 
 fn starts_that_hang_hold_up_no_end() {
