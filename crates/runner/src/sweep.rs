@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -77,8 +77,10 @@ pub(crate) fn leftovers(cookie: &Cookie, own: Vec<Pid>) -> usize {
 #[derive(Debug)]
 pub(crate) struct Family {
     cookie: String,
-    /// The first process, whose id is that of its group and session. It is not reaped while this is used.
+    /// The first process, whose id is that of its group and session.
     first: Pid,
+    /// The same, told from a later one: it may be reaped while it is looked for the others.
+    first_known: OnceLock<Known>,
     /// Those found so far. What has left group and session without a cookie is known by its parents, and by this when
     /// they have ended.
     known: Mutex<Vec<Known>>,
@@ -89,24 +91,50 @@ impl Family {
         Arc::new(Family {
             cookie,
             first,
+            first_known: OnceLock::new(),
             known: Mutex::default(),
         })
+    }
+
+    /// Makes sure that the first process is told from others. To be called while it is not reaped. If it fails for want
+    /// of something only cookies tell, until it does not.
+    pub(crate) fn recognise(&self) {
+        if self.first_known.get().is_none()
+            && let Ok(Some(process)) = Process::read(self.first)
+        {
+            // Two would say the same.
+            let _ = self.first_known.set(process.known);
+        }
+    }
+
+    /// Whether the id of the first process is its own, as it is until it is reaped.
+    fn has_its_id(&self) -> bool {
+        let Some(first) = self.first_known.get() else {
+            return false;
+        };
+        Process::read(self.first).is_ok_and(|now| now.is_some_and(|now| now.known == *first))
     }
 
     /// Its living processes but the first.
     fn members(&self, table: &Table) -> Vec<Known> {
         let known = lock(&self.known).clone();
-        let is_one = |process: &Process| {
+        // Looked at after the table was read, so it was its own in all of it. Once it is not, it may be the group of
+        // others.
+        let has_its_id = self.has_its_id();
+        let is_near = |process: &Process| {
             process.group == Some(self.first)
                 || process.session == Some(self.first)
                 || process.parent == Some(self.first)
+        };
+        let is_one = |process: &Process| {
+            (has_its_id && is_near(process))
                 || known.contains(&process.known)
                 || table.cookies.get(&process.known.pid) == Some(&self.cookie)
         };
         let (mut members, mut others): (Vec<&Process>, Vec<&Process>) = table
             .processes
             .iter()
-            .filter(|process| process.known.pid != self.first)
+            .filter(|process| !has_its_id || process.known.pid != self.first)
             .partition(|process| is_one(process));
         let mut next = 0;
         while let Some(above) = members.get(next).map(|member| Some(member.known.pid)) {
@@ -307,8 +335,10 @@ impl Seek {
 /// Kills what came from a process that is not reaped, itself included.
 pub(crate) fn kill_family(cookie: String, first: Pid) {
     let _ = rustix::process::kill_process(first, Signal::KILL);
+    let family = Family::new(cookie, first);
+    family.recognise();
     let seek = Seek {
-        family: Family::new(cookie, first),
+        family,
         signal: Some(Signal::KILL),
         is_after: false,
     };
@@ -403,4 +433,47 @@ fn ancestors() -> Vec<Pid> {
         line.push(above);
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn once_the_first_process_is_reaped_its_id_tells_nothing() {
+        let mut shell = Command::new("sh")
+            .args(["-c", "sleep 1000 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a system");
+        let mut line = String::new();
+        let stdout = shell.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let child = line.trim().parse().ok().and_then(Pid::from_raw).expect("its id");
+        let first = Pid::from_child(&shell);
+        let search = Search::below(rustix::process::getppid());
+        let table = search.look().expect("room");
+        let found = |family: &Family| {
+            let members = family.members(&table);
+            members.iter().map(|member| member.pid).collect::<Vec<_>>()
+        };
+
+        let family = Family::new("none".to_owned(), first);
+        family.recognise();
+        assert_eq!(found(&family), [child]);
+        // As if another one had had the id before.
+        let earlier = Family::new("none".to_owned(), first);
+        let other = Process::read(rustix::process::getpid()).expect("room").expect("this");
+        earlier.first_known.set(other.known).expect("it is new");
+        assert_eq!(found(&earlier), []);
+        // Who was found before is still known by itself.
+        shell.kill().expect("it is there");
+        shell.wait().expect("a child");
+        assert_eq!(found(&family), [child]);
+
+        let _ = rustix::process::kill_process(child, Signal::KILL);
+    }
 }

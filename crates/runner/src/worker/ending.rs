@@ -80,6 +80,8 @@ impl Worker {
         };
         let cookie = || self.cookie.of(&attempt.origin.key);
         let family = attempt.family.get_or_insert_with(|| Family::new(cookie(), first));
+        // Where this is called it is not reaped.
+        family.recognise();
         let family = Arc::clone(family);
         let is_after = attempt.state.is_emptying();
         self.ender.seek(
