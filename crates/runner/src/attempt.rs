@@ -21,7 +21,7 @@ const START_PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long killing may take. Processes that cannot be looked at, for what they wait for does not come, hold up nobody.
-const KILL_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where an attempt stands.
 ///
@@ -264,6 +264,18 @@ impl State {
         }
     }
 
+    /// Whether the process was killed and has not ended, as far as is known here.
+    pub(crate) fn is_killed(&self) -> bool {
+        match self {
+            State::Stopping { kill_at, .. } => kill_at.is_none(),
+            State::Spawning { .. }
+            | State::Running { .. }
+            | State::Emptying { .. }
+            | State::Finishing { .. }
+            | State::Ended => false,
+        }
+    }
+
     /// Whether the process has ended and is not reaped.
     pub(crate) fn is_emptying(&self) -> bool {
         match self {
@@ -456,9 +468,11 @@ mod tests {
         assert_eq!(acts(actions), []);
         let (state, actions) = state.on(Event::Deadline, now + GRACE);
         assert_eq!(acts(actions), [Action::Kill(pid())]);
+        assert!(state.is_killed());
         let (state, actions) = state.on(Event::Deadline, now + GRACE);
         assert_eq!(acts(actions), [], "killed once");
         let (state, actions) = state.on(Event::Exited { alone: true }, now);
+        assert!(!state.is_killed());
         assert_eq!(acts(actions), [Action::Collect(pid())]);
         assert_eq!(state, State::Finishing { stopped: true });
     }

@@ -19,7 +19,7 @@ use rustix::process::{Pid, Resource, Signal};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner};
 
-use crate::attempt::{Action, Event};
+use crate::attempt::{Action, Event, KILL_PATIENCE};
 use crate::ender::Ender;
 use crate::guard::GUARD_PID;
 use crate::notify::{complain, notify};
@@ -146,6 +146,8 @@ struct Worker {
     /// The spool could not be written, and that was said.
     spool_fails: bool,
     closing: Closing,
+    /// When something was killed last.
+    killed: Instant,
     received: Vec<Received>,
     reports: Vec<Report>,
 }
@@ -219,6 +221,7 @@ impl Worker {
             retry_at: None,
             spool_fails: false,
             closing: Closing::No,
+            killed: clock::steady(),
             received: Vec::new(),
             reports: Vec::new(),
         };
@@ -291,14 +294,15 @@ impl Worker {
     /// How long nothing can happen by itself.
     fn timeout(&mut self) -> Option<Timespec> {
         let now = clock::steady();
-        let lingering = match self.closing {
-            Closing::No | Closing::Stopping => None,
+        let closed = match self.closing {
+            Closing::No => None,
+            Closing::Stopping => self.is_stuck().then_some(self.killed + KILL_PATIENCE),
             Closing::Lingering(until) => Some(until),
         };
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let hanging = self.spawners.relieve(now);
         let (expiry, flush) = (self.server.next_expiry(), self.pipes.next_flush());
-        let earliest = [deadline, expiry, lingering, hanging, self.retry_at, flush]
+        let earliest = [deadline, expiry, closed, hanging, self.retry_at, flush]
             .into_iter()
             .flatten()
             .min()?;
@@ -395,8 +399,16 @@ impl Worker {
 
     /// Whether the runner has ended. The last results are with the daemon or in the spool then.
     fn is_done(&mut self) -> bool {
-        if let (Closing::Stopping, true) = (self.closing, self.roster.is_empty()) {
-            self.closing = Closing::Lingering(clock::steady() + LINGER);
+        let now = clock::steady();
+        if matches!(self.closing, Closing::Stopping) {
+            // What cannot be killed has no end that could be told; the next runner does not know it.
+            let is_over = self.is_stuck() && self.killed + KILL_PATIENCE <= now;
+            if is_over && !self.roster.is_empty() {
+                complain(format_args!("{} runs cannot be killed", self.roster.len()));
+            }
+            if is_over || self.roster.is_empty() {
+                self.closing = Closing::Lingering(now + LINGER);
+            }
         }
         match self.closing {
             Closing::No | Closing::Stopping => false,
@@ -405,6 +417,11 @@ impl Worker {
                 acknowledged || !self.server.is_attached() || clock::steady() >= until
             }
         }
+    }
+
+    /// Whether all that there is was killed and does not end.
+    fn is_stuck(&self) -> bool {
+        self.roster.iter().all(|attempt| attempt.state.is_killed())
     }
 
     fn take_reports(&mut self) {
@@ -514,6 +531,7 @@ impl Worker {
                 }
                 Action::Kill(pid) => {
                     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+                    self.killed = clock::steady();
                     self.seek(id, pid, Some(Signal::KILL));
                 }
                 Action::Watch(pid) => self.seek(id, pid, None),

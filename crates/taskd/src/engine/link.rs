@@ -108,6 +108,7 @@ pub(super) struct Attached {
 /// Attaches to the runner, starting one if none answers and that is ours to do. One that is about to end is waited for,
 /// since what it is told to start would not be started. The child is the guard that was started, if one was.
 pub(super) async fn attach(place: &Whereabouts) -> Result<(Attached, Option<Started>), LinkError> {
+    let mut is_told = false;
     loop {
         let (stream, started) = match UnixStream::connect(&place.socket).await {
             Ok(stream) => (stream, None),
@@ -121,6 +122,9 @@ pub(super) async fn attach(place: &Whereabouts) -> Result<(Attached, Option<Star
         let mut attached = introduce(stream, place).await?;
         if !attached.info.closing.0 {
             return Ok((attached, started));
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::info!("waiting for a runner that is about to end");
         }
         attached.link.ended().await;
     }
