@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{World, wait_for};
+use crate::harness::{World, alive, wait_for};
 
 /// A small file system, unmounted when dropped.
 struct Tmpfs(PathBuf);
@@ -29,18 +29,54 @@ impl Drop for Tmpfs {
     }
 }
 
+/// A small file system for the state.
+fn small_disk(world: &World) -> Option<Tmpfs> {
+    let disk = Tmpfs::mount(&world.path("state"), "8m");
+    // A promise that nobody tries is not held: who cannot mount says so.
+    let known = std::env::var_os("TASKD_TEST_NO_MOUNT").is_some();
+    assert!(
+        disk.is_some() || known,
+        "this user may not mount a file system; TASKD_TEST_NO_MOUNT=1 leaves this out"
+    );
+    disk
+}
+
+#[test]
+fn how_a_run_ended_on_a_full_disk_outlives_an_orderly_stop() {
+    let mut world = World::new();
+    let Some(_disk) = small_disk(&world) else { return };
+    world.start();
+    world.add_gated("a", 5);
+    world.ctl(&["run", "a"]).ok();
+    wait_for("the run", || {
+        let status = world.ctl(&["status", "--json"]).json();
+        (status["running"] == 1).then_some(())
+    });
+    let runner = world.runner_pid();
+    let ballast = world.path("state/ballast");
+    fill(&ballast);
+    world.open_gate("a");
+    wait_for("the end, which cannot be recorded", || {
+        let status = world.ctl(&["status", "--json"]).json();
+        (status["running"] == 0).then_some(())
+    });
+    world.signal(rustix::process::Signal::TERM);
+    world.wait_ended();
+    assert!(alive(runner), "it gave up what it alone knows");
+    std::fs::remove_file(&ballast).expect("room again");
+    world.start();
+    let run = world.finished("a/1");
+    assert_eq!(
+        (&run["outcome"], &run["exit_code"]),
+        (&"failed".into(), &5.into()),
+        "{run}"
+    );
+}
+
 #[test]
 fn a_full_disk_refuses_commands_harms_no_run_and_is_left_behind() {
     let mut world = World::new();
-    let Some(_disk) = Tmpfs::mount(&world.path("state"), "8m") else {
-        // A promise that nobody tries is not held: who cannot mount says so.
-        let known = std::env::var_os("TASKD_TEST_NO_MOUNT").is_some();
-        assert!(
-            known,
-            "this user may not mount a file system; TASKD_TEST_NO_MOUNT=1 leaves this out"
-        );
-        return;
-    };
+    let Some(_disk) = small_disk(&world) else { return };
     world.start();
     let (pid, end) = (world.path("pid"), world.path("end"));
     let line = format!(

@@ -159,7 +159,7 @@ enum Closing {
     No,
     /// All attempts were told to stop; no new ones are taken.
     Stopping,
-    /// There are none left. The daemon may acknowledge the last results until then.
+    /// There are none left. The daemon may acknowledge the last results until then, and the spool must have them.
     Lingering(Instant),
 }
 
@@ -297,7 +297,7 @@ impl Worker {
         let closed = match self.closing {
             Closing::No => None,
             Closing::Stopping => self.is_stuck().then_some(self.killed + KILL_PATIENCE),
-            Closing::Lingering(until) => Some(until),
+            Closing::Lingering(until) => (!self.spool_fails).then_some(until),
         };
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let hanging = self.spawners.relieve(now);
@@ -414,7 +414,9 @@ impl Worker {
             Closing::No | Closing::Stopping => false,
             Closing::Lingering(until) => {
                 let acknowledged = self.results.is_empty() && self.server.is_flushed();
-                acknowledged || !self.server.is_attached() || clock::steady() >= until
+                // Results that are nowhere but here are not given up for a disk that is full.
+                let kept = self.results.is_empty() || !self.spool_fails;
+                kept && (acknowledged || !self.server.is_attached() || now >= until)
             }
         }
     }
