@@ -53,6 +53,8 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Threads that are ready for a job, or have had one.
+    warm: usize,
     /// Threads that wait for a job. Waking nobody is a system call too.
     idle: usize,
     /// Since when jobs wait and none was taken; nothing while none waits.
@@ -128,6 +130,16 @@ impl Spawners {
         for _ in 0..THREADS {
             spawners.add_thread()?;
         }
+        // What serves has its launchers, and nothing of their making is still open.
+        let mut queue = lock(&spawners.shared.queue);
+        while queue.warm < THREADS {
+            queue = spawners
+                .shared
+                .ready
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(queue);
         Ok(spawners)
     }
 
@@ -188,6 +200,8 @@ fn work(shared: &Shared) {
     };
     let mut spawner = Spawner::new(&shared.host, launcher);
     spawner.warm_up();
+    lock(&shared.queue).warm += 1;
+    shared.ready.notify_all();
     loop {
         let Job { id, start } = next_job(shared);
         let at_ms = clock::wall_ms();

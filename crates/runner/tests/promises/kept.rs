@@ -105,7 +105,9 @@ fn a_hundred_megabytes_keep_head_and_tail() {
             .collect()
     };
     let (head, tail) = (text(&records[..gap_at]), text(&records[gap_at + 1..]));
-    assert_eq!(head.len() as u64, MAX / 2);
+    // To the byte, but for what a short record, the beginning of a line that came late, counts more than its bytes.
+    let short = MAX / 2 - head.len() as u64;
+    assert!(short < 1024, "{short} bytes of the head are not used");
     for (number, line) in head.split_inclusive('\n').enumerate() {
         let whole = format!("{}\n", FIRST + number as u128);
         assert!(whole.starts_with(line), "{line}");
