@@ -237,12 +237,16 @@ fn an_ordinary_end_takes_no_look_at_processes() {
     let life = home.start();
     let (mut daemon, inventory) = life.attach();
     // How often the thread that looks has been waited for: it never sleeps but for want of work.
-    let looks = || -> u64 {
+    let find = || {
         let tasks = fs::read_dir(format!("/proc/{}/task", inventory.info.pid)).expect("it runs");
-        let status = tasks
+        tasks
             .map(|task| fs::read_to_string(task.expect("it runs").path().join("status")).expect("it runs"))
             .find(|status| status.starts_with("Name:\tender\n"))
-            .expect("a thread");
+    };
+    // A thread gives itself its name when it first runs, which may be a while.
+    wait_until("the thread has its name", || find().is_some());
+    let looks = || -> u64 {
+        let status = find().expect("a thread");
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
