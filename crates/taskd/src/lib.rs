@@ -28,6 +28,8 @@ mod readers;
 mod refusal;
 mod run;
 mod server;
+#[cfg(test)]
+mod testing;
 
 pub use run::main;
 

@@ -456,11 +456,11 @@ fn seed() -> anyhow::Result<[u64; 2]> {
 
 #[cfg(test)]
 mod tests {
-    use taskd_core::policy::Policies;
     use taskd_core::record::Record;
-    use taskd_core::task::{Action, Definition, TaskId, TaskName, When};
+    use taskd_core::task::TaskId;
 
     use super::*;
+    use crate::testing::manual;
 
     #[test]
     fn a_store_with_tasks_of_another_user_is_refused() {
@@ -471,18 +471,7 @@ mod tests {
             id: TaskId(1),
             owner: Owner(7),
             at: clock::now(),
-            definition: Arc::new(Definition {
-                name: TaskName::parse("a").expect("a name"),
-                when: When::Manual,
-                action: Action::Shell {
-                    line: "true".to_owned(),
-                },
-                cwd: None,
-                env: Vec::new(),
-                description: None,
-                enabled: true,
-                policies: Policies::default(),
-            }),
+            definition: Arc::new(manual("a")),
         };
         let (done, stored) = std::sync::mpsc::channel();
         opened.store.writer().commit(taskd_store::Batch {

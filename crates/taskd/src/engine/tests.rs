@@ -1,25 +1,10 @@
 use std::sync::mpsc as std_mpsc;
 
-use taskd_core::policy::Policies;
-use taskd_core::task::{Action, Definition, Owner, TaskName, When};
+use taskd_core::task::Owner;
 
 use super::testing::{Bench, FakeRunner, hang};
 use super::*;
-
-fn manual(name: &str) -> Definition {
-    Definition {
-        name: TaskName::parse(name).expect("a name"),
-        when: When::Manual,
-        action: Action::Shell {
-            line: "true".to_owned(),
-        },
-        cwd: None,
-        env: Vec::new(),
-        description: None,
-        enabled: true,
-        policies: Policies::default(),
-    }
-}
+use crate::testing::manual;
 
 #[tokio::test]
 async fn a_reload_says_ready_only_of_a_daemon_that_is() {

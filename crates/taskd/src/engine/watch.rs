@@ -63,17 +63,15 @@ impl Watchers {
 mod tests {
     use taskd_core::command::Command;
     use taskd_core::event::{Event, Inventory};
-    use taskd_core::policy::Policies;
     use taskd_core::run::{AttemptEnd, Exit, Usage};
-    use taskd_core::schedule::{Catalog, Zones};
-    use taskd_core::scheduler::{Limits, Scheduler};
-    use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
+    use taskd_core::task::{Owner, TaskId};
     use tokio::sync::mpsc;
 
-    use super::super::{Driver, Engine, Mail, Notify, Parts, Whereabouts};
+    use super::super::testing::Bench;
+    use super::super::{Driver, Mail};
     use super::*;
     use crate::clock;
-    use crate::config::Config;
+    use crate::testing::manual;
 
     const RUN: RunKey = RunKey { task: TaskId(1), n: 1 };
 
@@ -109,27 +107,6 @@ mod tests {
         assert!(watchers.by_run[&RUN].len() <= 1);
     }
 
-    /// An engine with a store and a manual task, and a runner of which the core alone knows.
-    fn driver(dir: &std::path::Path) -> (Driver, taskd_store::Store) {
-        let opened = taskd_store::Store::open(taskd_store::Options::new(dir)).expect("an empty directory");
-        let zones = Zones::new(jiff::tz::db().clone());
-        let core = Scheduler::new(Catalog::new(zones), Limits::default(), [1, 2]);
-        let parts = Parts {
-            core,
-            writer: opened.store.writer(),
-            reader: opened.store.reader().expect("it is open"),
-            runner: Whereabouts {
-                socket: dir.join("runner.sock"),
-                state_dir: dir.to_owned(),
-                start: false,
-            },
-            config: Config::default(),
-            notify: Notify::from_env(),
-        };
-        let (_, mailbox) = Engine::channel();
-        (Driver::new(parts, mailbox).expect("a timer"), opened.store)
-    }
-
     async fn settle(driver: &mut Driver) {
         driver.pump();
         while !driver.records.settled() {
@@ -141,33 +118,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_whose_end_the_engine_has_not_carried_out_is_not_over() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (mut driver, _store) = driver(dir.path());
+        // A runner of which the core alone knows.
+        let mut bench = Bench::new(false);
+        let driver = &mut bench.driver;
         let now = clock::now();
         driver.core.handle(now, Event::RunnerAttached(Inventory::default()));
-        let definition = Definition {
-            name: TaskName::parse("a").expect("a name"),
-            when: When::Manual,
-            action: Action::Shell {
-                line: "true".to_owned(),
-            },
-            cwd: None,
-            env: Vec::new(),
-            description: None,
-            enabled: true,
-            policies: Policies::default(),
-        };
         let add = Command::Add {
             owner: Owner(1),
-            definitions: vec![definition],
+            definitions: vec![manual("a")],
         };
         driver.core.apply(now, add).expect("it is accepted");
-        settle(&mut driver).await;
+        settle(driver).await;
         driver
             .core
             .apply(now, Command::Run { ids: vec![RUN.task] })
             .expect("it is accepted");
-        settle(&mut driver).await;
+        settle(driver).await;
         let origin = driver.core.run(RUN).expect("it is running").origin.clone();
         let end = AttemptEnd {
             started_at: now,
@@ -183,7 +149,7 @@ mod tests {
         let (sink, mut updates) = mpsc::unbounded_channel();
         driver.open(Mail::Watch { runs: vec![RUN], sink });
         assert_eq!(heard(&mut updates), [false]);
-        settle(&mut driver).await;
+        settle(driver).await;
         assert_eq!(heard(&mut updates), [true]);
     }
 }

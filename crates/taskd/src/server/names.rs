@@ -217,13 +217,12 @@ pub(super) fn unknown(state: &Scheduler, owner: Owner, name: &str) -> Refusal {
 #[cfg(test)]
 pub(super) mod tests {
     use taskd_core::Timestamp;
-    use taskd_core::policy::Policies;
     use taskd_core::record::Record;
     use taskd_core::schedule::{Catalog, Zones};
     use taskd_core::scheduler::Limits;
-    use taskd_core::task::{Action, Definition, When};
 
     use super::*;
+    use crate::testing::manual;
 
     #[test]
     fn a_pattern_matches_as_a_shell_would() {
@@ -254,23 +253,11 @@ pub(super) mod tests {
 
     /// Tasks of these names, of owner 7.
     pub(in crate::server) fn state_with(names: impl Iterator<Item = String>) -> Scheduler {
-        let definition = |name: &str| Definition {
-            name: TaskName::parse(name).expect("a name"),
-            when: When::Manual,
-            action: Action::Shell {
-                line: "true".to_owned(),
-            },
-            cwd: None,
-            env: Vec::new(),
-            description: None,
-            enabled: true,
-            policies: Policies::default(),
-        };
         let records = names.zip(1..).map(|(name, id)| Record::TaskAdded {
             id: TaskId(id),
             owner: Owner(7),
             at: Timestamp::from_millis(0),
-            definition: std::sync::Arc::new(definition(&name)),
+            definition: std::sync::Arc::new(manual(&name)),
         });
         let catalog = Catalog::new(Zones::new(jiff::tz::db().clone()));
         Scheduler::replay(catalog, Limits::default(), [1, 2], records)

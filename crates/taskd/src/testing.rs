@@ -1,0 +1,20 @@
+//! What tests of several rooms share.
+
+use taskd_core::policy::Policies;
+use taskd_core::task::{Action, Definition, TaskName, When};
+
+/// A task that is due only when asked for.
+pub(crate) fn manual(name: &str) -> Definition {
+    Definition {
+        name: TaskName::parse(name).expect("a name"),
+        when: When::Manual,
+        action: Action::Shell {
+            line: "true".to_owned(),
+        },
+        cwd: None,
+        env: Vec::new(),
+        description: None,
+        enabled: true,
+        policies: Policies::default(),
+    }
+}
