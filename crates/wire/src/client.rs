@@ -81,7 +81,7 @@ pub enum Request {
     Status,
     /// Where the output of a run is. Answered by [`Response::Output`].
     Output {
-        /// A run as `TASK/N`, or a task, whose newest run that started is meant.
+        /// A run as `TASK/N`, or a task: its run under way is meant, else the newest that started.
         target: String,
     },
     /// Tell of these runs until each has ended. Answered by [`Response::Update`]s, the first of them at once, one a

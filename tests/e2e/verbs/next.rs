@@ -155,6 +155,12 @@ fn an_expression_that_does_not_fire_any_more_or_never_does_gives_nothing_and_say
 }
 
 #[test]
+fn the_last_days_that_can_be_shown_are_the_last() {
+    let last = cron(&["0 22 * * *", "--tz", "UTC", "--from", "9999-12-29T00:00:00Z", "-n", "5"]).ok();
+    assert_eq!(last, "9999-12-29T22:00:00+00:00\n9999-12-30T22:00:00+00:00\n");
+}
+
+#[test]
 fn that_there_are_more_tasks_than_one_answer_holds_is_said() {
     let world = World::served();
     let lines: String = (0..1_001)

@@ -104,8 +104,8 @@ pub enum Verb {
     Cancel(CancelArgs),
     /// Print what a run wrote
     ///
-    /// Prints what a run wrote, byte for byte. A task stands for its newest run that started; with neither, the
-    /// newest run of all is meant. With --since, a task stands for all its runs since then.
+    /// Prints what a run wrote, byte for byte. A task stands for its run under way, else for the newest that started;
+    /// with neither, the newest run of all is meant. With --since, a task stands for all its runs since then.
     Logs(LogsArgs),
     /// List runs, newest first
     Runs(RunsArgs),

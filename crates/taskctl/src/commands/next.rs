@@ -56,7 +56,11 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
     let mut array = if session.json { Some(JsonArray::default()) } else { None };
     let mut fires = false;
     for _ in 0..args.n.unwrap_or(SOME) {
-        let Some(next) = cron.next_after(&zone, at) else { break };
+        // The last day of the year 9999 cannot be shown in every zone.
+        let shows = |at: &Timestamp| Timestamp::from_jiff(at.to_jiff()) == *at;
+        let Some(next) = cron.next_after(&zone, at).filter(shows) else {
+            break;
+        };
         fires = true;
         let local = rfc3339_in(next.as_millis(), &shown_in);
         match &mut array {
