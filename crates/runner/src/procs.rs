@@ -136,17 +136,18 @@ impl Variable {
                 Err(_) => Ok(None),
             }
         };
-        // Where it ends in memory: not at 0 when it is there and empty, and elsewhere after each exec.
-        let end = || {
-            fs::read(path("stat"))
-                .ok()
-                .and_then(|stat| field(&stat, 51)?.parse::<u64>().ok())
+        // Where code and environment end in memory. The code ends at 0 until an exec has done its part, of which the
+        // environment is an earlier one; the environment ends elsewhere after each exec.
+        let ends = || {
+            let stat = fs::read(path("stat")).ok()?;
+            let end = |number| field(&stat, number)?.parse::<u64>().ok();
+            Some((end(27).filter(|code| *code > 0)?, end(51)?))
         };
         let mut environment = read()?;
         if environment.as_ref().is_some_and(Vec::is_empty) {
-            let before = end();
+            let before = ends();
             environment = read()?;
-            if environment.as_ref().is_some_and(Vec::is_empty) && (before == Some(0) || end() != before) {
+            if environment.as_ref().is_some_and(Vec::is_empty) && (before.is_none() || ends() != before) {
                 return Ok(Variable::NotYet);
             }
         }
@@ -212,38 +213,27 @@ mod tests {
 
     #[test]
     fn an_empty_environment_is_none_and_not_one_to_come() {
-        let mut child = std::process::Command::new("sleep");
-        let mut child = child
-            .arg("1000")
-            .env_clear()
-            .env("PATH", "/bin")
-            .spawn()
-            .expect("a system");
-        let pid = Pid::from_child(&child);
-        let deadline = crate::clock::steady() + std::time::Duration::from_secs(60);
-        let settled = |name| loop {
-            // It may not have got through its exec.
-            match Variable::of(pid, name).expect("room") {
-                Variable::NotYet if crate::clock::steady() < deadline => std::thread::yield_now(),
-                found => break found,
+        // Not spawned without an environment: until it has got through its exec it may have the memory of this process,
+        // and so this environment.
+        for (args, expected) in [
+            (
+                &["-i", "PATH=/bin", "sleep", "1000"][..],
+                Variable::Is("/bin".to_owned()),
+            ),
+            (&["-i", "sleep", "1000"], Variable::None),
+        ] {
+            let mut child = std::process::Command::new("env").args(args).spawn().expect("a system");
+            let pid = Pid::from_child(&child);
+            let deadline = crate::clock::steady() + std::time::Duration::from_secs(60);
+            let mut found = Variable::of(pid, "PATH").expect("room");
+            while found != expected && crate::clock::steady() < deadline {
+                std::thread::yield_now();
+                found = Variable::of(pid, "PATH").expect("room");
             }
-        };
-        assert_eq!(settled("PATH"), Variable::Is("/bin".to_owned()));
-        assert_eq!(settled("PAT"), Variable::None);
-        child.kill().expect("it is there");
-        child.wait().expect("a child");
-
-        let mut bare = std::process::Command::new("/bin/sleep");
-        let mut bare = bare.arg("1000").env_clear().spawn().expect("a system");
-        let pid = Pid::from_child(&bare);
-        let settled = |name| loop {
-            match Variable::of(pid, name).expect("room") {
-                Variable::NotYet if crate::clock::steady() < deadline => std::thread::yield_now(),
-                found => break found,
-            }
-        };
-        assert_eq!(settled("PATH"), Variable::None);
-        bare.kill().expect("it is there");
-        bare.wait().expect("a child");
+            assert_eq!(found, expected);
+            assert_eq!(Variable::of(pid, "PAT").expect("room"), Variable::None);
+            child.kill().expect("it is there");
+            child.wait().expect("a child");
+        }
     }
 }
