@@ -112,7 +112,8 @@ pub fn run(groups: &[&[Test]]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!(
-        "\nfailures: {failed:#?}\n\ntest result: FAILED. {} failed\n",
+        "\nfailures: {failed:#?}\n\ntest result: FAILED. {} passed; {} failed\n",
+        count - failed.len(),
         failed.len()
     );
     ExitCode::from(101)
