@@ -1,16 +1,16 @@
 //! `taskctl demo`, as far as it can be tried in a few seconds: however it ends, nothing is left behind. The whole of it
 //! is run by the test of the README.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use rustix::process::Signal;
 
 use crate::harness::{World, kill, wait_for};
 
-/// Starts a demo, and gives it with its directory once its daemon serves.
-fn begun(world: &World) -> (Child, PathBuf) {
+/// Starts a demo, and gives it with its directory and its reader once its daemon serves.
+fn begun(world: &World) -> (Child, PathBuf, BufReader<ChildStdout>) {
     let mut demo = world
         .taskctl(&["demo"])
         .env("TMPDIR", world.path(""))
@@ -18,9 +18,9 @@ fn begun(world: &World) -> (Child, PathBuf) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
+    let mut reader = BufReader::new(demo.stdout.take().expect("a pipe"));
     let mut dir = None;
-    for line in lines.map_while(Result::ok) {
+    for line in reader.by_ref().lines().map_while(Result::ok) {
         let word = |word: &str| {
             word.contains("/taskctl-demo")
                 .then(|| PathBuf::from(word.trim_end_matches(['.', ','])))
@@ -30,7 +30,7 @@ fn begun(world: &World) -> (Child, PathBuf) {
             break;
         }
     }
-    (demo, dir.expect("it says where it is"))
+    (demo, dir.expect("it says where it is"), reader)
 }
 
 fn leaves_nothing(world: &World, dir: &Path) {
@@ -43,7 +43,7 @@ fn leaves_nothing(world: &World, dir: &Path) {
 #[test]
 fn a_demo_that_is_killed_leaves_nothing() {
     let world = World::new();
-    let (mut demo, dir) = begun(&world);
+    let (mut demo, dir, _reader) = begun(&world);
     assert!(dir.exists(), "{}", dir.display());
     demo.kill().expect("it is there");
     demo.wait().expect("it ends");
@@ -53,8 +53,17 @@ fn a_demo_that_is_killed_leaves_nothing() {
 #[test]
 fn a_demo_that_is_interrupted_leaves_nothing_and_does_not_claim_success() {
     let world = World::new();
-    let (mut demo, dir) = begun(&world);
+    let (mut demo, dir, _reader) = begun(&world);
     kill(demo.id(), Signal::INT);
     assert!(!demo.wait().expect("it ends").success());
+    leaves_nothing(&world, &dir);
+}
+
+#[test]
+fn a_demo_whose_reader_leaves_ends_and_does_not_claim_success() {
+    let world = World::new();
+    let (mut demo, dir, reader) = begun(&world);
+    drop(reader);
+    assert_eq!(demo.wait().expect("it ends").code(), Some(1));
     leaves_nothing(&world, &dir);
 }

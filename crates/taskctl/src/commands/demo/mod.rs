@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use taskd_wire::client::RunInfo;
 
 use crate::clock;
-use crate::error::{Error, Failure, Result};
+use crate::error::{Error, Exit, Failure, Result};
 use crate::scratch::Scratch;
 use crate::session::Session;
 
@@ -54,6 +54,14 @@ struct Claim {
 
 /// Runs the demonstration.
 pub fn run(session: &mut Session) -> Result<u8> {
+    match perform(session) {
+        // It broke off, so it has shown nothing.
+        Err(Error::ReaderGone) => Ok(Exit::Failed as u8),
+        done => done,
+    }
+}
+
+fn perform(session: &mut Session) -> Result<u8> {
     let scratch = Scratch::new(PREFIX).map_err(|error| Failure::system("make a temporary directory", &error))?;
     let janitor = Janitor::hire(scratch.path())?;
     let mut claims = Vec::new();
@@ -245,7 +253,7 @@ fn until<T>(
         }
     }
     let message = format!("waited in vain for {what}");
-    Err(Error::from(Failure::new(crate::error::Exit::Failed, "demo", message)))
+    Err(Error::from(Failure::new(Exit::Failed, "demo", message)))
 }
 
 fn tick(stage: &mut Stage, screen: &mut Screen<'_>, end: Instant) -> Result<()> {
