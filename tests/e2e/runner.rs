@@ -114,6 +114,13 @@ impl Daemon {
         }
     }
 
+    /// A user adds `job` and runs it; it is told to start that.
+    fn job(&mut self, world: &World) -> Start {
+        world.ctl(&["add", "--name", "job", "--manual", "--", "true"]).ok();
+        world.ctl(&["run", "job"]).ok();
+        self.start()
+    }
+
     /// Waits until it is told to start something.
     fn start(&mut self) -> Start {
         loop {
@@ -174,9 +181,7 @@ fn a_result_that_comes_right_behind_the_inventory_is_taken_in() {
     let stage = Stage::new(&world);
     let taskd = daemon(&world);
     let mut first = stage.attached(1);
-    world.ctl(&["add", "--name", "job", "--manual", "--", "true"]).ok();
-    world.ctl(&["run", "job"]).ok();
-    let start = first.start();
+    let start = first.job(&world);
     drop(first);
     // All in one piece, and then not another word.
     let mut second = stage.met().expect("it attaches");
@@ -211,9 +216,7 @@ fn what_a_runner_says_before_it_dies_is_taken_in_though_it_cannot_be_answered() 
     let stage = Stage::new(&world);
     let taskd = daemon(&world);
     let mut first = stage.attached(1);
-    world.ctl(&["add", "--name", "job", "--manual", "--", "true"]).ok();
-    world.ctl(&["run", "job"]).ok();
-    let start = first.start();
+    let start = first.job(&world);
     // More is on its way to the runner than its socket takes, since it does not read any more.
     let value = format!("FILL={}", "x".repeat(60_000));
     for n in 0..20 {
@@ -228,14 +231,14 @@ fn what_a_runner_says_before_it_dies_is_taken_in_though_it_cannot_be_answered() 
     first.say(&[ended(&start, 3)]);
     drop(first);
     kill(taskd.id(), Signal::CONT);
-    let mut second = stage.attached(2);
+    let second = stage.attached(2);
     assert_eq!(world.finished("job/1")["exit_code"], Value::from(3));
     assert_eq!(
         world.finished("large19/1")["outcome"],
         "unknown",
         "another runner does not know it"
     );
-    second.say(&[]);
+    drop(second);
     end(taskd);
 }
 
@@ -251,9 +254,7 @@ fn a_runner_that_is_about_to_end_is_not_told_to_start_anything() {
         }))
     };
     let mut first = stage.attached(1);
-    world.ctl(&["add", "--name", "job", "--manual", "--", "true"]).ok();
-    world.ctl(&["run", "job"]).ok();
-    let begun = first.start();
+    let begun = first.job(&world);
     let added = now();
     world
         .ctl(&["add", "--name", "often", "--every", "1s", "--", "true"])

@@ -1,8 +1,10 @@
 //! An import is there whole or not at all, whenever the daemon ends.
 
+use std::path::Path;
+
 use taskd_core::record::Record;
 use taskd_core::task::{ImportId, Owner, TaskId};
-use taskd_store::{OpenError, Options, Writer};
+use taskd_store::{OpenError, Options, Store, Writer};
 
 use crate::scene::{added, commit, load, open};
 
@@ -18,6 +20,14 @@ fn begin(writer: &Writer) {
     };
     commit(writer, vec![added(1, "before", 1)]).unwrap();
     commit(writer, vec![begun]).unwrap();
+}
+
+/// A store in which an import has begun and staged its first tasks.
+fn begun(dir: &Path) -> Store {
+    let store = open(dir).store;
+    begin(&store.writer());
+    stage(&store.writer(), 2..=20);
+    store
 }
 
 fn stage(writer: &Writer, ids: std::ops::RangeInclusive<u64>) {
@@ -39,9 +49,7 @@ fn ids(options: Options) -> Vec<u64> {
 #[test]
 fn one_that_did_not_end_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).store;
-    begin(&store.writer());
-    stage(&store.writer(), 2..=20);
+    let store = begun(dir.path());
     commit(&store.writer(), vec![added(32, "beside", 6)]).unwrap();
     store.close().unwrap();
     assert_eq!(ids(Options::new(dir.path())), [1, 32]);
@@ -55,9 +63,7 @@ fn one_that_did_not_end_leaves_nothing_behind() {
 #[test]
 fn one_that_ended_is_there_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).store;
-    begin(&store.writer());
-    stage(&store.writer(), 2..=20);
+    let store = begun(dir.path());
     stage(&store.writer(), 21..=LAST);
     commit(&store.writer(), vec![Record::ImportEnded { import: IMPORT }]).unwrap();
     store.close().unwrap();
@@ -67,9 +73,7 @@ fn one_that_ended_is_there_whole() {
 #[test]
 fn one_that_is_given_up_goes_part_by_part() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).store;
-    begin(&store.writer());
-    stage(&store.writer(), 2..=20);
+    let store = begun(dir.path());
     for from in [15, 9, 2] {
         let from = TaskId(from);
         commit(&store.writer(), vec![Record::ImportDropped { import: IMPORT, from }]).unwrap();
@@ -84,9 +88,7 @@ fn one_that_is_given_up_goes_part_by_part() {
 #[test]
 fn one_whose_range_is_damaged_is_refused_and_removes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).store;
-    begin(&store.writer());
-    stage(&store.writer(), 2..=20);
+    let store = begun(dir.path());
     commit(&store.writer(), vec![added(32, "beside", 6)]).unwrap();
     store.close().unwrap();
     let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
