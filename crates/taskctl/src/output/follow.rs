@@ -80,6 +80,10 @@ impl Followed {
         err: &mut Out,
     ) -> Result<()> {
         let mut changes = changes;
+        if self.files.is_empty() && changes.is_some() {
+            // There is nothing yet, so whatever comes is new.
+            self.tail = None;
+        }
         while let Some(path) = self.files.get(self.at).cloned() {
             // Whether this attempt is over must be known before its file is read to the end.
             let over = ended || self.at + 1 < self.files.len();
@@ -128,7 +132,11 @@ impl Followed {
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match changes.as_deref_mut() {
-                    Some(changes) => changes.await_file(path),
+                    Some(changes) => {
+                        changes.await_file(path);
+                        // Whatever comes to it is new.
+                        self.tail = None;
+                    }
                     None => return Ok(false),
                 },
                 Err(error) => return Err(unreadable(path, &error).into()),

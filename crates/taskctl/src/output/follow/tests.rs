@@ -68,22 +68,38 @@ impl Scene {
 
 #[test]
 fn a_file_is_followed_from_before_it_is_there_to_the_end_of_the_run() {
+    // The last lines are those of what was there, and there was nothing.
+    for tail in [None, Some(0)] {
+        let mut scene = Scene::new();
+        let path = scene.path("1.1.jsonl");
+        let mut followed = Followed::new(Vec::new(), tail);
+        assert_eq!(scene.print(&mut followed, false), "");
+        followed.know(vec![path.clone()]);
+        assert_eq!(scene.print(&mut followed, false), "");
+
+        create_dir_all(path.parent().expect("it has one")).expect("room");
+        assert!(scene.told());
+        assert_eq!(scene.print(&mut followed, false), "");
+
+        let mut file = File::create(&path).expect("room");
+        assert!(scene.told());
+        write!(file, "{}{}", line(1, "a"), &line(2, "b")[..10]).expect("room");
+        assert_eq!(scene.print(&mut followed, false), "a\n");
+
+        write!(file, "{}", &line(2, "b")[10..]).expect("room");
+        assert!(scene.told());
+        assert_eq!(scene.print(&mut followed, true), "a\nb\n");
+    }
+}
+
+#[test]
+fn a_tail_leaves_out_nothing_of_a_file_that_comes_later() {
     let mut scene = Scene::new();
     let path = scene.path("1.1.jsonl");
-    let mut followed = Followed::new(vec![path.clone()], None);
+    let mut followed = Followed::new(vec![path.clone()], Some(1));
     assert_eq!(scene.print(&mut followed, false), "");
-
     create_dir_all(path.parent().expect("it has one")).expect("room");
-    assert!(scene.told());
-    assert_eq!(scene.print(&mut followed, false), "");
-
-    let mut file = File::create(&path).expect("room");
-    assert!(scene.told());
-    write!(file, "{}{}", line(1, "a"), &line(2, "b")[..10]).expect("room");
-    assert_eq!(scene.print(&mut followed, false), "a\n");
-
-    write!(file, "{}", &line(2, "b")[10..]).expect("room");
-    assert!(scene.told());
+    write(&path, line(1, "a") + &line(2, "b")).expect("room");
     assert_eq!(scene.print(&mut followed, true), "a\nb\n");
 }
 
