@@ -57,7 +57,7 @@ pub fn run(args: &LogsArgs, session: &mut Session) -> Result<()> {
         let files = output.files.into_iter().map(PathBuf::from).collect();
         let Session { out, err, .. } = session;
         Followed::new(files, args.tail).print(0, true, None, &mut printer, out, err)?;
-        printer.end(out)?;
+        printer.end(out, err)?;
     }
     Ok(())
 }

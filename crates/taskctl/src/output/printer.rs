@@ -34,9 +34,13 @@ pub struct Printer {
     style: Style,
     /// Stands before each line, one for each run; none for a single run.
     prefixes: Vec<String>,
-    /// Whose line is begun and not ended.
-    open: Option<Source>,
+    /// Whose line is begun and not ended, on stdout and on stderr.
+    open: [Option<Source>; 2],
 }
+
+/// Where something is printed.
+const STDOUT: usize = 0;
+const STDERR: usize = 1;
 
 impl Printer {
     /// For a single run, whose lines get no prefix.
@@ -44,7 +48,7 @@ impl Printer {
         Printer {
             style,
             prefixes: Vec::new(),
-            open: None,
+            open: [None; 2],
         }
     }
 
@@ -53,7 +57,7 @@ impl Printer {
         Printer {
             style,
             prefixes,
-            open: None,
+            open: [None; 2],
         }
     }
 
@@ -92,8 +96,14 @@ impl Printer {
             run,
             stderr: record.stream == "stderr",
         };
-        let out = if self.style.split && source.stderr { err } else { out };
-        if self.begins_line(source, out)? {
+        let (sink, out) = if self.style.split && source.stderr {
+            (STDERR, err)
+        } else {
+            (STDOUT, out)
+        };
+        let goes_on = self.open[sink] == Some(source);
+        if !goes_on && self.is_marked() {
+            self.end_line(sink, out)?;
             let mut head = String::new();
             if let Some(prefix) = self.prefixes.get(run) {
                 head.push_str(prefix);
@@ -104,20 +114,20 @@ impl Printer {
             out.text(&head)?;
         }
         out.bytes(&bytes)?;
-        self.open = (bytes.last() != Some(&b'\n')).then_some(source);
+        self.open[sink] = (bytes.last() != Some(&b'\n')).then_some(source);
         Ok(())
     }
 
-    /// Whether what comes now begins a line, after ending the line of another where lines begin with something.
-    fn begins_line(&mut self, source: Source, out: &mut Out) -> Result<bool> {
-        if self.open == Some(source) {
-            return Ok(false);
-        }
-        let marked = self.style.timestamps.is_some() || !self.prefixes.is_empty();
-        if marked && self.open.is_some() {
+    /// Whether lines begin with something.
+    fn is_marked(&self) -> bool {
+        self.style.timestamps.is_some() || !self.prefixes.is_empty()
+    }
+
+    fn end_line(&mut self, sink: usize, out: &mut Out) -> Result<()> {
+        if self.open[sink].take().is_some() {
             out.bytes(b"\n")?;
         }
-        Ok(marked)
+        Ok(())
     }
 
     /// The mark is no output of the run: where its streams are told apart, it goes where remarks go.
@@ -126,15 +136,12 @@ impl Printer {
             // The shape of a gap line, of which neither time nor size is known.
             return out.line(r#"{"log":"","stream":"taskd","time":null,"gap":{"bytes":null}}"#);
         }
-        let in_line = self.open.take().is_some();
-        let out = if self.style.split {
-            err
-        } else {
-            if in_line {
-                out.bytes(b"\n")?;
-            }
-            out
-        };
+        // What comes after it is another line. Alone on stdout, though, it is byte for byte what the run wrote.
+        if self.is_marked() || !self.style.split {
+            self.end_line(STDOUT, out)?;
+        }
+        self.end_line(STDERR, err)?;
+        let out = if self.style.split { err } else { out };
         let missing = missing.map_or_else(|| "some output".to_owned(), |n| format!("{} of output", bytes(n)));
         let prefix = self.prefixes.get(run).map_or("", String::as_str);
         out.line(&format!("{prefix}[taskd: {missing} was not kept here]"))
@@ -142,14 +149,14 @@ impl Printer {
 
     /// Whether a line is begun and not ended.
     pub fn is_in_line(&self) -> bool {
-        self.open.is_some()
+        self.open.iter().any(Option::is_some)
     }
 
-    /// Ends a line that was begun, where lines begin with something.
-    pub fn end(&mut self, out: &mut Out) -> Result<()> {
-        let marked = self.style.timestamps.is_some() || !self.prefixes.is_empty();
-        if self.open.take().is_some() && marked {
-            out.bytes(b"\n")?;
+    /// Ends lines that were begun, where lines begin with something.
+    pub fn end(&mut self, out: &mut Out, err: &mut Out) -> Result<()> {
+        if self.is_marked() {
+            self.end_line(STDOUT, out)?;
+            self.end_line(STDERR, err)?;
         }
         Ok(())
     }
@@ -184,7 +191,7 @@ mod tests {
                 .expect("memory takes it");
         }
         printer
-            .end(&mut out)
+            .end(&mut out, &mut err)
             .and_then(|()| out.flush())
             .and_then(|()| err.flush())
             .expect("memory takes it");
@@ -261,6 +268,28 @@ mod tests {
         };
         let mark = "[taskd: 2.0 KiB of output was not kept here]\n".to_owned();
         assert_eq!(shown(Printer::new(split), &lines), ("ab\n".to_owned(), mark));
+    }
+
+    #[test]
+    fn streams_of_several_runs_that_are_kept_apart_keep_their_lines() {
+        let style = Style {
+            split: true,
+            ..Style::default()
+        };
+        let gap = r#"{"log":"","stream":"taskd","time":"2026-11-23T10:00:00Z","gap":{"bytes":2048}}"#.to_owned();
+        let lines = [
+            (0, line("a", "stdout")),
+            (0, line("E", "stderr")),
+            (0, line("b\n", "stdout")),
+            (1, line("c", "stdout")),
+            (1, gap),
+            (1, line("d\n", "stdout")),
+            (0, line("F", "stderr")),
+        ];
+        let printer = Printer::prefixed(style, vec!["x | ".into(), "y | ".into()]);
+        let mark = "y | [taskd: 2.0 KiB of output was not kept here]";
+        let expected = ("x | ab\ny | c\ny | d\n".to_owned(), format!("x | E\n{mark}\nx | F\n"));
+        assert_eq!(shown(printer, &lines), expected);
     }
 
     #[test]
