@@ -59,14 +59,39 @@ struct Away {
     attempts: u32,
 }
 
+impl Away {
+    /// The daemon has just gone.
+    fn begin(places: &Places, session: &mut Session) -> Result<Self> {
+        session.out.flush()?;
+        session.remark("the daemon went away; the run goes on, waiting for the daemon to come back");
+        let mut changes = Changes::new()?;
+        for socket in places.sockets() {
+            changes.await_file(&socket);
+        }
+        let now = clock::monotonic();
+        Ok(Away {
+            changes,
+            until: now + PATIENCE,
+            again: Some(now),
+            // It may be there all the same; if not, a change tells.
+            attempts: ATTEMPTS - 1,
+        })
+    }
+}
+
 impl Watch {
     /// Begins to watch over this connection, which is used for nothing else from now on.
-    pub fn begin(mut client: Client, runs: &[String]) -> Result<Self> {
-        client.send(&Request::Watch { runs: runs.to_vec() })?;
+    pub fn begin(mut client: Client, runs: &[String], session: &mut Session) -> Result<Self> {
+        let places = Places::new(Some(client.socket()), None, false);
+        let state = match client.send(&Request::Watch { runs: runs.to_vec() }) {
+            Ok(()) => State::Up(client),
+            Err(failure) if is_lost(&failure) => State::Away(Away::begin(&places, session)?),
+            Err(failure) => return Err(failure.into()),
+        };
         Ok(Watch {
-            places: Places::new(Some(client.socket()), None, false),
+            places,
             runs: runs.iter().map(|run| (run.clone(), None)).collect(),
-            state: State::Up(client),
+            state,
         })
     }
 
@@ -112,20 +137,7 @@ impl Watch {
                 Ok(())
             }
             Err(failure) if is_lost(&failure) => {
-                session.out.flush()?;
-                session.remark("the daemon went away; the run goes on, waiting for the daemon to come back");
-                let mut changes = Changes::new()?;
-                for socket in self.places.sockets() {
-                    changes.await_file(&socket);
-                }
-                let now = clock::monotonic();
-                self.state = State::Away(Away {
-                    changes,
-                    until: now + PATIENCE,
-                    again: Some(now),
-                    // It may be there all the same; if not, a change tells.
-                    attempts: ATTEMPTS - 1,
-                });
+                self.state = State::Away(Away::begin(&self.places, session)?);
                 Ok(())
             }
             Err(failure) => Err(failure.into()),

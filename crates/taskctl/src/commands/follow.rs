@@ -44,7 +44,7 @@ pub fn to_the_end(
     mut tell: impl FnMut(&mut Session, &RunInfo, &Printer) -> Result<()>,
 ) -> Result<Vec<RunInfo>> {
     let mut changes = Changes::new()?;
-    let mut watch = Watch::begin(client, names)?;
+    let mut watch = Watch::begin(client, names, session)?;
     let mut runs: Vec<Run> = names
         .iter()
         .map(|name| Run {
@@ -82,7 +82,7 @@ pub fn to_the_end(
         }
         wait(&mut watch, &changes, session)?;
     }
-    show.printer.end(&mut session.out)?;
+    show.printer.end(&mut session.out, &mut session.err)?;
     runs.into_iter()
         .map(|run| run.info.ok_or_else(|| unknown(&run.name).into()))
         .collect()

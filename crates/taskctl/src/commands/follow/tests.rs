@@ -47,17 +47,30 @@ fn other() -> RunInfo {
     }
 }
 
+/// When a daemon leaves once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Leaves {
+    Never,
+    /// As soon as the run is started.
+    AfterTheStart,
+    /// When it has told of the run.
+    AfterAnUpdate,
+}
+
 /// A daemon with a run `a/1` that wrote a line to each stream and exits with 3. It is asked for nothing else meanwhile.
-fn daemon_with_a_run(leaves_once: bool) -> FakeDaemon {
+fn daemon_with_a_run(leaves: Leaves) -> FakeDaemon {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(
         file.path(),
         output_line("out", "stdout") + &output_line("err", "stderr"),
     )
     .expect("room");
-    let left = Mutex::new(!leaves_once);
+    let left = Mutex::new(leaves != Leaves::AfterAnUpdate);
     FakeDaemon::with(Hello::ours(), move |request| match request {
-        Request::Run { .. } => started(),
+        Request::Run { .. } => match started() {
+            Say::All(said) if leaves == Leaves::AfterTheStart => Say::AndLeave(said),
+            said => said,
+        },
         Request::Output { .. } => Say::All(vec![Response::Output(Rec(RunOutput {
             info: Rec(info("running", None)),
             files: vec![file.path().display().to_string()],
@@ -76,21 +89,24 @@ fn daemon_with_a_run(leaves_once: bool) -> FakeDaemon {
 
 #[test]
 fn run_wait_is_as_if_the_command_were_run_here() {
-    let Ran { code, out, err, .. } = daemon_with_a_run(false).taskctl(&["run", "a", "--wait"]);
+    let Ran { code, out, err, .. } = daemon_with_a_run(Leaves::Never).taskctl(&["run", "a", "--wait"]);
     assert_eq!((code, out.as_str()), (3, "out\n"));
     assert_eq!(err, "err\ntaskctl: a/1 failed (3)\n");
 }
 
 #[test]
 fn run_wait_outlives_the_daemon() {
-    let Ran { code, out, err, .. } = daemon_with_a_run(true).taskctl(&["run", "a", "--wait"]);
-    assert_eq!((code, out.as_str()), (3, "out\n"));
-    assert!(err.contains("the daemon is back"), "{err}");
+    // More than once, since it may be noticed at the next question or only after it.
+    for leaves in [Leaves::AfterTheStart, Leaves::AfterAnUpdate].repeat(10) {
+        let Ran { code, out, err, .. } = daemon_with_a_run(leaves).taskctl(&["run", "a", "--wait"]);
+        assert_eq!((code, out.as_str()), (3, "out\n"), "{leaves:?}: {err}");
+        assert!(err.contains("the daemon is back"), "{err}");
+    }
 }
 
 #[test]
 fn with_json_nothing_is_remarked() {
-    let ran = daemon_with_a_run(true).taskctl(&["run", "a", "--wait", "--json"]);
+    let ran = daemon_with_a_run(Leaves::AfterAnUpdate).taskctl(&["run", "a", "--wait", "--json"]);
     assert_eq!((ran.code, ran.err.as_str()), (3, "out\nerr\n"));
 }
 
@@ -117,7 +133,7 @@ fn a_remark_does_not_stand_behind_half_a_line_on_a_terminal() {
 
 #[test]
 fn run_wait_json_is_how_it_ended() {
-    let ran = daemon_with_a_run(false).taskctl(&["run", "a", "--wait", "--json"]);
+    let ran = daemon_with_a_run(Leaves::Never).taskctl(&["run", "a", "--wait", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!(
         (ran.code, &json["outcome"], &json["exit_code"]),
@@ -128,7 +144,7 @@ fn run_wait_json_is_how_it_ended() {
 
 #[test]
 fn logs_follow_to_the_end_of_the_run() {
-    let daemon = daemon_with_a_run(false);
+    let daemon = daemon_with_a_run(Leaves::Never);
     assert_eq!(daemon.taskctl(&["logs", "-f", "a"]).out, "out\nerr\n");
     assert_eq!(daemon.taskctl(&["logs", "a/1", "--tail", "1"]).out, "err\n");
     assert_eq!(
