@@ -1,10 +1,10 @@
 //! A world of its own for each test: a temporary directory, a real `taskd` in it, and `taskctl` with nothing of the
 //! caller's environment. Dropping it ends every process that was started in it.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -41,6 +41,29 @@ pub struct Ran {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
+}
+
+/// A `taskctl run --wait` that follows its run.
+#[derive(Debug)]
+pub struct Waiting {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Waiting {
+    /// Waits for its end. What it printed is that from the second line on.
+    #[must_use]
+    pub fn ended(self) -> Ran {
+        let Waiting { child, mut stdout } = self;
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).expect("text");
+        let output = child.wait_with_output().expect("it ends");
+        Ran {
+            status: output.status,
+            stdout: rest,
+            stderr: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
 }
 
 impl Ran {
@@ -317,6 +340,22 @@ impl World {
         )
     }
 
+    /// Runs a task that says "up" first, and gives back who waits for it once that has come through.
+    #[must_use]
+    pub fn run_wait(&self, task: &str) -> Waiting {
+        let mut child = self
+            .taskctl(&["run", "--wait", task])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut up = String::new();
+        stdout.read_line(&mut up).expect("a line");
+        assert_eq!(up, "up\n");
+        Waiting { child, stdout }
+    }
+
     /// Lets the runs of a gated task end.
     #[track_caller]
     pub fn open_gate(&self, name: &str) {
@@ -380,13 +419,19 @@ impl World {
     /// Processes of this world, by the mark in their environment.
     #[must_use]
     pub fn processes(&self) -> Vec<u32> {
+        Self::processes_with(&self.mark)
+    }
+
+    /// Processes with this in their environment, such as `NAME=VALUE`.
+    #[must_use]
+    pub fn processes_with(mark: &str) -> Vec<u32> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
             };
             let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            if environ.split(|byte| *byte == 0).any(|var| var == self.mark.as_bytes()) {
+            if environ.split(|byte| *byte == 0).any(|var| var == mark.as_bytes()) {
                 found.push(pid);
             }
         }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::harness::{World, alive, run, wait_for};
+use crate::harness::{World, alive, wait_for};
 
 #[test]
 fn term_stops_the_runs_of_its_own_runner_with_grace_and_leaves_nothing() {
@@ -36,18 +36,10 @@ fn who_follows_a_run_is_told_how_a_stop_ended_it() {
     world
         .ctl(&["add", "--name", "long", "--manual", "--shell", "echo up; sleep 1000"])
         .ok();
-    let mut waiting = world.taskctl(&["run", "--wait", "long"]);
-    let waiting = std::thread::spawn(move || run(&mut waiting));
-    wait_for("the run", || {
-        let status = world.ctl(&["status", "--json"]).json();
-        (status["running"] == 1).then_some(())
-    });
-    wait_for("its output", || {
-        world.ctl(&["logs", "long"]).stdout.contains("up").then_some(())
-    });
+    let waiting = world.run_wait("long");
     world.signal(Signal::TERM);
     assert!(world.wait_ended().success());
-    let ran = waiting.join().expect("no panic");
+    let ran = waiting.ended();
     assert!(
         ran.stderr.contains("cancelled") && !ran.stderr.contains("went away"),
         "{ran:?}"

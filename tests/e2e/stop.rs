@@ -91,15 +91,7 @@ fn who_waits_for_a_run_is_not_told_that_it_ended_when_the_daemon_does() {
     let mut world = World::served();
     let line = "trap '' TERM; echo up; while :; do sleep 0.02; done";
     world.ctl(&["add", "--name", "deaf", "--manual", "--shell", line]).ok();
-    let mut waiting = world
-        .taskctl(&["run", "--wait", "deaf"])
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(world.path("said")).expect("a file"))
-        .spawn()
-        .expect("taskctl starts");
-    wait_for("the run's output", || {
-        world.ctl(&["logs", "deaf"]).stdout.contains("up").then_some(())
-    });
+    let waiting = world.run_wait("deaf");
     world.signal(Signal::INT);
     wait_for("the stop to be logged", || {
         world
@@ -111,12 +103,12 @@ fn who_waits_for_a_run_is_not_told_that_it_ended_when_the_daemon_does() {
     world.signal(Signal::INT);
     world.wait_ended();
     world.start();
-    let status = wait_for("the end of the wait", || waiting.try_wait().expect("a child"));
-    let said = std::fs::read_to_string(world.path("said")).expect("what it said");
+    let ran = waiting.ended();
     let run = world.finished("deaf/1");
     // Whether the end reached the first daemon or the second, it is the run's own.
-    assert_ne!(status.code(), Some(0), "{said}");
-    assert!(said.contains(run["outcome"].as_str().expect("a word")), "{said} {run}");
+    assert_ne!(ran.code(), 0, "{ran:?}");
+    let outcome = run["outcome"].as_str().expect("a word");
+    assert!(ran.stderr.contains(outcome), "{ran:?} {run}");
 }
 
 #[test]
@@ -176,4 +168,18 @@ fn a_runner_that_ends_instead_of_serving_is_noticed_and_replaced() {
     kill(daemon.id(), Signal::TERM);
     wait_for("the daemon to end", || daemon.try_wait().expect("a child"));
     wait_for("the runner to end", || (!alive(runner)).then_some(()));
+}
+
+#[test]
+fn a_daemon_in_a_container_is_stopped_from_outside() {
+    if std::env::var_os("TASKD_TEST_NO_MOUNT").is_some() {
+        return;
+    }
+    let mut world = World::new();
+    // The first process of a namespace, as in a container: its number is that of another one here.
+    let inside = r#"exec unshare --pid --fork --mount-proc --kill-child "$0" "$@""#;
+    world.spawn(world.after(inside, &world.taskd()));
+    world.wait_served();
+    assert_eq!(world.ctl(&["stop", "--timeout", "20s"]).ok(), "stopped taskd, pid 1\n");
+    assert!(world.wait_ended().success());
 }

@@ -38,6 +38,11 @@ fn leaves_nothing(world: &World, dir: &Path) {
     wait_for("its processes to be gone", || {
         world.processes().is_empty().then_some(())
     });
+    // Runs have nothing else of its environment.
+    let mark = format!("TASKCTL_DEMO={}", dir.display());
+    wait_for("its runs to be gone", || {
+        World::processes_with(&mark).is_empty().then_some(())
+    });
 }
 
 #[test]

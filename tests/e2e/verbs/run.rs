@@ -37,15 +37,10 @@ fn runs_are_named_and_started() {
 fn wait_goes_on_when_the_task_gets_another_name() {
     let world = World::served();
     world.add_gated("a", 3);
-    let mut waiting = world.taskctl(&["run", "--wait", "a"]);
-    let waiting = std::thread::spawn(move || crate::harness::run(&mut waiting));
-    wait_for("the run", || {
-        let status = world.ctl(&["status", "--json"]).json();
-        (status["running"] == 1).then_some(())
-    });
+    let waiting = world.run_wait("a");
     world.ctl(&["edit", "a", "--name", "b"]).ok();
     world.open_gate("a");
-    let ran = waiting.join().expect("no panic");
+    let ran = waiting.ended();
     assert_eq!(ran.code(), 3, "{ran:?}");
 }
 
@@ -104,17 +99,9 @@ fn a_cancelled_run_is_no_success_whatever_its_command_says() {
     let world = World::served();
     let line = "trap 'exit 0' TERM; echo up; while :; do sleep 0.02; done";
     add(&world, "polite", line);
-    let mut waiting = world
-        .taskctl(&["run", "--wait", "polite"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
-    let mut up = String::new();
-    let mut stdout = BufReader::new(waiting.stdout.take().expect("a pipe"));
-    stdout.read_line(&mut up).expect("a line");
+    let waiting = world.run_wait("polite");
     world.ctl(&["cancel", "polite"]).ok();
-    assert_eq!(waiting.wait().expect("it ends").code(), Some(1));
+    assert_eq!(waiting.ended().code(), 1);
     assert_eq!(world.finished("polite/1")["outcome"], "cancelled");
 }
 

@@ -18,6 +18,10 @@ use crate::render::time::length;
 use crate::session::Session;
 use crate::watch::wait_for;
 
+/// What the processes of a daemon are called, and those of a runner.
+const DAEMON: &[&str] = &["taskd"];
+const RUNNER: &[&str] = &["taskd-guard", "taskd-runner"];
+
 /// How a daemon ended.
 pub struct Stopped {
     /// Its process id.
@@ -66,7 +70,7 @@ pub fn stop(client: &mut Client, limit: Duration, deadline: Instant) -> Result<S
         return Err(no_answer());
     };
     // Taken before it is told to stop, so that it is this process whose end is awaited.
-    let process = watch_process(pid);
+    let process = watch_process(pid, DAEMON);
     match client.basic(Ask::Stop)? {
         Answer::Stopping => {}
         Answer::Unsupported => {
@@ -99,9 +103,12 @@ pub fn stop(client: &mut Client, limit: Duration, deadline: Instant) -> Result<S
     })
 }
 
-fn watch_process(pid: u32) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
-    pidfd_open(pid, PidfdFlags::empty()).ok()
+/// A process that the daemon told of. Where it counts its processes otherwise, in a container, the number may be another's
+/// here: nothing then.
+fn watch_process(pid: u32, names: &[&str]) -> Option<OwnedFd> {
+    let process = pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    names.contains(&name.trim_end()).then_some(process)
 }
 
 /// The runner's process, where the daemon can be asked for it.
@@ -110,7 +117,7 @@ fn runner(client: &mut Client) -> Result<Option<OwnedFd>, Failure> {
         return Ok(None);
     }
     match client.request(&Request::Status) {
-        Ok(Response::Status(status)) => Ok(status.0.runner_pid.and_then(watch_process)),
+        Ok(Response::Status(status)) => Ok(status.0.runner_pid.and_then(|pid| watch_process(pid, RUNNER))),
         // The connection is closed with this answer: nothing more can be asked.
         Err(failure) if failure.exit == Exit::NotAllowed || is_silent(&failure) => Err(failure),
         Ok(_) | Err(_) => Ok(None),
