@@ -1,6 +1,5 @@
 //! Clears a demo away, in a process of its own that outlives it: when the pipe from the demo closes, however that
-//! comes, every process that carries the demo's directory in its environment or its arguments is killed, and the
-//! directory removed.
+//! comes, every process that carries the demo's directory in its environment is killed, and the directory removed.
 
 use std::fs;
 use std::io::Read;
@@ -115,11 +114,9 @@ fn kill_all(dir: &Path) -> Vec<OwnedFd> {
 }
 
 fn belongs(process: &Path, dir: &Path) -> bool {
-    let parts_of = |file: &str| fs::read(process.join(file)).unwrap_or_default();
     let mark = [MARK.as_bytes(), b"=", dir.as_os_str().as_bytes()].concat();
-    let carries_mark = parts_of("environ").split(|&b| b == 0).any(|variable| variable == mark);
-    let is_named = |argument: &[u8]| Path::new(std::ffi::OsStr::from_bytes(argument)).starts_with(dir);
-    carries_mark || parts_of("cmdline").split(|&b| b == 0).any(is_named)
+    let environment = fs::read(process.join("environ")).unwrap_or_default();
+    environment.split(|&b| b == 0).any(|variable| variable == mark)
 }
 
 #[cfg(test)]
