@@ -41,6 +41,9 @@ pub enum Patience {
 /// The silence after which a daemon is given up: it answers every request but the last of an import at once.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// How long a connection may take when the time is up: a socket without a limit waits for ever.
+const AT_LEAST: Duration = Duration::from_millis(1);
+
 /// What a call of the client gives.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -300,7 +303,9 @@ fn reach(socket: &Path, patience: Patience) -> io::Result<UnixStream> {
     let address = SocketAddrUnix::new(socket)?;
     let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     loop {
-        set_socket_timeout(&fd, Timeout::Send, Some(patience.left()?))?;
+        // Whether anybody listens there can be told at once.
+        let left = patience.left().unwrap_or(AT_LEAST);
+        set_socket_timeout(&fd, Timeout::Send, Some(left))?;
         match rustix::net::connect(&fd, &address) {
             Ok(()) => return Ok(fd.into()),
             Err(rustix::io::Errno::INTR) => {}

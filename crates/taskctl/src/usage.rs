@@ -16,9 +16,15 @@ pub fn explain(error: &clap::Error) -> ExitCode {
         .take_while(|word| word != "--")
         .any(|word| word == "--json");
     if !error.use_stderr() {
-        // OK because a reader that has gone needs no help.
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+        return match error.print() {
+            // A reader that has gone needs no help.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => crate::report(
+                &Failure::system("write the output", &error),
+                wants_json,
+                &mut Out::stderr(),
+            ),
+            Ok(()) | Err(_) => ExitCode::SUCCESS,
+        };
     }
     let mut err = Out::stderr();
     match error.kind() {
