@@ -83,13 +83,13 @@ fn wall() -> u64 {
 #[test]
 fn of_what_was_missed_the_latest_is_run_once_and_the_rest_is_recorded() {
     let mut world = World::served();
-    let due = wall() + 2_000;
+    let due = wall() + 8_000;
     let minute = json!({
         "name": "minute", "action": { "kind": "shell", "line": "echo $TASKD_TRIGGER" },
         "schedule": { "kind": "every", "interval_ms": 60_000, "anchor_ms": due - 60_000 },
     });
     world.ctl_reading(&["import", "-"], &format!("{minute}\n")).ok();
-    world.ctl(&["add", "--name", "once", "--in", "2s", "--", "true"]).ok();
+    world.ctl(&["add", "--name", "once", "--in", "8s", "--", "true"]).ok();
     world
         .ctl(&["add", "--name", "off", "--every", "1s", "--disabled", "--", "true"])
         .ok();

@@ -222,6 +222,7 @@ fn following_begins_before_there_is_any_output() {
     wait_for("the run to have begun", || {
         (world.run_of("late/1")["state"] == "running").then_some(())
     });
+    wait_for("others to have left", || (world.connections() == 0).then_some(()));
     let following = world
         .taskctl(&["logs", "-f", "late/1"])
         .stdout(Stdio::piped())
