@@ -7,7 +7,7 @@
 //! the orphans of runs, and when the [`worker()`], its child, has ended, it kills everything that is left below it. So a
 //! worker that crashes leaves nothing behind, not even what has made itself a session of its own. The worker dies with
 //! the guard, and its children with the worker, by the kernel's hand; and a new runner of the same state directory
-//! begins by ending what carries the mark of an earlier one. What runs is always known to a living runner.
+//! begins by ending what was under way when both were killed (`underway`). What runs is always known to a living runner.
 //!
 //! The worker is one loop on one thread, two threads that start children (`spawner`), and one that looks for processes
 //! and puts large outputs together (`ender`). The loop waits for none of them, and for nothing but the disks that output
@@ -40,7 +40,7 @@
 //! * **Scarcity.** Without room output is lost, counted and marked; results stay in memory until they can be written.
 //!   Starts are refused before descriptors get so few that the runner could not be commanded any more.
 //!
-//! The state directory holds `runner.lock`, `runner.id`, `output/` and `spool/`. One runner at a time works there.
+//! The state directory holds `runner.lock`, `runner.id`, `runner.live`, `output/` and `spool/`. One runner at a time works there.
 
 mod attempt;
 mod clock;
@@ -60,6 +60,7 @@ mod spawn;
 mod spawner;
 mod sweep;
 mod sys;
+mod underway;
 mod worker;
 
 use std::io;

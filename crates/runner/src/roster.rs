@@ -14,6 +14,7 @@ use crate::output::{Output, Stream, output_path};
 use crate::pipes::Pipe;
 use crate::sweep::Family;
 use crate::sys::Reaped;
+use crate::underway::Underway;
 
 /// One attempt in progress.
 #[derive(Debug)]
@@ -37,10 +38,12 @@ pub(crate) struct Attempt {
     pub(crate) survivor: Option<OwnedFd>,
     /// When [`Event::Deadline`](crate::attempt::Event::Deadline) is due.
     pub(crate) deadline: Option<Instant>,
+    /// Where it is said to be under way. Taken away where something may still come of it.
+    pub(crate) slot: Option<u64>,
 }
 
 impl Attempt {
-    fn new(start: &Start, state_dir: &Path) -> Self {
+    fn new(start: &Start, state_dir: &Path, slot: u64) -> Self {
         Attempt {
             origin: Origin {
                 key: start.key,
@@ -64,6 +67,7 @@ impl Attempt {
             family: None,
             survivor: None,
             deadline: None,
+            slot: Some(slot),
         }
     }
 
@@ -106,19 +110,31 @@ impl Attempt {
 }
 
 /// All attempts in progress. Numbers are never used twice, so a late word about an attempt that is over hits nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Roster {
     attempts: HashMap<u64, Attempt>,
     by_key: HashMap<AttemptKey, u64>,
     by_pid: HashMap<Pid, u64>,
     next: u64,
+    underway: Underway,
 }
 
 impl Roster {
+    pub(crate) fn new(underway: Underway) -> Self {
+        Roster {
+            attempts: HashMap::new(),
+            by_key: HashMap::new(),
+            by_pid: HashMap::new(),
+            next: 0,
+            underway,
+        }
+    }
+
     pub(crate) fn add(&mut self, start: &Start, state_dir: &Path) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.attempts.insert(id, Attempt::new(start, state_dir));
+        let slot = self.underway.begin(start.key);
+        self.attempts.insert(id, Attempt::new(start, state_dir, slot));
         self.by_key.insert(start.key, id);
         id
     }
@@ -135,6 +151,9 @@ impl Roster {
     pub(crate) fn remove(&mut self, id: u64) -> Option<Attempt> {
         let attempt = self.attempts.remove(&id)?;
         self.by_key.remove(&attempt.origin.key);
+        if let Some(slot) = attempt.slot {
+            self.underway.end(slot);
+        }
         Some(attempt)
     }
 

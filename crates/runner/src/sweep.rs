@@ -6,9 +6,10 @@
 //! Processes are signalled through a pidfd that is known to be the one that was looked at, so that never another one is
 //! hit that was given the same process id in between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -17,9 +18,11 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::clock;
+use crate::notify::complain;
 use crate::procs::{self, Children, Known, Process, Variable};
 use crate::reports::lock;
 use crate::spawn::{COOKIE, Cookie};
+use crate::underway::Underway;
 
 /// How long to wait for processes to be gone that were killed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,13 +36,27 @@ const EXEC_PATIENCE: Duration = Duration::from_secs(1);
 /// How long between two such looks.
 const EXEC_PAUSE: Duration = Duration::from_millis(1);
 
-/// Ends what earlier runners of the same state directory left behind, and waits until it is gone. Gives back how many
-/// there were. `own` are processes of this runner.
-pub(crate) fn leftovers(cookie: &Cookie, own: Vec<Pid>) -> usize {
-    let ours = format!("{:016x}:", cookie.state);
-    let living = format!("{ours}{:016x}:", cookie.instance);
-    let is_left = |pid| match Variable::of(pid, COOKIE) {
-        Ok(Variable::Is(found)) => found.starts_with(&ours) && !found.starts_with(&living),
+/// Ends what an earlier runner of the same state directory left behind, and waits until it is gone. `own` are processes of
+/// this runner.
+pub(crate) fn leftovers(cookie: &Cookie, state_dir: &Path, own: Vec<Pid>) -> Underway {
+    let (mut underway, earlier) = Underway::open(state_dir, cookie.instance);
+    let is_left: Box<dyn Fn(&str) -> bool> = match earlier {
+        Some(earlier) => {
+            let cookie_of = |(instance, key)| Cookie { instance, ..*cookie }.of(&key);
+            let cookies: HashSet<String> = earlier.into_iter().map(cookie_of).collect();
+            if cookies.is_empty() {
+                return underway;
+            }
+            Box::new(move |found| cookies.contains(found))
+        }
+        None => {
+            let ours = format!("{:016x}:", cookie.state);
+            let living = format!("{ours}{:016x}:", cookie.instance);
+            Box::new(move |found| found.starts_with(&ours) && !found.starts_with(&living))
+        }
+    };
+    let has_mark = |pid| match Variable::of(pid, COOKIE) {
+        Ok(Variable::Is(found)) => is_left(&found),
         Ok(Variable::None | Variable::NotYet) | Err(_) => false,
     };
     // This runner may have been started from a run of an earlier one.
@@ -55,11 +72,15 @@ pub(crate) fn leftovers(cookie: &Cookie, own: Vec<Pid>) -> usize {
             .filter_map(|pid| {
                 // Opened before the look at the environment, so it is what was looked at or over.
                 let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
-                is_left(pid).then_some(process)
+                has_mark(pid).then_some(process)
             })
             .collect();
-        if found.is_empty() || clock::steady() >= deadline {
-            return ended;
+        if found.is_empty() {
+            underway.forget_earlier();
+            break;
+        }
+        if clock::steady() >= deadline {
+            break;
         }
         for process in &found {
             // It may have ended by itself, and what cannot be signalled is counted out by the deadline.
@@ -71,6 +92,12 @@ pub(crate) fn leftovers(cookie: &Cookie, own: Vec<Pid>) -> usize {
             }
         }
     }
+    if ended > 0 {
+        complain(format_args!(
+            "ended {ended} processes that an earlier runner left behind"
+        ));
+    }
+    underway
 }
 
 /// How the processes of an attempt are known.

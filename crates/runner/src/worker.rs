@@ -175,12 +175,7 @@ impl Worker {
             state: place.state,
             instance,
         };
-        let swept = sweep::leftovers(&cookie, launchers.pids());
-        if swept > 0 {
-            complain(format_args!(
-                "ended {swept} processes that an earlier runner left behind"
-            ));
-        }
+        let underway = sweep::leftovers(&cookie, &place.state_dir, launchers.pids());
         let spool = place.state_dir.join("spool");
         let results =
             Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
@@ -200,7 +195,7 @@ impl Worker {
             orphans: guard.and_then(Orphans::of),
             server: Server::new(listener, CONNECTIONS),
             _socket_file: socket_file,
-            roster: Roster::default(),
+            roster: Roster::new(underway),
             attempts_max: attempts_max(),
             results,
             deadlines: BTreeSet::new(),

@@ -178,6 +178,8 @@ impl Worker {
             };
             attempt.finished_ms = clock::wall_ms();
             attempt.started_ms = attempt.finished_ms;
+            // Something may still come of it, so for the next life it is under way.
+            attempt.slot = None;
         }
     }
 }

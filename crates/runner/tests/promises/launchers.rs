@@ -318,7 +318,7 @@ fn a_launcher_is_not_taken_for_a_leftover() {
     let home = Home::new();
     let mut life = home.start();
     let (mut daemon, inventory) = life.attach();
-    daemon.run(shell(1, "echo $TASKD_RUNNER"));
+    daemon.start(shell(1, "echo $TASKD_RUNNER; exec sleep 1000"));
     let cookie = home.first_line(key(1));
     kill(inventory.info.pid, Signal::KILL);
     life.wait();

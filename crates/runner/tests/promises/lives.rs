@@ -5,13 +5,14 @@ use std::fs;
 use rustix::process::Signal;
 use taskd_wire::runner::{End, FromRunner, ToRunner};
 
-use crate::life::{Daemon, Home, is_alive, key, kill, shell, to_start, wait_until};
+use crate::life::{Daemon, Home, Life, is_alive, key, kill, shell, to_start, wait_until};
 
 crate::tests![
     results_survive_the_death_of_the_runner,
     a_killed_worker_leaves_no_orphan,
     a_killed_guard_takes_everything_with_it,
     what_guard_and_worker_leave_is_swept_by_the_next,
+    who_has_the_mark_of_a_run_that_ended_is_spared_by_the_next,
     a_shutdown_stops_all_and_hands_over_the_results,
     what_is_not_acknowledged_at_a_shutdown_is_on_disk,
     a_signal_is_a_shutdown,
@@ -104,29 +105,59 @@ fn a_killed_guard_takes_everything_with_it() {
     wait_until("the child is gone", || !is_alive(pid));
 }
 
-fn what_guard_and_worker_leave_is_swept_by_the_next() {
-    let home = Home::new();
-    let mut life = home.start();
-    let (mut daemon, inventory) = life.attach();
-    let family = start_family(&home, &mut daemon);
+/// Kills guard and worker, so that nothing of theirs is cleared away.
+fn kill_both(mut life: Life, worker: u32) {
     kill(life.guard_pid(), Signal::KILL);
-    let _ = rustix::process::kill_process(
-        rustix::process::Pid::from_raw(inventory.info.pid.cast_signed()).expect("a process id"),
-        Signal::KILL,
-    );
+    // It may have followed the guard by itself.
+    let worker_pid = rustix::process::Pid::from_raw(worker.cast_signed()).expect("a process id");
+    let _ = rustix::process::kill_process(worker_pid, Signal::KILL);
     life.wait();
-    wait_until("the worker is gone", || !is_alive(inventory.info.pid));
-    assert!(family.iter().any(|pid| is_alive(*pid)), "something is left to sweep");
-    // A runner of another directory does not mind them.
-    let other = Home::new();
-    other.start().attach();
-    assert!(family.iter().any(|pid| is_alive(*pid)), "they are not the other's");
-    let life = home.start();
-    for pid in family {
-        assert!(!is_alive(pid), "gone before the next is ready");
+    wait_until("the worker is gone", || !is_alive(worker));
+}
+
+fn what_guard_and_worker_leave_is_swept_by_the_next() {
+    // Whether or not the next one is told what there was.
+    for is_told in [true, false] {
+        let home = Home::new();
+        let life = home.start();
+        let (mut daemon, inventory) = life.attach();
+        let family = start_family(&home, &mut daemon);
+        kill_both(life, inventory.info.pid);
+        assert!(family.iter().any(|pid| is_alive(*pid)), "something is left to sweep");
+        if !is_told {
+            fs::remove_file(home.state_dir().join("runner.live")).expect("it is there");
+        }
+        // A runner of another directory does not mind them.
+        let other = Home::new();
+        other.start().attach();
+        assert!(family.iter().any(|pid| is_alive(*pid)), "they are not the other's");
+        let life = home.start();
+        for pid in family {
+            assert!(!is_alive(pid), "gone before the next is ready");
+        }
+        let (_daemon, inventory) = life.attach();
+        assert_eq!((inventory.live.len(), inventory.ended.len()), (0, 0));
     }
-    let (_daemon, inventory) = life.attach();
-    assert_eq!((inventory.live.len(), inventory.ended.len()), (0, 0));
+}
+
+fn who_has_the_mark_of_a_run_that_ended_is_spared_by_the_next() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    daemon.run(shell(2, "echo $TASKD_RUNNER"));
+    let family = start_family(&home, &mut daemon);
+    kill_both(life, inventory.info.pid);
+    // As at(1) does, which keeps the environment of whoever asks for something.
+    let mut other = std::process::Command::new("sleep")
+        .arg("1000")
+        .env("TASKD_RUNNER", home.first_line(key(2)))
+        .spawn()
+        .expect("a system");
+    home.start().attach();
+    assert!(!family.iter().any(|pid| is_alive(*pid)), "the others are swept");
+    assert!(is_alive(other.id()));
+    other.kill().expect("it is there");
+    other.wait().expect("a child");
 }
 
 fn a_shutdown_stops_all_and_hands_over_the_results() {
