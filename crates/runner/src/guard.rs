@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use crate::notify::complain;
+use crate::procs::Known;
 use crate::{Options, RunnerError, clock, sweep, sys};
 
 /// The variable by which the worker knows the guard it has to die with.
@@ -44,6 +45,8 @@ pub fn guard(options: &Options) -> Result<ExitCode, RunnerError> {
     let socket = path::absolute(&options.socket).map_err(failed)?;
     // Nothing of the file system is held busy by a guard that lives for months.
     env::set_current_dir("/").map_err(failed)?;
+    // Whoever became a guard by exec may have children that are none of its business.
+    let foreign = sweep::children().map_err(failed)?;
     let worker = Command::new("/proc/self/exe")
         .arg0(env::args_os().next().unwrap_or_else(|| "taskd".into()))
         .args(["runner", "--worker", "--state-dir"])
@@ -56,7 +59,7 @@ pub fn guard(options: &Options) -> Result<ExitCode, RunnerError> {
         .map_err(failed)?;
     let worker = Pid::from_child(&worker);
     let status = attend(worker, &signals).map_err(failed)?;
-    end_all(&signals);
+    end_all(&signals, &foreign);
     Ok(exit_code(status))
 }
 
@@ -88,8 +91,8 @@ fn reap(worker: Pid) -> Option<WaitStatus> {
     status
 }
 
-/// Kills until there are no children left, for a killed process leaves its own to this one.
-fn end_all(signals: &OwnedFd) {
+/// Kills until there are no children left but these, for a killed process leaves its own to this one.
+fn end_all(signals: &OwnedFd, foreign: &[Known]) {
     let deadline = clock::steady() + sweep::PATIENCE;
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
@@ -103,8 +106,9 @@ fn end_all(signals: &OwnedFd) {
             complain(format_args!("some processes of runs cannot be killed"));
             return;
         }
-        let left = match sweep::kill_descendants() {
-            Ok(()) => left,
+        let left = match sweep::kill_descendants(foreign) {
+            Ok(false) => return,
+            Ok(true) => left,
             Err(_) => left.min(RETRY),
         };
         let mut fds = [PollFd::new(signals, PollFlags::IN)];

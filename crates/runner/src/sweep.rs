@@ -378,16 +378,30 @@ pub(crate) struct Orphans {
     children: Children,
     guard: Pid,
     worker: Pid,
+    /// Children that the guard had before it was one.
+    foreign: Vec<Known>,
 }
 
 impl Orphans {
-    /// Of this guard, by its worker. Nothing where that cannot be known.
+    /// Of this guard, by its worker, before anything runs. Nothing where that cannot be known.
     pub(crate) fn of(guard: Pid) -> Option<Self> {
+        let children = Children::of(guard)?;
+        let worker = rustix::process::getpid();
+        let others = children.now().ok()?.into_iter().filter(|child| *child != worker);
+        let foreign = others.filter_map(|child| Some(Process::read(child).ok()??.known));
         Some(Orphans {
-            children: Children::of(guard)?,
+            foreign: foreign.collect(),
+            children,
             guard,
-            worker: rustix::process::getpid(),
+            worker,
         })
+    }
+
+    fn is_orphan(&self, child: Pid) -> bool {
+        let is_it = |foreign: &Known| {
+            foreign.pid == child && Process::read(child).is_ok_and(|now| now.is_none_or(|now| now.known == *foreign))
+        };
+        child != self.worker && !self.foreign.iter().any(is_it)
     }
 
     /// Whether there are any, also such as have ended and are not reaped.
@@ -395,14 +409,14 @@ impl Orphans {
         !self
             .children
             .now()
-            .is_ok_and(|children| children.iter().all(|child| *child == self.worker))
+            .is_ok_and(|children| !children.into_iter().any(|child| self.is_orphan(child)))
     }
 
     /// Those that live, with their cookies. Nothing if they cannot be known for certain.
     fn cookies(&self) -> Option<Vec<(Process, Variable)>> {
         let children = self.children.now().ok()?;
         let mut found = Vec::new();
-        for child in children.into_iter().filter(|child| *child != self.worker) {
+        for child in children.into_iter().filter(|child| self.is_orphan(*child)) {
             // If one is gone, the list may have left out others.
             let process = Process::read(child).ok()?;
             let process = process.filter(|process| process.parent == Some(self.guard))?;
@@ -414,21 +428,35 @@ impl Orphans {
     }
 }
 
-/// Kills all children of this process, and theirs.
+/// The children of this process.
 ///
 /// # Errors
 /// When they cannot be looked for, for want of descriptors or memory.
-pub(crate) fn kill_descendants() -> io::Result<()> {
+pub(crate) fn children() -> io::Result<Vec<Known>> {
+    let this = Some(rustix::process::getpid());
+    let children = Process::all()?.into_iter().filter(|process| process.parent == this);
+    Ok(children.map(|child| child.known).collect())
+}
+
+/// Kills all children of this process but these, and theirs. Gives back whether there were any.
+///
+/// # Errors
+/// When they cannot be looked for, for want of descriptors or memory.
+pub(crate) fn kill_descendants(foreign: &[Known]) -> io::Result<bool> {
     let processes = Process::all()?;
     let this = Some(rustix::process::getpid());
     let children = processes.iter().filter(|process| process.parent == this);
-    for doomed in descendants(children.map(|child| child.known).collect(), &processes) {
+    let ours = children
+        .map(|child| child.known)
+        .filter(|child| !foreign.contains(child));
+    let all = descendants(ours.collect(), &processes);
+    for doomed in &all {
         // Without a descriptor it has its turn when others have ended; it may have ended by itself.
         if let Ok(Some(handle)) = doomed.open() {
             let _ = rustix::process::pidfd_send_signal(&handle, Signal::KILL);
         }
     }
-    Ok(())
+    Ok(!all.is_empty())
 }
 
 /// These, their children, theirs, and so on.

@@ -21,6 +21,7 @@ crate::tests![
     a_start_that_was_given_up_leaves_nothing,
     a_start_that_was_given_up_hides_no_end,
     who_ignores_sigchld_starts_a_runner_that_ends,
+    what_was_there_before_the_runner_is_none_of_its_business,
     another_directory_of_the_same_name_is_another,
     a_copy_of_the_directory_is_another,
     nothing_of_the_file_system_is_held_busy,
@@ -339,6 +340,24 @@ fn who_ignores_sigchld_starts_a_runner_that_ends() {
     assert_eq!(daemon.run(shell(1, "exit 3")).end, End::Exited(3));
     daemon.say(&[ToRunner::Forget(key(1)), ToRunner::Shutdown { grace_ms: 0 }]);
     assert_eq!(life.wait().code(), Some(0));
+}
+
+fn what_was_there_before_the_runner_is_none_of_its_business() {
+    let home = Home::new();
+    // As the first program of a container does.
+    let script = "sleep 1000 & echo $! >$HOME/helper; exec \"$@\"";
+    let mut life = home.start_with(home.command_by(&["/bin/sh", "-c", script, "sh"]));
+    let told = fs::read_to_string(home.path().join("helper")).expect("text");
+    let helper: u32 = told.trim().parse().expect("a process id");
+    let (mut daemon, _) = life.attach();
+    let orphan = "(setsid sleep 1000 & echo $!)";
+    daemon.run(shell(1, orphan));
+    let pid: u32 = home.first_line(key(1)).parse().expect("a process id");
+    assert!(!is_alive(pid), "what a run leaves is still found");
+    daemon.say(&[ToRunner::Forget(key(1)), ToRunner::Shutdown { grace_ms: 0 }]);
+    assert_eq!(life.wait().code(), Some(0));
+    assert!(is_alive(helper));
+    kill(helper, Signal::KILL);
 }
 
 fn another_directory_of_the_same_name_is_another() {
