@@ -158,7 +158,9 @@ impl Fault {
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
                 | rusqlite::Error::InvalidColumnType(..)
-                | rusqlite::Error::Utf8Error(..),
+                | rusqlite::Error::Utf8Error(..)
+                // Our statements fit our tables: where one cannot be prepared, the tables are not those we made.
+                | rusqlite::Error::SqlInputError { .. },
             ) => Kind::Corrupt,
             Fault::Sqlite(_) => Kind::Other,
         }

@@ -268,3 +268,16 @@ fn a_last_task_below_one_that_is_there_is_refused() {
         }
     }
 }
+
+#[test]
+fn tables_that_are_not_those_we_made_are_damage() {
+    let left = Left::new();
+    let (dir, loaded) = load_of(&left.bytes("store.db"), None);
+    loaded.unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+    db.execute_batch("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'kind ', 'kinn ')")
+        .unwrap();
+    drop(db);
+    let error = load(Options::new(dir.path())).unwrap_err();
+    assert_refused(&error, dir.path(), "the name of a column");
+}
