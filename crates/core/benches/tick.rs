@@ -8,6 +8,7 @@ use taskd_core::effect::Effect;
 use taskd_core::event::{Event, Inventory, Origin};
 use taskd_core::policy::Policies;
 use taskd_core::run::{AttemptEnd, Exit, Usage};
+use taskd_core::schedule::DstRule;
 use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::snapshot::{Header, TaskImage};
@@ -31,6 +32,7 @@ fn image(n: u64) -> TaskImage {
             when: When::Cron {
                 expr: format!("{} {} * * *", n % 60, n / 60 % 24),
                 tz: "Europe/Berlin".to_owned(),
+                dst: DstRule::default(),
             },
             enabled: true,
             policies: Policies::default(),

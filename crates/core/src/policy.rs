@@ -1,11 +1,15 @@
 //! Policies: what happens when a task's life does not go as planned.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 /// Default of [`Misfire::Once`]: how late a missed fire time may still be run.
 pub const MISFIRE_WITHIN: Duration = Duration::from_secs(60 * 60);
+
+/// The same in milliseconds.
+const MISFIRE_WITHIN_MS: NonZeroU64 = NonZeroU64::new(MISFIRE_WITHIN.as_millis() as u64).expect("an hour is not 0");
 
 /// The policies of one task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,17 +35,19 @@ pub enum Concurrency {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Misfire {
+    /// They are recorded as missed.
+    Skip,
     /// The latest of them is run if it is no older than this; the rest are recorded as missed.
     Once {
         /// Milliseconds.
-        within_ms: u64,
+        within_ms: NonZeroU64,
     },
 }
 
 impl Default for Misfire {
     fn default() -> Self {
         Misfire::Once {
-            within_ms: MISFIRE_WITHIN.as_millis() as u64,
+            within_ms: MISFIRE_WITHIN_MS,
         }
     }
 }

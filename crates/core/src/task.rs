@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Policies;
+use crate::schedule::DstRule;
 use crate::time::Timestamp;
 
 /// Most characters of a task's name.
@@ -122,6 +123,9 @@ pub enum When {
         expr: String,
         /// The zone's name.
         tz: String,
+        /// What happens to local times that clocks skip or show twice.
+        #[serde(default)]
+        dst: DstRule,
     },
     /// Every `interval_ms` from `anchor`.
     Every {

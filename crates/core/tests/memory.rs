@@ -7,7 +7,7 @@ use taskd_core::Timestamp;
 use taskd_core::command::{Command, Reply};
 use taskd_core::event::{Event, Inventory};
 use taskd_core::policy::Policies;
-use taskd_core::schedule::{Catalog, Zones};
+use taskd_core::schedule::{Catalog, DstRule, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::snapshot::{Header, TaskImage};
 use taskd_core::task::{Action, Definition, Outline, Owner, TaskId, TaskName, When};
@@ -38,6 +38,7 @@ fn when(n: u64) -> When {
         When::Cron {
             expr: format!("{} {} * * *", n / 2 % 60, n / 120 % 24),
             tz: "Europe/Berlin".to_owned(),
+            dst: DstRule::default(),
         }
     } else {
         When::Every {

@@ -9,6 +9,7 @@ use divan::counter::ItemsCount;
 use taskd_core::policy::Policies;
 use taskd_core::record::Record;
 use taskd_core::run::{RunKey, TraceId, Trigger};
+use taskd_core::schedule::DstRule;
 use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
 use taskd_core::time::Timestamp;
 use taskd_store::{Batch, Opened, Options, Store, Writer};
@@ -27,6 +28,7 @@ fn added(id: u64) -> Record {
             when: When::Cron {
                 expr: format!("{} {} * * *", id % 60, id / 60 % 24),
                 tz: "Europe/Berlin".to_owned(),
+                dst: DstRule::default(),
             },
             action: Action::Exec {
                 argv: vec![

@@ -215,8 +215,8 @@ impl Applier<'_> {
         } = &columns;
         self.sql(
             "INSERT INTO tasks (id, owner, name, enabled, kind, expr, tz, interval_ms, anchor_ms, at_ms, policies, sum,
-                                created_at, changed_at, definition_sum, definition)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
+                                created_at, changed_at, definition_sum, definition, options)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             bits(id.0),
@@ -234,6 +234,7 @@ impl Applier<'_> {
             at,
             definition_sum(id, at, at, &columns.definition),
             columns.definition,
+            when.options,
         ])?;
         self.sql("INSERT INTO marks (task, mark, last_run) VALUES (?1, ?2, 0)")?
             .execute(params![bits(id.0), at])?;
@@ -296,7 +297,8 @@ impl Applier<'_> {
         } = &columns;
         self.sql(
             "UPDATE tasks SET name = ?2, enabled = ?3, kind = ?4, expr = ?5, tz = ?6, interval_ms = ?7, anchor_ms = ?8,
-                    at_ms = ?9, policies = ?10, sum = ?11, changed_at = ?12, definition_sum = ?13, definition = ?14
+                    at_ms = ?9, policies = ?10, sum = ?11, changed_at = ?12, definition_sum = ?13, definition = ?14,
+                    options = ?15
              WHERE id = ?1",
         )?
         .execute(params![
@@ -314,6 +316,7 @@ impl Applier<'_> {
             at.as_millis(),
             definition_sum(id, created_at, at.as_millis(), &columns.definition),
             columns.definition,
+            when.options,
         ])?;
         mark.map_or(Ok(()), |mark| self.set_mark(id, mark))
     }

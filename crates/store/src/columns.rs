@@ -1,5 +1,6 @@
 //! How values stand in columns, and the sums that tell whether a definition is the one that was written.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -7,6 +8,7 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
 use taskd_core::policy::Policies;
+use taskd_core::schedule::DstRule;
 use taskd_core::task::{Action, Definition, Outline, Owner, TaskId, TaskName, When};
 use taskd_core::time::Timestamp;
 
@@ -28,10 +30,28 @@ pub(crate) struct WhenColumns<'a> {
     pub(crate) interval_ms: Option<i64>,
     pub(crate) anchor_ms: Option<i64>,
     pub(crate) at_ms: Option<i64>,
+    pub(crate) options: Option<Cow<'a, str>>,
+}
+
+/// What of [`When`] has no column of its own.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhenOptions {
+    #[serde(default)]
+    dst: DstRule,
+}
+
+impl WhenOptions {
+    /// Nothing where it says nothing.
+    fn write(&self) -> Result<Option<String>, serde_json::Error> {
+        (*self != WhenOptions::default())
+            .then(|| serde_json::to_string(self))
+            .transpose()
+    }
 }
 
 impl<'a> WhenColumns<'a> {
-    pub(crate) fn of(when: &'a When) -> Self {
+    pub(crate) fn of(when: &'a When) -> Result<Self, serde_json::Error> {
         let mut columns = WhenColumns {
             kind: "manual",
             expr: None,
@@ -39,13 +59,15 @@ impl<'a> WhenColumns<'a> {
             interval_ms: None,
             anchor_ms: None,
             at_ms: None,
+            options: None,
         };
         match when {
             When::Manual => {}
-            When::Cron { expr, tz } => {
+            When::Cron { expr, tz, dst } => {
                 columns.kind = "cron";
                 columns.expr = Some(expr);
                 columns.tz = Some(tz);
+                columns.options = WhenOptions { dst: *dst }.write()?.map(Cow::Owned);
             }
             When::Every { interval_ms, anchor } => {
                 columns.kind = "every";
@@ -59,15 +81,22 @@ impl<'a> WhenColumns<'a> {
                 columns.tz = tz.as_deref();
             }
         }
-        columns
+        Ok(columns)
     }
 
+    /// Nothing where it is of no known kind or has not what its kind needs.
     fn read(&self) -> Option<When> {
+        let options = match &self.options {
+            Some(json) => serde_json::from_str(json).ok()?,
+            None => WhenOptions::default(),
+        };
+        let WhenOptions { dst } = options;
         Some(match self.kind {
             "manual" => When::Manual,
             "cron" => When::Cron {
                 expr: self.expr?.to_owned(),
                 tz: self.tz?.to_owned(),
+                dst,
             },
             "every" => When::Every {
                 interval_ms: self.interval_ms?.cast_unsigned(),
@@ -129,7 +158,7 @@ pub(crate) fn outline_sum(
     when: &WhenColumns<'_>,
     policies: &str,
 ) -> i64 {
-    Sum::new()
+    let sum = Sum::new()
         .word(id.0)
         .word(u64::from(owner.0))
         .text(Some(name))
@@ -140,8 +169,12 @@ pub(crate) fn outline_sum(
         .number(when.interval_ms)
         .number(when.anchor_ms)
         .number(when.at_ms)
-        .text(Some(policies))
-        .value()
+        .text(Some(policies));
+    // The sums of rows that were written before there was this column stay as they are.
+    match &when.options {
+        Some(options) => sum.text(Some(options)).value(),
+        None => sum.value(),
+    }
 }
 
 /// `imports.sum`.
@@ -210,7 +243,7 @@ impl<'a> DefinitionColumns<'a> {
         Ok(DefinitionColumns {
             name: name.as_str(),
             enabled: *enabled,
-            when: WhenColumns::of(when),
+            when: WhenColumns::of(when).map_err(unfit)?,
             policies: serde_json::to_string(policies).map_err(unfit)?,
             definition: serde_json::to_string(&Rest {
                 version: DEFINITION_VERSION,
@@ -226,10 +259,11 @@ impl<'a> DefinitionColumns<'a> {
 
 /// The columns that [`OutlineReader`] reads, in its order; they begin a selection.
 pub(crate) const OUTLINE: &str =
-    "t.id, t.owner, t.name, t.enabled, t.kind, t.expr, t.tz, t.interval_ms, t.anchor_ms, t.at_ms, t.policies, t.sum";
+    "t.id, t.owner, t.name, t.enabled, t.kind, t.expr, t.tz, t.interval_ms, t.anchor_ms, t.at_ms, t.options, t.policies,
+     t.sum";
 
 /// The number of columns in [`OUTLINE`].
-pub(crate) const OUTLINE_WIDTH: usize = 12;
+pub(crate) const OUTLINE_WIDTH: usize = 13;
 
 /// Reads outlines. It remembers the policies it has read, since most tasks have the same.
 #[derive(Default)]
@@ -253,11 +287,12 @@ impl OutlineReader {
             interval_ms: optional_number(row, 7)?,
             anchor_ms: optional_number(row, 8)?,
             at_ms: optional_number(row, 9)?,
+            options: optional_text(row, 10)?.map(Cow::Borrowed),
         };
-        let policies = text(row, 10)?;
+        let policies = text(row, 11)?;
         let damaged = |what: &str| Fault::Damaged(format!("task {}: {what}", id.0));
         let owner = Owner(u32::try_from(owner).map_err(|_| damaged("its owner is no uid"))?);
-        if outline_sum(id, owner, name, enabled, &when, policies) != number(row, 11)? {
+        if outline_sum(id, owner, name, enabled, &when, policies) != number(row, 12)? {
             return Err(damaged("its row does not agree with its sum"));
         }
         let when = when.read().ok_or_else(|| damaged("its schedule is of no known kind"))?;

@@ -9,7 +9,11 @@ pub(crate) const APPLICATION_ID: i32 = 0x7473_6b64;
 
 /// Step `n` (from 0) makes version `n + 1` of version `n`. A released step never changes; a new version appends one,
 /// and a store written by each released version is kept in `tests/golden`.
-const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/v1.sql"),
+    include_str!("schema/v2.sql"),
+    include_str!("schema/v3.sql"),
+];
 
 /// The newest version.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use taskd_wire::client::{Accepted, LastRun, Passed, RunInfo, RunRef, Status, TaskDetail, TaskSummary};
-use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec};
+use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec};
 
 use crate::render::task::{every, in_delay};
 use crate::render::time::rfc3339;
@@ -132,6 +132,10 @@ pub struct Detail<'a> {
     runs: u64,
     passed: Vec<PassedSpan<'a>>,
     warnings: &'a [String],
+    misfire: MisfireSpec,
+    misfire_within_ms: Option<u64>,
+    dst_gap: DstGap,
+    dst_overlap: DstOverlap,
 }
 
 impl<'a> Detail<'a> {
@@ -148,6 +152,10 @@ impl<'a> Detail<'a> {
             runs: detail.runs,
             passed: detail.passed.iter().map(|passed| PassedSpan::of(passed)).collect(),
             warnings: &detail.warnings,
+            misfire: detail.summary.spec.misfire,
+            misfire_within_ms: detail.summary.spec.misfire_within_ms,
+            dst_gap: detail.summary.spec.dst_gap,
+            dst_overlap: detail.summary.spec.dst_overlap,
         }
     }
 }

@@ -1,17 +1,18 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use taskd_core::Timestamp;
-use taskd_core::policy::Policies;
+use taskd_core::policy::{Misfire, Policies};
 use taskd_core::schedule::{
-    Catalog, Resolution, Schedule, ScheduleError, UnknownZone, Zones, format_duration, remarks as schedule_remarks,
-    resolve_at,
+    Catalog, DstRule, Gap, Resolution, Schedule, ScheduleError, UnknownZone, Zones, format_duration,
+    remarks as schedule_remarks, resolve_at,
 };
 use taskd_core::task::{Action, Definition, NAME_MAX, NameError, TaskName, When};
-use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskPatch, TaskSpec};
+use taskd_wire::definition::{ActionSpec, EnvVar, MisfireSpec, ScheduleSpec, TaskPatch, TaskSpec};
 use taskd_wire::refusal::Refusal;
 
 use crate::config::Limits;
@@ -30,7 +31,7 @@ const KEPT: usize = 2048;
 /// tasks with few expressions reads each expression once.
 pub(crate) struct Schedules {
     catalog: Catalog,
-    kept: HashMap<(String, String), Schedule>,
+    kept: HashMap<(String, String, DstRule), Schedule>,
 }
 
 impl Schedules {
@@ -47,12 +48,12 @@ impl Schedules {
         self.kept.clear();
     }
 
-    fn cron(&mut self, expr: &str, tz: &str) -> Result<Schedule, ScheduleError> {
-        let key = (expr.to_owned(), tz.to_owned());
+    fn cron(&mut self, expr: &str, tz: &str, dst: DstRule) -> Result<Schedule, ScheduleError> {
+        let key = (expr.to_owned(), tz.to_owned(), dst);
         if let Some(found) = self.kept.get(&key) {
             return Ok(found.clone());
         }
-        let schedule = self.catalog.cron(expr, tz)?;
+        let schedule = self.catalog.cron_by(expr, tz, dst)?;
         if self.kept.len() >= KEPT {
             self.kept.clear();
         }
@@ -94,13 +95,23 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
     } else {
         name(&spec.name)?
     };
+    let dst = DstRule {
+        gap: describe::gap(spec.dst_gap),
+        overlap: describe::overlap(spec.dst_overlap),
+    };
+    let when = by_rule(when(spec.schedule, context)?, dst, context)?;
+    let misfire = misfire(spec.misfire, spec.misfire_within_ms)?;
+    not_limited(&when, misfire)?;
     Ok(Definition {
         name,
-        when: when(spec.schedule, context)?,
+        when,
         cwd: spec.cwd.map(directory).transpose()?,
         description: spec.description,
         enabled: spec.enabled,
-        policies: Policies::default(),
+        policies: Policies {
+            misfire,
+            ..Policies::default()
+        },
         action,
         env,
     })
@@ -117,14 +128,34 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     }
     match (patch.schedule, patch.tz) {
         (Some(mut schedule), _) => {
+            let present = rule_of(&new.when);
             if let (ScheduleSpec::Cron { tz, .. }, When::Cron { tz: present, .. }) = (&mut schedule, &new.when) {
                 tz.get_or_insert_with(|| present.clone());
             }
             new.when = when(schedule, context)?;
+            if let When::Cron { dst, .. } = &mut new.when {
+                *dst = present;
+            }
         }
         (None, Some(tz)) => new.when = in_zone(new.when, tz, context)?,
         (None, None) => {}
     }
+    let present = rule_of(&new.when);
+    let dst = DstRule {
+        gap: patch.dst_gap.map_or(present.gap, describe::gap),
+        overlap: patch.dst_overlap.map_or(present.overlap, describe::overlap),
+    };
+    new.when = by_rule(new.when, dst, context)?;
+    if patch.misfire.is_some() || patch.misfire_within_ms.is_some() {
+        let (present, within) = describe::misfire(new.policies.misfire);
+        let kind = patch.misfire.unwrap_or(present);
+        let kept = within.filter(|_| kind == MisfireSpec::Once);
+        new.policies.misfire = misfire(kind, patch.misfire_within_ms.or(kept))?;
+    } else if new.policies.misfire != Misfire::Skip && matches!(new.when, When::At { .. }) {
+        // The limit was that of the schedule before.
+        new.policies.misfire = Misfire::default();
+    }
+    not_limited(&new.when, new.policies.misfire)?;
     if let Some(spec) = patch.action {
         new.action = action(spec)?;
     }
@@ -167,8 +198,8 @@ pub(crate) fn remarks(definition: &Definition, schedules: &Mutex<Schedules>, now
     let mut schedules = schedules.lock().unwrap_or_else(PoisonError::into_inner);
     // A zone that has vanished since is told of elsewhere.
     match &definition.when {
-        When::Cron { expr, tz } => schedules
-            .cron(expr, tz)
+        When::Cron { expr, tz, dst } => schedules
+            .cron(expr, tz, *dst)
             .map(|schedule| schedule_remarks(&schedule, now))
             .unwrap_or_default(),
         When::At { text, tz: Some(tz), .. } => resolve_at(text, tz, now, schedules.catalog.zones())
@@ -324,7 +355,7 @@ fn arguments_bytes(action: &Action, env: &[(String, String)]) -> u64 {
 fn when(spec: ScheduleSpec, context: &Context<'_>) -> Result<When, Refusal> {
     match spec {
         ScheduleSpec::Manual => Ok(When::Manual),
-        ScheduleSpec::Cron { expr, tz } => cron(expr, tz, context),
+        ScheduleSpec::Cron { expr, tz } => cron(expr, tz, DstRule::default(), context),
         ScheduleSpec::Every { interval_ms, anchor_ms } => {
             length("every", interval_ms)?;
             if interval_ms < INTERVAL_MIN_MS {
@@ -354,29 +385,29 @@ fn when(spec: ScheduleSpec, context: &Context<'_>) -> Result<When, Refusal> {
     }
 }
 
-fn length(field: &str, ms: u64) -> Result<(), Refusal> {
+fn length(field: &str, ms: u64) -> Result<NonZeroU64, Refusal> {
     let text = format_duration(Duration::from_millis(ms));
-    if ms == 0 {
+    let Some(length) = NonZeroU64::new(ms) else {
         return Err(bad(
             field,
             &text,
             "it must be longer than nothing",
             Some("write 90s, 15m or 1d12h"),
         ));
-    }
+    };
     if Duration::from_millis(ms) > LENGTH_MAX {
         return Err(bad(field, &text, "it is longer than a hundred years", None));
     }
-    Ok(())
+    Ok(length)
 }
 
-fn cron(expr: String, tz: Option<String>, context: &Context<'_>) -> Result<When, Refusal> {
+fn cron(expr: String, tz: Option<String>, dst: DstRule, context: &Context<'_>) -> Result<When, Refusal> {
     let tz = tz.unwrap_or_else(|| context.local_zone.to_string());
     let schedule = context
         .schedules
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .cron(&expr, &tz)
+        .cron(&expr, &tz, dst)
         .map_err(|error| match error {
             ScheduleError::Cron(error) => Refusal::BadField {
                 field: "cron".to_owned(),
@@ -391,7 +422,7 @@ fn cron(expr: String, tz: Option<String>, context: &Context<'_>) -> Result<When,
         let problem = "it never fires from now on";
         return Err(bad("cron", &expr, problem, Some("choose a year that is to come")));
     }
-    Ok(When::Cron { expr, tz })
+    Ok(When::Cron { expr, tz, dst })
 }
 
 /// As much of a text as a refusal repeats.
@@ -458,9 +489,75 @@ fn is_delay(text: &str) -> bool {
     text.starts_with(DELAY)
 }
 
+/// What a schedule says of skipped and repeated local times.
+fn rule_of(when: &When) -> DstRule {
+    match when {
+        When::Cron { dst, .. } => *dst,
+        When::Manual | When::Every { .. } | When::At { .. } => DstRule::default(),
+    }
+}
+
+/// The same schedule with this rule for skipped and repeated local times.
+fn by_rule(when: When, rule: DstRule, context: &Context<'_>) -> Result<When, Refusal> {
+    match when {
+        When::Cron { expr, tz, dst } if dst != rule => cron(expr, Some(tz), rule, context),
+        When::Manual | When::Every { .. } | When::At { .. } if rule != DstRule::default() => {
+            let problem = "only the times of a cron expression are skipped or come twice";
+            let field = if rule.gap == Gap::Auto {
+                "dst-overlap"
+            } else {
+                "dst-gap"
+            };
+            Err(bad(field, "", problem, Some("give a --cron with it, or leave it out")))
+        }
+        When::Cron { .. } | When::Manual | When::Every { .. } | When::At { .. } => Ok(when),
+    }
+}
+
+fn misfire(kind: MisfireSpec, within_ms: Option<u64>) -> Result<Misfire, Refusal> {
+    match (kind, within_ms) {
+        (MisfireSpec::Once, None) => Ok(Misfire::default()),
+        (MisfireSpec::Once, Some(within_ms)) => {
+            let within_ms = length("misfire-within", within_ms)?;
+            Ok(Misfire::Once { within_ms })
+        }
+        (MisfireSpec::Skip, None) => Ok(Misfire::Skip),
+        (MisfireSpec::Skip, Some(ms)) => {
+            let text = format_duration(Duration::from_millis(ms));
+            let problem = "a missed fire time that is not run has no time limit";
+            Err(bad(
+                "misfire-within",
+                &text,
+                problem,
+                Some("leave it out, or write --misfire once"),
+            ))
+        }
+    }
+}
+
+/// An instant is not one of many: without it the task would never run, so it is run however late.
+fn not_limited(when: &When, misfire: Misfire) -> Result<(), Refusal> {
+    match (when, misfire) {
+        (When::At { .. }, Misfire::Once { within_ms }) if misfire != Misfire::default() => {
+            let text = format_duration(Duration::from_millis(within_ms.get()));
+            let problem = "a single instant that was missed is run however late";
+            Err(bad(
+                "misfire-within",
+                &text,
+                problem,
+                Some("leave it out, or write --misfire skip"),
+            ))
+        }
+        (
+            When::At { .. } | When::Cron { .. } | When::Every { .. } | When::Manual,
+            Misfire::Once { .. } | Misfire::Skip,
+        ) => Ok(()),
+    }
+}
+
 fn in_zone(when: When, tz: String, context: &Context<'_>) -> Result<When, Refusal> {
     match when {
-        When::Cron { expr, .. } => cron(expr, Some(tz), context),
+        When::Cron { expr, dst, .. } => cron(expr, Some(tz), dst, context),
         When::At { text, .. } if !is_delay(&text) => instant(&text, Some(tz), context),
         When::At { .. } | When::Manual | When::Every { .. } => {
             let problem = "the schedule of this task has no time zone";

@@ -2,19 +2,26 @@
 
 use taskd_core::Timestamp;
 use taskd_core::event::Origin;
+use taskd_core::policy::Misfire;
+use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::scheduler::RunView;
 use taskd_core::task::{Action, Definition, When};
 use taskd_store::RunRow;
 use taskd_wire::client::RunInfo;
-use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskSpec};
+use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec};
 
 /// A definition as it may be said again: importing it gives the same task.
 pub(crate) fn spec(definition: Definition) -> TaskSpec {
+    let dst = match &definition.when {
+        When::Cron { dst, .. } => *dst,
+        When::Manual | When::Every { .. } | When::At { .. } => DstRule::default(),
+    };
+    let (misfire, misfire_within_ms) = misfire(definition.policies.misfire);
     TaskSpec {
         name: definition.name.to_string(),
         schedule: match definition.when {
             When::Manual => ScheduleSpec::Manual,
-            When::Cron { expr, tz } => ScheduleSpec::Cron { expr, tz: Some(tz) },
+            When::Cron { expr, tz, dst: _ } => ScheduleSpec::Cron { expr, tz: Some(tz) },
             When::Every { interval_ms, anchor } => ScheduleSpec::Every {
                 interval_ms,
                 anchor_ms: Some(anchor.as_millis()),
@@ -33,6 +40,46 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
             .collect(),
         description: definition.description,
         enabled: definition.enabled,
+        misfire,
+        misfire_within_ms,
+        dst_gap: match dst.gap {
+            Gap::Auto => DstGap::Auto,
+            Gap::Run => DstGap::Run,
+            Gap::Skip => DstGap::Skip,
+        },
+        dst_overlap: match dst.overlap {
+            Overlap::Auto => DstOverlap::Auto,
+            Overlap::First => DstOverlap::First,
+            Overlap::Second => DstOverlap::Second,
+            Overlap::Both => DstOverlap::Both,
+        },
+    }
+}
+
+/// The other way round: what was said of skipped local times.
+pub(crate) fn gap(said: DstGap) -> Gap {
+    match said {
+        DstGap::Auto => Gap::Auto,
+        DstGap::Run => Gap::Run,
+        DstGap::Skip => Gap::Skip,
+    }
+}
+
+/// The other way round: what was said of repeated local times.
+pub(crate) fn overlap(said: DstOverlap) -> Overlap {
+    match said {
+        DstOverlap::Auto => Overlap::Auto,
+        DstOverlap::First => Overlap::First,
+        DstOverlap::Second => Overlap::Second,
+        DstOverlap::Both => Overlap::Both,
+    }
+}
+
+/// What becomes of missed fire times, and within how many milliseconds.
+pub(crate) fn misfire(policy: Misfire) -> (MisfireSpec, Option<u64>) {
+    match policy {
+        Misfire::Skip => (MisfireSpec::Skip, None),
+        Misfire::Once { within_ms } => (MisfireSpec::Once, Some(within_ms.get())),
     }
 }
 

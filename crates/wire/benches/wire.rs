@@ -21,13 +21,12 @@ fn spec(n: usize) -> TaskSpec {
         action: ActionSpec::Exec {
             argv: vec!["/usr/local/bin/etl".to_owned(), "--partition".to_owned(), n.to_string()],
         },
-        cwd: None,
         env: vec![EnvVar {
             name: "STAGE".to_owned(),
             value: "production".to_owned(),
         }],
-        description: None,
         enabled: true,
+        ..TaskSpec::default()
     }
 }
 

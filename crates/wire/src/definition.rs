@@ -26,6 +26,57 @@ pub struct TaskSpec {
     /// Whether fire times start runs.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// What becomes of fire times that passed without a start.
+    #[serde(default)]
+    pub misfire: MisfireSpec,
+    /// With [`MisfireSpec::Once`], how many milliseconds late a fire time may still be run; `None` for an hour.
+    #[serde(default)]
+    pub misfire_within_ms: Option<u64>,
+    /// What becomes of local times of a cron expression that clocks skip.
+    #[serde(default)]
+    pub dst_gap: DstGap,
+    /// What becomes of local times of a cron expression that clocks show twice.
+    #[serde(default)]
+    pub dst_overlap: DstOverlap,
+}
+
+/// What becomes of fire times that passed without a start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MisfireSpec {
+    /// The latest is run, if it is not too late for it.
+    #[default]
+    Once,
+    /// None is run.
+    Skip,
+}
+
+/// What becomes of local times that clocks skip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DstGap {
+    /// As `Run` for an expression that names times of day, else as `Skip`.
+    #[default]
+    Auto,
+    /// They fire once, at the first instant after the gap.
+    Run,
+    /// They do not fire.
+    Skip,
+}
+
+/// What becomes of local times that clocks show twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DstOverlap {
+    /// As `First` for an expression that names times of day, else as `Both`.
+    #[default]
+    Auto,
+    /// They fire the first time.
+    First,
+    /// They fire the second time.
+    Second,
+    /// They fire both times.
+    Both,
 }
 
 fn yes() -> bool {
@@ -133,4 +184,12 @@ pub struct TaskPatch {
     pub enabled: Option<bool>,
     /// A new zone for the schedule the task has.
     pub tz: Option<String>,
+    /// What becomes of fire times that passed without a start from now on.
+    pub misfire: Option<MisfireSpec>,
+    /// How many milliseconds late a fire time may still be run.
+    pub misfire_within_ms: Option<u64>,
+    /// What becomes of local times that clocks skip. A new cron expression keeps what the task has.
+    pub dst_gap: Option<DstGap>,
+    /// What becomes of local times that clocks show twice. A new cron expression keeps what the task has.
+    pub dst_overlap: Option<DstOverlap>,
 }

@@ -75,6 +75,31 @@ fn every_field_is_kept_as_it_was_given() {
     // A relative directory is one below where the user stands.
     assert_eq!(task["cwd"].as_str(), world.path("below").to_str());
     assert_eq!(task["schedule"]["kind"], "every");
+    let mut args = vec![
+        "add",
+        "--name",
+        "night",
+        "--cron",
+        "30 2 * * *",
+        "--tz",
+        "Europe/Berlin",
+    ];
+    args.extend(["--dst-gap", "skip", "--dst-overlap", "both"]);
+    args.extend(["--misfire", "once", "--misfire-within", "6h", "--", "true"]);
+    world.ctl(&args).ok();
+    let night = world.ctl(&["show", "night", "--json"]).json();
+    assert_eq!(
+        (&night["dst_gap"], &night["dst_overlap"]),
+        (&json!("skip"), &json!("both"))
+    );
+    assert_eq!(
+        (&night["misfire"], &night["misfire_within_ms"]),
+        (&json!("once"), &json!(21_600_000))
+    );
+    let shown = world.ctl(&["show", "night"]).ok();
+    for said in ["a skipped time does not run", "twice runs twice", "up to 6 h late"] {
+        assert!(shown.contains(said), "{shown}");
+    }
     world
         .ctl(&["add", "--name", "line", "--manual", "--shell", "echo $HOME | wc -c"])
         .ok();
@@ -153,6 +178,40 @@ const REFUSED: &[(&[&str], i32, &[&str])] = &[
         &["--every", "1m", "--tz", "UTC", "--", "true"],
         2,
         &["--tz goes with --cron or --at"],
+    ),
+    (
+        &["--every", "1m", "--dst-gap", "run", "--", "true"],
+        2,
+        &["--dst-gap and --dst-overlap go with --cron"],
+    ),
+    (
+        &["--cron", "0 9 * * *", "--dst-overlap", "last", "--", "true"],
+        2,
+        &["--dst-overlap", "first", "second", "both"],
+    ),
+    (
+        &[
+            "--every",
+            "1m",
+            "--misfire",
+            "skip",
+            "--misfire-within",
+            "2h",
+            "--",
+            "true",
+        ],
+        2,
+        &["--misfire-within 2h", "--misfire once"],
+    ),
+    (
+        &["--in", "1m", "--misfire-within", "2h", "--", "true"],
+        2,
+        &["run however late", "--misfire skip"],
+    ),
+    (
+        &["--every", "1m", "--misfire-within", "0s", "--", "true"],
+        2,
+        &["--misfire-within"],
     ),
     (
         &["--at", "2001-01-01 00:00", "--", "true"],

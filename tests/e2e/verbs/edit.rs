@@ -77,6 +77,14 @@ fn each_field_is_changed_and_the_others_stay() {
         "schedule",
         cron("0 5 * * *", "Europe/Berlin"),
     );
+    // So do the rules for changes of the clock.
+    edit(&["--dst-gap", "skip"], "dst_gap", json!("skip"));
+    edit(&["--dst-overlap", "second"], "dst_overlap", json!("second"));
+    edit(&["--cron", "0 6 * * *"], "schedule", cron("0 6 * * *", "Europe/Berlin"));
+    edit(&["--tz", "UTC"], "schedule", cron("0 6 * * *", "UTC"));
+    edit(&["--dst-gap", "auto"], "dst_gap", json!("auto"));
+    edit(&["--dst-overlap", "auto"], "dst_overlap", json!("auto"));
+    edit(&["--misfire-within", "5h"], "misfire_within_ms", json!(18_000_000));
     edit(
         &["--every", "5m"],
         "schedule",
@@ -110,6 +118,26 @@ fn each_field_is_changed_and_the_others_stay() {
     edit(&["--unset-env", "A", "--unset-env", "C"], "env", json!([var("B", "3")]));
     edit(&["--disabled"], "enabled", json!(false));
     edit(&["--enabled"], "enabled", json!(true));
+}
+
+#[test]
+fn what_becomes_of_missed_fire_times_goes_with_the_schedule() {
+    let world = world();
+    let policy = |args: &[&str]| {
+        world.ctl(&[&["edit", "a"], args].concat()).ok();
+        let now = shown(&world, "a");
+        (now["misfire"].clone(), now["misfire_within_ms"].clone())
+    };
+    assert_eq!(policy(&["--misfire-within", "5h"]), (json!("once"), json!(18_000_000)));
+    assert_eq!(policy(&["--misfire", "once"]), (json!("once"), json!(18_000_000)));
+    assert_eq!(policy(&["--misfire", "skip"]), (json!("skip"), Value::Null));
+    assert_eq!(policy(&["--misfire", "once"]), (json!("once"), json!(3_600_000)));
+    policy(&["--misfire-within", "5h"]);
+    // A single instant has no limit, nor local times that come twice.
+    policy(&["--dst-gap", "run"]);
+    assert_eq!(policy(&["--at", "2096-01-01"]), (json!("once"), json!(3_600_000)));
+    assert_eq!(shown(&world, "a")["dst_gap"], "auto");
+    assert_eq!(policy(&["--misfire", "skip"]), (json!("skip"), Value::Null));
 }
 
 #[test]
@@ -190,6 +218,14 @@ fn refusals_leave_the_task_as_it_was() {
         (&["a", "--enabled", "--disabled"], 2, "cannot be used with"),
         (&["a", "--descripton", "x"], 2, "--description"),
         (&["soon", "--tz", "UTC"], 2, "has no time zone"),
+        (&["soon", "--dst-gap", "skip"], 2, "give a --cron with it"),
+        (&["soon", "--misfire-within", "2h"], 2, "run however late"),
+        (
+            &["a", "--misfire", "skip", "--misfire-within", "2h"],
+            2,
+            "--misfire once",
+        ),
+        (&["a", "--misfire-within", "5x"], 2, "  --misfire-within 5x\n"),
         (&["takne", "--manual"], 4, "did you mean taken?"),
     ];
     for (args, code, said) in refused {

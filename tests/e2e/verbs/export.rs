@@ -15,6 +15,10 @@ fn what_is_exported_is_imported_the_same() {
             "30 2 * * *",
             "--tz",
             "Europe/Berlin",
+            "--dst-overlap",
+            "second",
+            "--misfire",
+            "skip",
             "--",
             "a",
             "b c",
@@ -118,7 +122,8 @@ fn a_definition_is_written_in_full() {
         exported,
         json!({
             "name": "a", "schedule": { "kind": "manual" }, "action": { "kind": "exec", "argv": ["true"] },
-            "cwd": null, "env": [], "description": null, "enabled": true
+            "cwd": null, "env": [], "description": null, "enabled": true,
+            "misfire": "once", "misfire_within_ms": 3_600_000, "dst_gap": "auto", "dst_overlap": "auto"
         })
     );
 }

@@ -112,6 +112,27 @@ fn a_night_without_half_past_two_and_one_with_two_of_them() {
 }
 
 #[test]
+fn what_becomes_of_skipped_and_repeated_times_can_be_chosen() {
+    let days = |from: &str, rule: &[&str]| {
+        let args = ["30 2 * * *", "--tz", "Europe/Berlin", "--from", from, "-n", "2"];
+        cron(&[&args, rule].concat()).ok()
+    };
+    let spring = "2027-03-27T12:00:00Z";
+    let skipped = "2027-03-29T02:30:00+02:00\n2027-03-30T02:30:00+02:00\n";
+    assert_eq!(days(spring, &["--dst-gap", "skip"]), skipped);
+    let run = "2027-03-28T03:00:00+02:00\n2027-03-29T02:30:00+02:00\n";
+    assert_eq!(days(spring, &["--dst-gap", "run"]), run);
+    let autumn = "2027-10-30T12:00:00Z";
+    for (which, expected) in [
+        ("first", "2027-10-31T02:30:00+02:00\n2027-11-01T02:30:00+01:00\n"),
+        ("second", "2027-10-31T02:30:00+01:00\n2027-11-01T02:30:00+01:00\n"),
+        ("both", "2027-10-31T02:30:00+02:00\n2027-10-31T02:30:00+01:00\n"),
+    ] {
+        assert_eq!(days(autumn, &["--dst-overlap", which]), expected, "{which}");
+    }
+}
+
+#[test]
 fn json_has_the_instant_in_utc_and_in_the_zone() {
     let next = cron(&[
         "30 2 * * *",

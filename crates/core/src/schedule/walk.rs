@@ -5,6 +5,8 @@
 //! rule that runs them does so once, at the start of the later segment. Back: the local times from [`Segment::opens`] to
 //! [`Segment::reached`] are shown twice, and the rule says which time counts.
 
+use serde::{Deserialize, Serialize};
+
 use super::cron::Cron;
 use super::zone::{REACH, Segment, TABLE_START, Zone};
 
@@ -15,16 +17,19 @@ const SEGMENTS_MAX: u32 = 2_000;
 const END: i64 = 253_402_300_800;
 
 /// What happens to fire times that clocks skip or show twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DstRule {
     /// Local times that are skipped.
+    #[serde(default)]
     pub gap: Gap,
     /// Local times that come twice.
+    #[serde(default)]
     pub overlap: Overlap,
 }
 
 /// What happens to fire times in skipped local time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Gap {
     /// As [`Gap::Run`] when the expression names times of day, else as [`Gap::Skip`].
     #[default]
@@ -36,7 +41,8 @@ pub enum Gap {
 }
 
 /// What happens to fire times in local time that comes twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Overlap {
     /// As [`Overlap::First`] when the expression names times of day, else as [`Overlap::Both`].
     #[default]

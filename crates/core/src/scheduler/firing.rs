@@ -91,9 +91,10 @@ impl Scheduler {
             return Some(Trigger::Schedule);
         }
         let in_time = match task.policies.misfire {
+            Misfire::Skip => false,
             // An instant is not one of many: without it the task would never run.
             Misfire::Once { .. } if matches!(task.schedule, Schedule::At(_)) => true,
-            Misfire::Once { within_ms } => lateness <= Duration::from_millis(within_ms),
+            Misfire::Once { within_ms } => lateness <= Duration::from_millis(within_ms.get()),
         };
         in_time.then_some(Trigger::CatchUp)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::policy::Policies;
-use crate::schedule::{Catalog, Schedule};
+use crate::schedule::{Catalog, DstRule, Schedule};
 use crate::task::{Outline, Owner, TaskName, When};
 use crate::time::Timestamp;
 
@@ -115,11 +115,11 @@ impl Schedules {
                 schedule: Schedule::At(*at),
                 problem: None,
             },
-            When::Cron { expr, tz } => self.read_cron(when, expr, tz),
+            When::Cron { expr, tz, dst } => self.read_cron(when, expr, tz, *dst),
         }
     }
 
-    fn read_cron(&mut self, when: &When, expr: &str, tz: &str) -> Reading {
+    fn read_cron(&mut self, when: &When, expr: &str, tz: &str, dst: DstRule) -> Reading {
         if let Some((written, schedule)) = self.crons.get_key_value(when) {
             return Reading {
                 written: Some(Arc::clone(written)),
@@ -128,7 +128,7 @@ impl Schedules {
             };
         }
         let written = Arc::new(when.clone());
-        let (schedule, problem) = match self.catalog.cron(expr, tz) {
+        let (schedule, problem) = match self.catalog.cron_by(expr, tz, dst) {
             Ok(schedule) => {
                 self.sweep();
                 self.crons.insert(Arc::clone(&written), schedule.clone());
@@ -170,6 +170,7 @@ mod tests {
         let when = |n: usize| When::Cron {
             expr: format!("{} {} * * *", n % 60, n / 60 % 24),
             tz: "UTC".to_owned(),
+            dst: DstRule::default(),
         };
         let mut read = |n| schedules.read(&when(n)).written.expect("cron is always written");
         let kept: Vec<Arc<When>> = (0..4 * SWEEP_MIN).map(&mut read).collect();

@@ -15,10 +15,10 @@ use super::{Limits, Scheduler};
 use crate::command::{Accepted, Command, Refusal, Reply, Ticket};
 use crate::effect::{Effect, Notice, Weight};
 use crate::event::{Event, Inventory, Live, Origin};
-use crate::policy::Policies;
+use crate::policy::{Misfire, Policies};
 use crate::record::Record;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, Usage};
-use crate::schedule::{Catalog, Zones};
+use crate::schedule::{Catalog, DstRule, Gap, Zones};
 use crate::task::{Action, Definition, Owner, TaskId, TaskName, When};
 use crate::time::Timestamp;
 
@@ -360,8 +360,8 @@ fn cancel(run: RunKey) -> Command {
 
 fn within(hours: u64) -> Policies {
     Policies {
-        misfire: crate::policy::Misfire::Once {
-            within_ms: Duration::from_secs(3600 * hours).as_millis() as u64,
+        misfire: Misfire::Once {
+            within_ms: (hours * HOUR).try_into().unwrap(),
         },
         ..Policies::default()
     }

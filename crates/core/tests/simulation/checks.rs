@@ -7,6 +7,7 @@ use std::time::Duration;
 use taskd_core::Timestamp;
 use taskd_core::effect::{Effect, Notice, Weight};
 use taskd_core::event::Origin;
+use taskd_core::policy::Misfire;
 use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger};
 use taskd_core::schedule::Schedule;
@@ -281,6 +282,7 @@ struct Account {
     schedule: Schedule,
     when: When,
     enabled: bool,
+    misfire: Misfire,
     /// Every fire time up to here has exactly one record.
     mark: Timestamp,
     last_run: u64,
@@ -359,6 +361,7 @@ fn account(
                 schedule: read(&definition.when),
                 when: definition.when.clone(),
                 enabled: definition.enabled,
+                misfire: definition.policies.misfire,
                 mark: *at,
                 last_run: 0,
             };
@@ -383,6 +386,7 @@ fn account(
             account.schedule = read(&definition.when);
             account.when = definition.when.clone();
             account.enabled = definition.enabled;
+            account.misfire = definition.policies.misfire;
             account.mark = mark.unwrap_or(account.mark);
         }
         Record::TaskRemoved { id, at } => {
@@ -394,9 +398,14 @@ fn account(
             run,
             fire_time,
             trace_id,
+            trigger,
             ..
         } => {
             let account = ledger.get_mut(&run.task).expect("a run is of a task that is there");
+            assert!(
+                *trigger != Trigger::CatchUp || account.misfire != Misfire::Skip,
+                "{run:?} is for a fire time that was to be skipped"
+            );
             // Numbers of runs that were lost with their runner, unrecorded, may be left out.
             assert!(
                 account.last_run < run.n,
@@ -470,10 +479,10 @@ fn read(when: &When) -> Schedule {
             interval: Duration::from_millis(*interval_ms),
         },
         When::At { at, .. } => Schedule::At(*at),
-        When::Cron { expr, tz } => READ.with_borrow_mut(|read| {
+        When::Cron { expr, tz, dst } => READ.with_borrow_mut(|read| {
             let parsed = || {
                 catalog()
-                    .cron(expr, tz)
+                    .cron_by(expr, tz, *dst)
                     .expect("the simulation writes good expressions")
             };
             read.entry(when.clone()).or_insert_with(parsed).clone()

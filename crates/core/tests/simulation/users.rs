@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use taskd_core::command::{Command, Refusal, WhileRunning};
 use taskd_core::policy::{Misfire, Policies};
+use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
 
 use crate::world::{Importing, Wish, World};
@@ -170,6 +171,13 @@ fn definition(world: &mut World) -> Definition {
             When::Cron {
                 expr: (*world.dice.pick(&exprs).unwrap()).to_owned(),
                 tz: if world.dice.chance(500) { "UTC" } else { "Europe/Berlin" }.to_owned(),
+                dst: DstRule {
+                    gap: *world.dice.pick(&[Gap::Auto, Gap::Run, Gap::Skip]).unwrap(),
+                    overlap: *world
+                        .dice
+                        .pick(&[Overlap::Auto, Overlap::First, Overlap::Second, Overlap::Both])
+                        .unwrap(),
+                },
             }
         }
         _ => {
@@ -192,8 +200,12 @@ fn definition(world: &mut World) -> Definition {
         description: None,
         enabled: world.dice.chance(850),
         policies: Policies {
-            misfire: Misfire::Once {
-                within_ms: within.as_millis() as u64,
+            misfire: if world.dice.chance(200) {
+                Misfire::Skip
+            } else {
+                Misfire::Once {
+                    within_ms: (within.as_millis() as u64).try_into().unwrap(),
+                }
             },
             ..Policies::default()
         },

@@ -8,6 +8,7 @@ use std::time::Duration;
 use taskd_core::policy::{Misfire, Policies};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
+use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::snapshot::Snapshot;
 use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
 use taskd_core::time::Timestamp;
@@ -88,6 +89,7 @@ pub fn definition(text: &str) -> Definition {
         when: When::Cron {
             expr: "*/5 * * * *".to_owned(),
             tz: "Europe/Berlin".to_owned(),
+            dst: DstRule::default(),
         },
         action: Action::Exec {
             argv: vec!["/usr/bin/backup".to_owned(), "--target".to_owned(), text.to_owned()],
@@ -100,8 +102,26 @@ pub fn definition(text: &str) -> Definition {
     }
 }
 
+/// A definition whose schedule says more than there was room for in the first versions of the schema.
+pub fn with_options(text: &str) -> Definition {
+    let mut task = definition(text);
+    task.when = When::Cron {
+        expr: "30 2 * * *".to_owned(),
+        tz: "Europe/Berlin".to_owned(),
+        dst: DstRule {
+            gap: Gap::Skip,
+            overlap: Overlap::Both,
+        },
+    };
+    task.policies.misfire = Misfire::Skip;
+    task
+}
+
 /// A definition that differs with `variant` in all that can differ.
 pub fn varied(text: &str, variant: u32) -> Definition {
+    if variant % 10 == 9 {
+        return with_options(text);
+    }
     let mut task = definition(text);
     task.enabled = !variant.is_multiple_of(3);
     task.when = match variant % 5 {
@@ -119,7 +139,9 @@ pub fn varied(text: &str, variant: u32) -> Definition {
     };
     if variant % 4 == 1 {
         task.policies.misfire = Misfire::Once {
-            within_ms: u64::from(variant),
+            within_ms: u64::from(variant)
+                .try_into()
+                .expect("it is one more than a multiple of 4"),
         };
         task.action = Action::Shell {
             line: format!("echo 'ä\n{variant}' | wc"),

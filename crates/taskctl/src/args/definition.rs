@@ -1,6 +1,6 @@
 //! `add`, `edit`, `export`, `import`: verbs that carry definitions.
 
-use clap::{ArgGroup, Args, ValueHint};
+use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
 
 use crate::completion;
@@ -32,6 +32,56 @@ pub struct ScheduleArgs {
     /// Time zone of --cron or --at, such as Europe/Berlin (default: the daemon's own)
     #[arg(long, value_name = "ZONE", help_heading = "Schedule", add = ArgValueCompleter::new(completion::zones))]
     pub tz: Option<String>,
+    /// What becomes of times of --cron that clocks skip: run at once after the gap, or skip (default: run for times of day)
+    #[arg(long, value_name = "WHAT", help_heading = "Schedule")]
+    pub dst_gap: Option<Gap>,
+    /// Which of two counts where clocks show a time of --cron twice (default: the first for times of day, else both)
+    #[arg(long, value_name = "WHICH", help_heading = "Schedule")]
+    pub dst_overlap: Option<Overlap>,
+}
+
+/// What becomes of local times that clocks skip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Gap {
+    /// As `run` for times of day, else as `skip`
+    Auto,
+    /// Once, right after the gap
+    Run,
+    /// Not at all
+    Skip,
+}
+
+/// Which of two counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Overlap {
+    /// As `first` for times of day, else as `both`
+    Auto,
+    /// The first time
+    First,
+    /// The second time
+    Second,
+    /// Both times
+    Both,
+}
+
+/// What becomes of fire times that were missed, as typed.
+#[derive(Debug, Default, Args)]
+pub struct MisfireArgs {
+    /// What becomes of fire times that passed while the daemon was down or the machine slept (default: once)
+    #[arg(long, value_name = "WHAT", help_heading = "Missed fire times")]
+    pub misfire: Option<Misfire>,
+    /// How late the latest of them may still be run (default: 1h)
+    #[arg(long, value_name = "DURATION", help_heading = "Missed fire times")]
+    pub misfire_within: Option<String>,
+}
+
+/// What becomes of fire times that were missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Misfire {
+    /// The latest of them is run, if it is not too late for it
+    Once,
+    /// None of them is run
+    Skip,
 }
 
 /// What a run does, as typed.
@@ -75,6 +125,9 @@ pub struct AddArgs {
     /// What it does.
     #[command(flatten)]
     pub action: ActionArgs,
+    /// What becomes of fire times that were missed.
+    #[command(flatten)]
+    pub misfire: MisfireArgs,
     /// Working directory of its runs (default: the owner's home)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,
@@ -109,6 +162,9 @@ pub struct EditArgs {
     /// What it does.
     #[command(flatten)]
     pub action: ActionArgs,
+    /// What becomes of fire times that were missed.
+    #[command(flatten)]
+    pub misfire: MisfireArgs,
     /// New working directory; '' for the owner's home
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,

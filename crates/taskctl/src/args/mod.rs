@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use daemon::{CompletionsArgs, DemoArgs, DetachArgs, JanitorArgs, Shell, StartArgs, StatusArgs, StopArgs};
-pub use definition::{ActionArgs, AddArgs, EditArgs, ExportArgs, ImportArgs, ScheduleArgs};
+pub use definition::{
+    ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Misfire, MisfireArgs, Overlap, ScheduleArgs,
+};
 pub use runs::{CancelArgs, LogsArgs, RunArgs, RunsArgs};
 pub use tasks::{DisableArgs, EnableArgs, ListArgs, NextArgs, RemoveArgs, ShowArgs};
 
@@ -78,7 +80,7 @@ pub enum Verb {
     /// Changes what is given and leaves the rest as it is. History and runs in progress stay.
     ///
     /// An empty --cwd or --description takes it away. --env sets one variable and keeps the others. A new --cron
-    /// keeps the time zone the task has, unless --tz is given too.
+    /// keeps the time zone and the --dst rules the task has, unless they are given too.
     Edit(Box<EditArgs>),
     /// Remove tasks
     ///

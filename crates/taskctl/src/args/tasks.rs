@@ -3,6 +3,7 @@
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
+use super::{Gap, Overlap};
 use crate::completion;
 
 /// Lists tasks.
@@ -106,4 +107,10 @@ pub struct NextArgs {
     /// Only fire times after this instant or local time (default: now)
     #[arg(long, value_name = "TIME", requires = "cron")]
     pub from: Option<String>,
+    /// What becomes of times that clocks skip, as of `taskctl add`
+    #[arg(long, value_name = "WHAT", requires = "cron")]
+    pub dst_gap: Option<Gap>,
+    /// Which of two counts where clocks show a time twice, as of `taskctl add`
+    #[arg(long, value_name = "WHICH", requires = "cron")]
+    pub dst_overlap: Option<Overlap>,
 }

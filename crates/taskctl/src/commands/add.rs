@@ -21,6 +21,7 @@ pub fn run(args: &AddArgs, session: &mut Session) -> Result<()> {
 }
 
 fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
+    let (misfire, misfire_within_ms) = definition::misfire(&args.misfire)?;
     // OK because clap requires one of each group; the defaults are what the daemon would refuse.
     Ok(TaskSpec {
         name: args.name.clone().unwrap_or_default(),
@@ -30,6 +31,10 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         env: definition::env(&args.env)?,
         description: args.description.clone(),
         enabled: !args.disabled,
+        misfire: misfire.unwrap_or_default(),
+        misfire_within_ms,
+        dst_gap: args.schedule.dst_gap.map(definition::gap).unwrap_or_default(),
+        dst_overlap: args.schedule.dst_overlap.map(definition::overlap).unwrap_or_default(),
     })
 }
 

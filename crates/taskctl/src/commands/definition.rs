@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use taskd_core::schedule::{Cron, DurationError, parse_duration, parse_interval};
-use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec};
+use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec};
 
-use crate::args::{ActionArgs, ScheduleArgs};
+use crate::args::{ActionArgs, Gap, Misfire, MisfireArgs, Overlap, ScheduleArgs};
 use crate::error::Failure;
 
 /// The shortest interval that may be typed. The daemon takes shorter ones from an import.
@@ -20,6 +20,9 @@ pub fn schedule(args: &ScheduleArgs) -> Result<Option<ScheduleSpec>, Failure> {
         check_cron(expr)?;
         ScheduleSpec::Cron { expr: expr.clone(), tz }
     } else if let Some(at) = &args.at {
+        if args.dst_gap.is_some() || args.dst_overlap.is_some() {
+            return Err(no_cron());
+        }
         ScheduleSpec::At { at: at.clone(), tz }
     } else {
         let spec = if let Some(text) = &args.every {
@@ -48,6 +51,9 @@ pub fn schedule(args: &ScheduleArgs) -> Result<Option<ScheduleSpec>, Failure> {
         } else {
             return Ok(None);
         };
+        if args.dst_gap.is_some() || args.dst_overlap.is_some() {
+            return Err(no_cron());
+        }
         if tz.is_some() {
             return Err(Failure::usage(
                 "--tz goes with --cron or --at; other schedules need no time zone",
@@ -56,6 +62,42 @@ pub fn schedule(args: &ScheduleArgs) -> Result<Option<ScheduleSpec>, Failure> {
         spec
     };
     Ok(Some(spec))
+}
+
+fn no_cron() -> Failure {
+    Failure::usage(
+        "--dst-gap and --dst-overlap go with --cron; other schedules have no time that is skipped or comes twice",
+    )
+}
+
+/// What was typed of local times that clocks skip.
+pub fn gap(typed: Gap) -> DstGap {
+    match typed {
+        Gap::Auto => DstGap::Auto,
+        Gap::Run => DstGap::Run,
+        Gap::Skip => DstGap::Skip,
+    }
+}
+
+/// What was typed of local times that clocks show twice.
+pub fn overlap(typed: Overlap) -> DstOverlap {
+    match typed {
+        Overlap::Auto => DstOverlap::Auto,
+        Overlap::First => DstOverlap::First,
+        Overlap::Second => DstOverlap::Second,
+        Overlap::Both => DstOverlap::Both,
+    }
+}
+
+/// What becomes of missed fire times, and within how many milliseconds.
+pub fn misfire(args: &MisfireArgs) -> Result<(Option<MisfireSpec>, Option<u64>), Failure> {
+    let kind = args.misfire.map(|typed| match typed {
+        Misfire::Once => MisfireSpec::Once,
+        Misfire::Skip => MisfireSpec::Skip,
+    });
+    let within = args.misfire_within.as_deref();
+    let within = within.map(|text| duration("misfire-within", text)).transpose()?;
+    Ok((kind, within.map(millis)))
 }
 
 /// Refuses what is no cron expression, with its column and its cure.

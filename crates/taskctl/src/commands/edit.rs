@@ -35,6 +35,7 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         (given, true) if given.every.is_none() && given.after.is_none() && !given.manual => (None, given.tz.clone()),
         (given, _) => (definition::schedule(given)?, None),
     };
+    let (misfire, misfire_within_ms) = definition::misfire(&args.misfire)?;
     let or_none = |text: &String| (!text.is_empty()).then(|| text.clone());
     Ok(TaskPatch {
         name: args.name.clone(),
@@ -53,5 +54,9 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
             _ => None,
         },
         tz,
+        misfire,
+        misfire_within_ms,
+        dst_gap: args.schedule.dst_gap.map(definition::gap),
+        dst_overlap: args.schedule.dst_overlap.map(definition::overlap),
     })
 }

@@ -2,12 +2,12 @@
 
 use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
-use taskd_core::schedule::{Cron, CronErrorKind, Zones};
+use taskd_core::schedule::{Cron, CronErrorKind, DstRule, Gap, Overlap, Zones};
 use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::Rec;
 
 use super::{definition, when};
-use crate::args::NextArgs;
+use crate::args::{self, NextArgs};
 use crate::error::{Failure, Result};
 use crate::json;
 use crate::out::JsonArray;
@@ -53,12 +53,13 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
         Some(text) => when::resolve("from", text, session)?,
         None => session.now(),
     };
+    let rule = rule(args);
     let mut array = if session.json { Some(JsonArray::default()) } else { None };
     let mut fires = false;
     for _ in 0..args.n.unwrap_or(SOME) {
         // The last day of the year 9999 cannot be shown in every zone.
         let shows = |at: &Timestamp| Timestamp::from_jiff(at.to_jiff()) == *at;
-        let Some(next) = cron.next_after(&zone, at).filter(shows) else {
+        let Some(next) = cron.next_after_by(&zone, rule, at).filter(shows) else {
             break;
         };
         fires = true;
@@ -85,6 +86,22 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
         session.remark("it never fires after that");
     }
     Ok(())
+}
+
+fn rule(args: &NextArgs) -> DstRule {
+    DstRule {
+        gap: match args.dst_gap {
+            None | Some(args::Gap::Auto) => Gap::Auto,
+            Some(args::Gap::Run) => Gap::Run,
+            Some(args::Gap::Skip) => Gap::Skip,
+        },
+        overlap: match args.dst_overlap {
+            None | Some(args::Overlap::Auto) => Overlap::Auto,
+            Some(args::Overlap::First) => Overlap::First,
+            Some(args::Overlap::Second) => Overlap::Second,
+            Some(args::Overlap::Both) => Overlap::Both,
+        },
+    }
 }
 
 /// A coming fire time of a task.

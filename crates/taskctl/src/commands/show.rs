@@ -97,6 +97,12 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
         row("held", held.clone(), Tone::Bad);
     }
     row("schedule", schedule, Tone::Plain);
+    if let Some(rule) = task::dst(spec) {
+        row("clocks", rule, Tone::Plain);
+    }
+    if let Some(missed) = task::misfire(spec) {
+        row("if missed", missed, Tone::Plain);
+    }
     row("command", task::action(&spec.action), Tone::Plain);
     if let Some(cwd) = &spec.cwd {
         row("directory", cwd.clone(), Tone::Plain);

@@ -231,7 +231,7 @@ fn show_gives_an_object_for_one_and_an_array_for_many() {
     );
     let text = daemon.taskctl(&["show", "a"]).out;
     assert!(
-        text.contains("\nschedule     0 2 * * *  (Asia/Tokyo)\ncommand      backup\nenvironment  A=1\n"),
+        text.contains("\nschedule     0 2 * * *  (Asia/Tokyo)\nif missed    the latest fire time is run\ncommand      backup\nenvironment  A=1\n"),
         "{text}"
     );
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use taskd_core::schedule::format_duration;
 use taskd_wire::client::{RunInfo, TaskSummary};
-use taskd_wire::definition::{ActionSpec, ScheduleSpec};
+use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, MisfireSpec, ScheduleSpec, TaskSpec};
 
 use super::signal;
 use super::table::Tone;
@@ -35,6 +35,38 @@ pub fn schedule(spec: &ScheduleSpec) -> String {
         ScheduleSpec::At { at, .. } => format!("at {at}"),
         ScheduleSpec::In { delay_ms } => format!("in {}", in_delay(*delay_ms)),
     }
+}
+
+/// What was chosen of local times that clocks skip or show twice; nothing where nothing was.
+pub fn dst(spec: &TaskSpec) -> Option<String> {
+    let gap = match spec.dst_gap {
+        DstGap::Auto => None,
+        DstGap::Run => Some("a skipped time runs right after the gap"),
+        DstGap::Skip => Some("a skipped time does not run"),
+    };
+    let overlap = match spec.dst_overlap {
+        DstOverlap::Auto => None,
+        DstOverlap::First => Some("of a time that comes twice the first runs"),
+        DstOverlap::Second => Some("of a time that comes twice the second runs"),
+        DstOverlap::Both => Some("a time that comes twice runs twice"),
+    };
+    let chosen: Vec<&str> = gap.into_iter().chain(overlap).collect();
+    (!chosen.is_empty()).then(|| chosen.join("; "))
+}
+
+/// What becomes of fire times that passed without a start; nothing of a task that has none.
+pub fn misfire(spec: &TaskSpec) -> Option<String> {
+    let is_one = match spec.schedule {
+        ScheduleSpec::Manual => return None,
+        ScheduleSpec::At { .. } | ScheduleSpec::In { .. } => true,
+        ScheduleSpec::Cron { .. } | ScheduleSpec::Every { .. } => false,
+    };
+    Some(match (spec.misfire, spec.misfire_within_ms) {
+        (MisfireSpec::Skip, _) => "it is not run".to_owned(),
+        (MisfireSpec::Once, _) if is_one => "it is run however late".to_owned(),
+        (MisfireSpec::Once, None) => "the latest fire time is run".to_owned(),
+        (MisfireSpec::Once, Some(ms)) => format!("the latest fire time is run, up to {} late", length(ms)),
+    })
 }
 
 /// An action as it might be typed into a shell.

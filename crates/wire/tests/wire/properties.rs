@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use taskd_wire::basic::Basic;
 use taskd_wire::client::{LastRun, Request, Response, RunInfo, TaskSummary};
 use taskd_wire::codec::{Rec, decode, encode, encoded_len};
-use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskSpec};
+use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec};
 use taskd_wire::frame::{FrameReader, Payload, put_frame, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
 use taskd_wire::runner::{FromRunner, ToRunner};
@@ -46,8 +46,14 @@ prop_compose! {
         env in vec(env_var(), 0..4),
         description in option::of(".{0,40}"),
         enabled: bool,
+        misfire in prop_oneof![Just(MisfireSpec::Once), Just(MisfireSpec::Skip)],
+        misfire_within_ms: Option<u64>,
+        dst_gap in prop_oneof![Just(DstGap::Auto), Just(DstGap::Run), Just(DstGap::Skip)],
+        dst_overlap in prop_oneof![Just(DstOverlap::First), Just(DstOverlap::Second), Just(DstOverlap::Both)],
     ) -> TaskSpec {
-        TaskSpec { name, schedule, action, cwd, env, description, enabled }
+        TaskSpec {
+            name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
+        }
     }
 }
 

@@ -99,6 +99,10 @@ pub fn spec() -> TaskSpec {
         }],
         description: Some(s("nightly")),
         enabled: true,
+        misfire: MisfireSpec::Once,
+        misfire_within_ms: Some(7_200_000),
+        dst_gap: DstGap::Skip,
+        dst_overlap: DstOverlap::Second,
     }
 }
 
@@ -113,6 +117,10 @@ fn patch() -> TaskPatch {
         description: Some(Some(s("weekly"))),
         enabled: Some(false),
         tz: Some(s("UTC")),
+        misfire: Some(MisfireSpec::Skip),
+        misfire_within_ms: Some(60_000),
+        dst_gap: Some(DstGap::Run),
+        dst_overlap: Some(DstOverlap::Both),
     }
 }
 

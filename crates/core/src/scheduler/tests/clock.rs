@@ -136,6 +136,7 @@ fn zoned() -> When {
     When::Cron {
         expr: "* * * * *".to_owned(),
         tz: "Europe/Berlin".to_owned(),
+        dst: DstRule::default(),
     }
 }
 

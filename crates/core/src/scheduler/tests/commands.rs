@@ -120,10 +120,12 @@ fn a_schedule_that_cannot_be_read_is_refused() {
         When::Cron {
             expr: "0 0 31 2 *".to_owned(),
             tz: "UTC".to_owned(),
+            dst: DstRule::default(),
         },
         When::Cron {
             expr: "* * * * *".to_owned(),
             tz: "Mars/Olympus".to_owned(),
+            dst: DstRule::default(),
         },
         every(0),
     ];

@@ -173,6 +173,54 @@ fn a_policy_says_how_late_a_misfire_may_run() {
 }
 
 #[test]
+fn what_was_missed_can_be_let_be() {
+    let skip = Policies {
+        misfire: Misfire::Skip,
+        ..Policies::default()
+    };
+    let mut rig = Rig::new();
+    for (name, when) in [("a", every(MINUTE)), ("b", once(MINUTE))] {
+        let mut task = definition(name, when);
+        task.policies = skip;
+        rig.add(task);
+    }
+    rig.go(2 * MINUTE + 11_000);
+    let effects = rig.effects.clone();
+    assert_eq!(rig.starts(), []);
+    rig.effects = effects;
+    let missed: Vec<u64> = rig.passed().into_iter().map(|(.., count, _)| count).collect();
+    assert_eq!(missed, [2, 1]);
+    // One that is only late is no misfire.
+    rig.go(3 * MINUTE + 9_000);
+    assert_eq!(rig.start().trigger, Trigger::Schedule);
+}
+
+#[test]
+fn a_task_has_a_rule_of_its_own_for_the_change_of_the_clock() {
+    // 2027-03-28 in Berlin: 02:30 is skipped, the clock shows 03:00 at 01:00 UTC.
+    let night = Timestamp::from_second(1_806_192_000);
+    let hours = |n: u64| Duration::from_millis(n * HOUR);
+    for (gap, fires) in [(Gap::Auto, true), (Gap::Run, true), (Gap::Skip, false)] {
+        let mut rig = Rig::new();
+        rig.now = night.minus(hours(12));
+        let dst = DstRule {
+            gap,
+            ..DstRule::default()
+        };
+        rig.add(definition(
+            "a",
+            When::Cron {
+                expr: "30 2 * * *".to_owned(),
+                tz: "Europe/Berlin".to_owned(),
+                dst,
+            },
+        ));
+        let expected = if fires { hours(1) } else { hours(24) + hours(1) / 2 };
+        assert_eq!(rig.core.next_due(), Some(night.plus(expected)), "{gap:?}");
+    }
+}
+
+#[test]
 fn past_the_limit_runs_wait_and_are_admitted_in_order() {
     let limits = Limits {
         running: 2,
@@ -237,6 +285,7 @@ fn ten_years_of_hours_pass_by_jumping_from_wakeup_to_wakeup() {
         When::Cron {
             expr: "0 * * * *".to_owned(),
             tz: "Europe/Berlin".to_owned(),
+            dst: DstRule::default(),
         },
     ));
     let (mut runs, years) = (0, 10 * 365 * 24);
