@@ -338,6 +338,7 @@ fn an_unknown_zone_is_refused_with_a_likely_one() {
     ] {
         let error = zones.get(name).expect_err(name);
         assert_eq!(error.near.as_deref(), near, "{name}");
+        assert_eq!(zones.get(name).expect_err(name), error, "when it is asked again");
     }
     assert_eq!(zones.get("europe/BERLIN").unwrap().name(), "Europe/Berlin");
     assert_eq!(zones.get(&"x".repeat(1 << 20)).unwrap_err().name.len(), 64);

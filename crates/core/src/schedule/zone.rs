@@ -255,7 +255,13 @@ pub struct UnknownZone {
 pub struct Zones {
     db: TimeZoneDatabase,
     known: HashMap<Box<str>, Arc<Zone>>,
+    /// Names that stand for none: a likely name is looked for among all that there are, and many tasks may be of one zone
+    /// that has vanished.
+    unknown: HashMap<Box<str>, UnknownZone>,
 }
+
+/// Most names remembered that stand for no zone.
+const UNKNOWN_MAX: usize = 1024;
 
 impl Zones {
     /// A registry over this database, and no other.
@@ -264,6 +270,7 @@ impl Zones {
         Zones {
             db,
             known: HashMap::new(),
+            unknown: HashMap::new(),
         }
     }
 
@@ -275,7 +282,19 @@ impl Zones {
         if let Some(zone) = self.known.get(name) {
             return Ok(Arc::clone(zone));
         }
-        let tz = self.read(name).ok_or_else(|| self.unknown(name))?;
+        if let Some(unknown) = self.unknown.get(name) {
+            return Err(unknown.clone());
+        }
+        let Some(tz) = self.read(name) else {
+            let unknown = self.unknown(name);
+            if self.unknown.len() >= UNKNOWN_MAX {
+                self.unknown.clear();
+            }
+            if name.len() <= NAME_MAX {
+                self.unknown.insert(name.into(), unknown.clone());
+            }
+            return Err(unknown);
+        };
         let canonical = tz.iana_name().unwrap_or(name).to_owned();
         if let Some(zone) = self.known.get(canonical.as_str()) {
             return Ok(Arc::clone(zone));
@@ -290,6 +309,7 @@ impl Zones {
     pub fn reset(&mut self) {
         self.db.reset();
         self.known.clear();
+        self.unknown.clear();
     }
 
     fn read(&self, name: &str) -> Option<TimeZone> {
