@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use super::Scheduler;
 use super::evolve::runs_of;
 use super::pending::After;
-use super::runs::{Input, Told};
+use super::runs::{Input, State, Told};
 use super::tasks::Task;
 
 /// Most tasks dealt with in one call. After a night of sleep all of a million are due: the others come with the next
@@ -104,8 +104,14 @@ impl Scheduler {
         let task = self.tasks.get(id)?;
         match task.policies.concurrency {
             Concurrency::Forbid => {
-                let (run, _) = self.runs.range(runs_of(id)).next()?;
-                Some(format!("run {}/{} is still running", task.name, run.n))
+                let (key, run) = self.runs.range(runs_of(id)).next()?;
+                let is_waiting = matches!(run.state, State::Waiting);
+                let doing = if is_waiting {
+                    "still waits for a place"
+                } else {
+                    "is still running"
+                };
+                Some(format!("run {}/{} {doing}", task.name, key.n))
             }
         }
     }

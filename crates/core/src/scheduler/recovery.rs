@@ -148,7 +148,7 @@ impl Scheduler {
             && let Some(task) = self.tasks.get(key.task)
             && self.trigger(task, now.since(fire_time)).is_none()
         {
-            let reason = format!("it had not started, and {}", self.why_missed(now));
+            let reason = format!("it had not started, and {}", self.why_missed(fire_time));
             return self.finish(now, key, Outcome::Missed, Some(reason), None);
         }
         self.drive(now, key, input);

@@ -100,6 +100,22 @@ fn an_overlap_is_skipped_and_says_which_run_is_in_the_way() {
 }
 
 #[test]
+fn an_overlap_with_a_run_that_waits_says_that_it_waits() {
+    let limits = Limits {
+        running: 1,
+        ..Limits::default()
+    };
+    let mut rig = Rig::limited(limits);
+    rig.add(definition("a", once(MINUTE)));
+    rig.add(definition("b", every(MINUTE)));
+    rig.pass(MINUTE);
+    rig.effects.clear();
+    rig.pass(2 * MINUTE);
+    let reasons: Vec<String> = rig.passed().into_iter().map(|(.., reason)| reason).collect();
+    assert_eq!(reasons, ["run b/1 still waits for a place"]);
+}
+
+#[test]
 fn lateness_decides_between_firing_catch_up_and_missed() {
     let late = 10_000;
     let within = HOUR;

@@ -135,9 +135,12 @@ fn a_start_that_was_lost_for_longer_than_the_policy_allows_is_missed() {
         assert_eq!(next.starts().len(), usize::from(starts), "within {hours} h");
         next.effects = effects;
         let outcomes = next.outcomes();
-        let missed =
-            |(run, outcome, _): &(RunKey, Outcome, _)| *run == origin.attempt.run && *outcome == Outcome::Missed;
-        assert_eq!(outcomes.iter().any(missed), !starts, "{outcomes:?}");
+        let missed = outcomes
+            .iter()
+            .find(|(run, outcome, _)| *run == origin.attempt.run && *outcome == Outcome::Missed);
+        let reason = missed.map(|(.., reason)| reason.as_deref());
+        let expected = (!starts).then_some(Some("it had not started, and taskd was not running"));
+        assert_eq!(reason, expected, "{outcomes:?}");
     }
 }
 
