@@ -276,7 +276,8 @@ fn serve(
         anyhow::Ok(at_once)
     })?;
     runtime.shutdown_timeout(FAREWELL);
-    if engine_thread.is_finished() {
+    // Unless it was given up, it has nothing left to do.
+    if !at_once || engine_thread.is_finished() {
         match engine_thread.join() {
             Ok(result) => result.context("the engine failed")?,
             Err(_) => bail!("the engine panicked"),

@@ -37,6 +37,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
                 if let (Some(delay), When::At { at, .. }) = (delay, &mut definition.when) {
                     *at = accepted_at.plus(delay);
                 }
+                accept::still_to_come(&definition, accepted_at)?;
                 if unnamed {
                     definition.name = free_name(state, owner, &definition.name);
                 }

@@ -24,13 +24,17 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
     let now = clock::now();
+    let is_other = patch.schedule.is_some() || patch.tz.is_some();
     let definition = accept::patched(stored.definition, patch, &add::context(shared, now))?;
     let warnings = accept::remarks(&definition, &shared.schedules, now);
     let tz = accept::zone_of(&definition);
     let accepted = shared
         .engine
         .change(
-            move |_, _| {
+            move |_, accepted_at| {
+                if is_other {
+                    accept::still_to_come(&definition, accepted_at)?;
+                }
                 Ok(Command::Edit {
                     id,
                     definition: Box::new(definition.clone()),
