@@ -226,17 +226,22 @@ impl Scheduler {
     /// says up to when they may have.
     pub(super) fn clamp_all_marks(&mut self, now: Timestamp) {
         let bound = now.plus(self.limits.clock_back);
-        // It is that far ahead of the latest time the clock has shown.
-        let ahead = self.limits.horizon_lead + self.limits.horizon_ahead;
-        if self.header.horizon > bound.plus(ahead) {
-            self.draw_horizon_back(now, now);
-        }
         let ahead: Vec<_> = self
             .tasks
             .iter()
-            .filter(|(_, task)| task.mark > bound)
+            .filter(|(_, task)| is_ahead(task, bound))
             .map(|(id, _)| id)
             .collect();
+        // It is that far ahead of the latest time the clock has shown.
+        let lead = self.limits.horizon_lead + self.limits.horizon_ahead;
+        let is_far = !ahead.is_empty() || self.header.horizon > bound.plus(lead);
+        if is_far && self.header.horizon > now {
+            if self.may_have_started() {
+                self.life.far_back = true;
+            } else {
+                self.draw_horizon_back(now, now);
+            }
+        }
         self.clamp_marks(now, &ahead);
     }
 
@@ -254,12 +259,10 @@ impl Scheduler {
         let bound = now.plus(self.limits.clock_back);
         let mut reset = 0;
         for id in ids {
-            // An instant that was dealt with comes once, whatever the clock says.
-            let is_over = |task: &Task| matches!(task.schedule, Schedule::At(_)) && task.next == Timestamp::MAX;
             if self
                 .tasks
                 .get(*id)
-                .is_some_and(|task| task.mark > bound && !task.reserved && !is_over(task))
+                .is_some_and(|task| is_ahead(task, bound) && !task.reserved)
             {
                 self.fact(Record::MarkReset { task: *id, mark: now });
                 reset += 1;
@@ -301,4 +304,10 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// Whether a mark is so far ahead that it is set back. An instant that was dealt with comes once, whatever the clock says.
+fn is_ahead(task: &Task, bound: Timestamp) -> bool {
+    let is_over = matches!(task.schedule, Schedule::At(_)) && task.next == Timestamp::MAX;
+    task.mark > bound && !is_over
 }

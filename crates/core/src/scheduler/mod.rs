@@ -111,6 +111,9 @@ struct Life {
     alone: Option<(Timestamp, Timestamp)>,
     /// How many batches that set marks back are not durable yet.
     resets: usize,
+    /// The clock was set back so far that the horizon is to be drawn back, once the first runner has said what an earlier
+    /// life started: until then it stands for that.
+    far_back: bool,
     /// Something is due, and the durable horizon is in the past: nothing starts before it is ahead again.
     behind: bool,
     /// When the last extension of the horizon was on its way, with those before it that left no time between.

@@ -47,8 +47,13 @@ impl Scheduler {
         for run in ours {
             self.absent(now, run, same, first);
         }
+        let far_back = std::mem::take(&mut self.life.far_back);
         if first && !same {
-            self.give_up_unrecorded();
+            // What lies behind a clock that was set back so far comes again.
+            self.give_up_unrecorded(if far_back { now } else { self.header.horizon });
+        }
+        if far_back {
+            self.draw_horizon_back(now, now);
         }
         // Last: a life that knows of the new runner asks no more what the old one took with it.
         if !same {
@@ -226,8 +231,7 @@ impl Scheduler {
 
     /// Fire times inside the horizon that have no run may have been started by an earlier life, in a runner that is gone.
     /// That holds for those still to come as well: the clock may have been set back since.
-    fn give_up_unrecorded(&mut self) {
-        let until = self.header.horizon;
+    fn give_up_unrecorded(&mut self, until: Timestamp) {
         while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= until) {
             // It was added by this life.
             if self.imports.set_aside(id) {

@@ -108,6 +108,47 @@ fn a_mark_far_ahead_is_found_by_the_next_life() {
 }
 
 #[test]
+fn the_horizon_stands_for_what_an_earlier_life_started_until_a_runner_was_asked() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(10 * HOUR)));
+    rig.pass(10 * HOUR - 1000);
+    rig.prompt = false;
+    rig.go(10 * HOUR);
+    let origin = rig.start();
+    assert!(
+        !rig.disk
+            .iter()
+            .any(|record| matches!(record, Record::RunCreated { run, .. } if *run == origin.attempt.run))
+    );
+    // The clock is set back, and two lives come after that: the first of them meets no runner.
+    let mut second = rig.restart();
+    second.now = at(HOUR);
+    second.tell(Event::ClockStepped);
+    let mut third = second.restart();
+    third.tell(Event::ClockStepped);
+    let refused = third.apply(disable(id, definition("a", every(10 * HOUR))));
+    assert_eq!(refused, Err(Refusal::NoRunner), "the run may be there");
+    third.attach(1, vec![live(&origin)]);
+    assert_eq!(third.core.horizon(), at(HOUR), "now it says nothing any more");
+    assert_eq!(third.core.task(id).unwrap().mark, at(HOUR));
+}
+
+#[test]
+fn what_was_not_heard_of_again_is_unknown_only_up_to_a_clock_that_was_set_back_far() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(HOUR)));
+    rig.pass(10 * HOUR);
+    // In between, marks are reset, and the horizon is a few seconds short of being as far.
+    let mut next = rig.restart();
+    next.now = at(7 * HOUR - 1000);
+    next.attach(2, Vec::new());
+    assert_eq!(next.core.task(id).unwrap().mark, next.now);
+    assert_eq!(next.passed(), []);
+    next.pass(7 * HOUR);
+    assert_eq!(next.start().fire_time, Some(at(7 * HOUR)));
+}
+
+#[test]
 fn a_mark_on_its_way_is_set_back_when_it_comes() {
     let mut rig = Rig::new();
     rig.go(10 * HOUR);
