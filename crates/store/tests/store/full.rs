@@ -162,9 +162,9 @@ fn on_a_small_disk(child: &str, size: &str) {
             panic!("{text}");
         }
     }
+    // A promise that nobody tries is not held: who cannot mount says so.
     assert!(
-        std::env::var_os("CI").is_none(),
-        "this test needs a file system of its own, by root or by user namespaces"
+        std::env::var_os("TASKD_TEST_NO_MOUNT").is_some(),
+        "this user may not mount a file system; TASKD_TEST_NO_MOUNT=1 leaves this out"
     );
-    eprintln!("skipped: a file system of its own needs root or user namespaces");
 }
