@@ -11,7 +11,7 @@ use jiff::tz::TimeZoneDatabase;
 use serde_json::Value;
 use taskd_core::Timestamp;
 use taskd_core::schedule::{
-    Catalog, Cron, CronErrorKind, LocalTime, Schedule, ScheduleError, Zones, local_time, parse_interval, remarks,
+    Catalog, Cron, CronErrorKind, LocalTime, Schedule, ScheduleError, Zones, every_word, local_time, remarks,
 };
 
 fn rows(file: &str) -> Vec<Value> {
@@ -49,8 +49,8 @@ fn catalog() -> Catalog {
 /// The schedule a row asks for; `Ok(None)` where it is refused because it never fires, and the row says the same.
 fn schedule(catalog: &mut Catalog, row: &Value) -> Result<Option<Schedule>, String> {
     let expr = text(row, "expr");
-    if let Some(length) = expr.strip_prefix("@every") {
-        let interval = parse_interval(length).map_err(|error| error.to_string())?;
+    if let Some(interval) = every_word(expr) {
+        let interval = interval.map_err(|error| error.to_string())?;
         let anchor = row["from"].as_str().map_or(Timestamp::default(), instant);
         return Ok(Some(Schedule::Every { anchor, interval }));
     }

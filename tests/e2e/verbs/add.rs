@@ -75,6 +75,21 @@ fn every_field_is_kept_as_it_was_given() {
     // A relative directory is one below where the user stands.
     assert_eq!(task["cwd"].as_str(), world.path("below").to_str());
     assert_eq!(task["schedule"]["kind"], "every");
+    world
+        .ctl(&["add", "--name", "word", "--cron", "@every 90m", "--", "true"])
+        .ok();
+    let word = world.ctl(&["show", "word", "--json"]).json();
+    assert_eq!(
+        word["schedule"],
+        json!({ "kind": "every", "expr": "1h30m", "tz": null })
+    );
+    let line =
+        r#"{"name":"line","schedule":{"kind":"cron","expr":"@every 90m"},"action":{"kind":"exec","argv":["true"]}}"#;
+    world
+        .ctl_reading(&["import", "-"], &line.replace("line", "imported"))
+        .ok();
+    let imported = world.ctl(&["show", "imported", "--json"]).json();
+    assert_eq!(imported["schedule"], word["schedule"]);
     let mut args = vec![
         "add",
         "--name",
@@ -169,6 +184,16 @@ const REFUSED: &[(&[&str], i32, &[&str])] = &[
         &["--tz", "did you mean Europe/Berlin?"],
     ),
     (&["--every", "10x", "--", "true"], 2, &["  --every 10x\n", "^"]),
+    (
+        &["--cron", "@every 10x", "--", "true"],
+        2,
+        &["  --cron @every 10x\n", "^"],
+    ),
+    (
+        &["--cron", "@every 10m", "--tz", "UTC", "--", "true"],
+        2,
+        &["need no time zone"],
+    ),
     (
         &["--every", "10ms", "--", "true"],
         2,

@@ -112,6 +112,20 @@ fn a_night_without_half_past_two_and_one_with_two_of_them() {
 }
 
 #[test]
+fn a_grid_of_elapsed_time_can_be_spelled_as_an_expression() {
+    let from = ["--from", "2026-10-25T00:30:00Z", "--tz", "Europe/Berlin", "-n", "2"];
+    let grid = |expr| cron(&[&[expr], &from[..]].concat());
+    let hours = "2026-10-25T02:30:00+01:00\n2026-10-25T03:30:00+01:00\n";
+    assert_eq!(grid("@every 1h").ok(), hours, "whatever the clock shows");
+    assert_eq!(grid(" @EVERY 0h60m").ok(), hours);
+    let said = grid("@every 5x").refused(2);
+    assert!(said.contains("  --cron @every 5x\n                 ^\n"), "{said}");
+    assert!(grid("@every").refused(2).contains("hint: "));
+    assert!(grid("@every 10ms").refused(2).contains("at least 1s"));
+    assert!(grid("@everyday").refused(2).contains("--cron @everyday"));
+}
+
+#[test]
 fn what_becomes_of_skipped_and_repeated_times_can_be_chosen() {
     let days = |from: &str, rule: &[&str]| {
         let args = ["30 2 * * *", "--tz", "Europe/Berlin", "--from", from, "-n", "2"];

@@ -184,6 +184,28 @@ pub fn parse_interval(text: &str) -> Result<Duration, DurationError> {
     Ok(length)
 }
 
+/// The interval of `@every D`, as some cron programs spell a grid of elapsed time. `None` for any other text.
+///
+/// # Errors
+/// As [`parse_interval`], in columns of the whole text.
+#[must_use]
+pub fn every_word(text: &str) -> Option<Result<Duration, DurationError>> {
+    const WORD: &str = "@every";
+    let trimmed = text.trim_start();
+    let length = trimmed
+        .get(..WORD.len())
+        .filter(|word| word.eq_ignore_ascii_case(WORD))
+        .map(|_| &trimmed[WORD.len()..])?;
+    if length.starts_with(|next: char| !next.is_whitespace()) {
+        return None;
+    }
+    let before = text.chars().count() - length.chars().count();
+    Some(parse_interval(length).map_err(|error| DurationError {
+        span: (error.span.0 + before, error.span.1 + before),
+        ..error
+    }))
+}
+
 /// Writes a length of time in the form [`parse_duration`] reads: `1h30m`. What is finer than a millisecond is cut off.
 #[must_use]
 pub fn format_duration(length: Duration) -> String {

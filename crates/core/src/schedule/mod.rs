@@ -34,7 +34,7 @@ pub use at::{AtError, AtErrorKind, LocalTime, Resolution, Resolved, local_time, 
 pub use catalog::{Catalog, ScheduleError};
 pub use cron::Cron;
 pub use dialect::EXPRESSION_MAX;
-pub use duration::{DurationError, DurationErrorKind, format_duration, parse_duration, parse_interval};
+pub use duration::{DurationError, DurationErrorKind, every_word, format_duration, parse_duration, parse_interval};
 pub use error::{CronError, CronErrorKind, CronField};
 pub use remarks::remarks;
 pub use walk::{DstRule, Gap, Overlap};

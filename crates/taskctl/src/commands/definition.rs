@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use taskd_core::schedule::{Cron, DurationError, parse_duration, parse_interval};
+use taskd_core::schedule::{Cron, DurationError, every_word, parse_duration, parse_interval};
 use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec};
 
 use crate::args::{ActionArgs, Gap, Misfire, MisfireArgs, Overlap, ScheduleArgs};
@@ -16,7 +16,12 @@ const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// The schedule that was typed, if one was.
 pub fn schedule(args: &ScheduleArgs) -> Result<Option<ScheduleSpec>, Failure> {
     let tz = args.tz.clone();
-    let spec = if let Some(expr) = &args.cron {
+    let every = args
+        .cron
+        .as_deref()
+        .and_then(|expr| every_of(expr).transpose())
+        .transpose()?;
+    let spec = if let (Some(expr), None) = (&args.cron, every) {
         check_cron(expr)?;
         ScheduleSpec::Cron { expr: expr.clone(), tz }
     } else if let Some(at) = &args.at {
@@ -25,7 +30,12 @@ pub fn schedule(args: &ScheduleArgs) -> Result<Option<ScheduleSpec>, Failure> {
         }
         ScheduleSpec::At { at: at.clone(), tz }
     } else {
-        let spec = if let Some(text) = &args.every {
+        let spec = if let Some(interval) = every {
+            ScheduleSpec::Every {
+                interval_ms: millis(interval),
+                anchor_ms: None,
+            }
+        } else if let Some(text) = &args.every {
             let interval = parse_interval(text).map_err(|error| bad_duration("every", text, &error))?;
             if interval < INTERVAL_MIN {
                 let whole = (0, text.chars().count() as u32);
@@ -64,7 +74,21 @@ pub fn schedule(args: &ScheduleArgs) -> Result<Option<ScheduleSpec>, Failure> {
     Ok(Some(spec))
 }
 
-fn no_cron() -> Failure {
+/// The interval of `@every D`, which is another kind of schedule; nothing for a cron expression.
+pub fn every_of(expr: &str) -> Result<Option<Duration>, Failure> {
+    let Some(interval) = every_word(expr) else {
+        return Ok(None);
+    };
+    let interval = interval.map_err(|error| bad_duration("cron", expr, &error))?;
+    if interval < INTERVAL_MIN {
+        let (problem, cure) = ("the interval is too short", "write at least 1s");
+        return Err(Failure::field("cron", expr, None, problem, Some(cure)));
+    }
+    Ok(Some(interval))
+}
+
+/// Rules for changes of the clock go with what reads one.
+pub fn no_cron() -> Failure {
     Failure::usage(
         "--dst-gap and --dst-overlap go with --cron; other schedules have no time that is skipped or comes twice",
     )

@@ -1,8 +1,10 @@
 //! `taskctl next`
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
-use taskd_core::schedule::{Cron, CronErrorKind, DstRule, Gap, Overlap, Zones};
+use taskd_core::schedule::{Cron, CronErrorKind, DstRule, Gap, Overlap, Schedule, Zone, Zones};
 use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::Rec;
 
@@ -28,6 +30,18 @@ pub fn run(args: &NextArgs, session: &mut Session) -> Result<()> {
 }
 
 fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<()> {
+    let from = match &args.from {
+        Some(text) => when::resolve("from", text, session)?,
+        None => session.now(),
+    };
+    if let Some(interval) = definition::every_of(expr)? {
+        if args.dst_gap.is_some() || args.dst_overlap.is_some() {
+            return Err(definition::no_cron().into());
+        }
+        let grid = Schedule::Every { anchor: from, interval };
+        let (zone, next) = (zone(args, session)?, |at| grid.next_after(at));
+        return print_next(next, &zone, from, args, session);
+    }
     let cron = match Cron::parse(expr) {
         // A question that has an answer: there are none.
         Err(error) if matches!(error.kind, CronErrorKind::NeverFires { .. }) => {
@@ -39,6 +53,12 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
         }
         Ok(_) | Err(_) => definition::check_cron(expr)?,
     };
+    let (zone, rule) = (zone(args, session)?, rule(args));
+    print_next(|at| cron.next_after_by(&zone, rule, at), &zone, from, args, session)
+}
+
+/// The zone that an expression is read and shown in.
+fn zone(args: &NextArgs, session: &Session) -> Result<Arc<Zone>> {
     let mut known = Zones::new(jiff::tz::db().clone());
     let name = args.tz.clone().unwrap_or_else(|| when::zone_name(session));
     let zone = known.get(&name).map_err(|unknown| {
@@ -48,18 +68,25 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
             None => failure.hint("names are those of the tz database, such as Europe/Berlin or UTC"),
         }
     })?;
+    Ok(zone)
+}
+
+/// Prints as many fire times as were asked for.
+fn print_next(
+    next: impl Fn(Timestamp) -> Option<Timestamp>,
+    zone: &Zone,
+    from: Timestamp,
+    args: &NextArgs,
+    session: &mut Session,
+) -> Result<()> {
     let shown_in = zones::named(zone.name()).unwrap_or(TimeZone::UTC);
-    let mut at = match &args.from {
-        Some(text) => when::resolve("from", text, session)?,
-        None => session.now(),
-    };
-    let rule = rule(args);
+    let mut at = from;
     let mut array = if session.json { Some(JsonArray::default()) } else { None };
     let mut fires = false;
     for _ in 0..args.n.unwrap_or(SOME) {
         // The last day of the year 9999 cannot be shown in every zone.
         let shows = |at: &Timestamp| Timestamp::from_jiff(at.to_jiff()) == *at;
-        let Some(next) = cron.next_after_by(&zone, rule, at).filter(shows) else {
+        let Some(next) = next(at).filter(shows) else {
             break;
         };
         fires = true;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use taskd_core::Timestamp;
 use taskd_core::policy::Misfire;
 use taskd_core::schedule::{
-    AtError, AtErrorKind, Catalog, DstRule, Gap, Resolution, Schedule, ScheduleError, UnknownZone, Zones,
+    AtError, AtErrorKind, Catalog, DstRule, Gap, Resolution, Schedule, ScheduleError, UnknownZone, Zones, every_word,
     format_duration, remarks as schedule_remarks, resolve_at,
 };
 use taskd_core::task::{Definition, When};
@@ -121,23 +121,18 @@ fn local_time_remark(text: &str, tz: &str, kind: Resolution) -> Option<String> {
 pub(super) fn when(spec: ScheduleSpec, context: &Context<'_>) -> Result<When, Refusal> {
     match spec {
         ScheduleSpec::Manual => Ok(When::Manual),
-        ScheduleSpec::Cron { expr, tz } => cron(expr, tz, DstRule::default(), context),
-        ScheduleSpec::Every { interval_ms, anchor_ms } => {
-            length("every", interval_ms)?;
-            if interval_ms < INTERVAL_MIN_MS {
-                let text = format_duration(Duration::from_millis(interval_ms));
-                return Err(bad(
-                    "every",
-                    &text,
-                    "the interval is too short",
-                    Some("write at least 1s"),
-                ));
-            }
-            Ok(When::Every {
-                interval_ms,
-                anchor: anchor_ms.map_or(context.now, Timestamp::from_millis),
-            })
-        }
+        ScheduleSpec::Cron { expr, tz } => match every_word(&expr) {
+            None => cron(expr, tz, DstRule::default(), context),
+            Some(Ok(interval)) => every(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX), None, context),
+            Some(Err(error)) => Err(Refusal::BadField {
+                field: "cron".to_owned(),
+                text: shown(&expr),
+                at: columns(error.span),
+                problem: error.problem(),
+                cure: error.cure(),
+            }),
+        },
+        ScheduleSpec::Every { interval_ms, anchor_ms } => every(interval_ms, anchor_ms, context),
         ScheduleSpec::At { at, tz } => instant(&at, tz, context),
         ScheduleSpec::In { delay_ms } => {
             length("in", delay_ms)?;
@@ -149,6 +144,19 @@ pub(super) fn when(spec: ScheduleSpec, context: &Context<'_>) -> Result<When, Re
             })
         }
     }
+}
+
+fn every(interval_ms: u64, anchor_ms: Option<i64>, context: &Context<'_>) -> Result<When, Refusal> {
+    length("every", interval_ms)?;
+    if interval_ms < INTERVAL_MIN_MS {
+        let text = format_duration(Duration::from_millis(interval_ms));
+        let problem = "the interval is too short";
+        return Err(bad("every", &text, problem, Some("write at least 1s")));
+    }
+    Ok(When::Every {
+        interval_ms,
+        anchor: anchor_ms.map_or(context.now, Timestamp::from_millis),
+    })
 }
 
 fn length(field: &str, ms: u64) -> Result<NonZeroU64, Refusal> {
