@@ -64,7 +64,7 @@ impl Schedules {
 /// Refuses an instant that has passed while its task was on its way to be accepted: it would never fire.
 ///
 /// # Errors
-/// As [`definition`] refuses one that has passed before.
+/// As [`definition`](super::definition) refuses one that has passed before.
 pub(crate) fn still_to_come(definition: &Definition, accepted_at: Timestamp) -> Result<(), Refusal> {
     match &definition.when {
         When::At { at, text, .. } if *at <= accepted_at => {
