@@ -343,6 +343,11 @@ pub struct StoredTask {
     pub changed_at: Timestamp,
 }
 
+/// How many bytes the part without columns has.
+pub(crate) fn definition_bytes(row: &Row<'_>) -> Result<usize, Fault> {
+    Ok(text(row, OUTLINE_WIDTH + 2)?.len())
+}
+
 /// Reads [`OUTLINE`] and [`DEFINITION`].
 pub(crate) fn stored_task(outlines: &mut OutlineReader, row: &Row<'_>) -> Result<(TaskId, StoredTask), Fault> {
     let (id, owner, outline) = outlines.read(row)?;

@@ -9,7 +9,7 @@ use taskd_core::task::{Owner, TaskId, TaskName};
 use taskd_core::time::Timestamp;
 
 use crate::columns::{
-    DEFINITION, OUTLINE, OutlineReader, StoredTask, bits, instant, stored_task, text, unsigned, word,
+    DEFINITION, OUTLINE, OutlineReader, StoredTask, bits, definition_bytes, instant, stored_task, text, unsigned, word,
 };
 use crate::connection;
 use crate::error::{Fault, ReadError};
@@ -78,18 +78,35 @@ impl Reader {
     /// # Errors
     /// When the database cannot be read.
     pub fn definitions(&self, ids: &[TaskId]) -> Result<Vec<(TaskId, StoredTask)>, ReadError> {
+        Ok(self.first_definitions(ids, usize::MAX)?.0)
+    }
+
+    /// The same, but of the first of them only that have `bytes` together; the last of these may go beyond. Gives back
+    /// whether any were left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn first_definitions(
+        &self,
+        ids: &[TaskId],
+        bytes: usize,
+    ) -> Result<(Vec<(TaskId, StoredTask)>, bool), ReadError> {
         self.told(|db| {
             let mut statement =
                 db.prepare_cached(&format!("SELECT {OUTLINE}, {DEFINITION} FROM tasks t WHERE id = ?1"))?;
             let mut outlines = OutlineReader::default();
-            let mut found = Vec::with_capacity(ids.len());
+            let (mut found, mut read) = (Vec::new(), 0_usize);
             for id in ids {
+                if read >= bytes {
+                    return Ok((found, true));
+                }
                 let mut rows = statement.query([bits(id.0)])?;
                 if let Some(row) = rows.next()? {
+                    read = read.saturating_add(definition_bytes(row)?);
                     found.push(stored_task(&mut outlines, row)?);
                 }
             }
-            Ok(found)
+            Ok((found, false))
         })
     }
 

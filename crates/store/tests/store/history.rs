@@ -176,6 +176,15 @@ fn the_last_end_of_each_task_is_at_hand() {
 fn definitions_come_in_the_order_asked() {
     let (_dir, store) = scene();
     let reader = store.reader().unwrap();
+    let (first, cut) = reader
+        .first_definitions(&[TaskId(9), TaskId(500), TaskId(2)], 1)
+        .unwrap();
+    assert_eq!(
+        (first.len(), first[0].0, cut),
+        (1, TaskId(9), true),
+        "no more than was asked for"
+    );
+    assert!(!reader.first_definitions(&[TaskId(9), TaskId(2)], 1 << 20).unwrap().1);
     let found = reader.definitions(&[TaskId(9), TaskId(500), TaskId(2)]).unwrap();
     assert_eq!(found.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [9, 2]);
     assert_eq!(found[0].1.definition, definition("task-009"));

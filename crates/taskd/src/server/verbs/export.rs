@@ -14,8 +14,12 @@ pub(super) async fn answer(
     after: Option<String>,
     limit: u32,
 ) -> Result<Response, Refusal> {
-    let (ids, mut more) = list::page(shared, asked, after, limit.clamp(1, PAGE_MAX) as usize).await?;
-    let mut stored = shared.readers.read(move |reader| reader.definitions(&ids)).await?;
+    let (ids, more) = list::page(shared, asked, after, limit.clamp(1, PAGE_MAX) as usize).await?;
+    let (mut stored, cut) = shared
+        .readers
+        .read(move |reader| reader.first_definitions(&ids, PAGE_BYTES))
+        .await?;
+    let mut more = more || cut;
     stored.sort_by(|(_, a), (_, b)| a.definition.name.cmp(&b.definition.name));
     let (mut tasks, mut bytes) = (Vec::with_capacity(stored.len()), 0);
     for (_, task) in stored {

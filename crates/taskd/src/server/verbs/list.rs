@@ -76,22 +76,24 @@ pub(super) fn live_task(state: &Scheduler, id: TaskId) -> Option<LiveTask> {
 /// Joins the live part with what the store keeps; cut short where an answer would grow too long.
 pub(super) async fn summaries(shared: &Shared, live: Vec<LiveTask>) -> Result<(Vec<Rec<TaskSummary>>, bool), Refusal> {
     let ids: Vec<TaskId> = live.iter().map(|task| task.id).collect();
-    let (mut stored, mut last) = shared
+    let (mut stored, mut last, cut) = shared
         .readers
         .read(move |reader| {
-            let stored: HashMap<TaskId, StoredTask> = reader.definitions(&ids)?.into_iter().collect();
+            // No more is read than goes into an answer.
+            let (stored, cut) = reader.first_definitions(&ids, PAGE_BYTES)?;
+            let stored: HashMap<TaskId, StoredTask> = stored.into_iter().collect();
             let last: HashMap<TaskId, LastFinished> = ids
                 .iter()
                 .copied()
                 .zip(reader.last_finished(&ids)?)
                 .filter_map(|(id, last)| Some((id, last?)))
                 .collect();
-            Ok((stored, last))
+            Ok((stored, last, cut))
         })
         .await?;
     let (mut summaries, mut bytes) = (Vec::with_capacity(live.len()), 0);
     for task in live {
-        // Removed between the two readings.
+        // Left for the next answer, or removed between the two readings.
         let Some(stored) = stored.remove(&task.id) else {
             continue;
         };
@@ -102,7 +104,7 @@ pub(super) async fn summaries(shared: &Shared, live: Vec<LiveTask>) -> Result<(V
         }
         summaries.push(Rec(summary));
     }
-    Ok((summaries, false))
+    Ok((summaries, cut))
 }
 
 fn summary(task: LiveTask, stored: StoredTask, last: &mut HashMap<TaskId, LastFinished>) -> TaskSummary {
