@@ -52,3 +52,23 @@ fn a_run_leaves_start_and_finish_lines_and_no_value_of_its_environment_or_argume
     assert!(text.contains("no-such-program"), "{text}");
     assert!(!text.contains(secret), "a secret is in the log");
 }
+
+#[test]
+fn two_daemons_do_not_write_one_log() {
+    let world = World::served();
+    let ended = std::process::Command::new(world.taskd().get_program())
+        .arg("--socket")
+        .arg(world.path("other.sock"))
+        .arg("--state-dir")
+        .arg(world.path("other"))
+        .arg("--log-dir")
+        .arg(world.path("log"))
+        .output()
+        .expect("taskd starts");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("another taskd writes its log in") && said.contains("--log-dir"),
+        "{said}"
+    );
+}

@@ -26,11 +26,14 @@ mod line;
 mod queue;
 mod rotate;
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tracing::Subscriber;
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::LevelFilter;
@@ -51,6 +54,10 @@ const QUEUED_ECHOES: usize = 1024;
 const LAST_LINES: Duration = Duration::from_secs(5);
 /// How long it waits for whoever reads standard error.
 const LAST_ECHOES: Duration = Duration::from_secs(1);
+
+/// How often it is tried to be the only one to write there, and how long between two tries.
+const ATTEMPTS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where the log goes and by what it is bounded.
 #[derive(Clone, Debug)]
@@ -74,6 +81,12 @@ pub enum LogError {
         /// What the system said.
         source: io::Error,
     },
+    /// Two that turn over the same files lose lines.
+    #[error("another taskd writes its log in {}; give this one a directory of its own with --log-dir", dir.display())]
+    Shared {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The process logs to somewhere else already.
     #[error("the process has a log already")]
     Taken,
@@ -91,6 +104,7 @@ pub fn init(dir: &Path, options: Options) -> Result<LogHandle, LogError> {
 
 fn open(dir: &Path, options: Options) -> Result<(impl Subscriber + Send + Sync, LogHandle), LogError> {
     let path = dir.join("taskd.log");
+    let alone = alone(dir)?;
     let wishes = Arc::new(Wishes::new(Bounds::of(&options.config)));
     let file = Rotating::open(path.clone(), Arc::clone(&wishes)).map_err(|source| LogError::Unwritable {
         path: path.clone(),
@@ -112,6 +126,7 @@ fn open(dir: &Path, options: Options) -> Result<(impl Subscriber + Send + Sync, 
         account: file.account(),
         echo_account: echo.as_ref().map(Queue::account),
         _guards: (file_guard, echo_guard),
+        _alone: alone,
     };
     let lines = Lines::new(options.clock, file, echo.map(|queue| (options.echo, queue)));
     Ok((tracing_subscriber::registry().with(filter).with(lines), handle))
@@ -126,6 +141,25 @@ pub struct LogHandle {
     echo_account: Option<Arc<Account>>,
     // Fields are dropped after `Drop::drop` has waited for the queues; these end the threads.
     _guards: (queue::Guard, Option<queue::Guard>),
+    /// Keeps others away; after the last line.
+    _alone: Option<File>,
+}
+
+/// Takes the directory for this process alone; nothing where the file system knows no locks.
+fn alone(dir: &Path) -> Result<Option<File>, LogError> {
+    // Where there is no directory, that is told with the file.
+    let Ok(directory) = File::open(dir) else {
+        return Ok(None);
+    };
+    for _ in 0..ATTEMPTS {
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(directory)),
+            // One that is ending writes its last lines.
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
+            Err(_) => return Ok(None),
+        }
+    }
+    Err(LogError::Shared { dir: dir.to_owned() })
 }
 
 impl LogHandle {
