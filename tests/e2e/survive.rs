@@ -97,6 +97,8 @@ fn nothing_runs_unknown_to_us_when_both_are_killed() {
     world.start();
     let run = world.finished("long/1");
     assert_eq!(run["outcome"], "unknown", "{run}");
+    // It was found missing, and ended at some time before that.
+    assert_eq!(run["duration_ms"], serde_json::Value::Null, "{run}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use taskd_core::Timestamp;
 use taskd_core::event::Origin;
 use taskd_core::policy::Misfire;
+use taskd_core::run::Outcome;
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::scheduler::RunView;
 use taskd_core::task::{Action, Definition, When};
@@ -163,9 +164,12 @@ pub(crate) fn unrecorded(live: LiveRun) -> RunInfo {
 }
 
 fn with_lengths(mut info: RunInfo) -> RunInfo {
+    // When one whose fate is unknown ended is unknown as well: it was found missing at the time that is recorded.
+    let known = info.outcome.as_deref() != Some(Outcome::Unknown.word());
     info.duration_ms = info
         .started_ms
         .zip(info.finished_ms)
+        .filter(|_| known)
         .map(|(start, end)| u64::try_from(end - start).unwrap_or(0));
     info.lateness_ms = info.started_ms.zip(info.fire_time_ms).map(|(start, due)| start - due);
     info
