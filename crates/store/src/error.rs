@@ -83,7 +83,9 @@ pub enum OpenError {
 }
 
 fn holder(pid: Option<u32>) -> String {
-    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+    pid.map_or_else(String::new, |pid| {
+        format!(" (process {pid}); if it answers at no socket any more, `kill {pid}` stops it in good order")
+    })
 }
 
 fn restore(file: &Path) -> String {

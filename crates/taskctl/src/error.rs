@@ -261,8 +261,8 @@ impl From<Refusal> for Failure {
                         format!("`taskctl runs {task}` lists the runs there are"),
                     ),
                     None => (
-                        format!("there is no run of {run} yet"),
-                        format!("`taskctl run {run}` runs it now"),
+                        format!("no run of {run} has started yet"),
+                        format!("`taskctl runs {run}` lists those there are, `taskctl run {run}` runs it now"),
                     ),
                 };
                 Failure::new(Exit::NotFound, code, message).hint(hint)
@@ -350,7 +350,7 @@ fn over_limit(what: &str, limit: u64, actual: u64) -> String {
     match what {
         "definition" => format!("the definition has {actual} bytes, at most {limit} are kept"),
         "arguments" => format!("arguments and environment have {actual} bytes, at most {limit} can be given"),
-        "tasks" => format!("you have {limit} tasks, which is the most there may be"),
+        "tasks" => format!("there may be {limit} tasks of yours, and this would be more"),
         "connections" => format!("you have {limit} connections to the daemon, which is the most there may be"),
         "frame" => format!("the message has {actual} bytes, at most {limit} can be sent"),
         other => format!("{actual} is over the limit of {limit} for {other}"),

@@ -47,7 +47,7 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
             name: name.to_string(),
         },
         Core::NoRunner => Refusal::RunnerUnavailable {
-            reason: "none is attached".to_owned(),
+            reason: "no runner is attached".to_owned(),
         },
     }
 }

@@ -234,6 +234,11 @@ const REFUSED: &[(&[&str], i32, &[&str])] = &[
         &["run however late", "--misfire skip"],
     ),
     (
+        &["--every", "1m", "--misfire-within", "10s", "--", "true"],
+        2,
+        &["up to ten seconds late is no misfire", "more than 10s"],
+    ),
+    (
         &["--every", "1m", "--misfire-within", "0s", "--", "true"],
         2,
         &["--misfire-within"],

@@ -67,10 +67,10 @@ pub enum Overlap {
 /// What becomes of fire times that were missed, as typed.
 #[derive(Debug, Default, Args)]
 pub struct MisfireArgs {
-    /// What becomes of fire times that passed while the daemon was down or the machine slept (default: once)
+    /// What becomes of fire times that are more than ten seconds late: the daemon was down, the machine slept (default: once)
     #[arg(long, value_name = "WHAT", help_heading = "Missed fire times")]
     pub misfire: Option<Misfire>,
-    /// How late the latest of them may still be run (default: 1h)
+    /// How late the latest of them may still be run, more than 10s (default: 1h)
     #[arg(long, value_name = "DURATION", help_heading = "Missed fire times")]
     pub misfire_within: Option<String>,
 }

@@ -11,6 +11,7 @@ use taskd_core::schedule::{
     AtError, AtErrorKind, Catalog, DstRule, Gap, Resolution, Schedule, ScheduleError, UnknownZone, Zones, every_word,
     format_duration, remarks as schedule_remarks, resolve_at,
 };
+use taskd_core::scheduler::Limits;
 use taskd_core::task::{Definition, When};
 use taskd_wire::definition::{MisfireSpec, ScheduleSpec};
 use taskd_wire::refusal::Refusal;
@@ -293,6 +294,12 @@ pub(super) fn misfire(kind: MisfireSpec, within_ms: Option<u64>) -> Result<Misfi
         (MisfireSpec::Once, None) => Ok(Misfire::default()),
         (MisfireSpec::Once, Some(within_ms)) => {
             let within_ms = length("misfire-within", within_ms)?;
+            let within = Duration::from_millis(within_ms.get());
+            if within <= Limits::default().late {
+                let problem = "a start that is up to ten seconds late is no misfire";
+                let cure = "write more than 10s, or --misfire skip";
+                return Err(bad("misfire-within", &format_duration(within), problem, Some(cure)));
+            }
             Ok(Misfire::Once { within_ms })
         }
         (MisfireSpec::Skip, None) => Ok(Misfire::Skip),
