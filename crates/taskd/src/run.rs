@@ -443,7 +443,16 @@ fn output_size(state_dir: &Path) -> impl Fn(taskd_core::run::AttemptKey) -> Opti
 
 /// The zone the machine is set to; UTC when it is set to none that has a name.
 fn local_zone() -> Arc<str> {
-    jiff::tz::TimeZone::system().iana_name().unwrap_or("UTC").into()
+    let system = jiff::tz::TimeZone::system();
+    match system.iana_name() {
+        Some(name) if name != "Etc/Unknown" => name.into(),
+        Some(_) | None => {
+            tracing::warn!(
+                "the zone of this machine has no name of the tz database: UTC is taken for tasks that name none"
+            );
+            "UTC".into()
+        }
+    }
 }
 
 /// Randomness for trace ids.

@@ -112,6 +112,29 @@ fn a_night_without_half_past_two_and_one_with_two_of_them() {
 }
 
 #[test]
+fn a_zone_without_a_name_is_told_of() {
+    let world = World::new();
+    let asked = |zone: &str| {
+        let mut taskctl = world.taskctl(&[
+            "next",
+            "--cron",
+            "0 9 * * *",
+            "--from",
+            "2026-01-01T00:00:00Z",
+            "-n",
+            "1",
+        ]);
+        let ran = crate::harness::run(taskctl.env("TZ", zone));
+        (ran.stderr.contains("no name in the tz database"), ran.ok())
+    };
+    assert_eq!(
+        asked("EST5EDT4,M3.2.0,M11.1.0"),
+        (true, "2026-01-01T09:00:00+00:00\n".to_owned())
+    );
+    assert_eq!(asked("Asia/Tokyo"), (false, "2026-01-02T09:00:00+09:00\n".to_owned()));
+}
+
+#[test]
 fn a_grid_of_elapsed_time_can_be_spelled_as_an_expression() {
     let from = ["--from", "2026-10-25T00:30:00Z", "--tz", "Europe/Berlin", "-n", "2"];
     let grid = |expr| cron(&[&[expr], &from[..]].concat());

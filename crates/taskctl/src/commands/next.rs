@@ -58,9 +58,13 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
 }
 
 /// The zone that an expression is read and shown in.
-fn zone(args: &NextArgs, session: &Session) -> Result<Arc<Zone>> {
+fn zone(args: &NextArgs, session: &mut Session) -> Result<Arc<Zone>> {
     let mut known = Zones::new(jiff::tz::db().clone());
-    let name = args.tz.clone().unwrap_or_else(|| when::zone_name(session));
+    let name = args.tz.clone().or_else(|| when::own_zone(session));
+    let name = name.unwrap_or_else(|| {
+        session.remark("your time zone has no name in the tz database: UTC is taken; --tz names another");
+        "UTC".to_owned()
+    });
     let zone = known.get(&name).map_err(|unknown| {
         let failure = Failure::field("tz", &unknown.name, None, "there is no such time zone", None);
         match unknown.near {

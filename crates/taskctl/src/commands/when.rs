@@ -40,8 +40,12 @@ pub fn resolve(field: &str, text: &str, session: &Session) -> Result<Timestamp, 
 
 /// The reader's zone by name; UTC where it has none.
 pub fn zone_name(session: &Session) -> String {
-    match session.zone().iana_name() {
-        None | Some("Etc/Unknown") => "UTC".to_owned(),
-        Some(name) => name.to_owned(),
-    }
+    own_zone(session).unwrap_or_else(|| "UTC".to_owned())
+}
+
+/// The same, or nothing where the reader's zone has no name in the tz database.
+pub fn own_zone(session: &Session) -> Option<String> {
+    let zone = session.zone();
+    let name = zone.iana_name().filter(|name| *name != "Etc/Unknown");
+    name.map(str::to_owned)
 }
