@@ -136,6 +136,13 @@ impl Variable {
                 Err(_) => Ok(None),
             }
         };
+        let value = |entry: &[u8]| {
+            let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            String::from_utf8(value.to_vec()).ok()
+        };
+        // One without its end was cut short.
+        let whole = |entry: &'_ [u8]| entry.strip_suffix(b"\0").and_then(value);
+        let find = |environment: Vec<u8>| environment.split_inclusive(|byte| *byte == 0).find_map(whole);
         // Where code and environment end in memory. The code ends at 0 until an exec has done its part, of which the
         // environment is an earlier one; the environment ends elsewhere after each exec.
         let ends = || {
@@ -143,20 +150,24 @@ impl Variable {
             let end = |number| field(&stat, number)?.parse::<u64>().ok();
             Some((end(27).filter(|code| *code > 0)?, end(51)?))
         };
-        let mut environment = read()?;
-        if environment.as_ref().is_some_and(Vec::is_empty) {
-            let before = ends();
-            environment = read()?;
-            if environment.as_ref().is_some_and(Vec::is_empty) && (before.is_none() || ends() != before) {
-                return Ok(Variable::NotYet);
-            }
-        }
-        let value = |entry: &[u8]| {
-            let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            String::from_utf8(value.to_vec()).ok()
+        let Some(environment) = read()? else {
+            return Ok(Variable::None);
         };
-        let found = environment.and_then(|text| text.split(|byte| *byte == 0).find_map(value));
-        Ok(found.map_or(Variable::None, Variable::Is))
+        if let Some(found) = find(environment) {
+            return Ok(Variable::Is(found));
+        }
+        // An exec in the middle of the look cuts it short, so what is missing is missing only if there was none.
+        let before = ends();
+        let Some(environment) = read()? else {
+            return Ok(Variable::None);
+        };
+        if let Some(found) = find(environment) {
+            return Ok(Variable::Is(found));
+        }
+        if before.is_none() || ends() != before {
+            return Ok(Variable::NotYet);
+        }
+        Ok(Variable::None)
     }
 }
 
@@ -232,6 +243,34 @@ mod tests {
             }
             assert_eq!(found, expected);
             assert_eq!(Variable::of(pid, "PAT").expect("room"), Variable::None);
+            child.kill().expect("it is there");
+            child.wait().expect("a child");
+        }
+    }
+
+    #[test]
+    fn an_exec_in_the_middle_of_the_look_hides_nothing() {
+        // It takes a while to read all of it.
+        let long = (0..12).map(|n| (format!("A{n:02}"), "x".repeat(100_000)));
+        let long: Vec<(String, String)> = long.collect();
+        for _ in 0..50 {
+            // It has the variable before the exec and after it.
+            let mut child = std::process::Command::new("env")
+                .args(["-i", "MARK=1", "sleep", "1000"])
+                .env_clear()
+                .envs(long.iter().map(|(name, value)| (name, value)))
+                .env("MARK", "1")
+                .env("PATH", "/usr/bin:/bin")
+                .spawn()
+                .expect("a system");
+            let pid = Pid::from_child(&child);
+            for _ in 0..40 {
+                let found = Variable::of(pid, "MARK").expect("room");
+                assert!(
+                    found == Variable::NotYet || found == Variable::Is("1".to_owned()),
+                    "{found:?}"
+                );
+            }
             child.kill().expect("it is there");
             child.wait().expect("a child");
         }
