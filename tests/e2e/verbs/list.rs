@@ -205,6 +205,23 @@ fn long_lists_come_in_pages_and_a_reader_that_leaves_is_no_error() {
 }
 
 #[test]
+fn large_definitions_come_in_pages_of_few_and_none_is_left_out() {
+    let world = World::served();
+    let argument = "x".repeat(50_000);
+    let lines: String = (0..60)
+        .map(|n| format!("{{\"name\":\"t{n:02}\",\"schedule\":{{\"kind\":\"manual\"}},\"action\":{{\"kind\":\"exec\",\"argv\":[\"true\",\"{argument}\"]}}}}\n"))
+        .collect();
+    world.ctl_reading(&["import", "-"], &lines).ok();
+    let names = texts(&world.ctl(&["list", "--json"]).json(), "name");
+    assert_eq!(names, (0..60).map(|n| format!("t{n:02}")).collect::<Vec<_>>());
+    let exported = world.ctl(&["export"]).ok();
+    assert_eq!(
+        (exported.lines().count(), exported.matches(&argument).count()),
+        (60, 60)
+    );
+}
+
+#[test]
 fn without_a_daemon_it_is_exit_code_3() {
     let world = World::new();
     let said = world.ctl(&["list"]).refused(3);

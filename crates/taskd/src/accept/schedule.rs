@@ -372,4 +372,25 @@ mod tests {
         assert_eq!((field.as_str(), text.as_str()), ("at", "today 00:16:40"));
         assert!(problem.contains("in the past"), "{problem}");
     }
+
+    #[test]
+    fn a_remark_is_made_of_the_instant_that_was_accepted() {
+        let schedules = Schedules::new(Zones::new(jiff::tz::db().clone()));
+        let instant = |text: &str| Timestamp::from_jiff(text.parse().expect("an instant"));
+        // In Berlin the clock skips 02:30 on 2027-03-28.
+        let typed_on = |day: &str, at: &str| {
+            let mut once = crate::testing::manual("once");
+            once.when = When::At {
+                at: instant(at),
+                text: "tomorrow 02:30".to_owned(),
+                tz: Some("Europe/Berlin".to_owned()),
+            };
+            remarks(&once, &schedules, instant(day))
+        };
+        let skipped = typed_on("2027-03-27T12:00:00Z", "2027-03-28T01:00:00Z");
+        assert!(skipped.len() == 1 && skipped[0].contains("skips"), "{skipped:?}");
+        // It was typed a day before, and means the night before.
+        let other: [&str; 0] = [];
+        assert_eq!(typed_on("2027-03-27T12:00:00Z", "2027-03-27T01:30:00Z"), other);
+    }
 }
