@@ -110,7 +110,7 @@ Examples:
   taskctl add --name backup --cron '30 2 * * *' --tz Europe/Berlin -- backup -a
   taskctl add --name ping --every 90s --shell 'curl -fsS example.org | tail -1'
   taskctl add --at 2026-12-01T09:00 -- notify-send 'Call Ann'
-  taskctl add --cron '30 2 * * *' --dst-gap skip --dst-overlap second --misfire skip -- tidy-up
+  taskctl add --cron '30 2 * * *' --dst-gap skip --misfire skip -- tidy-up
 
 Without --name, a name is made from the command.",
     group = ArgGroup::new("schedule").required(true),
@@ -149,7 +149,7 @@ pub struct AddArgs {
 Examples:
   taskctl edit backup --cron '0 4 * * *'
   taskctl edit backup --tz UTC --description 'moved to UTC'
-  taskctl edit backup --misfire once --misfire-within 6h
+  taskctl edit backup --dst-overlap both --misfire-within 6h
   taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
 pub struct EditArgs {
     /// The task to change
