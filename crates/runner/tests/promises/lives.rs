@@ -353,7 +353,7 @@ fn what_was_there_before_the_runner_is_none_of_its_business() {
     let orphan = "(setsid sleep 1000 & echo $!)";
     daemon.run(shell(1, orphan));
     let pid: u32 = home.first_line(key(1)).parse().expect("a process id");
-    assert!(!is_alive(pid), "what a run leaves is still found");
+    wait_until("what a run leaves is still found", || !is_alive(pid));
     daemon.say(&[ToRunner::Forget(key(1)), ToRunner::Shutdown { grace_ms: 0 }]);
     assert_eq!(life.wait().code(), Some(0));
     assert!(is_alive(helper));
