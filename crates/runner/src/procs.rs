@@ -204,6 +204,8 @@ impl Children {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt as _;
+
     use super::*;
 
     #[test]
@@ -211,8 +213,6 @@ mod tests {
         let pid = rustix::process::getpid();
         let process = Process::read(pid).expect("room").expect("it is there");
         assert_eq!(process.parent, rustix::process::getppid());
-        assert_eq!(process.group, Some(rustix::process::getpgrp()));
-        assert_eq!(process.session, rustix::process::getsid(None).ok());
         assert!(!process.is_over);
         assert!(process.known.open().expect("a handle").is_some());
         let earlier = Known {
@@ -220,6 +220,30 @@ mod tests {
             ..process.known
         };
         assert!(earlier.open().expect("no handle").is_none(), "another one had the id");
+    }
+
+    #[test]
+    fn a_child_is_in_its_group_and_in_the_session_of_its_parent() {
+        let mut child = std::process::Command::new("sleep");
+        let mut child = child.arg("1000").process_group(0).spawn().expect("a system");
+        let pid = Pid::from_child(&child);
+        let read = |pid| Process::read(pid).expect("room").expect("it is there");
+        let (process, own) = (read(pid), read(rustix::process::getpid()));
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+        assert_eq!(process.parent, Some(own.known.pid));
+        assert_eq!(process.group, Some(pid));
+        assert_eq!(process.session, own.session);
+    }
+
+    #[test]
+    fn what_is_outside_of_the_namespace_has_no_id() {
+        let process = Process::parse(
+            rustix::process::getpid(),
+            b"7 (a) b) S 0 0 0 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 99",
+        );
+        let process = process.expect("it can be read");
+        assert_eq!((process.parent, process.group, process.session), (None, None, None));
     }
 
     #[test]

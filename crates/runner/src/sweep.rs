@@ -345,8 +345,10 @@ impl Seek {
         let Some(signal) = self.signal else {
             return false;
         };
-        // Who is in the group is signalled with it, and may take a second TERM for impatience.
-        if signal == Signal::TERM && rustix::process::getpgid(Some(member.pid)) == Ok(self.family.first) {
+        // Who is in the group is signalled with it, and may take a second TERM for impatience. Not asked with getpgid(2),
+        // which answers 0 for a group outside of the PID namespace.
+        let is_in_group = |now: Process| now.group == Some(self.family.first);
+        if signal == Signal::TERM && matches!(Process::read(member.pid), Ok(Some(now)) if is_in_group(now)) {
             return false;
         }
         // They fail if it has just ended by itself, or is another user's.
