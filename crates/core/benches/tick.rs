@@ -11,7 +11,7 @@ use taskd_core::run::{AttemptEnd, Exit, Usage};
 use taskd_core::schedule::DstRule;
 use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
-use taskd_core::snapshot::{Header, TaskImage};
+use taskd_core::snapshot::{Header, Rest, TaskImage};
 use taskd_core::task::{Action, Definition, Outline, Owner, TaskId, TaskName, When};
 
 #[global_allocator]
@@ -42,20 +42,21 @@ fn image(n: u64) -> TaskImage {
     }
 }
 
-fn scheduler(images: Vec<TaskImage>) -> Scheduler {
+fn rest(tasks: usize) -> Rest {
     let header = Header {
-        last_task: images.len() as u64,
+        last_task: tasks as u64,
         ..Header::default()
     };
-    let catalog = Catalog::new(Zones::new(TimeZoneDatabase::bundled()));
-    let mut core = Scheduler::restore(
-        catalog,
-        Limits::default(),
-        [1, 2],
+    Rest {
         header,
-        images.into_iter(),
-        Vec::new(),
-    );
+        ..Rest::default()
+    }
+}
+
+fn scheduler(images: Vec<TaskImage>) -> Scheduler {
+    let rest = rest(images.len());
+    let catalog = Catalog::new(Zones::new(TimeZoneDatabase::bundled()));
+    let mut core = Scheduler::restore(catalog, Limits::default(), [1, 2], images.into_iter(), rest);
     let now = Timestamp::from_millis(BEGIN);
     core.handle(now, Event::RunnerAttached(Inventory::default()));
     settle(&mut core, now);
@@ -159,18 +160,8 @@ fn add(bencher: Bencher, tasks: u64) {
 #[divan::bench(args = [100_000, 1_000_000], sample_count = 3, sample_size = 1)]
 fn restore(bencher: Bencher, tasks: u64) {
     bencher.with_inputs(|| images(tasks)).bench_local_values(|images| {
-        let header = Header {
-            last_task: images.len() as u64,
-            ..Header::default()
-        };
+        let rest = rest(images.len());
         let catalog = Catalog::new(Zones::new(TimeZoneDatabase::bundled()));
-        Scheduler::restore(
-            catalog,
-            Limits::default(),
-            [1, 2],
-            header,
-            images.into_iter(),
-            Vec::new(),
-        )
+        Scheduler::restore(catalog, Limits::default(), [1, 2], images.into_iter(), rest)
     });
 }

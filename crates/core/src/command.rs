@@ -3,8 +3,10 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use crate::pause::PauseScope;
 use crate::run::{RunKey, TraceId};
 use crate::task::{Definition, ImportId, Owner, TaskId, TaskName};
+use crate::time::Timestamp;
 
 /// What is asked. Names are resolved to ids before, through the getters of the scheduler.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,11 +48,35 @@ pub enum Command {
         id: TaskId,
         /// The whole new definition.
         definition: Box<Definition>,
+        /// Who asks, for the record.
+        by: String,
     },
-    /// Enable or disable tasks, all or none. The definitions are those of the store, with `enabled` as asked.
+    /// Enable or disable tasks, all or none.
     SetEnabled {
-        /// The tasks with their whole new definitions.
-        tasks: Vec<(TaskId, Definition)>,
+        /// Which.
+        ids: Vec<TaskId>,
+        /// Whether fire times start runs from now on.
+        enabled: bool,
+        /// Who asks, for the record.
+        by: String,
+    },
+    /// Pause tasks, all or none. One that is paused already is paused as asked now.
+    Pause {
+        /// What.
+        scopes: Vec<PauseScope>,
+        /// The first instant after the pause; `None` until somebody ends it.
+        until: Option<Timestamp>,
+        /// Who asks, for the record.
+        by: String,
+        /// Why, for people.
+        note: Option<String>,
+    },
+    /// End pauses, all or none. What is not paused stays as it is.
+    Resume {
+        /// Of what.
+        scopes: Vec<PauseScope>,
+        /// Who asks, for the record.
+        by: String,
     },
     /// Remove tasks, all or none.
     Remove {

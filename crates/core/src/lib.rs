@@ -37,7 +37,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`schedule`] | cron expressions, zones, grids of elapsed time: when a task is due |
-//! | [`task`], [`policy`], [`run`] | what tasks and runs are |
+//! | [`task`], [`policy`], [`pause`], [`run`] | what tasks and runs are |
 //! | [`command`], [`event`] | what goes into the scheduler |
 //! | [`record`], [`effect`] | what comes out of it |
 //! | [`scheduler`] | the state machine between them |
@@ -47,6 +47,7 @@
 pub mod command;
 pub mod effect;
 pub mod event;
+pub mod pause;
 pub mod policy;
 pub mod record;
 pub mod run;

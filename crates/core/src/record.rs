@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::pause::{Pause, PauseScope};
 use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
 use crate::task::{Definition, ImportId, Owner, TaskId};
 use crate::time::Timestamp;
@@ -55,6 +56,47 @@ pub enum Record {
         definition: Arc<Definition>,
         /// The new mark, when the schedule changed or the task was enabled: what came before owes nothing.
         mark: Option<Timestamp>,
+        /// Who changed it, such as "uid 1000".
+        by: String,
+    },
+    /// A task was enabled or disabled, and nothing else of it changed.
+    TaskSwitched {
+        /// Which.
+        id: TaskId,
+        /// When.
+        at: Timestamp,
+        /// Whether fire times start runs from now on.
+        enabled: bool,
+        /// The new mark, when it was enabled: what came before owes nothing.
+        mark: Option<Timestamp>,
+        /// Who did it, such as "uid 1000".
+        by: String,
+    },
+    /// A pause was decided, in place of an earlier one of the same scope.
+    Paused {
+        /// What is paused.
+        scope: PauseScope,
+        /// From when to when, by whom and why.
+        pause: Pause,
+    },
+    /// A pause was ended before its time.
+    Resumed {
+        /// What is not paused any more.
+        scope: PauseScope,
+        /// When.
+        at: Timestamp,
+        /// By whom, such as "uid 1000".
+        by: String,
+    },
+    /// A life of the daemon began.
+    LifeBegan {
+        /// When.
+        at: Timestamp,
+    },
+    /// A life of the daemon came to its end in order. One that is killed leaves no such record.
+    LifeEnded {
+        /// When.
+        at: Timestamp,
     },
     /// A task was removed. Its history stays.
     TaskRemoved {

@@ -1,5 +1,6 @@
 //! The state as tables: what the store loads at start, equal to what replaying every record would give.
 
+use crate::pause::{Pause, PauseScope};
 use crate::run::{RunKey, TraceId, Trigger};
 use crate::task::{Outline, Owner, TaskId, TaskName};
 use crate::time::Timestamp;
@@ -79,13 +80,22 @@ pub enum Stage {
     },
 }
 
+/// The state but for its tasks, of which there may be many.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rest {
+    /// What is not of one task or run.
+    pub header: Header,
+    /// Runs that have not ended, in the order of their keys.
+    pub runs: Vec<RunImage>,
+    /// Pauses, those that are over included until another takes their place, in the order of their scopes.
+    pub pauses: Vec<(PauseScope, Pause)>,
+}
+
 /// The whole state, for tests that compare.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// What is not of one task or run.
-    pub header: Header,
     /// Tasks in the order of their ids.
     pub tasks: Vec<TaskImage>,
-    /// Runs that have not ended, in the order of their keys.
-    pub runs: Vec<RunImage>,
+    /// What is not a task.
+    pub rest: Rest,
 }

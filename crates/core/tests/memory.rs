@@ -9,7 +9,7 @@ use taskd_core::event::{Event, Inventory};
 use taskd_core::policy::Policies;
 use taskd_core::schedule::{Catalog, DstRule, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
-use taskd_core::snapshot::{Header, TaskImage};
+use taskd_core::snapshot::{Header, Rest, TaskImage};
 use taskd_core::task::{Action, Definition, Outline, Owner, TaskId, TaskName, When};
 
 const TASKS: u64 = 100_000;
@@ -53,9 +53,12 @@ fn name(n: u64) -> TaskName {
 }
 
 fn restored() -> Scheduler {
-    let header = Header {
-        last_task: TASKS,
-        ..Header::default()
+    let rest = Rest {
+        header: Header {
+            last_task: TASKS,
+            ..Header::default()
+        },
+        ..Rest::default()
     };
     let images = (1..=TASKS).map(|n| TaskImage {
         id: TaskId(n),
@@ -69,7 +72,7 @@ fn restored() -> Scheduler {
         mark: now(),
         last_run: 0,
     });
-    Scheduler::restore(catalog(), Limits::default(), [1, 2], header, images, Vec::new())
+    Scheduler::restore(catalog(), Limits::default(), [1, 2], images, rest)
 }
 
 fn added() -> Scheduler {

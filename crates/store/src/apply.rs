@@ -3,11 +3,14 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId};
-use taskd_core::task::{Definition, ImportId, Owner, TaskId};
+use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
 
-use crate::columns::{DefinitionColumns, bits, definition_sum, import_sum, outline_sum};
+use crate::changes;
+use crate::columns::bits;
 use crate::error::Fault;
+
+mod tasks;
 
 /// Tells how many bytes of output of an attempt are on disk.
 pub(crate) type OutputSize = dyn Fn(AttemptKey) -> Option<u64> + Send;
@@ -62,7 +65,8 @@ impl Tally {
         db.prepare_cached(&format!(
             "UPDATE meta SET commits = commits % {COMMITS_MAX} + 1, tasks = tasks + ?1,
                     output_bytes = max(min(output_bytes, {SUM_MAX}), -{SUM_MAX}) + ?2,
-                    last_task = max(last_task, ?3), horizon = coalesce(?4, horizon), runner = coalesce(?5, runner)",
+                    last_task = max(last_task, ?3), horizon = coalesce(?4, horizon), runner = coalesce(?5, runner),
+                    latest = coalesce(?6, latest)",
         ))?
         .execute(params![
             self.tasks,
@@ -70,6 +74,7 @@ impl Tally {
             bits(self.last_task),
             self.horizon.map(Timestamp::as_millis),
             self.runner.map(bits),
+            self.latest.map(Timestamp::as_millis),
         ])?;
         Ok(())
     }
@@ -118,7 +123,31 @@ impl Applier<'_> {
                 at,
                 definition,
                 mark,
-            } => self.task_changed(*id, *at, definition, *mark),
+                by,
+            } => self.task_changed(*id, *at, definition, *mark, by),
+            Record::TaskSwitched {
+                id,
+                at,
+                enabled,
+                mark,
+                by,
+            } => self.task_switched(*id, *at, *enabled, *mark, by),
+            Record::Paused { scope, pause } => {
+                self.tally.seen(pause.since);
+                changes::paused(self.db, *scope, pause, pause.since)
+            }
+            Record::Resumed { scope, at, by } => {
+                self.tally.seen(*at);
+                changes::resumed(self.db, *scope, *at, by)
+            }
+            Record::LifeBegan { at } => {
+                self.tally.seen(*at);
+                changes::life_began(self.db, *at)
+            }
+            Record::LifeEnded { at } => {
+                self.tally.seen(*at);
+                changes::life_ended(self.db, *at)
+            }
             Record::TaskRemoved { id, at } => self.task_removed(*id, *at),
             Record::Horizon { until } => {
                 self.tally.horizon = Some(*until);
@@ -204,135 +233,6 @@ impl Applier<'_> {
             } => self.passed(*task, *first, *last, *count, *passing, reason),
             Record::MarkReset { task, mark } => self.set_mark(*task, *mark),
         }
-    }
-
-    fn task_added(&mut self, id: TaskId, owner: Owner, at: Timestamp, definition: &Definition) -> Result<(), Fault> {
-        self.tally.seen(at);
-        let at = at.as_millis();
-        let columns = DefinitionColumns::of(definition)?;
-        let DefinitionColumns {
-            name, enabled, when, ..
-        } = &columns;
-        self.sql(
-            "INSERT INTO tasks (id, owner, name, enabled, kind, expr, tz, interval_ms, anchor_ms, at_ms, policies, sum,
-                                created_at, changed_at, definition_sum, definition, options)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15, ?16)",
-        )?
-        .execute(params![
-            bits(id.0),
-            owner.0,
-            name,
-            enabled,
-            when.kind,
-            when.expr,
-            when.tz,
-            when.interval_ms,
-            when.anchor_ms,
-            when.at_ms,
-            columns.policies,
-            outline_sum(id, owner, name, *enabled, when, &columns.policies),
-            at,
-            definition_sum(id, at, at, &columns.definition),
-            columns.definition,
-            when.options,
-        ])?;
-        self.sql("INSERT INTO marks (task, mark, last_run) VALUES (?1, ?2, 0)")?
-            .execute(params![bits(id.0), at])?;
-        self.tally.tasks += 1;
-        self.tally.last_task = self.tally.last_task.max(id.0);
-        Ok(())
-    }
-
-    fn import_begun(&mut self, import: ImportId, last: TaskId) -> Result<(), Fault> {
-        self.sql("INSERT INTO imports (first, last, sum) VALUES (?1, ?2, ?3)")?
-            .execute([bits(import.0), bits(last.0), import_sum(import.0, last.0)])?;
-        self.tally.last_task = self.tally.last_task.max(last.0);
-        Ok(())
-    }
-
-    fn import_ended(&mut self, import: ImportId) -> Result<(), Fault> {
-        self.sql("DELETE FROM imports WHERE first = ?1")?
-            .execute([bits(import.0)])?;
-        Ok(())
-    }
-
-    fn import_dropped(&mut self, import: ImportId, from: TaskId) -> Result<(), Fault> {
-        let last: Option<i64> = self
-            .sql("SELECT last FROM imports WHERE first = ?1")?
-            .query_row([bits(import.0)], |row| row.get(0))
-            .optional()?;
-        let last = last.ok_or_else(|| Fault::Unfit(format!("there is no import {} to drop", import.0)))?;
-        let gone = [bits(from.0), last];
-        let removed = self
-            .sql("DELETE FROM tasks WHERE id BETWEEN ?1 AND ?2")?
-            .execute(gone)?;
-        self.sql("DELETE FROM marks WHERE task BETWEEN ?1 AND ?2")?
-            .execute(gone)?;
-        self.tally.tasks -= i64::try_from(removed).unwrap_or(i64::MAX);
-        if from.0 == import.0 {
-            return self.import_ended(import);
-        }
-        let last = from.0 - 1;
-        self.sql("UPDATE imports SET last = ?2, sum = ?3 WHERE first = ?1")?
-            .execute([bits(import.0), bits(last), import_sum(import.0, last)])?;
-        Ok(())
-    }
-
-    fn task_changed(
-        &mut self,
-        id: TaskId,
-        at: Timestamp,
-        definition: &Definition,
-        mark: Option<Timestamp>,
-    ) -> Result<(), Fault> {
-        self.tally.seen(at);
-        let (owner, created_at) = self
-            .sql("SELECT owner, created_at FROM tasks WHERE id = ?1 AND removed_at IS NULL")?
-            .query_row([bits(id.0)], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?
-            .ok_or_else(|| Fault::Unfit(format!("there is no task {} to change", id.0)))?;
-        let columns = DefinitionColumns::of(definition)?;
-        let DefinitionColumns {
-            name, enabled, when, ..
-        } = &columns;
-        self.sql(
-            "UPDATE tasks SET name = ?2, enabled = ?3, kind = ?4, expr = ?5, tz = ?6, interval_ms = ?7, anchor_ms = ?8,
-                    at_ms = ?9, policies = ?10, sum = ?11, changed_at = ?12, definition_sum = ?13, definition = ?14,
-                    options = ?15
-             WHERE id = ?1",
-        )?
-        .execute(params![
-            bits(id.0),
-            name,
-            enabled,
-            when.kind,
-            when.expr,
-            when.tz,
-            when.interval_ms,
-            when.anchor_ms,
-            when.at_ms,
-            columns.policies,
-            outline_sum(id, Owner(owner), name, *enabled, when, &columns.policies),
-            at.as_millis(),
-            definition_sum(id, created_at, at.as_millis(), &columns.definition),
-            columns.definition,
-            when.options,
-        ])?;
-        mark.map_or(Ok(()), |mark| self.set_mark(id, mark))
-    }
-
-    /// The row stays, since its history may be asked for; it goes with the last of that.
-    fn task_removed(&mut self, id: TaskId, at: Timestamp) -> Result<(), Fault> {
-        self.tally.seen(at);
-        let removed = self
-            .sql("UPDATE tasks SET removed_at = ?2 WHERE id = ?1 AND removed_at IS NULL")?
-            .execute(params![bits(id.0), at.as_millis()])?;
-        if removed == 0 {
-            return Err(Fault::Unfit(format!("there is no task {} to remove", id.0)));
-        }
-        self.sql("DELETE FROM marks WHERE task = ?1")?.execute([bits(id.0)])?;
-        self.tally.tasks -= 1;
-        Ok(())
     }
 
     /// False if there is a run of this key.

@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
+use taskd_core::pause::Pause;
 use taskd_core::policy::Policies;
 use taskd_core::schedule::DstRule;
 use taskd_core::task::{Action, Definition, Outline, Owner, TaskId, TaskName, When};
@@ -175,6 +176,17 @@ pub(crate) fn outline_sum(
         Some(options) => sum.text(Some(options)).value(),
         None => sum.value(),
     }
+}
+
+/// `pauses.sum`.
+pub(crate) fn pause_sum(task: i64, pause: &Pause) -> i64 {
+    Sum::new()
+        .word(task.cast_unsigned())
+        .word(pause.since.as_millis().cast_unsigned())
+        .number(pause.until.map(Timestamp::as_millis))
+        .text(Some(&pause.by))
+        .text(pause.note.as_deref())
+        .value()
 }
 
 /// `imports.sum`.

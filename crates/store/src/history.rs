@@ -157,12 +157,12 @@ pub struct Span {
 }
 
 /// What [`run_row`] reads.
-const RUN: &str = "SELECT r.id, r.task, r.n, coalesce(t.name, 'task-' || r.task), coalesce(t.owner, 0), \
+pub(crate) const RUN: &str = "SELECT r.id, r.task, r.n, coalesce(t.name, 'task-' || r.task), coalesce(t.owner, 0), \
                    r.\"trigger\", r.fire_time, r.created_at, r.started_at, r.finished_at, r.state, r.stopping, r.outcome, r.reason, r.exit_code, r.signal, r.pid, r.attempt, \
                    r.trace, r.max_rss_kib, r.user_us, r.system_us, r.output_bytes, r.output_lost, r.output_removed \
                    FROM runs r LEFT JOIN tasks t ON t.id = r.task";
 
-fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
+pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
     let key = RunKey {
         task: TaskId(unsigned(row, 1)?),
         n: unsigned(row, 2)?,
@@ -212,6 +212,19 @@ fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
         output_removed: number(row, 24)? != 0,
     };
     Ok((number(row, 0)?, run))
+}
+
+/// What [`span`] reads.
+pub(crate) const SPAN: &str = "SELECT first, last, count, passing, reason FROM ledger";
+
+pub(crate) fn span(row: &Row<'_>) -> Result<Span, Fault> {
+    Ok(Span {
+        first: instant(row, 0)?,
+        last: instant(row, 1)?,
+        count: unsigned(row, 2)?,
+        passing: word(row, 3, Passing::from_word)?,
+        reason: text(row, 4)?.to_owned(),
+    })
 }
 
 impl RunQuery {
@@ -292,19 +305,11 @@ impl Reader {
     /// When the database cannot be read.
     pub fn passed(&self, task: TaskId, limit: usize) -> Result<Vec<Span>, ReadError> {
         self.told(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT first, last, count, passing, reason FROM ledger WHERE task = ?1 ORDER BY id DESC LIMIT ?2",
-            )?;
+            let mut statement = db.prepare_cached(&format!("{SPAN} WHERE task = ?1 ORDER BY id DESC LIMIT ?2"))?;
             let mut rows = statement.query([bits(task.0), i64::try_from(limit).unwrap_or(i64::MAX)])?;
             let mut spans = Vec::new();
             while let Some(row) = rows.next()? {
-                spans.push(Span {
-                    first: instant(row, 0)?,
-                    last: instant(row, 1)?,
-                    count: unsigned(row, 2)?,
-                    passing: word(row, 3, Passing::from_word)?,
-                    reason: text(row, 4)?.to_owned(),
-                });
+                spans.push(span(row)?);
             }
             Ok(spans)
         })

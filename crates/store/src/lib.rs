@@ -33,11 +33,13 @@
 //! retries comes a table for the attempts before the newest, and a schema version.
 
 mod apply;
+mod changes;
 mod checkpoint;
 mod clock;
 mod columns;
 mod connection;
 mod error;
+mod firings;
 mod history;
 mod leftover;
 mod load;
@@ -56,8 +58,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use taskd_core::run::AttemptKey;
-use taskd_core::snapshot::{Header, RunImage};
+use taskd_core::snapshot::Rest;
 
+pub use changes::{CHANGES_MAX, Change, ChangeKind, LIVES_MAX, Lifetime};
 pub use columns::StoredTask;
 pub use error::{CommitError, Kind, OpenError, ReadError};
 pub use history::{Cursor, RunQuery, RunRow, Select, Span, State};
@@ -107,12 +110,10 @@ impl Options {
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// What is not of one task or run.
-    pub header: Header,
     /// The tasks, to be read by `&mut`; what was made of them may be believed once [`Tasks::finish`] says so.
     pub tasks: Tasks,
-    /// The runs that have not ended.
-    pub runs: Vec<RunImage>,
+    /// The state but for the tasks.
+    pub rest: Rest,
 }
 
 /// An open store. While it lives, no other process opens the same state directory.
@@ -166,9 +167,8 @@ impl Store {
                 thread: Some(thread),
                 _lock: checked.lock,
             },
-            header: loaded.header,
             tasks: loaded.tasks,
-            runs: loaded.runs,
+            rest: loaded.rest,
         })
     }
 

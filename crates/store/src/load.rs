@@ -7,10 +7,11 @@ use std::vec;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use taskd_core::run::{RunKey, Trigger};
-use taskd_core::snapshot::{Header, RunImage, Stage, TaskImage};
+use taskd_core::snapshot::{Header, Rest, RunImage, Stage, TaskImage};
 use taskd_core::task::{TaskId, TaskName};
 use taskd_core::time::Timestamp;
 
+use crate::changes;
 use crate::columns::{
     OUTLINE, OUTLINE_WIDTH, OutlineReader, instant, number, optional_instant, optional_number, optional_text, text,
     trace, unsigned, word,
@@ -134,8 +135,7 @@ impl Iterator for Tasks {
 
 /// What was loaded at once, and the tasks that are yet to be read.
 pub(crate) struct Loaded {
-    pub(crate) header: Header,
-    pub(crate) runs: Vec<RunImage>,
+    pub(crate) rest: Rest,
     pub(crate) tasks: Tasks,
 }
 
@@ -146,10 +146,13 @@ pub(crate) fn load(db: Connection, file: PathBuf, refused: Arc<AtomicBool>) -> R
     let (header, tasks) = header(&db)?;
     let staged = leftover::count(&db)?;
     check_last_task(&db, header.last_task)?;
-    let runs = open_runs(&db)?;
-    Ok(Loaded {
+    let rest = Rest {
         header,
-        runs,
+        runs: open_runs(&db)?,
+        pauses: changes::pauses(&db)?,
+    };
+    Ok(Loaded {
+        rest,
         tasks: Tasks {
             db,
             file,

@@ -410,8 +410,10 @@ impl Pruner {
                 delete.execute([span])?;
             }
             let mut delete = db.prepare_cached("DELETE FROM tasks WHERE id = ?1")?;
+            let mut forget = db.prepare_cached("DELETE FROM changes WHERE task = ?1")?;
             for task in &pruning.tasks {
                 delete.execute([task])?;
+                forget.execute([task])?;
             }
             Ok(())
         })?;

@@ -2,7 +2,7 @@
 //! never absent.
 
 use serde::Serialize;
-use taskd_wire::client::{Accepted, LastRun, Passed, RunInfo, RunRef, Status, TaskDetail, TaskSummary};
+use taskd_wire::client::{Accepted, Fate, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary};
 use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec};
 
 use crate::render::task::{every, in_delay};
@@ -96,6 +96,29 @@ pub struct Task<'a> {
     running: Vec<String>,
     held: Option<&'a str>,
     description: Option<&'a str>,
+    paused: Option<Paused<'a>>,
+}
+
+/// A pause that is not over.
+#[derive(Debug, Serialize)]
+pub struct Paused<'a> {
+    all: bool,
+    since: String,
+    until: Option<String>,
+    by: &'a str,
+    note: Option<&'a str>,
+}
+
+impl<'a> Paused<'a> {
+    fn of(pause: &'a Pause) -> Self {
+        Paused {
+            all: pause.all,
+            since: rfc3339(pause.since_ms),
+            until: pause.until_ms.map(rfc3339),
+            by: &pause.by,
+            note: pause.note.as_deref(),
+        }
+    }
 }
 
 impl<'a> Task<'a> {
@@ -114,6 +137,7 @@ impl<'a> Task<'a> {
             running: task.running.iter().map(|n| format!("{}/{n}", spec.name)).collect(),
             held: task.held.as_deref(),
             description: spec.description.as_deref(),
+            paused: task.paused.as_deref().map(Paused::of),
         }
     }
 }
@@ -178,6 +202,63 @@ impl<'a> PassedSpan<'a> {
             last: rfc3339(passed.last_ms),
             count: passed.count,
             reason: &passed.reason,
+        }
+    }
+}
+
+/// What became of a fire time, in `why`.
+#[derive(Debug, Serialize)]
+pub struct WhyFate<'a> {
+    at: String,
+    verdict: &'a str,
+    run: Option<Run<'a>>,
+    passed: Option<PassedSpan<'a>>,
+    change: Option<WhyChange<'a>>,
+    down: Option<Down>,
+    before: Option<String>,
+    after: Option<String>,
+    held: Option<&'a str>,
+}
+
+/// What somebody changed.
+#[derive(Debug, Serialize)]
+pub struct WhyChange<'a> {
+    kind: &'a str,
+    at: String,
+    until: Option<String>,
+    by: Option<&'a str>,
+    note: Option<&'a str>,
+}
+
+/// When the daemon was down.
+#[derive(Debug, Serialize)]
+pub struct Down {
+    from: String,
+    until: String,
+}
+
+impl<'a> WhyFate<'a> {
+    /// Of what the daemon tells.
+    pub fn of(fate: &'a Fate) -> Self {
+        WhyFate {
+            at: rfc3339(fate.at_ms),
+            verdict: &fate.verdict,
+            run: fate.run.as_deref().map(|run| Run::of(run)),
+            passed: fate.passed.as_deref().map(|passed| PassedSpan::of(passed)),
+            change: fate.change.as_deref().map(|change| WhyChange {
+                kind: &change.kind,
+                at: rfc3339(change.at_ms),
+                until: change.until_ms.map(rfc3339),
+                by: change.by.as_deref(),
+                note: change.note.as_deref(),
+            }),
+            down: fate.down_ms.map(|(from, until)| Down {
+                from: rfc3339(from),
+                until: rfc3339(until),
+            }),
+            before: fate.before_ms.map(rfc3339),
+            after: fate.after_ms.map(rfc3339),
+            held: fate.held.as_deref(),
         }
     }
 }
@@ -322,6 +403,7 @@ pub struct Daemon<'a> {
     log: Option<&'a str>,
     state_dir: Option<&'a str>,
     log_lost: Option<u64>,
+    paused: Option<Paused<'a>>,
 }
 
 impl<'a> Daemon<'a> {
@@ -349,6 +431,7 @@ impl<'a> Daemon<'a> {
             log: Some(&status.log),
             state_dir: Some(&status.state_dir),
             log_lost: Some(status.log_lost),
+            paused: status.paused.as_deref().map(Paused::of),
         }
     }
 
@@ -369,6 +452,7 @@ impl<'a> Daemon<'a> {
             log: None,
             state_dir: None,
             log_lost: None,
+            paused: None,
         }
     }
 }

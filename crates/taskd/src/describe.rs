@@ -2,13 +2,14 @@
 
 use taskd_core::Timestamp;
 use taskd_core::event::Origin;
+use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::Misfire;
 use taskd_core::run::Outcome;
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::scheduler::RunView;
 use taskd_core::task::{Action, Definition, When};
-use taskd_store::RunRow;
-use taskd_wire::client::RunInfo;
+use taskd_store::{RunRow, Span};
+use taskd_wire::client::{self, RunInfo};
 use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec};
 
 /// A definition as it may be said again: importing it gives the same task.
@@ -84,12 +85,35 @@ pub(crate) fn misfire(policy: Misfire) -> (MisfireSpec, Option<u64>) {
     }
 }
 
+/// A pause that is not over.
+pub(crate) fn pause(scope: PauseScope, pause: &Pause) -> client::Pause {
+    client::Pause {
+        all: scope == PauseScope::All,
+        since_ms: pause.since.as_millis(),
+        until_ms: pause.until.map(Timestamp::as_millis),
+        by: pause.by.clone(),
+        note: pause.note.clone(),
+    }
+}
+
+/// Fire times that passed without a run.
+pub(crate) fn passed(span: Span) -> client::Passed {
+    client::Passed {
+        outcome: span.passing.word().to_owned(),
+        first_ms: span.first.as_millis(),
+        last_ms: span.last.as_millis(),
+        count: span.count,
+        reason: span.reason,
+    }
+}
+
 /// About how many bytes a definition has in a message: a little more than that.
 pub(crate) fn spec_bytes(spec: &TaskSpec) -> usize {
     taskd_wire::codec::encoded_len(spec) + 16
 }
 
 /// What is known of a run in progress.
+#[derive(Clone)]
 pub(crate) struct LiveRun {
     origin: Origin,
     state: &'static str,
@@ -98,6 +122,11 @@ pub(crate) struct LiveRun {
 }
 
 impl LiveRun {
+    /// The fire time it is for.
+    pub(crate) fn fire_time(&self) -> Option<Timestamp> {
+        self.origin.fire_time
+    }
+
     /// Of the core's view.
     pub(crate) fn of(view: &RunView<'_>) -> Self {
         LiveRun {

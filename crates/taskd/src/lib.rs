@@ -30,6 +30,7 @@ mod run;
 mod server;
 #[cfg(test)]
 mod testing;
+mod why;
 
 pub use run::main;
 

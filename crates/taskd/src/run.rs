@@ -294,20 +294,14 @@ fn serve(
 
 /// The scheduler as the store has it.
 fn restore(opened: Opened, config: &Config, owner: Owner) -> anyhow::Result<(Store, Scheduler)> {
-    let Opened {
-        store,
-        header,
-        mut tasks,
-        runs,
-    } = opened;
+    let Opened { store, mut tasks, rest } = opened;
     let mut foreign = 0;
     let core = Scheduler::restore(
         Catalog::new(zones()),
         engine::core_limits(config),
         seed()?,
-        header,
         tasks.by_ref().inspect(|task| foreign += u64::from(task.owner != owner)),
-        runs,
+        rest,
     );
     tasks.finish()?;
     if foreign > 0 {

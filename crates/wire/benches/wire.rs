@@ -48,6 +48,7 @@ fn page() -> Response {
         })),
         running: Vec::new(),
         held: None,
+        paused: None,
     };
     Response::Tasks {
         tasks: (0..1000).map(summary).map(Rec).collect(),

@@ -109,6 +109,29 @@ pub enum Request {
     },
     /// Accept all definitions of the import of this connection, or none. Answered by [`Response::Imported`].
     ImportEnd,
+    /// Have fire times skipped for a time. Answered by [`Response::Done`], without names where all are meant.
+    Pause {
+        /// Names or patterns; empty is all tasks, those to come as well.
+        names: Vec<String>,
+        /// The first instant after the pause; `None` until it is ended.
+        until_ms: Option<i64>,
+        /// Why, for people.
+        note: Option<String>,
+    },
+    /// End pauses. Answered by [`Response::Done`], without names where all are meant.
+    Resume {
+        /// Names or patterns; empty ends the pause of all tasks.
+        names: Vec<String>,
+    },
+    /// What became of a fire time, or what will. Answered by [`Response::Why`].
+    Why {
+        /// The task.
+        name: String,
+        /// The first instant that may be meant; `None` for the last fire time and the next.
+        from_ms: Option<i64>,
+        /// The last instant that may be meant.
+        until_ms: Option<i64>,
+    },
 }
 
 /// What becomes of a run in progress when its task is removed.
@@ -188,6 +211,8 @@ pub enum Response {
     },
     /// So many definitions were imported.
     Imported(u64),
+    /// What became of fire times.
+    Why(Box<Rec<Why>>),
 }
 
 /// The answer to `add` and `edit`.
@@ -233,6 +258,73 @@ pub struct TaskSummary {
     pub running: Vec<u64>,
     /// Why it is held, where it is.
     pub held: Option<String>,
+    /// Its pause, or that of all tasks.
+    pub paused: Option<Rec<Pause>>,
+}
+
+/// A pause that is not over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Pause {
+    /// Whether all tasks are paused.
+    pub all: bool,
+    /// When it was decided.
+    pub since_ms: i64,
+    /// The first instant after it; `None` until it is ended.
+    pub until_ms: Option<i64>,
+    /// Who decided it, such as "uid 1000".
+    pub by: String,
+    /// Why.
+    pub note: Option<String>,
+}
+
+/// What became of fire times of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Why {
+    /// The task.
+    pub name: String,
+    /// The zone of its schedule, where it has one.
+    pub tz: Option<String>,
+    /// One for the time that was asked about; else the last fire time dealt with and the next, where there are any.
+    pub fates: Vec<Rec<Fate>>,
+}
+
+/// What became of one fire time, or will.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Fate {
+    /// The fire time, or the time that was asked about.
+    pub at_ms: i64,
+    /// `ran` (see `run`), `skipped`, `missed`, `unknown` (see `passed`), `due` (it is being dealt with), `planned`,
+    /// `paused` (it will be skipped), `disabled`, `held`, `no-fire-time`, `not-yet-added` or `forgotten`.
+    pub verdict: String,
+    /// The run for it.
+    pub run: Option<Box<Rec<RunInfo>>>,
+    /// The ledger's entry that holds it.
+    pub passed: Option<Box<Rec<Passed>>>,
+    /// Who disabled the task, who paused it, and until when.
+    pub change: Option<Box<Rec<Change>>>,
+    /// When the daemon was down, if that is why: from and until.
+    pub down_ms: Option<(i64, i64)>,
+    /// The fire time before it.
+    pub before_ms: Option<i64>,
+    /// The fire time after it.
+    pub after_ms: Option<i64>,
+    /// Why the task is held.
+    pub held: Option<String>,
+}
+
+/// What somebody changed of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Change {
+    /// `added`, `disabled`, `paused` or `all-paused`.
+    pub kind: String,
+    /// When.
+    pub at_ms: i64,
+    /// Until when it held, where that is known.
+    pub until_ms: Option<i64>,
+    /// Who made it, such as "uid 1000".
+    pub by: Option<String>,
+    /// Why.
+    pub note: Option<String>,
 }
 
 /// The newest finished run of a task.
@@ -377,6 +469,8 @@ pub struct Status {
     pub state_dir: String,
     /// Lines the daemon log could not take.
     pub log_lost: u64,
+    /// The pause of all tasks.
+    pub paused: Option<Rec<Pause>>,
 }
 
 /// Where the output of a run is.

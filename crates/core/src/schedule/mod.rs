@@ -79,6 +79,18 @@ pub struct Passed {
     pub count: u64,
 }
 
+impl Passed {
+    /// One fire time.
+    #[must_use]
+    pub fn single(at: Timestamp) -> Self {
+        Passed {
+            first: at,
+            last: at,
+            count: 1,
+        }
+    }
+}
+
 impl Schedule {
     /// The first fire time strictly later than `after`.
     #[must_use]

@@ -1,7 +1,7 @@
 //! Commands: what a user asks is checked against the state, and becomes a decision on its way to the store, or a refusal
 //! that has changed nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::command::{Accepted, Command, Refusal, Reply, WhileRunning};
@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 
 use super::Scheduler;
 use super::evolve::runs_of;
+use super::fate::Stretch;
 use super::import::added;
 use super::pending::Reserved;
 use super::runs::State;
@@ -33,8 +34,15 @@ impl Scheduler {
             Command::Stage { import, definitions } => self.stage(now, import, definitions),
             Command::EndImport { import } => self.end_import(import),
             Command::DropImport { import } => self.drop_import(import),
-            Command::Edit { id, definition } => self.edit(now, id, *definition),
-            Command::SetEnabled { tasks } => self.set_enabled(now, tasks),
+            Command::Edit { id, definition, by } => self.edit(now, id, *definition, &by),
+            Command::SetEnabled { ids, enabled, by } => self.set_enabled(now, ids, enabled, &by),
+            Command::Pause {
+                scopes,
+                until,
+                by,
+                note,
+            } => self.pause(now, scopes, until, &by, note.as_deref()),
+            Command::Resume { scopes, by } => self.resume(now, scopes, &by),
             Command::Remove { ids, running, reason } => self.remove(now, &ids, running, &reason),
             Command::Run { ids } => self.run_now(now, &ids),
             Command::Cancel { runs, reason } => self.cancel(now, &runs, &reason),
@@ -94,7 +102,7 @@ impl Scheduler {
         Ok(names.into_iter().collect())
     }
 
-    fn edit(&mut self, now: Timestamp, id: TaskId, definition: Definition) -> Result<Accepted, Refusal> {
+    fn edit(&mut self, now: Timestamp, id: TaskId, definition: Definition, by: &str) -> Result<Accepted, Refusal> {
         let task = self.decidable(id)?;
         let mut reserved = Reserved {
             tasks: vec![id],
@@ -113,74 +121,94 @@ impl Scheduler {
             self.check_schedule(&definition.when, 0)?;
         }
         let mut records = Vec::new();
-        self.change(now, id, definition, &mut records);
+        self.change(now, id, definition, by, &mut records);
         Ok(self.accept(records, reserved, Reply::Done))
     }
 
-    fn set_enabled(&mut self, now: Timestamp, tasks: Vec<(TaskId, Definition)>) -> Result<Accepted, Refusal> {
-        let mut changed = BTreeMap::new();
-        for (index, (id, definition)) in tasks.into_iter().enumerate() {
-            if self.decidable(id)?.enabled == definition.enabled {
+    fn set_enabled(&mut self, now: Timestamp, ids: Vec<TaskId>, enabled: bool, by: &str) -> Result<Accepted, Refusal> {
+        let mut seen = BTreeSet::new();
+        let mut reserved = Reserved::default();
+        let mut records = Vec::new();
+        for (index, id) in ids.into_iter().enumerate() {
+            let task = self.decidable(id)?;
+            if task.enabled == enabled || !seen.insert(id) {
                 continue;
             }
-            if definition.enabled {
-                self.check_schedule(&definition.when, index)?;
+            if enabled {
+                let when = task.when();
+                self.check_schedule(&when, index)?;
             }
-            changed.insert(id, definition);
-        }
-        let reserved = Reserved {
-            tasks: changed.keys().copied().collect(),
-            ..Reserved::default()
-        };
-        let mut records = Vec::new();
-        for (id, definition) in changed {
-            self.change(now, id, definition, &mut records);
+            let Some(task) = self.tasks.get(id) else { continue };
+            let mark = enabled.then(|| self.mark_of_enabled(now, task));
+            if !enabled {
+                records.extend(self.debts(now, id, task, "disabled"));
+            }
+            records.push(Record::TaskSwitched {
+                id,
+                at: now,
+                enabled,
+                mark,
+                by: by.to_owned(),
+            });
+            reserved.tasks.push(id);
         }
         Ok(self.accept(records, reserved, Reply::Done))
+    }
+
+    /// The mark of a task that is enabled: what came before owes nothing.
+    fn mark_of_enabled(&self, now: Timestamp, task: &Task) -> Timestamp {
+        // After a small step back of the clock the mark is ahead, and what it says was dealt with.
+        let ahead = task.mark > now && task.mark <= now.plus(self.limits.clock_back);
+        if ahead { task.mark } else { now }
     }
 
     /// The records of a new definition, and of what the old one still owed.
-    fn change(&self, now: Timestamp, id: TaskId, definition: Definition, records: &mut Vec<Record>) {
+    fn change(&self, now: Timestamp, id: TaskId, definition: Definition, by: &str, records: &mut Vec<Record>) {
         let Some(task) = self.tasks.get(id) else { return };
         let other_times = task.when() != definition.when;
         let mark = if other_times {
             Some(now)
         } else if definition.enabled && !task.enabled {
-            // After a small step back of the clock the mark is ahead, and what it says was dealt with.
-            let ahead = task.mark > now && task.mark <= now.plus(self.limits.clock_back);
-            Some(if ahead { task.mark } else { now })
+            Some(self.mark_of_enabled(now, task))
         } else {
             None
         };
         if other_times || !definition.enabled {
             let how = if other_times { "changed" } else { "disabled" };
-            records.extend(self.debt(now, id, task, how));
+            records.extend(self.debts(now, id, task, how));
         }
         records.push(Record::TaskChanged {
             id,
             at: now,
             definition: Arc::new(definition),
             mark,
+            by: by.to_owned(),
         });
     }
 
     /// Fire times of a task that passed and were not dealt with yet, when they never will be.
-    fn debt(&self, now: Timestamp, id: TaskId, task: &Task, how: &str) -> Option<Record> {
-        task.due().filter(|due| *due <= now)?;
-        let passed = task.schedule.passed(task.mark, now)?;
-        let reason = if now.since(passed.last) <= self.limits.late {
-            format!("the task was {how} before it could start")
-        } else {
-            self.why_missed(passed.last).to_owned()
+    fn debts(&self, now: Timestamp, id: TaskId, task: &Task, how: &str) -> Vec<Record> {
+        if task.due().is_none_or(|due| due > now) {
+            return Vec::new();
+        }
+        let record = |Stretch { passed, suppressed }: Stretch| {
+            let (passing, reason) = match suppressed {
+                Some(reason) => (Passing::Skipped, reason),
+                None if now.since(passed.last) <= self.limits.late => {
+                    (Passing::Missed, format!("the task was {how} before it could start"))
+                }
+                None => (Passing::Missed, self.why_missed(passed.last).to_owned()),
+            };
+            Record::Passed {
+                task: id,
+                first: passed.first,
+                last: passed.last,
+                count: passed.count,
+                passing,
+                reason,
+            }
         };
-        Some(Record::Passed {
-            task: id,
-            first: passed.first,
-            last: passed.last,
-            count: passed.count,
-            passing: Passing::Missed,
-            reason,
-        })
+        self.stretches(id, task, task.mark, now).map(record).collect()
     }
 
     fn remove(
@@ -210,7 +238,7 @@ impl Scheduler {
                     records.push(stop(now, *key, reason));
                 }
             }
-            records.extend(self.debt(now, *id, task, "removed"));
+            records.extend(self.debts(now, *id, task, "removed"));
             records.push(Record::TaskRemoved { id: *id, at: now });
         }
         let reserved = Reserved {
@@ -291,10 +319,10 @@ impl Scheduler {
 
     /// A task that something may be decided about: no other decision about it is on its way, and no earlier life may have
     /// started a run of it that is not recorded.
-    fn decidable(&self, id: TaskId) -> Result<&Task, Refusal> {
+    pub(super) fn decidable(&self, id: TaskId) -> Result<&Task, Refusal> {
         let shown = self.tasks.get(id).filter(|_| !self.imports.holds(id));
         let task: &Task = shown.ok_or(Refusal::NoTask(id))?;
-        if task.reserved {
+        if task.reserved || self.reserved_all > 0 {
             return Err(Refusal::Busy);
         }
         if let Some(horizon) = self.life.inherited

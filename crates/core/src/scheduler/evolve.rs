@@ -1,6 +1,7 @@
 //! The one place where the state changes: a record goes in, and what replay gives is what was live. Nothing is decided
 //! here, and no effect leaves from here.
 
+use crate::pause::PauseScope;
 use crate::record::Record;
 use crate::run::RunKey;
 use crate::task::{Outline, Owner, TaskId};
@@ -34,8 +35,30 @@ impl Scheduler {
                 at: _,
                 definition,
                 mark,
+                by: _,
             } => self.change_task(*id, &definition.outline(), *mark),
+            Record::TaskSwitched {
+                id,
+                at: _,
+                enabled,
+                mark,
+                by: _,
+            } => self.switch_task(*id, *enabled, *mark),
             Record::TaskRemoved { id, at: _ } => self.remove_task(*id),
+            Record::Paused { scope, pause } => {
+                let is_there = match scope {
+                    PauseScope::All => true,
+                    PauseScope::Task(id) => self.tasks.contains(*id),
+                };
+                if is_there {
+                    self.pauses.insert(*scope, pause.clone());
+                }
+            }
+            Record::Resumed { scope, at, by: _ } => {
+                if let Some(pause) = self.pauses.get_mut(scope) {
+                    pause.end(*at);
+                }
+            }
             Record::Horizon { until } => self.header.horizon = *until,
             Record::RunnerAttached { instance } => self.header.runner = Some(*instance),
             Record::RunCreated {
@@ -121,6 +144,8 @@ impl Scheduler {
             }
             Record::Passed { task, last, .. } => self.set_mark(*task, *last),
             Record::MarkReset { task, mark } => self.set_mark(*task, *mark),
+            // No decision depends on them; the ledger does.
+            Record::LifeBegan { at: _ } | Record::LifeEnded { at: _ } => {}
         }
     }
 
@@ -171,6 +196,15 @@ impl Scheduler {
         self.read_anew(id, outline);
     }
 
+    fn switch_task(&mut self, id: TaskId, enabled: bool, mark: Option<Timestamp>) {
+        self.unqueue(id);
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.enabled = enabled;
+        task.mark = mark.unwrap_or(task.mark);
+        let outline = task.outline();
+        self.read_anew(id, &outline);
+    }
+
     /// Reads the schedule of a task again.
     pub(super) fn read_anew(&mut self, id: TaskId, outline: &Outline) {
         self.unqueue(id);
@@ -191,6 +225,7 @@ impl Scheduler {
         self.unqueue(id);
         let Some(task) = self.tasks.remove(id) else { return };
         self.problems.remove(&id);
+        self.pauses.remove(&PauseScope::Task(id));
         if let Some(theirs) = self.names.get_mut(&task.owner) {
             theirs.remove(&task.name);
             if theirs.is_empty() {

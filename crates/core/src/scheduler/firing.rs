@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 
 use super::Scheduler;
 use super::evolve::runs_of;
+use super::fate::Stretch;
 use super::pending::After;
 use super::runs::{Input, State, Told};
 use super::tasks::Task;
@@ -33,7 +34,7 @@ pub(super) const INSTANT: Duration = Duration::from_millis(1);
 impl Scheduler {
     /// Deals with tasks that are due, as far as the durable horizon allows.
     pub(super) fn fire_due(&mut self, now: Timestamp) {
-        if self.life.resets > 0 {
+        if !self.may_fire() {
             return;
         }
         let is_due = self.due.first().is_some_and(|(at, _)| *at <= now);
@@ -49,20 +50,40 @@ impl Scheduler {
             if self.imports.set_aside(id) {
                 self.unqueue(id);
             } else {
-                self.fire(now, id, at, now);
+                self.fire(now, id, at);
             }
         }
     }
 
-    /// Deals with the fire times of one task up to `until`: at most the latest is started, the others are passed over.
-    fn fire(&mut self, now: Timestamp, id: TaskId, at: Timestamp, until: Timestamp) {
+    /// Whether nothing is on its way to the store that says what becomes of all tasks.
+    pub(super) fn may_fire(&self) -> bool {
+        self.life.resets == 0 && self.reserved_all == 0
+    }
+
+    /// Deals with the fire times of one task up to `now`: at most the latest is started, the others are passed over.
+    fn fire(&mut self, now: Timestamp, id: TaskId, at: Timestamp) {
         let Some(task) = self.tasks.get(id) else { return };
-        let single = Passed {
-            first: at,
-            last: at,
-            count: 1,
-        };
-        let passed = task.schedule.passed(task.mark, until).unwrap_or(single);
+        let mut stretches: Vec<_> = self.stretches(id, task, task.mark, now).collect();
+        if stretches.is_empty() {
+            // It is in the queue for a time that its schedule does not have: it goes, whatever that is.
+            stretches.push(Stretch::single(at));
+        }
+        let latest = stretches.iter().rposition(|stretch| stretch.suppressed.is_none());
+        for (index, Stretch { passed, suppressed }) in stretches.into_iter().enumerate() {
+            match suppressed {
+                Some(reason) => self.pass(id, passed, Passing::Skipped, reason),
+                None if Some(index) == latest => self.fire_latest(now, id, passed),
+                None => {
+                    let reason = self.why_missed(passed.last).to_owned();
+                    self.pass(id, passed, Passing::Missed, reason);
+                }
+            }
+        }
+    }
+
+    /// Deals with fire times that are owed, the last of them being the latest there is.
+    fn fire_latest(&mut self, now: Timestamp, id: TaskId, passed: Passed) {
+        let Some(task) = self.tasks.get(id) else { return };
         let latest = passed.last;
         let Some(trigger) = self.trigger(task, now.since(latest)) else {
             let reason = self.why_missed(latest).to_owned();
@@ -75,12 +96,7 @@ impl Scheduler {
             self.pass(id, earlier, Passing::Missed, reason);
         }
         if let Some(reason) = self.overlap(id) {
-            let skipped = Passed {
-                first: latest,
-                last: latest,
-                count: 1,
-            };
-            return self.pass(id, skipped, Passing::Skipped, reason);
+            return self.pass(id, Passed::single(latest), Passing::Skipped, reason);
         }
         self.create(now, id, trigger, latest);
     }
@@ -155,6 +171,18 @@ impl Scheduler {
         };
         self.notice_passed(&record);
         self.fact(record);
+    }
+
+    /// Records all fire times of a task up to `until`: what was to start is `passing`, for this reason.
+    pub(super) fn pass_all(&mut self, id: TaskId, until: Timestamp, passing: Passing, reason: &str) {
+        let Some(task) = self.tasks.get(id) else { return };
+        let stretches: Vec<_> = self.stretches(id, task, task.mark, until).collect();
+        for Stretch { passed, suppressed } in stretches {
+            match suppressed {
+                Some(why) => self.pass(id, passed, Passing::Skipped, why),
+                None => self.pass(id, passed, passing, reason.to_owned()),
+            }
+        }
     }
 
     /// Why a fire time was missed, as far as this life can tell.
@@ -295,10 +323,7 @@ impl Scheduler {
                 // Before the first runner of a life is asked, an earlier one may have started them.
                 (true, false) if task.due().is_some() && !task.reserved && !self.may_have_started() => {
                     let until = now.minus(INSTANT);
-                    if let Some(passed) = task.schedule.passed(task.mark, until) {
-                        let reason = "its schedule could not be read".to_owned();
-                        self.pass(id, passed, Passing::Missed, reason);
-                    }
+                    self.pass_all(id, until, Passing::Missed, "its schedule could not be read");
                 }
                 (true, true | false) | (false, false) => {}
             }

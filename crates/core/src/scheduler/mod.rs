@@ -20,8 +20,10 @@
 
 mod commands;
 mod evolve;
+mod fate;
 mod firing;
 mod import;
+mod pausing;
 mod pending;
 mod recovery;
 mod runs;
@@ -45,10 +47,11 @@ use self::trace::Traces;
 use crate::command::Ticket;
 use crate::effect::{Effect, Notice};
 use crate::event::Event;
+use crate::pause::{Pause, PauseScope};
 use crate::record::Record;
 use crate::run::{AttemptEnd, Exit, Outcome, RunKey};
 use crate::schedule::Catalog;
-use crate::snapshot::{Header, RunImage, Snapshot, TaskImage};
+use crate::snapshot::{Header, Rest, Snapshot, TaskImage};
 use crate::task::{Owner, TaskId, TaskName};
 use crate::time::Timestamp;
 
@@ -146,6 +149,8 @@ pub struct Scheduler {
     header: Header,
     tasks: Table,
     runs: BTreeMap<RunKey, Run>,
+    /// What is paused, or was and has not been paused again since.
+    pauses: BTreeMap<PauseScope, Pause>,
     imports: Imports,
     // What follows from it.
     /// Every owner with a task, and theirs by name.
@@ -167,6 +172,8 @@ pub struct Scheduler {
     reserved_names: BTreeSet<NameKey>,
     reserved_adds: BTreeMap<Owner, u64>,
     reserved_places: usize,
+    /// Decisions about all tasks on their way.
+    reserved_all: usize,
     // What the call that is in progress has come to, in the order it leaves.
     facts: Vec<Record>,
     after: Vec<After>,
@@ -183,6 +190,7 @@ impl Scheduler {
             header,
             tasks: Table::default(),
             runs: BTreeMap::new(),
+            pauses: BTreeMap::new(),
             imports: Imports::default(),
             names: BTreeMap::new(),
             problems: BTreeMap::new(),
@@ -199,6 +207,7 @@ impl Scheduler {
             reserved_names: BTreeSet::new(),
             reserved_adds: BTreeMap::new(),
             reserved_places: 0,
+            reserved_all: 0,
             facts: Vec::new(),
             after: Vec::new(),
             outbox: VecDeque::new(),
@@ -223,15 +232,16 @@ impl Scheduler {
         catalog: Catalog,
         limits: Limits,
         seed: [u64; 2],
-        header: Header,
         tasks: impl Iterator<Item = TaskImage>,
-        runs: Vec<RunImage>,
+        rest: Rest,
     ) -> Self {
+        let Rest { header, runs, pauses } = rest;
         let mut scheduler = Scheduler::new(catalog, limits, seed);
         scheduler.header = header;
         scheduler.inherit(header.horizon);
         scheduler.last_task = header.last_task;
         scheduler.restore_tasks(tasks);
+        scheduler.pauses = pauses.into_iter().collect();
         for image in runs {
             let (key, run) = Run::of_image(image);
             if matches!(run.state, State::Waiting) {
@@ -293,7 +303,6 @@ impl Scheduler {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
-            header: self.header,
             tasks: self
                 .tasks
                 .iter()
@@ -306,7 +315,15 @@ impl Scheduler {
                     last_run: task.last_run,
                 })
                 .collect(),
-            runs: self.runs.iter().map(|(key, run)| run.image(*key)).collect(),
+            rest: Rest {
+                header: self.header,
+                runs: self.runs.iter().map(|(key, run)| run.image(*key)).collect(),
+                pauses: self
+                    .pauses
+                    .iter()
+                    .map(|(scope, pause)| (*scope, pause.clone()))
+                    .collect(),
+            },
         }
     }
 
@@ -349,7 +366,8 @@ impl Scheduler {
             return None;
         }
         let first = self.due.first().map(|(at, _)| *at);
-        let startable = first.filter(|at| *at <= self.durable_horizon && self.life.resets == 0 && !self.life.behind);
+        let may_fire = self.may_fire() && !self.life.behind;
+        let startable = first.filter(|at| *at <= self.durable_horizon && may_fire);
         let beyond = self.first_beyond_horizon().map(|at| at.minus(self.limits.horizon_lead));
         [startable, beyond].into_iter().flatten().min()
     }
@@ -367,6 +385,7 @@ impl Scheduler {
         }
         self.life.since = Some(now);
         self.life.alone_since = Some(now);
+        self.fact(Record::LifeBegan { at: now });
         self.clamp_all_marks(now);
         let held: Vec<_> = self.problems.keys().copied().collect();
         for id in held {
@@ -406,6 +425,7 @@ impl Scheduler {
     fn close(&mut self, now: Timestamp) {
         self.settle(now);
         self.life.closing = true;
+        self.fact(Record::LifeEnded { at: now });
         // Without a runner, what an earlier life may have started is still to be asked for.
         if !self.life.met_runner {
             return;

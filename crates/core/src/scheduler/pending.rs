@@ -51,6 +51,8 @@ pub(super) struct Reserved {
     pub(super) import: Option<ImportId>,
     /// Places for runs to be started.
     pub(super) places: usize,
+    /// Every task: nothing falls due before it is decided.
+    pub(super) all: bool,
 }
 
 impl Scheduler {
@@ -109,6 +111,7 @@ impl Scheduler {
             self.imports.reserve(import);
         }
         self.reserved_places += reserved.places;
+        self.reserved_all += usize::from(reserved.all);
         let batch = Batch::Decision {
             records: records.clone(),
             reserved,
@@ -196,6 +199,7 @@ impl Scheduler {
             self.imports.release(import);
         }
         self.reserved_places -= reserved.places;
+        self.reserved_all -= usize::from(reserved.all);
     }
 
     fn follow_fact(&mut self, after: After) {
@@ -214,7 +218,7 @@ impl Scheduler {
                 self.clamp_marks(now, &[*id]);
                 self.notice_held(*id);
             }
-            Record::TaskChanged { id, .. } => self.notice_held(*id),
+            Record::TaskChanged { id, .. } | Record::TaskSwitched { id, .. } => self.notice_held(*id),
             Record::RunCreated { run, waiting, .. } => {
                 if let Some(created) = self.runs.get(run) {
                     let notice = Notice::RunCreated {
@@ -239,11 +243,15 @@ impl Scheduler {
                 }
             }
             Record::TaskRemoved { .. }
+            | Record::Paused { .. }
+            | Record::Resumed { .. }
             | Record::Passed { .. }
             | Record::ImportBegun { .. }
             | Record::ImportEnded { .. } => {}
             // No decision holds these.
             Record::Horizon { .. }
+            | Record::LifeBegan { .. }
+            | Record::LifeEnded { .. }
             | Record::RunnerAttached { .. }
             | Record::RunAdmitted { .. }
             | Record::AttemptStarted { .. }

@@ -50,7 +50,7 @@ impl Scheduler {
         let far_back = std::mem::take(&mut self.life.far_back);
         if first && !same {
             // What lies behind a clock that was set back so far comes again.
-            self.give_up_unrecorded(if far_back { now } else { self.header.horizon });
+            self.give_up_unrecorded(now, if far_back { now } else { self.header.horizon });
         }
         if far_back {
             self.draw_horizon_back(now, now);
@@ -204,7 +204,6 @@ impl Scheduler {
         let Some(task) = self.tasks.get(run.task) else { return };
         if let Some(fire_time) = origin.fire_time
             && task.due().is_some()
-            && let Some(passed) = task.schedule.passed(task.mark, fire_time.minus(INSTANT))
         {
             // The earlier life passed over them, for a reason that was lost with it.
             let (passing, reason) = if same {
@@ -212,7 +211,7 @@ impl Scheduler {
             } else {
                 (Passing::Unknown, LOST_WITH_BOTH)
             };
-            self.pass(run.task, passed, passing, reason.to_owned());
+            self.pass_all(run.task, fire_time.minus(INSTANT), passing, reason);
         }
         self.fact(Record::RunCreated {
             run,
@@ -231,20 +230,21 @@ impl Scheduler {
 
     /// Fire times inside the horizon that have no run may have been started by an earlier life, in a runner that is gone.
     /// That holds for those still to come as well: the clock may have been set back since.
-    fn give_up_unrecorded(&mut self, until: Timestamp) {
+    fn give_up_unrecorded(&mut self, now: Timestamp, until: Timestamp) {
         while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= until) {
             // It was added by this life.
             if self.imports.set_aside(id) {
                 self.unqueue(id);
                 continue;
             }
+            if at <= now {
+                self.pass_all(id, until.min(now), Passing::Unknown, LOST_WITH_BOTH);
+                continue;
+            }
+            // What becomes of those to come may yet be decided otherwise.
             let Some(task) = self.tasks.get(id) else { return };
-            let single = Passed {
-                first: at,
-                last: at,
-                count: 1,
-            };
-            let passed = task.schedule.passed(task.mark, until).unwrap_or(single);
+            let passed = task.schedule.passed(task.mark, until);
+            let passed = passed.unwrap_or(Passed::single(at));
             self.pass(id, passed, Passing::Unknown, LOST_WITH_BOTH.to_owned());
         }
     }

@@ -5,6 +5,7 @@ mod commands;
 mod firing;
 mod imports;
 mod lateness;
+mod pausing;
 mod recovery;
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use jiff::tz::TimeZoneDatabase;
 
 use super::{Limits, Scheduler};
-use crate::command::{Accepted, Command, Refusal, Reply, Ticket};
+use crate::command::{Accepted, Command, Refusal, Reply, Ticket, WhileRunning};
 use crate::effect::{Effect, Notice, Weight};
 use crate::event::{Event, Inventory, Live, Origin};
 use crate::policy::{Misfire, Policies};
@@ -121,14 +122,8 @@ impl Rig {
     /// The next life, from what is durable.
     fn restart(&self) -> Self {
         let image = Scheduler::replay(catalog(), Limits::default(), [3, 4], self.disk.clone()).snapshot();
-        let core = Scheduler::restore(
-            catalog(),
-            Limits::default(),
-            [5, 6],
-            image.header,
-            image.tasks.into_iter(),
-            image.runs,
-        );
+        let (tasks, rest) = (image.tasks.into_iter(), image.rest);
+        let core = Scheduler::restore(catalog(), Limits::default(), [5, 6], tasks, rest);
         let mut rig = Rig::of(core);
         rig.now = self.now;
         rig.disk = self.disk.clone();
@@ -341,13 +336,15 @@ fn edit(id: TaskId, definition: Definition) -> Command {
     Command::Edit {
         id,
         definition: Box::new(definition),
+        by: "uid 1000".to_owned(),
     }
 }
 
-fn disable(id: TaskId, mut definition: Definition) -> Command {
-    definition.enabled = false;
+fn switch(ids: &[TaskId], enabled: bool) -> Command {
     Command::SetEnabled {
-        tasks: vec![(id, definition)],
+        ids: ids.to_vec(),
+        enabled,
+        by: "uid 1000".to_owned(),
     }
 }
 

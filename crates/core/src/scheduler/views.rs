@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use crate::event::Origin;
+use crate::pause::{Pause, PauseScope};
 use crate::run::RunKey;
 use crate::schedule::Schedule;
 use crate::task::{Owner, TaskId, TaskName};
@@ -12,6 +13,9 @@ use super::Scheduler;
 use super::evolve::runs_of;
 use super::runs::Run;
 use super::tasks::Task;
+
+/// Most tasks that are looked at for the next start.
+const LOOKED_AT: usize = 100;
 
 /// A task as it is now. A decision that is not durable yet does not show.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +28,7 @@ pub struct TaskView<'a> {
     pub name: &'a TaskName,
     /// Whether fire times start runs.
     pub enabled: bool,
-    /// Its next fire time; none while it is disabled or held.
+    /// Its next fire time that is to start; none while it is disabled or held, or where a pause has no end.
     pub next: Option<Timestamp>,
     /// The last fire time dealt with.
     pub mark: Timestamp,
@@ -72,12 +76,47 @@ impl Scheduler {
             owner: task.owner,
             name: &task.name,
             enabled: task.enabled,
-            next: task.due(),
+            next: self.next_owed(id, task),
             mark: task.mark,
             last_run: task.last_run,
             schedule: (!task.held).then_some(&task.schedule),
             held: self.problems.get(&id).map(String::as_str),
         })
+    }
+
+    /// The fire times of a task that come next and are to start; none while it is disabled or held.
+    pub fn coming(&self, id: TaskId, after: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
+        let task = self.tasks.get(id).filter(|task| task.due().is_some());
+        let mut last = task.map_or(after, |task| task.mark.max(after));
+        std::iter::from_fn(move || {
+            last = self.first_owed(id, task?, last)?;
+            Some(last)
+        })
+    }
+
+    fn next_owed(&self, id: TaskId, task: &Task) -> Option<Timestamp> {
+        let due = task.due()?;
+        match self.pauses_of(id).next() {
+            None => Some(due),
+            Some(_) => self.first_owed(id, task, task.mark),
+        }
+    }
+
+    /// All pauses that bear on a task, its own first; those that are over may be among them.
+    pub fn pauses(&self, id: TaskId) -> impl Iterator<Item = (PauseScope, &Pause)> {
+        self.pauses_of(id)
+    }
+
+    /// The pause that holds up a task at an instant, if one does: its own before that of all.
+    #[must_use]
+    pub fn pause_of(&self, id: TaskId, now: Timestamp) -> Option<(PauseScope, &Pause)> {
+        self.pauses_of(id).find(|(_, pause)| !pause.is_over(now))
+    }
+
+    /// The pause of all tasks at an instant, if there is one.
+    #[must_use]
+    pub fn pause_of_all(&self, now: Timestamp) -> Option<&Pause> {
+        self.pauses.get(&PauseScope::All).filter(|pause| !pause.is_over(now))
     }
 
     /// The id of an owner's task.
@@ -133,10 +172,18 @@ impl Scheduler {
         }
     }
 
-    /// The earliest fire time of all tasks.
+    /// The earliest instant at which a task is due, paused or not.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due_shown().next().map(|(at, _)| at)
+    }
+
+    /// The earliest fire time of all tasks that is to start, as far as the tasks that are due soonest tell.
+    #[must_use]
+    pub fn next_start(&self) -> Option<Timestamp> {
+        let soonest = self.due_shown().take(LOOKED_AT);
+        let starts = soonest.filter_map(|(_, id)| self.next_owed(id, self.tasks.get(id)?));
+        starts.min()
     }
 
     fn due_shown(&self) -> impl Iterator<Item = (Timestamp, TaskId)> + '_ {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use taskd_core::Timestamp;
 use taskd_core::effect::{Effect, Notice, Weight};
 use taskd_core::event::Origin;
+use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::Misfire;
 use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger};
@@ -193,8 +194,10 @@ impl World {
         let Some(daemon) = &self.daemon else { return };
         self.check_equal(daemon);
         let image = daemon.core.snapshot();
-        let views = image.tasks.iter().filter_map(|task| daemon.core.task(task.id));
-        let soonest = views.filter_map(|view| view.next).min();
+        let enabled = || image.tasks.iter().filter(|task| task.outline.enabled);
+        let soonest = enabled()
+            .filter_map(|task| read(&task.outline.when).next_after(task.mark))
+            .min();
         assert_eq!(daemon.core.next_due(), soonest, "a task is not in the due queue");
         let linked = daemon.linked && !daemon.closing && !self.full;
         if linked && let Some(next) = soonest {
@@ -203,28 +206,32 @@ impl World {
             assert_eq!(unread, 0, "the runner may not forget what is recorded");
             assert!(daemon.core.next_wakeup().is_some(), "nothing will wake for {next}");
         }
-        let enabled = image.tasks.iter().filter(|task| task.outline.enabled);
-        for task in enabled {
+        for task in enabled() {
             let schedule = read(&task.outline.when);
             let instant = matches!(task.outline.when, When::At { .. });
             let far = task.mark > self.wall().plus(Limits::default().clock_back);
             assert!(instant || !far, "the mark of {:?} is far ahead", task.id);
             let view = daemon.core.task(task.id).expect("it is in the snapshot");
-            assert_eq!(
-                view.next,
-                schedule.next_after(task.mark),
-                "{:?} waits for the wrong time",
-                task.id
-            );
+            let next = schedule.next_after(task.mark);
+            if image.rest.pauses.is_empty() {
+                assert_eq!(view.next, next, "{:?} waits for the wrong time", task.id);
+            } else {
+                assert!(
+                    view.next.is_none() || view.next >= next,
+                    "{:?} starts before it is due",
+                    task.id
+                );
+            }
         }
     }
 
     /// What must hold in the end, of all that was ever made durable. Nothing is under way, no task enabled.
     pub fn check_end(&self) {
         let (mut ledger, mut runs) = (BTreeMap::new(), BTreeMap::new());
-        let (mut removed, mut imports) = (BTreeSet::new(), BTreeMap::new());
+        let (mut removed, mut imports, mut pauses) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         for record in &self.disk {
             staging(record, &mut imports, &mut ledger);
+            paused(record, &mut pauses);
             account(record, &mut ledger, &mut runs, &mut removed);
         }
         assert!(imports.is_empty(), "an import never ended: {imports:?}");
@@ -335,7 +342,10 @@ fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &m
             }
         }
         Record::RunCreated { run, .. } => assert!(!staged(&run.task), "{run:?} is of a staged task"),
-        Record::TaskChanged { id, .. } | Record::TaskRemoved { id, .. } | Record::Passed { task: id, .. } => {
+        Record::TaskChanged { id, .. }
+        | Record::TaskSwitched { id, .. }
+        | Record::TaskRemoved { id, .. }
+        | Record::Passed { task: id, .. } => {
             assert!(!staged(id), "{record:?} is of a staged task");
         }
         Record::TaskAdded { .. }
@@ -345,7 +355,60 @@ fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &m
         | Record::AttemptStarted { .. }
         | Record::RunStopping { .. }
         | Record::RunFinished { .. }
-        | Record::MarkReset { .. } => {}
+        | Record::MarkReset { .. }
+        | Record::Paused { .. }
+        | Record::Resumed { .. }
+        | Record::LifeBegan { .. }
+        | Record::LifeEnded { .. } => {}
+    }
+}
+
+/// What is paused has no runs, and nothing else is told to be.
+fn paused(record: &Record, pauses: &mut BTreeMap<PauseScope, Pause>) {
+    let bearing = |pauses: &BTreeMap<PauseScope, Pause>, task| {
+        let scopes = [PauseScope::Task(task), PauseScope::All];
+        scopes
+            .map(|scope| Some((scope, pauses.get(&scope)?.clone())))
+            .into_iter()
+            .flatten()
+    };
+    match record {
+        Record::Paused { scope, pause } => {
+            pauses.insert(*scope, pause.clone());
+        }
+        Record::Resumed { scope, at, .. } => {
+            let pause = pauses.get_mut(scope).expect("only what is paused is resumed");
+            assert!(!pause.is_over(*at), "a pause ends twice");
+            pause.end(*at);
+        }
+        Record::RunCreated { run, fire_time, .. } => {
+            let held = fire_time.is_some_and(|at| bearing(pauses, run.task).any(|(_, pause)| pause.covers(at)));
+            assert!(!held, "{run:?} is for a fire time in a pause");
+        }
+        Record::Passed {
+            task,
+            first,
+            last,
+            passing,
+            reason,
+            ..
+        } => {
+            for at in [first, last] {
+                // Where the clock was set back, a pause may bear on times before it began.
+                let may_bear: Vec<_> = bearing(pauses, *task)
+                    .filter(|(_, pause)| !pause.is_over(*at))
+                    .collect();
+                let told = may_bear.iter().any(|(scope, pause)| pause.reason(*scope) == *reason);
+                assert_eq!(told, reason.contains("paused"), "{record:?} is of no pause");
+                // What was decided while its fate was found to be unknown stays so.
+                let held = may_bear.iter().any(|(_, pause)| pause.covers(*at)) && *passing != Passing::Unknown;
+                assert!(
+                    !held || told && *passing == Passing::Skipped,
+                    "{record:?} is of a pause"
+                );
+            }
+        }
+        _ => {}
     }
 }
 
@@ -375,6 +438,7 @@ fn account(
             at,
             definition,
             mark,
+            by: _,
         } => {
             let account = ledger.get_mut(id).expect("only a task that is there is changed");
             if account.when != definition.when || !definition.enabled {
@@ -387,6 +451,17 @@ fn account(
             account.when = definition.when.clone();
             account.enabled = definition.enabled;
             account.misfire = definition.policies.misfire;
+            account.mark = mark.unwrap_or(account.mark);
+        }
+        Record::TaskSwitched {
+            id, at, enabled, mark, ..
+        } => {
+            let account = ledger.get_mut(id).expect("only a task that is there is switched");
+            if !enabled {
+                account.settled(*id, *at);
+            }
+            assert!(account.enabled != *enabled, "{id:?} is switched to what it was");
+            account.enabled = *enabled;
             account.mark = mark.unwrap_or(account.mark);
         }
         Record::TaskRemoved { id, at } => {
@@ -463,7 +538,11 @@ fn account(
         | Record::RunStopping { .. }
         | Record::ImportBegun { .. }
         | Record::ImportEnded { .. }
-        | Record::ImportDropped { .. } => {}
+        | Record::ImportDropped { .. }
+        | Record::Paused { .. }
+        | Record::Resumed { .. }
+        | Record::LifeBegan { .. }
+        | Record::LifeEnded { .. } => {}
     }
 }
 

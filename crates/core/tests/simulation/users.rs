@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use taskd_core::command::{Command, Refusal, WhileRunning};
+use taskd_core::pause::PauseScope;
 use taskd_core::policy::{Misfire, Policies};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
@@ -12,14 +13,16 @@ use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
 use crate::world::{Importing, Wish, World};
 
 const OWNER: Owner = Owner(1000);
+const ME: &str = "uid 1000";
 
 /// A user asks for something.
 pub fn ask(world: &mut World) {
     let ids: Vec<TaskId> = world.definitions.keys().copied().collect();
     let few = ids.len() < 3;
     let some = world.dice.pick(&ids).copied();
-    match (world.dice.below(23), some) {
-        (20.., _) => import(world),
+    match (world.dice.below(27), some) {
+        (23.., _) => pause(world, some),
+        (20..23, _) => import(world),
         (0..2, _) | (_, None) => add(world),
         (2..7, _) if few => add(world),
         (2..5, Some(id)) => edit(world, id),
@@ -109,15 +112,38 @@ fn edit(world: &mut World, id: TaskId) {
     if world.dice.chance(700) {
         new.name = old.name;
     }
-    let definition = Box::new(new);
-    answered(world.apply(Command::Edit { id, definition }, Wish::default()));
+    let (definition, by) = (Box::new(new), ME.to_owned());
+    answered(world.apply(Command::Edit { id, definition, by }, Wish::default()));
 }
 
 fn set_enabled(world: &mut World, id: TaskId) {
-    let mut definition = world.definitions[&id].clone();
-    definition.enabled = !definition.enabled;
-    let tasks = vec![(id, definition)];
-    answered(world.apply(Command::SetEnabled { tasks }, Wish::default()));
+    let command = Command::SetEnabled {
+        ids: vec![id],
+        enabled: !world.definitions[&id].enabled,
+        by: ME.to_owned(),
+    };
+    answered(world.apply(command, Wish::default()));
+}
+
+/// Pauses a task or all, or ends that.
+fn pause(world: &mut World, some: Option<TaskId>) {
+    let scope = match some.filter(|_| world.dice.chance(800)) {
+        Some(id) => PauseScope::Task(id),
+        None => PauseScope::All,
+    };
+    let (scopes, by) = (vec![scope], ME.to_owned());
+    let command = if world.dice.chance(400) {
+        Command::Resume { scopes, by }
+    } else {
+        let length = world.dice.length(Duration::from_secs(1), Duration::from_secs(5 * 3600));
+        Command::Pause {
+            scopes,
+            until: world.dice.chance(900).then(|| world.wall().plus(length)),
+            by,
+            note: None,
+        }
+    };
+    answered(world.apply(command, Wish::default()));
 }
 
 fn remove(world: &mut World, id: TaskId) {

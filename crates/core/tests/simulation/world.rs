@@ -158,9 +158,8 @@ impl World {
             replayed
         } else {
             let image = replayed.snapshot();
-            let tasks = image.tasks.clone().into_iter();
-            let (limits, runs) = (self.limits.clone(), image.runs.clone());
-            let restored = Scheduler::restore(catalog(), limits, seed, image.header, tasks, runs);
+            let (tasks, rest) = (image.tasks.clone().into_iter(), image.rest.clone());
+            let restored = Scheduler::restore(catalog(), self.limits.clone(), seed, tasks, rest);
             assert_eq!(
                 restored.snapshot(),
                 image,
@@ -283,6 +282,11 @@ impl World {
                         *last = TaskId(from.0 - 1);
                         if from.0 == import.0 {
                             self.imports.remove(import);
+                        }
+                    }
+                    Record::TaskSwitched { id, enabled, .. } => {
+                        if let Some(definition) = self.definitions.get_mut(id) {
+                            definition.enabled = *enabled;
                         }
                     }
                     Record::TaskRemoved { id, .. } => {

@@ -42,7 +42,7 @@ fn child() {
         .open(dir.join("acknowledged"))
         .unwrap();
     let (sender, answers) = channel();
-    let mut next = snapshot.header.last_task;
+    let mut next = snapshot.rest.header.last_task;
     let mut waiting = 0;
     loop {
         while waiting < IN_FLIGHT {
@@ -101,7 +101,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
             snapshot.tasks.iter().zip(1..).all(|(task, id)| task.id.0 == id),
             "a hole"
         );
-        assert!(snapshot.runs.is_empty(), "a batch is there in part");
+        assert!(snapshot.rest.runs.is_empty(), "a batch is there in part");
         assert_eq!(snapshot.tasks.first().map_or(0, |task| task.last_run), held);
         // What was committed and not answered counts from here on.
         let missing = usize::try_from(held - acknowledged).unwrap();

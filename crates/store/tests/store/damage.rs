@@ -260,7 +260,7 @@ fn a_last_task_below_one_that_is_there_is_refused() {
         db.execute("UPDATE meta SET last_task = ?1", [last]).unwrap();
         drop(db);
         match load(Options::new(dir.path())) {
-            Ok((_, snapshot)) => assert!(whole && snapshot.header.last_task == last.cast_unsigned()),
+            Ok((_, snapshot)) => assert!(whole && snapshot.rest.header.last_task == last.cast_unsigned()),
             Err(error) => {
                 assert!(!whole, "{error}");
                 assert_refused(&error, dir.path(), "last task");

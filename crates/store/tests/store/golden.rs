@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing};
-use taskd_core::task::{Owner, TaskId};
+use taskd_core::task::{Owner, TaskId, When};
 use taskd_store::{Options, RunQuery};
 
-use crate::model::Model;
+use crate::model::{ME, Model};
 use crate::scene::{added_for, at, commit, created, load, name, open, run_started, varied, whole_run, with_options};
 
 fn golden(version: u32) -> PathBuf {
@@ -16,7 +18,7 @@ fn golden(version: u32) -> PathBuf {
 }
 
 /// The newest version.
-const NEWEST: u32 = 3;
+const NEWEST: u32 = 4;
 
 /// What the golden file of a version was made of.
 fn records(version: u32) -> Vec<Record> {
@@ -50,7 +52,53 @@ fn records(version: u32) -> Vec<Record> {
     if version >= 3 {
         records.push(added_for(9, 0, 65_000, with_options("task-9")));
     }
+    if version >= 4 {
+        records.extend(told_of_people());
+    }
     records
+}
+
+/// What the ledger tells of people and of the daemon.
+fn told_of_people() -> Vec<Record> {
+    let pause = |until| Pause {
+        since: at(66_000),
+        until,
+        by: ME.to_owned(),
+        note: Some("moving house".to_owned()),
+    };
+    let mut changed = varied("task-7", 7);
+    changed.when = When::Manual;
+    vec![
+        Record::LifeBegan { at: at(65_500) },
+        Record::Paused {
+            scope: PauseScope::All,
+            pause: pause(Some(at(90_000))),
+        },
+        Record::Paused {
+            scope: PauseScope::Task(TaskId(1)),
+            pause: pause(None),
+        },
+        Record::Resumed {
+            scope: PauseScope::All,
+            at: at(67_000),
+            by: ME.to_owned(),
+        },
+        Record::TaskSwitched {
+            id: TaskId(2),
+            at: at(68_000),
+            enabled: true,
+            mark: Some(at(68_000)),
+            by: ME.to_owned(),
+        },
+        Record::TaskChanged {
+            id: TaskId(7),
+            at: at(69_000),
+            definition: Arc::new(changed),
+            mark: Some(at(69_000)),
+            by: ME.to_owned(),
+        },
+        Record::LifeEnded { at: at(69_500) },
+    ]
 }
 
 #[test]
@@ -67,7 +115,14 @@ fn opens(version: u32) {
     assert_eq!(reader.check().unwrap(), Vec::<String>::new());
     for id in 1..=8_u32 {
         let task = reader.definition(TaskId(u64::from(id))).unwrap().unwrap();
-        assert_eq!(task.definition, varied(&format!("task-{id}"), id));
+        let mut written = varied(&format!("task-{id}"), id);
+        if version >= 4 && id == 2 {
+            written.enabled = true;
+        }
+        if version >= 4 && id == 7 {
+            written.when = When::Manual;
+        }
+        assert_eq!(task.definition, written);
     }
     assert_eq!(reader.runs(&RunQuery::default(), None, 10).unwrap().0.len(), 4);
     assert_eq!(reader.passed(TaskId(3), 10).unwrap().len(), 1);

@@ -40,7 +40,7 @@ fn ids(options: Options) -> Vec<u64> {
     let reader = store.reader().unwrap();
     assert_eq!(reader.check().unwrap(), Vec::<String>::new());
     assert!(
-        snapshot.header.last_task >= LAST,
+        snapshot.rest.header.last_task >= LAST,
         "ids of an import are not given again"
     );
     snapshot.tasks.iter().map(|task| task.id.0).collect()

@@ -19,8 +19,8 @@ fn replay(batches: &[Vec<Record>]) -> Snapshot {
 /// The state that is loaded, given to the core.
 fn restore(loaded: Snapshot) -> Snapshot {
     let catalog = Catalog::new(Zones::new(jiff::tz::TimeZoneDatabase::none()));
-    let Snapshot { header, tasks, runs } = loaded;
-    Scheduler::restore(catalog, Limits::default(), [1, 2], header, tasks.into_iter(), runs).snapshot()
+    let Snapshot { tasks, rest } = loaded;
+    Scheduler::restore(catalog, Limits::default(), [1, 2], tasks.into_iter(), rest).snapshot()
 }
 
 #[test]

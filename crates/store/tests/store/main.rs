@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in the scene of a test fails the test")]
 
+mod changes;
 mod crash;
 mod damage;
 mod durable;

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger, Usage};
-use taskd_core::snapshot::{Header, RunImage, Snapshot, Stage, TaskImage};
+use taskd_core::snapshot::{Header, Rest, RunImage, Snapshot, Stage, TaskImage};
 use taskd_core::task::{Owner, TaskId};
 use taskd_core::time::Timestamp;
 
 use crate::scene::{at, varied};
+
+/// Who changes things.
+pub const ME: &str = "uid 1000";
 
 /// The state that records make.
 #[derive(Clone, Default)]
@@ -20,6 +24,7 @@ pub struct Model {
     names: BTreeMap<TaskId, taskd_core::task::TaskName>,
     newest: BTreeMap<TaskId, u64>,
     runs: BTreeMap<RunKey, RunImage>,
+    pauses: BTreeMap<PauseScope, Pause>,
 }
 
 impl Model {
@@ -31,9 +36,12 @@ impl Model {
 
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
-            header: self.header,
             tasks: self.tasks.values().cloned().collect(),
-            runs: self.runs.values().cloned().collect(),
+            rest: Rest {
+                header: self.header,
+                runs: self.runs.values().cloned().collect(),
+                pauses: self.pauses.clone().into_iter().collect(),
+            },
         }
     }
 
@@ -78,9 +86,25 @@ impl Model {
                     task.mark = mark.unwrap_or(task.mark);
                 }
             }
+            Record::TaskSwitched { id, enabled, mark, .. } => {
+                if let Some(task) = self.tasks.get_mut(id) {
+                    task.outline.enabled = *enabled;
+                    task.mark = mark.unwrap_or(task.mark);
+                }
+            }
             Record::TaskRemoved { id, .. } => {
                 self.tasks.remove(id);
+                self.pauses.remove(&PauseScope::Task(*id));
             }
+            Record::Paused { scope, pause } => {
+                self.pauses.insert(*scope, pause.clone());
+            }
+            Record::Resumed { scope, at, .. } => {
+                if let Some(pause) = self.pauses.get_mut(scope) {
+                    pause.end(*at);
+                }
+            }
+            Record::LifeBegan { .. } | Record::LifeEnded { .. } => {}
             Record::Horizon { until } => self.header.horizon = *until,
             Record::RunnerAttached { instance } => self.header.runner = Some(*instance),
             Record::RunCreated {
@@ -144,6 +168,10 @@ impl Model {
             let fit: Vec<_> = self.runs.values().filter(|run| wanted(&run.stage)).collect();
             (!fit.is_empty()).then(|| fit[step.pick % fit.len()].key)
         };
+        let scope = |any: usize| match any.is_multiple_of(4) {
+            true => Some(PauseScope::All),
+            false => task(any).map(PauseScope::Task),
+        };
         let value = step.value;
         Some(match step.kind {
             0 | 1 => {
@@ -162,6 +190,7 @@ impl Model {
                     at: now,
                     definition: Arc::new(varied(&format!("task-{}", id.0), value)),
                     mark: value.is_multiple_of(2).then_some(now),
+                    by: ME.to_owned(),
                 }
             }
             3 => Record::TaskRemoved {
@@ -240,10 +269,35 @@ impl Model {
                 passing: Passing::ALL[step.pick % Passing::ALL.len()],
                 reason: "taskd was not running".to_owned(),
             },
-            _ => Record::MarkReset {
+            14 => Record::MarkReset {
                 task: task(step.pick)?,
                 mark: at(now.as_millis() - 10),
             },
+            15 => Record::TaskSwitched {
+                id: task(step.pick)?,
+                at: now,
+                enabled: value.is_multiple_of(2),
+                mark: value.is_multiple_of(2).then_some(now),
+                by: ME.to_owned(),
+            },
+            16 => Record::Paused {
+                scope: scope(step.pick)?,
+                pause: Pause {
+                    since: now,
+                    until: value
+                        .is_multiple_of(2)
+                        .then(|| at(now.as_millis() + i64::from(value % 20_000))),
+                    by: ME.to_owned(),
+                    note: value.is_multiple_of(3).then(|| format!("note {value}")),
+                },
+            },
+            17 => Record::Resumed {
+                scope: scope(step.pick)?,
+                at: now,
+                by: ME.to_owned(),
+            },
+            18 => Record::LifeBegan { at: now },
+            _ => Record::LifeEnded { at: now },
         })
     }
 }
@@ -259,7 +313,7 @@ pub struct Step {
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..15, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+    let step = (0_u8..20, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
         kind,
         pick,
         value,

@@ -23,16 +23,10 @@ pub fn open(dir: &Path) -> Opened {
 
 /// Opens a store and reads all that decisions need.
 pub fn load(options: Options) -> Result<(Store, Snapshot), OpenError> {
-    let Opened {
-        store,
-        header,
-        mut tasks,
-        runs,
-    } = Store::open(options)?;
+    let Opened { store, mut tasks, rest } = Store::open(options)?;
     let snapshot = Snapshot {
-        header,
         tasks: tasks.by_ref().collect(),
-        runs,
+        rest,
     };
     tasks.finish()?;
     Ok((store, snapshot))

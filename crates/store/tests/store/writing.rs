@@ -82,9 +82,9 @@ fn a_fact_that_cannot_be_written_holds_back_its_epoch() {
     }
     store.close().unwrap();
     let (_store, snapshot) = load(Options::new(dir.path())).unwrap();
-    assert_eq!(snapshot.header.horizon, at(6));
+    assert_eq!(snapshot.rest.header.horizon, at(6));
     assert_eq!(snapshot.tasks.len(), 1);
-    assert!(snapshot.runs.is_empty());
+    assert!(snapshot.rest.runs.is_empty());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_batch_holds_whole_or_not_at_all() {
     let (_store, snapshot) = load(Options::new(dir.path())).unwrap();
     assert_eq!(snapshot.tasks.len(), 2);
     assert_eq!(snapshot.tasks[0].last_run, 0);
-    assert!(snapshot.runs.is_empty());
+    assert!(snapshot.rest.runs.is_empty());
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn many_definitions_hold_in_one_batch() {
     store.close().unwrap();
     let (_store, snapshot) = load(Options::new(dir.path())).unwrap();
     assert_eq!(snapshot.tasks.len(), 20_000);
-    assert_eq!(snapshot.header.last_task, 20_000);
+    assert_eq!(snapshot.rest.header.last_task, 20_000);
 }
 
 #[test]

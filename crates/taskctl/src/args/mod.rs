@@ -3,6 +3,7 @@
 
 mod daemon;
 mod definition;
+mod pausing;
 mod runs;
 mod tasks;
 
@@ -14,6 +15,7 @@ pub use daemon::{CompletionsArgs, DemoArgs, DetachArgs, JanitorArgs, Shell, Star
 pub use definition::{
     ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Misfire, MisfireArgs, Overlap, ScheduleArgs,
 };
+pub use pausing::{PauseArgs, ResumeArgs, WhyArgs};
 pub use runs::{CancelArgs, LogsArgs, RunArgs, RunsArgs};
 pub use tasks::{DisableArgs, EnableArgs, ListArgs, NextArgs, RemoveArgs, ShowArgs};
 
@@ -92,6 +94,12 @@ pub enum Verb {
     Enable(EnableArgs),
     /// Let fire times pass without a run
     Disable(DisableArgs),
+    /// Have fire times skipped for a time
+    ///
+    /// Pauses tasks: their fire times are skipped, until the pause ends by itself or `taskctl resume` ends it.
+    Pause(PauseArgs),
+    /// End pauses
+    Resume(ResumeArgs),
     /// Run tasks now
     ///
     /// Runs tasks now, whatever their schedule says, disabled ones too.
@@ -116,6 +124,11 @@ pub enum Verb {
     /// Shows coming fire times: of all tasks, soonest first; of the tasks named; or, with --cron, of an expression,
     /// which needs no daemon and prints one RFC 3339 instant a line.
     Next(NextArgs),
+    /// Say what became of a fire time, and why
+    ///
+    /// Says what became of a fire time, from the ledger: the run for it, or why there is none; of one to come, whether
+    /// it will start.
+    Why(WhyArgs),
     /// Say how the daemon is
     Status(StatusArgs),
     /// Print definitions, one JSON object a line

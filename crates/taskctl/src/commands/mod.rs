@@ -15,7 +15,9 @@ mod import;
 mod list;
 mod logs;
 mod next;
+mod pause;
 mod remove;
+mod resume;
 mod run;
 mod runs;
 mod show;
@@ -23,6 +25,7 @@ mod start;
 mod status;
 pub mod stop;
 mod when;
+mod why;
 
 use taskd_wire::client::Response;
 
@@ -41,6 +44,9 @@ pub fn run(verb: Verb, session: &mut Session) -> Result<u8> {
         Verb::Remove(args) => remove::run(&args, session),
         Verb::Enable(args) => enable::run(&args, session),
         Verb::Disable(args) => disable::run(&args, session),
+        Verb::Pause(args) => pause::run(&args, session),
+        Verb::Resume(args) => resume::run(&args, session),
+        Verb::Why(args) => return why::run(&args, session),
         Verb::Run(args) => return run::run(&args, session),
         Verb::Cancel(args) => cancel::run(&args, session),
         Verb::Logs(args) => logs::run(&args, session),

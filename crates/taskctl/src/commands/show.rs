@@ -96,6 +96,9 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     if let Some(held) = &summary.held {
         row("held", held.clone(), Tone::Bad);
     }
+    if let Some(pause) = &summary.paused {
+        row("paused", task::pause(pause, &times), Tone::Dim);
+    }
     row("schedule", schedule, Tone::Plain);
     if let Some(rule) = task::dst(spec) {
         row("clocks", rule, Tone::Plain);

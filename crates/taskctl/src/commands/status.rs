@@ -9,7 +9,7 @@ use crate::json;
 use crate::places::SYSTEM_SOCKET;
 use crate::render::one_line;
 use crate::render::table::Tone;
-use crate::render::{bytes, counted};
+use crate::render::{bytes, counted, task};
 use crate::session::Session;
 
 /// Says how the daemon is; in brief, if it speaks no protocol of ours.
@@ -79,6 +79,9 @@ fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
         row("", format!("takes no changes: {error}"), Tone::Bad)?;
     }
     row("log", status.log.clone(), Tone::Plain)?;
+    if let Some(pause) = &status.paused {
+        row("paused", task::pause(pause, &times), Tone::Dim)?;
+    }
     if status.log_lost > 0 {
         row(
             "",

@@ -22,6 +22,28 @@ pub fn past(field: &str, text: &str, session: &Session) -> Result<i64, Failure> 
     resolve(field, text, session).map(Timestamp::as_millis)
 }
 
+/// An instant to come: so long from now, or a time.
+pub fn coming(field: &str, text: &str, session: &Session) -> Result<i64, Failure> {
+    if let Ok(length) = parse_duration(text) {
+        return Ok(session.now().plus(length).as_millis());
+    }
+    resolve(field, text, session).map(Timestamp::as_millis)
+}
+
+/// The instants that a time in the past or to come may mean: all of its minute where it is written without seconds, and
+/// all of its second where it has no fraction of one.
+pub fn window(field: &str, text: &str, session: &Session) -> Result<(i64, i64), Failure> {
+    let from = past(field, text, session)?;
+    let time = text.rsplit(['T', 't', ' ']).next().unwrap_or(text);
+    let time = time.split(['+', '-', 'Z', 'z', '[']).next().unwrap_or(time);
+    let length = match time.matches(':').count() {
+        1 => 60_000,
+        _ if time.contains('.') || parse_duration(text).is_ok() => 1,
+        _ => 1_000,
+    };
+    Ok((from, from + length - 1))
+}
+
 /// An instant, or a local time of the reader.
 pub fn resolve(field: &str, text: &str, session: &Session) -> Result<Timestamp, Failure> {
     let mut zones = Zones::new(jiff::tz::db().clone());

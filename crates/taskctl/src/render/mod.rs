@@ -1,6 +1,7 @@
 //! How things look to people: tables that fit the terminal, instants in the reader's zone, lengths and sizes in
 //! round numbers.
 
+pub mod fate;
 pub mod table;
 pub mod task;
 pub mod time;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use taskd_core::schedule::format_duration;
-use taskd_wire::client::{RunInfo, TaskSummary};
+use taskd_wire::client::{Pause, RunInfo, TaskSummary};
 use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, MisfireSpec, ScheduleSpec, TaskSpec};
 
 use super::signal;
 use super::table::Tone;
-use super::time::{length, took};
+use super::time::{Times, length, took};
 
 /// An interval as it may be typed: in the one unit that needs no other, else as core writes it.
 pub fn every(interval_ms: u64) -> String {
@@ -93,9 +93,22 @@ pub fn state(task: &TaskSummary) -> (&'static str, Tone) {
         ("held", Tone::Bad)
     } else if !task.spec.enabled {
         ("disabled", Tone::Dim)
+    } else if task.paused.is_some() {
+        ("paused", Tone::Dim)
     } else {
         ("", Tone::Plain)
     }
+}
+
+/// A pause in words: `all tasks until 2026-11-24 18:00:00, by uid 1000: moving house`.
+pub fn pause(pause: &Pause, times: &Times) -> String {
+    let all = if pause.all { "all tasks " } else { "" };
+    let until = match pause.until_ms {
+        Some(ms) => format!("until {}, {}", times.full(ms), times.relative(ms)),
+        None => "until `taskctl resume`".to_owned(),
+    };
+    let note = pause.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+    format!("{all}{until}, by {}{note}", pause.by)
 }
 
 /// How a run ended, or how far it is: `succeeded`, `failed (3)`, `failed (SIGKILL)`, `running`.

@@ -48,6 +48,19 @@ impl Schedules {
         self.kept.clear();
     }
 
+    /// A schedule that was accepted; `None` where it cannot be read any more.
+    pub(crate) fn of(&mut self, when: &When) -> Option<Schedule> {
+        match when {
+            When::Manual => Some(Schedule::Manual),
+            When::Cron { expr, tz, dst } => self.cron(expr, tz, *dst).ok(),
+            When::Every { interval_ms, anchor } => Some(Schedule::Every {
+                anchor: *anchor,
+                interval: Duration::from_millis(*interval_ms),
+            }),
+            When::At { at, .. } => Some(Schedule::At(*at)),
+        }
+    }
+
     fn cron(&mut self, expr: &str, tz: &str, dst: DstRule) -> Result<Schedule, ScheduleError> {
         let key = (expr.to_owned(), tz.to_owned(), dst);
         if let Some(found) = self.kept.get(&key) {

@@ -344,6 +344,8 @@ impl Driver {
             | Command::EndImport { .. }
             | Command::DropImport { .. }
             | Command::SetEnabled { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
             | Command::Remove { .. }
             | Command::Run { .. }
             | Command::Cancel { .. } => None,

@@ -176,8 +176,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stop_without_a_runner_waits_for_nothing() {
-        assert_eq!(ends_after(Bench::new(false), false, ()).await, Duration::ZERO);
+    async fn a_stop_without_a_runner_waits_for_the_store_alone() {
+        // The end of this life is on its way there. A runner would have its grace.
+        let took = ends_after(Bench::new(false), false, ()).await;
+        assert!(took <= 2 * SLACK, "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]

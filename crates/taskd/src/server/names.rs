@@ -80,6 +80,17 @@ impl<'a> Pattern<'a> {
     }
 }
 
+/// The names of tasks, without those that are not there.
+pub(super) fn named(state: &Scheduler, ids: &[TaskId]) -> Vec<String> {
+    let tasks = ids.iter().filter_map(|id| state.task(*id));
+    tasks.map(|task| task.name.to_string()).collect()
+}
+
+/// Who asks, as records tell it.
+pub(super) fn by(owner: Owner) -> String {
+    format!("uid {}", owner.0)
+}
+
 /// Checks how many names a request holds, and how long they are.
 ///
 /// # Errors

@@ -164,9 +164,11 @@ fn records_inside_records_may_grow() {
         last,
         running,
         held,
+        paused,
     } = summary.clone();
     let last = last.map(|Rec(last)| grown(last));
-    let later = (grown(spec), id, owner, tz, next_ms, last, running, held);
+    let paused = paused.map(|Rec(paused)| grown(paused));
+    let later = (grown(spec), id, owner, tz, next_ms, last, running, held, paused);
     assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![summary])));
 
     let detail = samples::detail();

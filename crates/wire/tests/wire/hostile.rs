@@ -162,6 +162,7 @@ fn what_is_read_takes_a_bounded_multiple_of_its_bytes() {
         ("Passed", factor::<Rec<Passed>>()),
         ("RunRef", factor::<Rec<RunRef>>()),
         ("RunInfo", factor::<Rec<RunInfo>>()),
+        ("Fate", factor::<Rec<Fate>>()),
         ("TaskNext", factor::<Rec<TaskNext>>()),
         ("Live", factor::<Rec<Live>>()),
         ("Ended", factor::<Rec<Ended>>()),

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use taskd_wire::basic::Basic;
-use taskd_wire::client::{LastRun, Request, Response, RunInfo, TaskSummary};
+use taskd_wire::client::{LastRun, Pause, Request, Response, RunInfo, TaskSummary};
 use taskd_wire::codec::{Rec, decode, encode, encoded_len};
 use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec};
 use taskd_wire::frame::{FrameReader, Payload, put_frame, put_message, read_payload};
@@ -67,9 +67,12 @@ prop_compose! {
         last in option::of((".{0,20}", ".{0,10}", any::<i64>())),
         running in vec(any::<u64>(), 0..4),
         held in option::of(".{0,20}"),
+        paused in option::of((any::<bool>(), any::<i64>(), option::of(any::<i64>()), ".{0,10}", option::of(".{0,10}"))),
     ) -> TaskSummary {
+        let pause = |(all, since_ms, until_ms, by, note)| Rec(Pause { all, since_ms, until_ms, by, note });
+        let paused = paused.map(pause);
         let last = last.map(|(run, outcome, finished_ms)| LastRun { run, outcome, finished_ms });
-        TaskSummary { spec: Rec(spec), id, owner, tz, next_ms, last: last.map(Rec), running, held }
+        TaskSummary { spec: Rec(spec), id, owner, tz, next_ms, last: last.map(Rec), running, held, paused }
     }
 }
 

@@ -11,6 +11,10 @@ use taskd_wire::definition::*;
 use taskd_wire::refusal::*;
 use taskd_wire::runner::*;
 
+mod ledger;
+
+use ledger::{passed, pause, why};
+
 /// A type whose bytes are kept.
 pub trait Said: Encode + Decode<()> + Debug + PartialEq + 'static {
     const NAME: &'static str;
@@ -138,6 +142,7 @@ pub fn summary() -> TaskSummary {
         })),
         running: vec![1042],
         held: Some(s("no such zone")),
+        paused: Some(Rec(pause())),
     }
 }
 
@@ -174,16 +179,6 @@ pub fn output() -> RunOutput {
     }
 }
 
-fn passed() -> Passed {
-    Passed {
-        outcome: s("missed"),
-        first_ms: 1_795_000_000_000,
-        last_ms: 1_795_000_120_000,
-        count: 3,
-        reason: s("the machine was asleep"),
-    }
-}
-
 pub fn detail() -> TaskDetail {
     TaskDetail {
         summary: Rec(summary()),
@@ -215,6 +210,7 @@ fn status() -> Status {
         log: s("/var/log/taskd/taskd.log"),
         state_dir: s("/var/lib/taskd"),
         log_lost: 5,
+        paused: Some(Rec(pause())),
     }
 }
 
@@ -342,6 +338,17 @@ impl Said for Request {
                 lines: vec![1, 300],
             },
             Request::ImportEnd,
+            Request::Pause {
+                names: names(),
+                until_ms: Some(1_796_000_000_000),
+                note: Some(s("moving house")),
+            },
+            Request::Resume { names: names() },
+            Request::Why {
+                name: s("backup"),
+                from_ms: Some(1_796_000_000_000),
+                until_ms: Some(1_796_000_059_999),
+            },
         ]
     }
 }
@@ -390,6 +397,7 @@ impl Said for Response {
                 more: false,
             },
             Response::Imported(100_000),
+            Response::Why(Box::new(Rec(why()))),
         ]
     }
 }

@@ -79,9 +79,8 @@ fn a_zone_that_is_back_before_the_first_runner_leaves_the_word_to_it() {
     rig.go(MINUTE);
     let origin = rig.start();
     let image = Scheduler::replay(catalog(), Limits::default(), [3, 4], rig.disk.clone()).snapshot();
-    let (tasks, runs) = (image.tasks.into_iter(), image.runs);
     let none = Catalog::new(Zones::new(TimeZoneDatabase::none()));
-    let core = Scheduler::restore(none, Limits::default(), [5, 6], image.header, tasks, runs);
+    let core = Scheduler::restore(none, Limits::default(), [5, 6], image.tasks.into_iter(), image.rest);
     let mut next = Rig::of(core);
     next.now = at(MINUTE + 500);
     next.tell(Event::ClockStepped);
@@ -126,7 +125,7 @@ fn the_horizon_stands_for_what_an_earlier_life_started_until_a_runner_was_asked(
     second.tell(Event::ClockStepped);
     let mut third = second.restart();
     third.tell(Event::ClockStepped);
-    let refused = third.apply(disable(id, definition("a", every(10 * HOUR))));
+    let refused = third.apply(switch(&[id], false));
     assert_eq!(refused, Err(Refusal::NoRunner), "the run may be there");
     third.attach(1, vec![live(&origin)]);
     assert_eq!(third.core.horizon(), at(HOUR), "now it says nothing any more");
@@ -167,9 +166,8 @@ fn enabling_after_a_small_step_back_repeats_nothing() {
     rig.pass(10 * MINUTE);
     rig.now = at(5 * MINUTE);
     rig.tell(Event::ClockStepped);
-    rig.apply(disable(id, definition("a", every(MINUTE)))).unwrap();
-    let tasks = vec![(id, definition("a", every(MINUTE)))];
-    rig.apply(Command::SetEnabled { tasks }).unwrap();
+    rig.apply(switch(&[id], false)).unwrap();
+    rig.apply(switch(&[id], true)).unwrap();
     assert_eq!(rig.core.next_due(), Some(at(11 * MINUTE)));
 }
 
@@ -223,18 +221,12 @@ fn a_task_that_cannot_be_read_at_start_is_held() {
     let id = rig.add(definition("a", zoned()));
     let image = rig.core.snapshot();
     let catalog = Catalog::new(Zones::new(TimeZoneDatabase::none()));
-    let tasks = image.tasks.clone().into_iter();
-    let core = Scheduler::restore(catalog, Limits::default(), [1, 2], image.header, tasks, Vec::new());
+    let core = Scheduler::restore(catalog, Limits::default(), [1, 2], image.tasks.into_iter(), image.rest);
     let mut rig = Rig::of(core);
     rig.tell(Event::Tick);
     assert!(matches!(rig.notices().as_slice(), [Notice::Held { .. }]));
     assert!(rig.core.task(id).unwrap().held.is_some());
-    let tasks = vec![(id, definition("a", zoned()))];
-    assert_eq!(
-        rig.apply(Command::SetEnabled { tasks }).unwrap().ticket,
-        None,
-        "it is enabled"
-    );
+    assert_eq!(rig.apply(switch(&[id], true)).unwrap().ticket, None, "it is enabled");
     rig.apply(edit(id, definition("a", every(MINUTE)))).unwrap();
     assert!(rig.core.task(id).unwrap().held.is_none());
 }

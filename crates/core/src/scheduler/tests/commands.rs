@@ -242,14 +242,13 @@ fn disabling_ends_what_is_owed_and_enabling_owes_nothing() {
     rig.tell(Event::RunnerLost);
     rig.go(3 * MINUTE + 1000);
     rig.effects.clear();
-    rig.apply(disable(id, definition("a", every(MINUTE)))).unwrap();
+    rig.apply(switch(&[id], false)).unwrap();
     let why = "the task was disabled before it could start".to_owned();
     assert_eq!(rig.passed(), [(Passing::Missed, MINUTE, 3 * MINUTE, 3, why)]);
     assert_eq!(rig.core.task(id).unwrap().next, None);
     rig.attach(1, Vec::new());
     rig.go(10 * MINUTE);
-    let tasks = vec![(id, definition("a", every(MINUTE)))];
-    rig.apply(Command::SetEnabled { tasks }).unwrap();
+    rig.apply(switch(&[id], true)).unwrap();
     rig.go(10 * MINUTE + 1);
     assert_eq!(rig.starts(), []);
     assert_eq!(rig.core.next_due(), Some(at(11 * MINUTE)));
@@ -259,8 +258,7 @@ fn disabling_ends_what_is_owed_and_enabling_owes_nothing() {
 fn enabling_twice_decides_once() {
     let mut rig = Rig::new();
     let id = rig.add(definition("a", every(MINUTE)));
-    let tasks = vec![(id, definition("a", every(MINUTE)))];
-    assert_eq!(rig.apply(Command::SetEnabled { tasks }).unwrap().ticket, None);
+    assert_eq!(rig.apply(switch(&[id], true)).unwrap().ticket, None);
 }
 
 #[test]

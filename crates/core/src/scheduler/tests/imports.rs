@@ -145,7 +145,7 @@ fn an_import_that_is_given_up_goes_in_small_parts() {
     };
     assert_eq!(parts, [from(1_501), from(501), from(1)]);
     assert_eq!(
-        rig.core.snapshot().header.last_task,
+        rig.core.snapshot().rest.header.last_task,
         3_000,
         "its ids are not given again"
     );

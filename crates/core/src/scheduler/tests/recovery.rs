@@ -103,7 +103,7 @@ fn no_decision_is_taken_about_a_task_that_may_have_an_unrecorded_run() {
     let (rig, id, origin) = unrecorded();
     let mut rig = rig.restart();
     rig.now = at(MINUTE + 1000);
-    let command = disable(id, definition("a", every(MINUTE)));
+    let command = switch(&[id], false);
     assert_eq!(rig.apply(command.clone()), Err(Refusal::NoRunner));
     rig.attach(1, vec![live(&origin)]);
     rig.apply(command).unwrap();

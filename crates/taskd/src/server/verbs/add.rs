@@ -79,28 +79,18 @@ pub(super) fn accepted(state: &Scheduler, id: TaskId, now: taskd_core::Timestamp
     Some(Accepted {
         name: task.name.to_string(),
         id: id.0,
-        next_ms: coming(&task, now, SHOWN),
+        next_ms: coming(state, id, now, SHOWN),
         tz: None,
         warnings: Vec::new(),
     })
 }
 
-/// The coming fire times of a task, at most `n`; none while it is disabled or held.
-pub(super) fn coming(task: &taskd_core::scheduler::TaskView<'_>, now: taskd_core::Timestamp, n: usize) -> Vec<i64> {
-    let Some(first) = task.next else {
-        return Vec::new();
-    };
-    let mut found = vec![first.as_millis()];
-    let mut last = first.max(now.minus(std::time::Duration::from_millis(1)));
-    while found.len() < n {
-        let Some(next) = task.schedule.and_then(|schedule| schedule.next_after(last)) else {
-            break;
-        };
-        found.push(next.as_millis());
-        last = next;
-    }
-    found.truncate(n);
-    found
+/// The coming fire times of a task that are to start, at most `n`; none while it is disabled or held. What is due just
+/// now is the first of them.
+pub(super) fn coming(state: &Scheduler, id: TaskId, now: taskd_core::Timestamp, n: usize) -> Vec<i64> {
+    let overdue = state.task(id).and_then(|task| task.next).filter(|next| *next <= now);
+    let coming = overdue.into_iter().chain(state.coming(id, now));
+    coming.take(n).map(taskd_core::Timestamp::as_millis).collect()
 }
 
 /// `base`, or `base-2`, `base-3`, … Found in few steps however many there are, so that the number may not be the

@@ -40,7 +40,7 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Respon
                 *named.lock().unwrap_or_else(PoisonError::into_inner) = texts;
                 Ok(Command::Cancel {
                     runs,
-                    reason: format!("cancelled by uid {}", owner.0),
+                    reason: format!("cancelled by {}", names::by(owner)),
                 })
             },
             |_, _| (),

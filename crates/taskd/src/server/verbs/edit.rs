@@ -24,6 +24,7 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
     let now = clock::now();
+    let enabled = patch.enabled;
     let is_other = patch.schedule.is_some() || patch.tz.is_some();
     let definition = accept::patched(stored.definition, patch, &add::context(shared, now))?;
     let warnings = accept::remarks(&definition, &shared.schedules, now);
@@ -31,13 +32,19 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
     let accepted = shared
         .engine
         .change(
-            move |_, accepted_at| {
+            move |state, accepted_at| {
+                let mut definition = definition.clone();
                 if is_other {
                     accept::still_to_come(&definition, accepted_at)?;
                 }
+                // It may have been enabled or disabled since its definition was read.
+                if let (None, Some(task)) = (enabled, state.task(id)) {
+                    definition.enabled = task.enabled;
+                }
                 Ok(Command::Edit {
                     id,
-                    definition: Box::new(definition.clone()),
+                    definition: Box::new(definition),
+                    by: names::by(owner),
                 })
             },
             move |state, _| add::accepted(state, id, now),

@@ -6,10 +6,11 @@ use taskd_core::Timestamp;
 use taskd_core::scheduler::Scheduler;
 use taskd_core::task::TaskId;
 use taskd_store::{LastFinished, StoredTask};
-use taskd_wire::client::{LastRun, Response, TaskSummary};
+use taskd_wire::client::{LastRun, Pause, Response, TaskSummary};
 use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 
+use crate::clock;
 use crate::describe;
 use crate::server::{PAGE_BYTES, PAGE_MAX, Shared, meant};
 
@@ -19,6 +20,7 @@ pub(super) struct LiveTask {
     next: Option<Timestamp>,
     running: Vec<u64>,
     held: Option<String>,
+    paused: Option<Rec<Pause>>,
 }
 
 pub(super) async fn answer(
@@ -28,9 +30,10 @@ pub(super) async fn answer(
     limit: u32,
 ) -> Result<Response, Refusal> {
     let (ids, more) = page(shared, asked, after, limit.clamp(1, PAGE_MAX) as usize).await?;
+    let now = clock::now();
     let live = shared
         .engine
-        .look(move |state, _| ids.into_iter().filter_map(|id| live_task(state, id)).collect())
+        .look(move |state, _| ids.into_iter().filter_map(|id| live_task(state, id, now)).collect())
         .await?;
     let (tasks, cut) = summaries(shared, live).await?;
     Ok(Response::Tasks {
@@ -63,13 +66,16 @@ pub(super) async fn page(
         .await
 }
 
-pub(super) fn live_task(state: &Scheduler, id: TaskId) -> Option<LiveTask> {
+pub(super) fn live_task(state: &Scheduler, id: TaskId, now: Timestamp) -> Option<LiveTask> {
     let task = state.task(id)?;
     Some(LiveTask {
         id,
         next: task.next,
         running: state.runs_of(id).map(|run| run.n).collect(),
         held: task.held.map(str::to_owned),
+        paused: state
+            .pause_of(id, now)
+            .map(|(scope, pause)| Rec(describe::pause(scope, pause))),
     })
 }
 
@@ -125,5 +131,6 @@ fn summary(task: LiveTask, stored: StoredTask, last: &mut HashMap<TaskId, LastFi
         last,
         running: task.running,
         held: task.held,
+        paused: task.paused,
     }
 }

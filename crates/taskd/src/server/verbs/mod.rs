@@ -9,12 +9,14 @@ pub(super) mod import;
 mod list;
 mod next;
 mod output;
+mod pause;
 mod remove;
 mod run;
 mod runs;
 mod show;
 mod status;
 pub(super) mod watch;
+mod why;
 
 use taskd_wire::client::{Request, Response};
 use taskd_wire::refusal::Refusal;
@@ -46,6 +48,13 @@ pub(super) async fn answer(
         Request::Export { names, after, limit } => export::answer(shared, names, after, limit).await,
         Request::ImportMore { tasks, lines } => import::more(shared, &mut connection.import, tasks, lines),
         Request::ImportEnd => import::end(shared, &mut connection.import).await,
+        Request::Pause { names, until_ms, note } => pause::pause(shared, names, until_ms, note).await,
+        Request::Resume { names } => pause::resume(shared, names).await,
+        Request::Why {
+            name,
+            from_ms,
+            until_ms,
+        } => why::answer(shared, name, from_ms.zip(until_ms)).await,
         // Answered by the connection itself, since it is not one answer.
         Request::Watch { .. } => Err(Refusal::UnknownRequest),
     }
@@ -61,11 +70,14 @@ fn named(request: &Request) -> &[String] {
         | Request::Cancel { runs: names }
         | Request::List { names, .. }
         | Request::Next { names, .. }
+        | Request::Pause { names, .. }
+        | Request::Resume { names }
         | Request::Export { names, .. } => names,
         Request::Runs { filter, .. } => &filter.0.targets,
-        Request::Edit { name, .. } | Request::Show { name } | Request::Output { target: name } => {
-            std::slice::from_ref(name)
-        }
+        Request::Edit { name, .. }
+        | Request::Show { name }
+        | Request::Output { target: name }
+        | Request::Why { name, .. } => std::slice::from_ref(name),
         // Checked where a watch begins.
         Request::Watch { .. } => &[],
         Request::Add(_) | Request::Status | Request::ImportMore { .. } | Request::ImportEnd => &[],

@@ -38,7 +38,7 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>, n: u32) -> Resul
                 let Some(task) = state.task(id) else { continue };
                 let room = each.min(left.max(1));
                 let cut = room < wanted as usize;
-                let mut at_ms = add::coming(&task, now, room + usize::from(cut));
+                let mut at_ms = add::coming(state, id, now, room + usize::from(cut));
                 let more = at_ms.len() > room;
                 at_ms.truncate(room);
                 left = left.saturating_sub(at_ms.len());

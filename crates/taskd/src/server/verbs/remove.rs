@@ -29,7 +29,7 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>, running: WhileRu
                         WhileRunning::Cancel => Core::Cancel,
                         WhileRunning::Keep => Core::Keep,
                     },
-                    reason: format!("its task was removed by uid {}", owner.0),
+                    reason: format!("its task was removed by {}", names::by(owner)),
                 })
             },
             |_, _| (),

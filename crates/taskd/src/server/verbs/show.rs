@@ -1,13 +1,14 @@
 //! `show`: all of one task.
 
 use taskd_core::Timestamp;
-use taskd_wire::client::{Passed, Response, TaskDetail};
+use taskd_wire::client::{Response, TaskDetail};
 use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 
 use super::{add, list};
 use crate::accept;
 use crate::clock;
+use crate::describe;
 use crate::server::{Shared, names};
 
 /// How many ledger entries are shown.
@@ -21,8 +22,14 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
             let id = names::task(state, owner, &asked)?;
             let gone = || names::unknown(state, owner, &asked);
             let task = state.task(id).ok_or_else(gone)?;
-            let live = list::live_task(state, id).ok_or_else(gone)?;
-            Ok::<_, Refusal>((id, live, add::coming(&task, now, add::SHOWN), task.mark, task.last_run))
+            let live = list::live_task(state, id, now).ok_or_else(gone)?;
+            Ok::<_, Refusal>((
+                id,
+                live,
+                add::coming(state, id, now, add::SHOWN),
+                task.mark,
+                task.last_run,
+            ))
         })
         .await??;
     let (stored, passed) = shared
@@ -33,18 +40,7 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
     let (Some(stored), Some(summary)) = (stored, summaries.pop()) else {
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
-    let passed = passed
-        .into_iter()
-        .map(|span| {
-            Rec(Passed {
-                outcome: span.passing.word().to_owned(),
-                first_ms: span.first.as_millis(),
-                last_ms: span.last.as_millis(),
-                count: span.count,
-                reason: span.reason,
-            })
-        })
-        .collect();
+    let passed = passed.into_iter().map(|span| Rec(describe::passed(span))).collect();
     Ok(Response::Task(Box::new(Rec(TaskDetail {
         summary,
         created_ms: stored.created_at.as_millis(),

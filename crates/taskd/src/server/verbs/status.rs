@@ -1,30 +1,37 @@
 //! `status`: how the daemon is.
 
 use taskd_core::Timestamp;
+use taskd_core::pause::PauseScope;
 use taskd_wire::client::{Response, Status};
 use taskd_wire::codec::Rec;
 use taskd_wire::hello::PROTOCOL_MAX;
 use taskd_wire::refusal::Refusal;
 
+use crate::clock;
+use crate::describe;
 use crate::server::Shared;
 
 pub(super) async fn answer(shared: &Shared) -> Result<Response, Refusal> {
+    let now = clock::now();
     let status = shared
         .engine
-        .look(|state, condition| {
+        .look(move |state, condition| {
             let counts = state.counts();
             let (runner_pid, runner_version) = condition.runner.clone().unzip();
             Status {
                 tasks: counts.tasks as u64,
                 running: counts.running as u64,
                 waiting: counts.waiting as u64,
-                next_ms: state.next_due().map(Timestamp::as_millis),
+                next_ms: state.next_start().map(Timestamp::as_millis),
                 runner_pid,
                 runner_version,
                 horizon_ms: Some(state.horizon())
                     .filter(|at| *at != Timestamp::MIN)
                     .map(Timestamp::as_millis),
                 store_error: condition.store_error.clone(),
+                paused: state
+                    .pause_of_all(now)
+                    .map(|pause| Rec(describe::pause(PauseScope::All, pause))),
                 ..Status::default()
             }
         })

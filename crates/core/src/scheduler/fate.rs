@@ -1,0 +1,103 @@
+//! What keeps fire times from starting, known ahead: pauses. Fire times that share a fate are dealt with as one.
+
+use crate::pause::{Pause, PauseScope};
+use crate::schedule::Passed;
+use crate::task::TaskId;
+use crate::time::Timestamp;
+
+use super::Scheduler;
+use super::firing::INSTANT;
+use super::tasks::Task;
+
+/// Most spans that are looked through for a fire time that will start.
+const SPANS_MAX: usize = 10_000;
+
+/// Fire times that follow each other and share a fate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub(super) passed: Passed,
+    /// Why they do not start; `None` where they are owed.
+    pub(super) suppressed: Option<String>,
+}
+
+impl Stretch {
+    /// One fire time that is owed.
+    pub(super) fn single(at: Timestamp) -> Self {
+        Stretch {
+            passed: Passed::single(at),
+            suppressed: None,
+        }
+    }
+}
+
+/// What becomes of fire times from one instant on.
+struct Fate {
+    suppressed: Option<String>,
+    /// It holds up to here, this instant included.
+    until: Timestamp,
+}
+
+impl Scheduler {
+    /// The fire times of a task later than `after` and not later than `until`, in order.
+    pub(super) fn stretches<'a>(
+        &'a self,
+        id: TaskId,
+        task: &'a Task,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> impl Iterator<Item = Stretch> + 'a {
+        let mut mark = after;
+        std::iter::from_fn(move || {
+            let first = task.schedule.next_after(mark).filter(|first| *first <= until)?;
+            let fate = self.fate(id, first);
+            let passed = task.schedule.passed(mark, fate.until.min(until))?;
+            mark = passed.last;
+            Some(Stretch {
+                passed,
+                suppressed: fate.suppressed,
+            })
+        })
+    }
+
+    /// The first fire time of a task after this instant that is to start, as far as is known now.
+    pub(super) fn first_owed(&self, id: TaskId, task: &Task, after: Timestamp) -> Option<Timestamp> {
+        let mut mark = after;
+        for _ in 0..SPANS_MAX {
+            let at = task.schedule.next_after(mark)?;
+            let fate = self.fate(id, at);
+            if fate.suppressed.is_none() {
+                return Some(at);
+            }
+            mark = fate.until;
+        }
+        None
+    }
+
+    fn fate(&self, id: TaskId, at: Timestamp) -> Fate {
+        let mut fate = Fate {
+            suppressed: None,
+            until: Timestamp::MAX,
+        };
+        // A clock that was set back has not come to the beginning again, and the pause goes on all the same.
+        let begun = self.life.told.filter(|told| *told < at);
+        for (scope, pause) in self.pauses_of(id) {
+            let is_in = |since: Timestamp| since < at && !pause.is_over(at);
+            if is_in(pause.since) || begun.is_some_and(|now| now < pause.since && is_in(now)) {
+                fate.suppressed.get_or_insert_with(|| pause.reason(scope));
+                let last = pause.until.map_or(Timestamp::MAX, |until| until.minus(INSTANT));
+                fate.until = fate.until.min(last);
+            } else if at <= pause.since {
+                fate.until = fate.until.min(pause.since);
+            }
+        }
+        fate
+    }
+
+    /// The pauses that bear on a task, its own first.
+    pub(super) fn pauses_of(&self, id: TaskId) -> impl Iterator<Item = (PauseScope, &Pause)> {
+        let scopes = [PauseScope::Task(id), PauseScope::All];
+        scopes
+            .into_iter()
+            .filter_map(|scope| Some((scope, self.pauses.get(&scope)?)))
+    }
+}

@@ -1,0 +1,150 @@
+//! Pauses.
+
+use super::*;
+use crate::pause::PauseScope;
+
+fn pause(scope: PauseScope, until: Option<u64>) -> Command {
+    Command::Pause {
+        scopes: vec![scope],
+        until: until.map(at),
+        by: "uid 1000".to_owned(),
+        note: Some("moving house".to_owned()),
+    }
+}
+
+fn resume(scope: PauseScope) -> Command {
+    Command::Resume {
+        scopes: vec![scope],
+        by: "uid 1000".to_owned(),
+    }
+}
+
+const WHY: &str = "the task was paused by uid 1000: moving house";
+
+#[test]
+fn paused_fire_times_are_skipped_and_owe_no_catch_up() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(MINUTE)));
+    rig.pass(90_000);
+    let origin = rig.start();
+    rig.started(&origin);
+    rig.ended(&origin, ended(Exit::Code(0)));
+    rig.apply(pause(PauseScope::Task(id), Some(4 * MINUTE))).unwrap();
+    assert_eq!(
+        rig.core.task(id).unwrap().next,
+        Some(at(4 * MINUTE)),
+        "it ends by itself"
+    );
+    rig.effects.clear();
+    rig.pass(4 * MINUTE - 1);
+    let skipped = |n: u64| (Passing::Skipped, n * MINUTE, n * MINUTE, 1, WHY.to_owned());
+    assert_eq!(rig.passed(), [skipped(2), skipped(3)]);
+    rig.pass(4 * MINUTE);
+    assert_eq!(rig.start().fire_time, Some(at(4 * MINUTE)), "the end is not in it");
+}
+
+#[test]
+fn a_pause_survives_a_life_and_is_told_apart_from_what_was_missed() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(MINUTE)));
+    rig.pass(30_000);
+    rig.apply(pause(PauseScope::Task(id), Some(10 * MINUTE))).unwrap();
+    let mut next = rig.restart();
+    next.now = at(30 * MINUTE);
+    next.attach(1, Vec::new());
+    assert_eq!(
+        next.passed(),
+        [
+            (Passing::Skipped, MINUTE, 9 * MINUTE, 9, WHY.to_owned()),
+            (
+                Passing::Missed,
+                10 * MINUTE,
+                29 * MINUTE,
+                20,
+                "taskd was not running".to_owned()
+            ),
+        ]
+    );
+}
+
+#[test]
+fn what_was_due_before_a_pause_is_caught_up_in_it() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(MINUTE)));
+    rig.tell(Event::RunnerLost);
+    rig.go(90_000);
+    rig.apply(pause(PauseScope::Task(id), None)).unwrap();
+    rig.effects.clear();
+    rig.go(150_000);
+    rig.attach(1, Vec::new());
+    let fire_times = rig.effects.iter().filter_map(|effect| match effect {
+        Effect::Start(origin) => Some(origin.fire_time),
+        _ => None,
+    });
+    assert_eq!(fire_times.collect::<Vec<_>>(), [Some(at(MINUTE))]);
+}
+
+#[test]
+fn a_pause_of_all_is_one_of_tasks_to_come() {
+    let mut rig = Rig::new();
+    rig.apply(pause(PauseScope::All, None)).unwrap();
+    let id = rig.add(definition("a", every(MINUTE)));
+    assert_eq!(rig.core.task(id).unwrap().next, None, "nobody knows when it ends");
+    rig.pass(3 * MINUTE);
+    assert_eq!(rig.starts(), []);
+    rig.apply(resume(PauseScope::All)).unwrap();
+    rig.pass(4 * MINUTE);
+    assert_eq!(rig.start().fire_time, Some(at(4 * MINUTE)));
+}
+
+#[test]
+fn nothing_starts_while_a_pause_of_all_is_being_decided() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", every(MINUTE)));
+    rig.pass(MINUTE - 1);
+    rig.prompt = false;
+    rig.apply(pause(PauseScope::All, None)).unwrap();
+    rig.go(MINUTE);
+    assert_eq!(rig.starts(), []);
+    rig.refuse();
+    assert_eq!(rig.start().fire_time, Some(at(MINUTE)), "it was not paused after all");
+}
+
+#[test]
+fn a_pause_outlasts_a_clock_that_is_set_back_behind_its_beginning() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(HOUR)));
+    rig.pass(20 * HOUR + 1);
+    rig.apply(pause(PauseScope::Task(id), None)).unwrap();
+    rig.effects.clear();
+    rig.now = at(10 * HOUR + 1);
+    rig.tell(Event::ClockStepped);
+    rig.pass(12 * HOUR);
+    assert_eq!(rig.starts(), []);
+}
+
+#[test]
+fn a_task_that_is_removed_takes_its_pause_with_it() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(HOUR)));
+    rig.apply(pause(PauseScope::Task(id), None)).unwrap();
+    assert_eq!(rig.core.snapshot().rest.pauses.len(), 1);
+    let (ids, running, reason) = (vec![id], WhileRunning::Refuse, String::new());
+    rig.apply(Command::Remove { ids, running, reason }).unwrap();
+    assert_eq!(rig.core.snapshot().rest.pauses, []);
+}
+
+#[test]
+fn what_is_not_paused_is_not_resumed() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(HOUR)));
+    assert_eq!(rig.apply(resume(PauseScope::Task(id))).unwrap().ticket, None);
+    rig.apply(pause(PauseScope::Task(id), Some(MINUTE))).unwrap();
+    rig.go(MINUTE);
+    assert_eq!(rig.core.pause_of(id, rig.now), None);
+    assert_eq!(
+        rig.apply(resume(PauseScope::Task(id))).unwrap().ticket,
+        None,
+        "it is over"
+    );
+}

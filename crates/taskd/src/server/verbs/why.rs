@@ -1,0 +1,143 @@
+//! `why`: what became of a fire time, or what will.
+
+use std::sync::PoisonError;
+
+use taskd_core::Timestamp;
+use taskd_core::schedule::Schedule;
+use taskd_core::task::{TaskId, When};
+use taskd_store::{Change, Lifetime, Reader, Span, StoredTask};
+use taskd_wire::client::{Fate, Response, RunInfo, Why};
+use taskd_wire::codec::Rec;
+use taskd_wire::refusal::Refusal;
+
+use crate::accept;
+use crate::clock;
+use crate::describe::{self, LiveRun};
+use crate::server::{Shared, names};
+use crate::why::{self, Facts};
+
+/// What the scheduler knows.
+struct Live {
+    id: TaskId,
+    enabled: bool,
+    held: Option<String>,
+    mark: Timestamp,
+    next: Option<Timestamp>,
+    pauses: Vec<(taskd_core::pause::PauseScope, taskd_core::pause::Pause)>,
+    runs: Vec<(u64, LiveRun)>,
+}
+
+/// What the store knows of a window.
+struct Kept {
+    run: Option<RunInfo>,
+    span: Option<Span>,
+}
+
+pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64, i64)>) -> Result<Response, Refusal> {
+    let (owner, asked) = (shared.owner, name.clone());
+    let live = shared
+        .engine
+        .look(move |state, _| {
+            let id = names::task(state, owner, &asked)?;
+            let task = state.task(id).ok_or_else(|| names::unknown(state, owner, &asked))?;
+            Ok::<_, Refusal>(Live {
+                id,
+                enabled: task.enabled,
+                held: task.held.map(str::to_owned),
+                mark: task.mark,
+                next: task.schedule.and_then(|schedule| schedule.next_after(task.mark)),
+                pauses: state.pauses(id).map(|(scope, pause)| (scope, pause.clone())).collect(),
+                runs: state
+                    .runs_of(id)
+                    .filter_map(|run| Some((run.n, LiveRun::of(&state.run(run)?))))
+                    .collect(),
+            })
+        })
+        .await??;
+    let now = clock::now();
+    let (id, asked) = (live.id, window_ms);
+    let next = live.next;
+    let (stored, changes, lives, windows) = shared
+        .readers
+        .read(move |reader| {
+            let windows = match asked {
+                Some((from, until)) => vec![(Timestamp::from_millis(from), Timestamp::from_millis(until))],
+                None => newest(reader, id)?.into_iter().chain(next).map(|at| (at, at)).collect(),
+            };
+            Ok((reader.definition(id)?, reader.changes(id)?, reader.lives()?, windows))
+        })
+        .await?;
+    let Some(stored) = stored else {
+        return Err(Refusal::UnknownTask { name, near: Vec::new() });
+    };
+    let mut fates = Vec::new();
+    for window in windows {
+        fates.push(Rec(fate(shared, now, window, &live, &stored, &changes, &lives).await?));
+    }
+    Ok(Response::Why(Box::new(Rec(Why {
+        name: stored.definition.name.to_string(),
+        tz: accept::zone_of(&stored.definition),
+        fates,
+    }))))
+}
+
+/// The newest fire time that the ledger has.
+fn newest(reader: &Reader, id: TaskId) -> Result<Option<Timestamp>, taskd_store::ReadError> {
+    let run = reader.run_for(id, Timestamp::MIN, Timestamp::MAX)?;
+    let ran = run.and_then(|run| run.fire_time);
+    let passed = reader.passed(id, 1)?.pop().map(|span| span.last);
+    Ok(ran.max(passed))
+}
+
+async fn fate(
+    shared: &Shared,
+    now: Timestamp,
+    window: (Timestamp, Timestamp),
+    live: &Live,
+    stored: &StoredTask,
+    changes: &[Change],
+    lives: &[Lifetime],
+) -> Result<Fate, Refusal> {
+    let id = live.id;
+    let kept = shared
+        .readers
+        .read(move |reader| {
+            let run = reader.run_for(id, window.0, window.1)?;
+            Ok(Kept {
+                run: run.map(|row| describe::run(row, None)),
+                span: reader.passed_over(id, window.0, window.1)?,
+            })
+        })
+        .await?;
+    // One that is under way is told as it is now; its record may still be on its way.
+    let in_window = |run: &&(u64, LiveRun)| {
+        let at = run.1.fire_time();
+        at.is_some_and(|at| window.0 <= at && at <= window.1)
+    };
+    let under_way = live.runs.iter().find(in_window);
+    let run = match under_way {
+        Some((_, run)) => Some(describe::unrecorded(run.clone())),
+        None => kept.run,
+    };
+    let when = why::schedule_at(changes, window.0).unwrap_or(&stored.definition.when);
+    Ok(why::fate(Facts {
+        now,
+        window,
+        added_at: stored.created_at,
+        schedule: read(shared, when),
+        enabled: live.enabled,
+        held: live.held.clone(),
+        mark: live.mark,
+        changes: changes.to_vec(),
+        pauses: live.pauses.clone(),
+        lives: lives.to_vec(),
+        run,
+        span: kept.span,
+    }))
+}
+
+/// A schedule as it is read now; `None` where it cannot be.
+fn read(shared: &Shared, when: &When) -> Option<Schedule> {
+    let mut schedules = shared.schedules.lock().unwrap_or_else(PoisonError::into_inner);
+    schedules.of(when)
+}

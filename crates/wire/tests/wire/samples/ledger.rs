@@ -1,0 +1,51 @@
+//! What is said of fire times without a run.
+
+use super::*;
+
+pub(super) fn passed() -> Passed {
+    Passed {
+        outcome: s("missed"),
+        first_ms: 1_795_000_000_000,
+        last_ms: 1_795_000_120_000,
+        count: 3,
+        reason: s("the machine was asleep"),
+    }
+}
+
+pub(super) fn pause() -> Pause {
+    Pause {
+        all: true,
+        since_ms: 1_795_000_000_000,
+        until_ms: Some(1_796_000_000_000),
+        by: s("uid 1000"),
+        note: Some(s("moving house")),
+    }
+}
+
+fn fate() -> Fate {
+    Fate {
+        at_ms: 1_796_000_000_000,
+        verdict: s("missed"),
+        run: Some(Box::new(Rec(run_info()))),
+        passed: Some(Box::new(Rec(passed()))),
+        change: Some(Box::new(Rec(Change {
+            kind: s("disabled"),
+            at_ms: 1_795_000_000_000,
+            until_ms: Some(1_796_000_000_000),
+            by: Some(s("uid 1000")),
+            note: Some(s("moving house")),
+        }))),
+        down_ms: Some((1_795_000_000_000, 1_796_000_000_000)),
+        before_ms: Some(1_795_913_600_000),
+        after_ms: Some(1_796_086_400_000),
+        held: Some(s("no such zone")),
+    }
+}
+
+pub(super) fn why() -> Why {
+    Why {
+        name: s("backup"),
+        tz: Some(s("Europe/Berlin")),
+        fates: vec![Rec(fate()), Rec(Fate::default())],
+    }
+}
