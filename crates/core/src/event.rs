@@ -36,6 +36,8 @@ pub enum Event {
     },
     /// The clock was set, or the machine woke from sleep. Marks that are now far ahead are set back.
     ClockStepped,
+    /// The machine is in this boot, by its id: heard at the beginning of each life of the daemon.
+    Booted(u128),
     /// The tz database changed: every schedule is read anew.
     ZonesChanged,
     /// The daemon is about to end, in order. Nothing becomes due any more, and the horizon is drawn back, so that the

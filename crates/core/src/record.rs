@@ -184,6 +184,18 @@ pub enum Record {
         /// Why.
         reason: String,
     },
+    /// A task with a count has had so many runs by its schedule.
+    Fired {
+        /// The task.
+        task: TaskId,
+        /// How many.
+        count: u64,
+    },
+    /// The machine has booted, and what is due for that has its runs.
+    Booted {
+        /// Its id of this boot.
+        boot: u128,
+    },
     /// A task's mark was set back, since the clock was.
     MarkReset {
         /// The task.

@@ -77,6 +77,8 @@ words! {
         Manual = "manual",
         /// Its fire time had passed without a start.
         CatchUp = "catch-up",
+        /// The machine has booted.
+        Boot = "boot",
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Header {
     pub runner: Option<u64>,
     /// The highest task id ever given, 0 if none.
     pub last_task: u64,
+    /// The boot of the machine that was last heard of, by its id.
+    pub boot: Option<u128>,
 }
 
 impl Default for Header {
@@ -22,6 +24,7 @@ impl Default for Header {
             horizon: Timestamp::MIN,
             runner: None,
             last_task: 0,
+            boot: None,
         }
     }
 }
@@ -89,6 +92,8 @@ pub struct Rest {
     pub runs: Vec<RunImage>,
     /// Pauses, those that are over included until another takes their place, in the order of their scopes.
     pub pauses: Vec<(PauseScope, Pause)>,
+    /// How many runs tasks with a count have had by their schedule, in the order of their ids; none with 0.
+    pub fired: Vec<(TaskId, u64)>,
 }
 
 /// The whole state, for tests that compare.

@@ -1,6 +1,7 @@
 //! Tasks: what a definition holds, and the part of it that decisions need.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +144,89 @@ pub enum When {
         /// The zone what was typed was read in.
         tz: Option<String>,
     },
+    /// Once after each boot of the machine.
+    Boot,
+    /// What other kinds say, under terms.
+    Termed(Box<Terms>),
+}
+
+/// Several schedules as one, and what bounds and moves their fire times.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Terms {
+    /// The schedules, at least one; none of them is manual or has terms.
+    pub of: Vec<When>,
+    /// By up to how much fire times are moved.
+    #[serde(default)]
+    pub jitter_ms: u64,
+    /// By how much they are; once drawn it stays, whatever name the task is given.
+    #[serde(default)]
+    pub offset_ms: u64,
+    /// The first instant that may be a fire time, before it is moved.
+    #[serde(default)]
+    pub start: Option<Timestamp>,
+    /// The last instant that may be a fire time, before it is moved.
+    #[serde(default)]
+    pub end: Option<Timestamp>,
+    /// After so many runs by its schedule the task is disabled.
+    #[serde(default)]
+    pub count: Option<NonZeroU64>,
+}
+
+impl Terms {
+    /// No terms yet.
+    #[must_use]
+    pub fn of(when: When) -> Self {
+        Terms {
+            of: vec![when],
+            jitter_ms: 0,
+            offset_ms: 0,
+            start: None,
+            end: None,
+            count: None,
+        }
+    }
+
+    /// Whether a single schedule would say the same.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let Terms {
+            of,
+            jitter_ms,
+            offset_ms: _,
+            start,
+            end,
+            count,
+        } = self;
+        of.len() == 1 && *jitter_ms == 0 && start.is_none() && end.is_none() && count.is_none()
+    }
+}
+
+impl When {
+    /// The single schedules it is made of.
+    #[must_use]
+    pub fn parts(&self) -> &[When] {
+        match self {
+            When::Termed(terms) => &terms.of,
+            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => {
+                std::slice::from_ref(self)
+            }
+        }
+    }
+
+    /// Whether it is due after each boot, maybe among other times.
+    #[must_use]
+    pub fn at_boot(&self) -> bool {
+        self.parts().contains(&When::Boot)
+    }
+
+    /// After how many runs the task is disabled.
+    #[must_use]
+    pub fn count(&self) -> Option<NonZeroU64> {
+        match self {
+            When::Termed(terms) => terms.count,
+            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => None,
+        }
+    }
 }
 
 /// What a run does.

@@ -36,6 +36,7 @@ pub(crate) struct Tally {
     last_task: u64,
     horizon: Option<Timestamp>,
     runner: Option<u64>,
+    boot: Option<u128>,
     /// The latest instant any record tells; the store has no clock of its own.
     pub(crate) latest: Option<Timestamp>,
     /// Tasks with one more run that has ended.
@@ -66,7 +67,7 @@ impl Tally {
             "UPDATE meta SET commits = commits % {COMMITS_MAX} + 1, tasks = tasks + ?1,
                     output_bytes = max(min(output_bytes, {SUM_MAX}), -{SUM_MAX}) + ?2,
                     last_task = max(last_task, ?3), horizon = coalesce(?4, horizon), runner = coalesce(?5, runner),
-                    latest = coalesce(?6, latest)",
+                    latest = coalesce(?6, latest), boot = coalesce(?7, boot)",
         ))?
         .execute(params![
             self.tasks,
@@ -75,6 +76,7 @@ impl Tally {
             self.horizon.map(Timestamp::as_millis),
             self.runner.map(bits),
             self.latest.map(Timestamp::as_millis),
+            self.boot.map(u128::to_be_bytes),
         ])?;
         Ok(())
     }
@@ -232,6 +234,16 @@ impl Applier<'_> {
                 reason,
             } => self.passed(*task, *first, *last, *count, *passing, reason),
             Record::MarkReset { task, mark } => self.set_mark(*task, *mark),
+            Record::Fired { task, count } => {
+                // A removed task has no mark any more, and no count.
+                self.sql("INSERT OR REPLACE INTO counts (task, fired) SELECT task, ?2 FROM marks WHERE task = ?1")?
+                    .execute([bits(task.0), bits(*count)])?;
+                Ok(())
+            }
+            Record::Booted { boot } => {
+                self.tally.boot = Some(*boot);
+                Ok(())
+            }
         }
     }
 

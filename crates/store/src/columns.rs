@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use taskd_core::pause::Pause;
 use taskd_core::policy::Policies;
 use taskd_core::schedule::DstRule;
-use taskd_core::task::{Action, Definition, Outline, Owner, TaskId, TaskName, When};
+use taskd_core::task::{Action, Definition, Outline, Owner, TaskId, TaskName, Terms, When};
 use taskd_core::time::Timestamp;
 
 use crate::error::Fault;
@@ -40,6 +40,9 @@ pub(crate) struct WhenColumns<'a> {
 struct WhenOptions {
     #[serde(default)]
     dst: DstRule,
+    /// Under which terms it is a schedule; of [`Terms::of`], all but the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    terms: Option<Box<Terms>>,
 }
 
 impl WhenOptions {
@@ -62,13 +65,24 @@ impl<'a> WhenColumns<'a> {
             at_ms: None,
             options: None,
         };
-        match when {
-            When::Manual => {}
+        let mut options = WhenOptions::default();
+        let first = match when {
+            When::Termed(terms) => {
+                let mut terms = terms.clone();
+                // One without any cannot be, and would be read as manual.
+                terms.of.drain(..1.min(terms.of.len()));
+                options.terms = Some(terms);
+                when.parts().first().unwrap_or(&When::Manual)
+            }
+            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => when,
+        };
+        match first {
+            When::Manual | When::Termed(_) => {}
             When::Cron { expr, tz, dst } => {
                 columns.kind = "cron";
                 columns.expr = Some(expr);
                 columns.tz = Some(tz);
-                columns.options = WhenOptions { dst: *dst }.write()?.map(Cow::Owned);
+                options.dst = *dst;
             }
             When::Every { interval_ms, anchor } => {
                 columns.kind = "every";
@@ -81,18 +95,19 @@ impl<'a> WhenColumns<'a> {
                 columns.expr = Some(text);
                 columns.tz = tz.as_deref();
             }
+            When::Boot => columns.kind = "boot",
         }
+        columns.options = options.write()?.map(Cow::Owned);
         Ok(columns)
     }
 
     /// Nothing where it is of no known kind or has not what its kind needs.
     fn read(&self) -> Option<When> {
-        let options = match &self.options {
+        let WhenOptions { dst, terms } = match &self.options {
             Some(json) => serde_json::from_str(json).ok()?,
             None => WhenOptions::default(),
         };
-        let WhenOptions { dst } = options;
-        Some(match self.kind {
+        let when = match self.kind {
             "manual" => When::Manual,
             "cron" => When::Cron {
                 expr: self.expr?.to_owned(),
@@ -108,7 +123,15 @@ impl<'a> WhenColumns<'a> {
                 text: self.expr?.to_owned(),
                 tz: self.tz.map(str::to_owned),
             },
+            "boot" => When::Boot,
             _ => return None,
+        };
+        Some(match terms {
+            None => when,
+            Some(mut terms) => {
+                terms.of.insert(0, when);
+                When::Termed(terms)
+            }
         })
     }
 }
@@ -458,9 +481,18 @@ pub(crate) fn optional_word<T>(
     }
 }
 
-/// A trace id: 16 bytes, most significant first.
+/// A trace id.
 pub(crate) fn trace(row: &Row<'_>, column: usize) -> Result<taskd_core::run::TraceId, Fault> {
-    let bytes = row.get_ref(column)?.as_blob()?;
-    let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| Fault::Damaged("a trace id has not 16 bytes".to_owned()))?;
-    Ok(taskd_core::run::TraceId(u128::from_be_bytes(bytes)))
+    let id = optional_id(row, column)?;
+    id.map(taskd_core::run::TraceId)
+        .ok_or_else(|| Fault::Damaged("a trace id is missing".to_owned()))
+}
+
+/// An id of 16 bytes, most significant first, that may be empty.
+pub(crate) fn optional_id(row: &Row<'_>, column: usize) -> Result<Option<u128>, Fault> {
+    let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else {
+        return Ok(None);
+    };
+    let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| Fault::Damaged("an id has not 16 bytes".to_owned()))?;
+    Ok(Some(u128::from_be_bytes(bytes)))
 }

@@ -13,8 +13,8 @@ use taskd_core::time::Timestamp;
 
 use crate::changes;
 use crate::columns::{
-    OUTLINE, OUTLINE_WIDTH, OutlineReader, instant, number, optional_instant, optional_number, optional_text, text,
-    trace, unsigned, word,
+    OUTLINE, OUTLINE_WIDTH, OutlineReader, instant, number, optional_id, optional_instant, optional_number,
+    optional_text, text, trace, unsigned, word,
 };
 use crate::error::{Fault, OpenError};
 use crate::leftover;
@@ -150,6 +150,7 @@ pub(crate) fn load(db: Connection, file: PathBuf, refused: Arc<AtomicBool>) -> R
         header,
         runs: open_runs(&db)?,
         pauses: changes::pauses(&db)?,
+        fired: fired(&db)?,
     };
     Ok(Loaded {
         rest,
@@ -170,18 +171,30 @@ pub(crate) fn load(db: Connection, file: PathBuf, refused: Arc<AtomicBool>) -> R
 }
 
 fn header(db: &Connection) -> Result<(Header, u64), Fault> {
-    db.query_row("SELECT horizon, runner, last_task, tasks FROM meta", [], |row| {
+    db.query_row("SELECT horizon, runner, last_task, tasks, boot FROM meta", [], |row| {
         Ok((|| {
             let header = Header {
                 horizon: instant(row, 0)?,
                 runner: optional_number(row, 1)?.map(i64::cast_unsigned),
                 last_task: unsigned(row, 2)?,
+                boot: optional_id(row, 4)?,
             };
             Ok((header, unsigned(row, 3)?))
         })())
     })
     .optional()?
     .unwrap_or_else(|| Err(Fault::Damaged("its table meta is empty".to_owned())))
+}
+
+/// Runs by schedule of tasks that have a count.
+fn fired(db: &Connection) -> Result<Vec<(TaskId, u64)>, Fault> {
+    let mut statement = db.prepare("SELECT task, fired FROM counts ORDER BY task")?;
+    let mut rows = statement.query([])?;
+    let mut fired = Vec::new();
+    while let Some(row) = rows.next()? {
+        fired.push((TaskId(unsigned(row, 0)?), unsigned(row, 1)?));
+    }
+    Ok(fired)
 }
 
 /// An id that is given a second time would be refused, for every task that is added from then on.

@@ -108,7 +108,7 @@ pub fn tasks(typed: &OsStr) -> Vec<CompletionCandidate> {
         .into_iter()
         .map(|Rec(task)| {
             let spec = task.spec.0;
-            let help = spec.description.unwrap_or_else(|| task::schedule(&spec.schedule));
+            let help = spec.description.clone().unwrap_or_else(|| task::schedules(&spec));
             CompletionCandidate::new(spec.name).help(Some(help.into()))
         })
         .collect()

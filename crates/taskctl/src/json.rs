@@ -21,7 +21,7 @@ impl<'a> Schedule<'a> {
     pub fn of(spec: &'a ScheduleSpec, tz: Option<&'a str>, next_ms: Option<i64>) -> Self {
         let own = match spec {
             ScheduleSpec::Cron { tz, .. } | ScheduleSpec::At { tz, .. } => tz.as_deref(),
-            ScheduleSpec::Manual | ScheduleSpec::Every { .. } | ScheduleSpec::In { .. } => None,
+            ScheduleSpec::Manual | ScheduleSpec::Every { .. } | ScheduleSpec::In { .. } | ScheduleSpec::Boot => None,
         };
         let (kind, expr) = match spec {
             ScheduleSpec::Manual => ("manual", None),
@@ -29,6 +29,7 @@ impl<'a> Schedule<'a> {
             ScheduleSpec::Every { interval_ms, .. } => ("every", Some(every(*interval_ms))),
             ScheduleSpec::At { at, .. } => ("at", Some(instant(at, next_ms))),
             ScheduleSpec::In { delay_ms } => ("in", Some(in_delay(*delay_ms))),
+            ScheduleSpec::Boot => ("boot", None),
         };
         Schedule {
             kind,
@@ -160,6 +161,11 @@ pub struct Detail<'a> {
     misfire_within_ms: Option<u64>,
     dst_gap: DstGap,
     dst_overlap: DstOverlap,
+    also: Vec<Schedule<'a>>,
+    jitter_ms: u64,
+    start: Option<&'a str>,
+    end: Option<&'a str>,
+    count: Option<u64>,
 }
 
 impl<'a> Detail<'a> {
@@ -180,6 +186,17 @@ impl<'a> Detail<'a> {
             misfire_within_ms: detail.summary.spec.misfire_within_ms,
             dst_gap: detail.summary.spec.dst_gap,
             dst_overlap: detail.summary.spec.dst_overlap,
+            also: detail
+                .summary
+                .spec
+                .also
+                .iter()
+                .map(|spec| Schedule::of(spec, None, None))
+                .collect(),
+            jitter_ms: detail.summary.spec.jitter_ms,
+            start: detail.summary.spec.start.as_deref(),
+            end: detail.summary.spec.end.as_deref(),
+            count: detail.summary.spec.count,
         }
     }
 }

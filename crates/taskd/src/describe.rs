@@ -1,35 +1,43 @@
 //! What the store and the core hold, in the words of the wire.
 
+use std::num::NonZeroU64;
+
 use taskd_core::Timestamp;
 use taskd_core::event::Origin;
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::Misfire;
 use taskd_core::run::Outcome;
-use taskd_core::schedule::{DstRule, Gap, Overlap};
+use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::RunView;
-use taskd_core::task::{Action, Definition, When};
+use taskd_core::task::{Action, Definition, Terms, When};
 use taskd_store::{RunRow, Span};
 use taskd_wire::client::{self, RunInfo};
+use taskd_wire::codec::Rec;
 use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec};
 
 /// A definition as it may be said again: importing it gives the same task.
 pub(crate) fn spec(definition: Definition) -> TaskSpec {
-    let dst = match &definition.when {
-        When::Cron { dst, .. } => *dst,
-        When::Manual | When::Every { .. } | When::At { .. } => DstRule::default(),
+    let dst = definition.when.parts().iter().find_map(|part| match part {
+        When::Cron { dst, .. } => Some(*dst),
+        When::Manual | When::Every { .. } | When::At { .. } | When::Boot | When::Termed(_) => None,
+    });
+    let dst = dst.unwrap_or_default();
+    let terms = match &definition.when {
+        When::Termed(terms) => Some(Terms::clone(terms)),
+        When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => None,
     };
+    let mut parts = definition.when.parts().iter().map(schedule);
+    let first = parts.next().unwrap_or_default();
+    let also = parts.map(Rec).collect();
     let (misfire, misfire_within_ms) = misfire(definition.policies.misfire);
     TaskSpec {
         name: definition.name.to_string(),
-        schedule: match definition.when {
-            When::Manual => ScheduleSpec::Manual,
-            When::Cron { expr, tz, dst: _ } => ScheduleSpec::Cron { expr, tz: Some(tz) },
-            When::Every { interval_ms, anchor } => ScheduleSpec::Every {
-                interval_ms,
-                anchor_ms: Some(anchor.as_millis()),
-            },
-            When::At { at, text: _, tz } => ScheduleSpec::At { at: at.to_string(), tz },
-        },
+        schedule: first,
+        also,
+        jitter_ms: terms.as_ref().map_or(0, |terms| terms.jitter_ms),
+        start: terms.as_ref().and_then(|terms| terms.start).map(|at| at.to_string()),
+        end: terms.as_ref().and_then(|terms| terms.end).map(|at| at.to_string()),
+        count: terms.as_ref().and_then(|terms| terms.count).map(NonZeroU64::get),
         action: match definition.action {
             Action::Exec { argv } => ActionSpec::Exec { argv },
             Action::Shell { line } => ActionSpec::Shell { line },
@@ -55,6 +63,27 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
             Overlap::Second => DstOverlap::Second,
             Overlap::Both => DstOverlap::Both,
         },
+    }
+}
+
+/// One schedule as it may be said again.
+fn schedule(when: &When) -> ScheduleSpec {
+    match when {
+        // Terms do not stand within terms.
+        When::Manual | When::Termed(_) => ScheduleSpec::Manual,
+        When::Cron { expr, tz, dst: _ } => ScheduleSpec::Cron {
+            expr: expr.clone(),
+            tz: Some(tz.clone()),
+        },
+        When::Every { interval_ms, anchor } => ScheduleSpec::Every {
+            interval_ms: *interval_ms,
+            anchor_ms: Some(anchor.as_millis()),
+        },
+        When::At { at, text: _, tz } => ScheduleSpec::At {
+            at: at.to_string(),
+            tz: tz.clone(),
+        },
+        When::Boot => ScheduleSpec::Boot,
     }
 }
 

@@ -226,6 +226,7 @@ fn serve(
         },
         config: config.clone(),
         notify: Notify::from_env(),
+        boot: boot(),
     });
     let shared = Arc::new(Shared {
         engine: engine.clone(),
@@ -309,6 +310,21 @@ fn restore(opened: Opened, config: &Config, owner: Owner) -> anyhow::Result<(Sto
         bail!("it holds {foreign} tasks of other users; start taskd as the user it belongs to");
     }
     Ok((store, core))
+}
+
+/// The boot of the machine, as random(4) names it: a UUID.
+fn boot() -> Option<u128> {
+    let file = "/proc/sys/kernel/random/boot_id";
+    let read = std::fs::read_to_string(file);
+    let digits = read.as_ref().map(|text| text.trim().replace('-', ""));
+    let boot = digits.ok().and_then(|digits| u128::from_str_radix(&digits, 16).ok());
+    if boot.is_none() {
+        tracing::warn!(
+            file,
+            "no boot of the machine can be told; tasks that are due after one will not start"
+        );
+    }
+    boot
 }
 
 fn zones() -> Zones {

@@ -32,6 +32,7 @@ use bincode::enc::write::{SizeWriter, Writer};
 use bincode::enc::{Encoder, EncoderImpl};
 use bincode::error::{DecodeError, EncodeError};
 use bincode::{BorrowDecode, Decode, Encode, config};
+use serde::{Deserialize, Serialize};
 
 /// Most bytes in the payload of one frame, either way.
 pub const FRAME_MAX: usize = 1 << 20;
@@ -175,7 +176,9 @@ impl Writer for Bounded<'_> {
 ///
 /// On the wire it is its length in bytes and then its fields. A receiver that knows fewer fields skips the rest; one
 /// that knows more finds them missing, and those it knows as [`Tail`]s take their defaults. It costs one byte up to 250.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// In JSON it is what it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Rec<T>(pub T);
 
 impl<T> Deref for Rec<T> {

@@ -3,6 +3,8 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::codec::Rec;
+
 /// What `taskctl add` says of one task: everything a user may choose, as typed and not yet checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +40,21 @@ pub struct TaskSpec {
     /// What becomes of local times of a cron expression that clocks show twice.
     #[serde(default)]
     pub dst_overlap: DstOverlap,
+    /// Further schedules; a fire time that several of them have is one.
+    #[serde(default)]
+    pub also: Vec<Rec<ScheduleSpec>>,
+    /// By up to how many milliseconds fire times are moved, by an offset that is the task's own.
+    #[serde(default)]
+    pub jitter_ms: u64,
+    /// No fire time is earlier: an instant or a local time, as of [`ScheduleSpec::At`].
+    #[serde(default)]
+    pub start: Option<String>,
+    /// No fire time is later.
+    #[serde(default)]
+    pub end: Option<String>,
+    /// After so many runs by its schedule the task is disabled.
+    #[serde(default)]
+    pub count: Option<u64>,
 }
 
 /// What becomes of fire times that passed without a start.
@@ -130,6 +147,9 @@ pub enum ScheduleSpec {
         /// Milliseconds from acceptance.
         delay_ms: u64,
     },
+    /// Once after each boot of the machine.
+    #[serde(deserialize_with = "no_fields")]
+    Boot,
 }
 
 /// `deny_unknown_fields` does not reach a variant without fields, so this holds it to having none.
@@ -192,4 +212,14 @@ pub struct TaskPatch {
     pub dst_gap: Option<DstGap>,
     /// What becomes of local times that clocks show twice. A new cron expression keeps what the task has.
     pub dst_overlap: Option<DstOverlap>,
+    /// Further schedules, with [`TaskPatch::schedule`]: both take the place of all that the task has.
+    pub also: Vec<Rec<ScheduleSpec>>,
+    /// By up to how many milliseconds fire times are moved; 0 for none.
+    pub jitter_ms: Option<u64>,
+    /// No fire time is earlier; the inner `None` takes the bound away.
+    pub start: Option<Option<String>>,
+    /// No fire time is later; the inner `None` takes the bound away.
+    pub end: Option<Option<String>>,
+    /// After so many runs by its schedule the task is disabled; 0 for never.
+    pub count: Option<u64>,
 }

@@ -18,4 +18,5 @@ mod runs;
 mod show;
 mod start;
 mod status;
+mod terms;
 mod why;

@@ -206,6 +206,12 @@ pub fn every_word(text: &str) -> Option<Result<Duration, DurationError>> {
     }))
 }
 
+/// Whether this is `@reboot`, as cron spells what is due once after each boot of the machine.
+#[must_use]
+pub fn is_reboot_word(text: &str) -> bool {
+    text.trim().eq_ignore_ascii_case("@reboot")
+}
+
 /// Writes a length of time in the form [`parse_duration`] reads: `1h30m`. What is finer than a millisecond is cut off.
 #[must_use]
 pub fn format_duration(length: Duration) -> String {

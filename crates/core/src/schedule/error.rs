@@ -226,7 +226,7 @@ impl CronError {
             CronErrorKind::UnknownWord { word, .. } => format!("{word} is not a known word"),
             CronErrorKind::AfterWord { word } => format!("nothing can follow {word}"),
             CronErrorKind::EveryWord { .. } => "@every is not a cron expression but a schedule of its own".to_owned(),
-            CronErrorKind::RebootWord => "@reboot is not available".to_owned(),
+            CronErrorKind::RebootWord => "@reboot is no time of the clock".to_owned(),
             CronErrorKind::BadCharacter { character } => the(&format!("{character:?} has no meaning")),
             CronErrorKind::EmptyItem => the("an item is missing"),
             CronErrorKind::NotAValue { text, .. } => the(&format!("`{text}` is not a value")),
@@ -344,10 +344,10 @@ impl CronError {
             CronErrorKind::NeverFires { .. } => {
                 Some("use L for the last day of the month, or other months or years".to_owned())
             }
-            CronErrorKind::RebootWord
-            | CronErrorKind::BadCharacter { .. }
-            | CronErrorKind::TooLong { .. }
-            | CronErrorKind::Parser { .. } => None,
+            CronErrorKind::RebootWord => {
+                Some("it stands alone in `taskctl add`, as `--boot` does, and has no time to show".to_owned())
+            }
+            CronErrorKind::BadCharacter { .. } | CronErrorKind::TooLong { .. } | CronErrorKind::Parser { .. } => None,
         }
     }
 

@@ -24,6 +24,7 @@ mod duration;
 mod error;
 mod nearest;
 mod remarks;
+mod terms;
 mod walk;
 mod zone;
 
@@ -34,9 +35,12 @@ pub use at::{AtError, AtErrorKind, LocalTime, Resolution, Resolved, local_time, 
 pub use catalog::{Catalog, ScheduleError};
 pub use cron::Cron;
 pub use dialect::EXPRESSION_MAX;
-pub use duration::{DurationError, DurationErrorKind, every_word, format_duration, parse_duration, parse_interval};
+pub use duration::{
+    DurationError, DurationErrorKind, every_word, format_duration, is_reboot_word, parse_duration, parse_interval,
+};
 pub use error::{CronError, CronErrorKind, CronField};
 pub use remarks::remarks;
+pub use terms::{Termed, jitter_offset};
 pub use walk::{DstRule, Gap, Overlap};
 pub use zone::{UnknownZone, Zone, Zones};
 
@@ -64,6 +68,8 @@ pub enum Schedule {
     },
     /// Once.
     At(Timestamp),
+    /// At what several schedules say, within a window, moved by an offset.
+    Termed(Arc<Termed>),
     /// Never by itself.
     Manual,
 }
@@ -101,6 +107,7 @@ impl Schedule {
                 grid_point(*anchor, *interval, grid_index(*anchor, *interval, after) + 1)
             }
             Schedule::At(at) => (*at > after).then_some(*at),
+            Schedule::Termed(termed) => termed.next_after(after),
             Schedule::Manual => None,
         }
     }
@@ -109,6 +116,9 @@ impl Schedule {
     /// first: what passed in years is counted in microseconds.
     #[must_use]
     pub fn passed(&self, after: Timestamp, until: Timestamp) -> Option<Passed> {
+        if let Schedule::Termed(termed) = self {
+            return termed.passed(after, until);
+        }
         let first = self.next_after(after).filter(|first| *first <= until)?;
         let (count, last) = match self {
             Schedule::Cron { cron, zone, rule } => {
@@ -120,7 +130,7 @@ impl Schedule {
                 let count = u64::try_from(index(until) - index(first) + 1).unwrap_or(u64::MAX);
                 (count, grid_point(*anchor, *interval, index(until))?)
             }
-            Schedule::At(_) | Schedule::Manual => (1, first),
+            Schedule::At(_) | Schedule::Termed(_) | Schedule::Manual => (1, first),
         };
         Some(Passed { first, last, count })
     }

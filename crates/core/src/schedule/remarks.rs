@@ -16,10 +16,19 @@ const CHANGES_MAX: usize = 16;
 /// parts of the expression that mean something else than they seem to. The work is bounded.
 #[must_use]
 pub fn remarks(schedule: &Schedule, now: Timestamp) -> Vec<String> {
-    let Schedule::Cron { cron, zone, rule } = schedule else {
-        return Vec::new();
-    };
     let mut remarks = Vec::new();
+    let (cron, zone, rule) = match schedule {
+        Schedule::Cron { cron, zone, rule } => (cron, zone, rule),
+        Schedule::Termed(termed) => {
+            for remark in termed.of.iter().flat_map(|part| self::remarks(part, now)) {
+                if !remarks.contains(&remark) {
+                    remarks.push(remark);
+                }
+            }
+            return remarks;
+        }
+        Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => return remarks,
+    };
     days(cron, &mut remarks);
     steps(cron, &mut remarks);
     clock_changes(cron, zone, *rule, now, &mut remarks);

@@ -187,7 +187,7 @@ impl Scheduler {
     }
 
     /// Fire times of a task that passed and were not dealt with yet, when they never will be.
-    fn debts(&self, now: Timestamp, id: TaskId, task: &Task, how: &str) -> Vec<Record> {
+    pub(super) fn debts(&self, now: Timestamp, id: TaskId, task: &Task, how: &str) -> Vec<Record> {
         if task.due().is_none_or(|due| due > now) {
             return Vec::new();
         }

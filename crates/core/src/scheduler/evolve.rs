@@ -1,6 +1,8 @@
 //! The one place where the state changes: a record goes in, and what replay gives is what was live. Nothing is decided
 //! here, and no effect leaves from here.
 
+use std::num::NonZeroU64;
+
 use crate::pause::PauseScope;
 use crate::record::Record;
 use crate::run::RunKey;
@@ -144,6 +146,12 @@ impl Scheduler {
             }
             Record::Passed { task, last, .. } => self.set_mark(*task, *last),
             Record::MarkReset { task, mark } => self.set_mark(*task, *mark),
+            Record::Fired { task, count } => {
+                if self.tasks.contains(*task) {
+                    self.fired.insert(*task, *count);
+                }
+            }
+            Record::Booted { boot } => self.header.boot = Some(*boot),
             // No decision depends on them; the ledger does.
             Record::LifeBegan { at: _ } | Record::LifeEnded { at: _ } => {}
         }
@@ -171,6 +179,9 @@ impl Scheduler {
             queued: false,
         };
         self.names.entry(owner).or_default().insert(task.name.clone(), id);
+        if task.at_boot() {
+            self.boots.insert(id);
+        }
         self.tasks.insert(id, task);
         self.queue(id);
     }
@@ -188,6 +199,9 @@ impl Scheduler {
                 run.name = task.name.clone();
             }
         }
+        if outline.enabled && !task.enabled || outline.when.count().map(NonZeroU64::get) != task.count() {
+            self.fired.remove(&id);
+        }
         task.enabled = outline.enabled;
         task.policies = outline.policies;
         if let Some(mark) = mark {
@@ -199,6 +213,9 @@ impl Scheduler {
     fn switch_task(&mut self, id: TaskId, enabled: bool, mark: Option<Timestamp>) {
         self.unqueue(id);
         let Some(task) = self.tasks.get_mut(id) else { return };
+        if enabled {
+            self.fired.remove(&id);
+        }
         task.enabled = enabled;
         task.mark = mark.unwrap_or(task.mark);
         let outline = task.outline();
@@ -218,6 +235,11 @@ impl Scheduler {
         task.written = reading.written;
         task.schedule = reading.schedule;
         task.next = task.schedule.next_after(task.mark).unwrap_or(Timestamp::MAX);
+        if task.at_boot() {
+            self.boots.insert(id);
+        } else {
+            self.boots.remove(&id);
+        }
         self.queue(id);
     }
 
@@ -226,6 +248,8 @@ impl Scheduler {
         let Some(task) = self.tasks.remove(id) else { return };
         self.problems.remove(&id);
         self.pauses.remove(&PauseScope::Task(id));
+        self.fired.remove(&id);
+        self.boots.remove(&id);
         if let Some(theirs) = self.names.get_mut(&task.owner) {
             theirs.remove(&task.name);
             if theirs.is_empty() {

@@ -73,6 +73,11 @@ impl Scheduler {
         None
     }
 
+    /// Whether nothing keeps a fire time of a task from starting, as far as is known ahead.
+    pub(super) fn is_owed(&self, id: TaskId, at: Timestamp) -> bool {
+        self.fate(id, at).suppressed.is_none()
+    }
+
     fn fate(&self, id: TaskId, at: Timestamp) -> Fate {
         let mut fate = Fate {
             suppressed: None,

@@ -7,7 +7,7 @@ use crate::effect::{Effect, Notice};
 use crate::policy::{Concurrency, Misfire};
 use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
-use crate::schedule::{Passed, Schedule};
+use crate::schedule::Passed;
 use crate::task::TaskId;
 use crate::time::Timestamp;
 
@@ -72,7 +72,13 @@ impl Scheduler {
         for (index, Stretch { passed, suppressed }) in stretches.into_iter().enumerate() {
             match suppressed {
                 Some(reason) => self.pass(id, passed, Passing::Skipped, reason),
-                None if Some(index) == latest => self.fire_latest(now, id, passed),
+                None if Some(index) == latest => {
+                    self.fire_latest(now, id, passed);
+                    if self.tasks.get(id).is_none_or(|task| !task.enabled) {
+                        // It was the last that it may have, and what remained is settled.
+                        return;
+                    }
+                }
                 None => {
                     let reason = self.why_missed(passed.last).to_owned();
                     self.pass(id, passed, Passing::Missed, reason);
@@ -109,14 +115,14 @@ impl Scheduler {
         let in_time = match task.policies.misfire {
             Misfire::Skip => false,
             // An instant is not one of many: without it the task would never run.
-            Misfire::Once { .. } if matches!(task.schedule, Schedule::At(_)) => true,
+            Misfire::Once { .. } if task.is_once() => true,
             Misfire::Once { within_ms } => lateness <= Duration::from_millis(within_ms.get()),
         };
         in_time.then_some(Trigger::CatchUp)
     }
 
     /// Why a task may not start while an earlier run of it is there.
-    fn overlap(&self, id: TaskId) -> Option<String> {
+    pub(super) fn overlap(&self, id: TaskId) -> Option<String> {
         let task = self.tasks.get(id)?;
         match task.policies.concurrency {
             Concurrency::Forbid => {
@@ -149,13 +155,41 @@ impl Scheduler {
             trace_id,
             waiting,
         });
+        self.notice_created(run, waiting);
+        self.count_firing(now, id);
+        if !waiting {
+            self.drive(now, run, Input::Cleared);
+        }
+    }
+
+    pub(super) fn notice_created(&mut self, run: RunKey, waiting: bool) {
         if let Some(created) = self.runs.get(&run) {
             let origin = created.origin(run);
             self.outbox
                 .push_back(Effect::Notice(Notice::RunCreated { origin, waiting }));
         }
-        if !waiting {
-            self.drive(now, run, Input::Cleared);
+    }
+
+    /// Counts a run by schedule, where that is bounded. The last that may be disables the task.
+    pub(super) fn count_firing(&mut self, now: Timestamp, id: TaskId) {
+        let Some(limit) = self.tasks.get(id).and_then(Task::count) else {
+            return;
+        };
+        let count = self.fired.get(&id).copied().unwrap_or(0) + 1;
+        self.fact(Record::Fired { task: id, count });
+        if count >= limit {
+            let Some(task) = self.tasks.get(id) else { return };
+            for debt in self.debts(now, id, task, "disabled") {
+                self.notice_passed(&debt);
+                self.fact(debt);
+            }
+            self.fact(Record::TaskSwitched {
+                id,
+                at: now,
+                enabled: false,
+                mark: None,
+                by: format!("its count of {limit}"),
+            });
         }
     }
 
@@ -333,6 +367,6 @@ impl Scheduler {
 
 /// Whether a mark is so far ahead that it is set back. An instant that was dealt with comes once, whatever the clock says.
 fn is_ahead(task: &Task, bound: Timestamp) -> bool {
-    let is_over = matches!(task.schedule, Schedule::At(_)) && task.next == Timestamp::MAX;
+    let is_over = task.is_once() && task.next == Timestamp::MAX;
     task.mark > bound && !is_over
 }

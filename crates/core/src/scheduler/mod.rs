@@ -18,6 +18,7 @@
 //! it was told, and since when this life goes. A restored scheduler starts nothing until a runner is attached, since the
 //! inventory tells what an earlier life started without having recorded it.
 
+mod booting;
 mod commands;
 mod evolve;
 mod fate;
@@ -119,6 +120,8 @@ struct Life {
     far_back: bool,
     /// Something is due, and the durable horizon is in the past: nothing starts before it is ahead again.
     behind: bool,
+    /// The boot of the machine, until what is due for it has its runs.
+    booted: Option<u128>,
     /// When the last extension of the horizon was on its way, with those before it that left no time between.
     stall: Option<(Timestamp, Timestamp)>,
     /// How long the last extension of the horizon took to be durable.
@@ -151,12 +154,16 @@ pub struct Scheduler {
     runs: BTreeMap<RunKey, Run>,
     /// What is paused, or was and has not been paused again since.
     pauses: BTreeMap<PauseScope, Pause>,
+    /// Runs by schedule of tasks that have a count.
+    fired: BTreeMap<TaskId, u64>,
     imports: Imports,
     // What follows from it.
     /// Every owner with a task, and theirs by name.
     names: BTreeMap<Owner, BTreeMap<TaskName, TaskId>>,
     problems: BTreeMap<TaskId, String>,
     due: BTreeSet<(Timestamp, TaskId)>,
+    /// Tasks that are due after a boot.
+    boots: BTreeSet<TaskId>,
     /// Runs in state waiting, by age.
     waiting: BTreeSet<(Timestamp, RunKey)>,
     // How it is read, and bounded.
@@ -191,6 +198,8 @@ impl Scheduler {
             tasks: Table::default(),
             runs: BTreeMap::new(),
             pauses: BTreeMap::new(),
+            fired: BTreeMap::new(),
+            boots: BTreeSet::new(),
             imports: Imports::default(),
             names: BTreeMap::new(),
             problems: BTreeMap::new(),
@@ -235,13 +244,19 @@ impl Scheduler {
         tasks: impl Iterator<Item = TaskImage>,
         rest: Rest,
     ) -> Self {
-        let Rest { header, runs, pauses } = rest;
+        let Rest {
+            header,
+            runs,
+            pauses,
+            fired,
+        } = rest;
         let mut scheduler = Scheduler::new(catalog, limits, seed);
         scheduler.header = header;
         scheduler.inherit(header.horizon);
         scheduler.last_task = header.last_task;
         scheduler.restore_tasks(tasks);
         scheduler.pauses = pauses.into_iter().collect();
+        scheduler.fired = fired.into_iter().collect();
         for image in runs {
             let (key, run) = Run::of_image(image);
             if matches!(run.state, State::Waiting) {
@@ -279,6 +294,9 @@ impl Scheduler {
             };
             if let Some(problem) = reading.problem {
                 self.problems.insert(image.id, problem);
+            }
+            if task.at_boot() {
+                self.boots.insert(image.id);
             }
             if let Some(next) = task.due() {
                 task.queued = true;
@@ -323,6 +341,7 @@ impl Scheduler {
                     .iter()
                     .map(|(scope, pause)| (*scope, pause.clone()))
                     .collect(),
+                fired: self.fired.iter().map(|(id, count)| (*id, *count)).collect(),
             },
         }
     }
@@ -351,6 +370,7 @@ impl Scheduler {
             }
             Event::Ended { origin, end } => self.ended(now, origin, end),
             Event::ClockStepped => self.clamp_all_marks(now),
+            Event::Booted(boot) => self.life.booted = Some(boot).filter(|_| self.header.boot != Some(boot)),
             Event::ZonesChanged => self.read_all_anew(now),
             Event::Closing => self.close(now),
         }
@@ -415,6 +435,7 @@ impl Scheduler {
     fn settle(&mut self, now: Timestamp) {
         if self.life.attached && !self.life.closing {
             self.fire_due(now);
+            self.fire_boot(now);
             self.admit(now);
             self.extend_horizon(now);
         }

@@ -250,6 +250,8 @@ impl Scheduler {
             | Record::ImportEnded { .. } => {}
             // No decision holds these.
             Record::Horizon { .. }
+            | Record::Fired { .. }
+            | Record::Booted { .. }
             | Record::LifeBegan { .. }
             | Record::LifeEnded { .. }
             | Record::RunnerAttached { .. }

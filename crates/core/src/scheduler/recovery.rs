@@ -221,6 +221,9 @@ impl Scheduler {
             trace_id: origin.trace_id,
             waiting: false,
         });
+        if origin.fire_time.is_some() {
+            self.count_firing(now, run.task);
+        }
         self.clamp_marks(now, &[run.task]);
         self.outbox.push_back(Effect::Notice(Notice::RunCreated {
             origin: origin.clone(),

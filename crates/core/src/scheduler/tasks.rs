@@ -2,12 +2,13 @@
 //! schedules have in common is shared, and what is rare stands in tables of its own.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::policy::Policies;
-use crate::schedule::{Catalog, DstRule, Schedule};
-use crate::task::{Outline, Owner, TaskName, When};
+use crate::schedule::{Catalog, DstRule, Schedule, Termed};
+use crate::task::{Outline, Owner, TaskName, Terms, When};
 use crate::time::Timestamp;
 
 /// Written schedules are looked through for unused ones when there are at least this many.
@@ -16,7 +17,7 @@ const SWEEP_MIN: usize = 256;
 /// One task.
 pub(super) struct Task {
     pub(super) name: TaskName,
-    /// What a cron or `at` schedule was written as, which its reading does not tell; shared by equal cron schedules.
+    /// What a schedule was written as where its reading does not tell; shared by equal cron schedules.
     pub(super) written: Option<Arc<When>>,
     pub(super) schedule: Schedule,
     /// The last fire time dealt with.
@@ -41,6 +42,25 @@ impl Task {
         (self.enabled && !self.held && self.next != Timestamp::MAX).then_some(self.next)
     }
 
+    /// Whether it is due after a boot.
+    pub(super) fn at_boot(&self) -> bool {
+        self.written.as_ref().is_some_and(|written| written.at_boot())
+    }
+
+    /// After how many runs by its schedule it is disabled.
+    pub(super) fn count(&self) -> Option<u64> {
+        self.written.as_ref()?.count().map(NonZeroU64::get)
+    }
+
+    /// Whether its fire time is a single instant.
+    pub(super) fn is_once(&self) -> bool {
+        match &self.schedule {
+            Schedule::At(_) => true,
+            Schedule::Termed(termed) => matches!(termed.of.as_slice(), [Schedule::At(_)]),
+            Schedule::Cron { .. } | Schedule::Every { .. } | Schedule::Manual => false,
+        }
+    }
+
     /// When it is due, as accepted.
     pub(super) fn when(&self) -> When {
         match (&self.written, &self.schedule) {
@@ -49,8 +69,8 @@ impl Task {
                 interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
                 anchor: *anchor,
             },
-            // Cron and `at` are always written; what is left is manual.
-            (None, Schedule::Manual | Schedule::Cron { .. } | Schedule::At(_)) => When::Manual,
+            // The others are always written; what is left is manual.
+            (None, Schedule::Manual | Schedule::Cron { .. } | Schedule::At(_) | Schedule::Termed(_)) => When::Manual,
         }
     }
 
@@ -116,6 +136,40 @@ impl Schedules {
                 problem: None,
             },
             When::Cron { expr, tz, dst } => self.read_cron(when, expr, tz, *dst),
+            // It is told when the machine has booted.
+            When::Boot => Reading {
+                written: Some(Arc::new(When::Boot)),
+                schedule: Schedule::Manual,
+                problem: None,
+            },
+            When::Termed(terms) => self.read_termed(when, terms),
+        }
+    }
+
+    fn read_termed(&mut self, when: &When, terms: &Terms) -> Reading {
+        let (mut of, mut problem) = (Vec::with_capacity(terms.of.len()), None);
+        for part in &terms.of {
+            // Terms do not stand within terms; whatever wrote that, it is not followed without end.
+            let reading = match part {
+                When::Termed(_) => self.read(&When::Manual),
+                When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => self.read(part),
+            };
+            problem = problem.or(reading.problem);
+            of.push(reading.schedule);
+        }
+        let schedule = match problem {
+            Some(_) => Schedule::Manual,
+            None => Schedule::Termed(Arc::new(Termed {
+                of,
+                offset: Duration::from_millis(terms.offset_ms),
+                start: terms.start.unwrap_or(Timestamp::MIN),
+                end: terms.end.unwrap_or(Timestamp::MAX),
+            })),
+        };
+        Reading {
+            written: Some(Arc::new(when.clone())),
+            schedule,
+            problem,
         }
     }
 

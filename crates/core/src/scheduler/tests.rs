@@ -7,6 +7,7 @@ mod imports;
 mod lateness;
 mod pausing;
 mod recovery;
+mod terms;
 
 use std::time::Duration;
 

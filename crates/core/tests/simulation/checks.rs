@@ -2,19 +2,20 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use taskd_core::Timestamp;
 use taskd_core::effect::{Effect, Notice, Weight};
 use taskd_core::event::Origin;
-use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::Misfire;
 use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger};
-use taskd_core::schedule::Schedule;
+use taskd_core::schedule::{Schedule, Termed};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::{ImportId, TaskId, When};
 
+use crate::pauses;
 use crate::world::{Daemon, Stage, World, catalog};
 
 /// What a life of the daemon knows to be durable: the ground every effect must stand on.
@@ -97,6 +98,8 @@ pub struct Spawned {
     firings: BTreeMap<(TaskId, u32, Timestamp), (RunKey, u128)>,
     runs: BTreeSet<(RunKey, u128)>,
     live: BTreeMap<RunKey, TraceId>,
+    /// Tasks that had their run for a boot.
+    booted: BTreeSet<(TaskId, u128)>,
     horizon: Timestamp,
     /// Whether the horizon was ever drawn back far.
     set_back: bool,
@@ -136,8 +139,10 @@ impl Spawned {
         }
     }
 
-    pub fn start(&mut self, origin: &Origin, limit: usize) {
+    pub fn start(&mut self, origin: &Origin, limit: usize, boot: u128) {
         let run = origin.attempt.run;
+        let is_first = origin.trigger != Trigger::Boot || self.booted.insert((run.task, boot));
+        assert!(is_first, "{run:?} is the second of its task for one boot");
         assert!(self.runs.insert((run, origin.trace_id.0)), "{run:?} started twice");
         if let Some(at) = origin.fire_time {
             let epoch = self
@@ -208,7 +213,7 @@ impl World {
         }
         for task in enabled() {
             let schedule = read(&task.outline.when);
-            let instant = matches!(task.outline.when, When::At { .. });
+            let instant = matches!(task.outline.when.parts(), [When::At { .. }]);
             let far = task.mark > self.wall().plus(Limits::default().clock_back);
             assert!(instant || !far, "the mark of {:?} is far ahead", task.id);
             let view = daemon.core.task(task.id).expect("it is in the snapshot");
@@ -231,7 +236,7 @@ impl World {
         let (mut removed, mut imports, mut pauses) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         for record in &self.disk {
             staging(record, &mut imports, &mut ledger);
-            paused(record, &mut pauses);
+            pauses::check(record, &mut pauses);
             account(record, &mut ledger, &mut runs, &mut removed);
         }
         assert!(imports.is_empty(), "an import never ended: {imports:?}");
@@ -293,6 +298,8 @@ struct Account {
     /// Every fire time up to here has exactly one record.
     mark: Timestamp,
     last_run: u64,
+    /// Runs by its schedule since it was enabled, or its count changed.
+    fired: u64,
 }
 
 impl Account {
@@ -356,59 +363,12 @@ fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &m
         | Record::RunStopping { .. }
         | Record::RunFinished { .. }
         | Record::MarkReset { .. }
+        | Record::Fired { .. }
+        | Record::Booted { .. }
         | Record::Paused { .. }
         | Record::Resumed { .. }
         | Record::LifeBegan { .. }
         | Record::LifeEnded { .. } => {}
-    }
-}
-
-/// What is paused has no runs, and nothing else is told to be.
-fn paused(record: &Record, pauses: &mut BTreeMap<PauseScope, Pause>) {
-    let bearing = |pauses: &BTreeMap<PauseScope, Pause>, task| {
-        let scopes = [PauseScope::Task(task), PauseScope::All];
-        scopes
-            .map(|scope| Some((scope, pauses.get(&scope)?.clone())))
-            .into_iter()
-            .flatten()
-    };
-    match record {
-        Record::Paused { scope, pause } => {
-            pauses.insert(*scope, pause.clone());
-        }
-        Record::Resumed { scope, at, .. } => {
-            let pause = pauses.get_mut(scope).expect("only what is paused is resumed");
-            assert!(!pause.is_over(*at), "a pause ends twice");
-            pause.end(*at);
-        }
-        Record::RunCreated { run, fire_time, .. } => {
-            let held = fire_time.is_some_and(|at| bearing(pauses, run.task).any(|(_, pause)| pause.covers(at)));
-            assert!(!held, "{run:?} is for a fire time in a pause");
-        }
-        Record::Passed {
-            task,
-            first,
-            last,
-            passing,
-            reason,
-            ..
-        } => {
-            for at in [first, last] {
-                // Where the clock was set back, a pause may bear on times before it began.
-                let may_bear: Vec<_> = bearing(pauses, *task)
-                    .filter(|(_, pause)| !pause.is_over(*at))
-                    .collect();
-                let told = may_bear.iter().any(|(scope, pause)| pause.reason(*scope) == *reason);
-                assert_eq!(told, reason.contains("paused"), "{record:?} is of no pause");
-                // What was decided while its fate was found to be unknown stays so.
-                let held = may_bear.iter().any(|(_, pause)| pause.covers(*at)) && *passing != Passing::Unknown;
-                assert!(
-                    !held || told && *passing == Passing::Skipped,
-                    "{record:?} is of a pause"
-                );
-            }
-        }
-        _ => {}
     }
 }
 
@@ -427,6 +387,7 @@ fn account(
                 misfire: definition.policies.misfire,
                 mark: *at,
                 last_run: 0,
+                fired: 0,
             };
             assert!(
                 ledger.insert(*id, account).is_none() && !removed.contains(id),
@@ -447,6 +408,9 @@ fn account(
             if account.enabled && definition.enabled && account.when == definition.when {
                 assert_eq!(*mark, None, "{id:?} forgets fire times though its schedule stays");
             }
+            if !account.enabled && definition.enabled || account.when.count() != definition.when.count() {
+                account.fired = 0;
+            }
             account.schedule = read(&definition.when);
             account.when = definition.when.clone();
             account.enabled = definition.enabled;
@@ -461,6 +425,11 @@ fn account(
                 account.settled(*id, *at);
             }
             assert!(account.enabled != *enabled, "{id:?} is switched to what it was");
+            if *enabled {
+                account.fired = 0;
+            } else if let Some(most) = account.when.count() {
+                assert!(account.fired <= most.get());
+            }
             account.enabled = *enabled;
             account.mark = mark.unwrap_or(account.mark);
         }
@@ -522,6 +491,16 @@ fn account(
             );
             account.mark = *last;
         }
+        Record::Fired { task, count } => {
+            let account = ledger.get_mut(task).expect("runs are of a task that is there");
+            account.fired += 1;
+            assert_eq!(
+                account.fired, *count,
+                "the runs of {task:?} by its schedule are miscounted"
+            );
+            let most = account.when.count().expect("it has one");
+            assert!(*count <= most.get(), "{task:?} fires more often than it may");
+        }
         Record::MarkReset { task, mark } => {
             let account = ledger.get_mut(task).expect("a mark is of a task that is there");
             let back = account.mark.since(*mark);
@@ -539,6 +518,7 @@ fn account(
         | Record::ImportBegun { .. }
         | Record::ImportEnded { .. }
         | Record::ImportDropped { .. }
+        | Record::Booted { .. }
         | Record::Paused { .. }
         | Record::Resumed { .. }
         | Record::LifeBegan { .. }
@@ -566,5 +546,12 @@ fn read(when: &When) -> Schedule {
             };
             read.entry(when.clone()).or_insert_with(parsed).clone()
         }),
+        When::Boot => Schedule::Manual,
+        When::Termed(terms) => Schedule::Termed(Arc::new(Termed {
+            of: terms.of.iter().map(read).collect(),
+            offset: Duration::from_millis(terms.offset_ms),
+            start: terms.start.unwrap_or(Timestamp::MIN),
+            end: terms.end.unwrap_or(Timestamp::MAX),
+        })),
     }
 }

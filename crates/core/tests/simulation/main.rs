@@ -7,6 +7,7 @@
 
 mod checks;
 mod dice;
+mod pauses;
 mod runner;
 mod users;
 mod world;
@@ -167,6 +168,7 @@ fn go_wrong(world: &mut World) {
             if world.dice.chance(500) {
                 world.spool.clear();
             }
+            world.boot += 1;
             let length = world.dice.length(SECOND, 10 * HOUR);
             world.advance(length);
         }

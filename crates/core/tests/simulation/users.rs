@@ -8,7 +8,7 @@ use taskd_core::command::{Command, Refusal, WhileRunning};
 use taskd_core::pause::PauseScope;
 use taskd_core::policy::{Misfire, Policies};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
-use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
+use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, Terms, When};
 
 use crate::world::{Importing, Wish, World};
 
@@ -182,7 +182,39 @@ fn definition(world: &mut World) -> Definition {
         "shared".to_owned()
     };
     let second = Duration::from_secs(1);
-    let when = match world.dice.below(12) {
+    let when = match world.dice.below(10) {
+        0 => When::Boot,
+        1 | 2 => When::Termed(Box::new(terms(world))),
+        _ => single(world),
+    };
+    let within = world.dice.length(second, 24 * 3600 * second);
+    Definition {
+        name: TaskName::parse(&name).unwrap(),
+        when,
+        action: Action::Shell {
+            line: "true".to_owned(),
+        },
+        cwd: None,
+        env: Vec::new(),
+        description: None,
+        enabled: world.dice.chance(850),
+        policies: Policies {
+            misfire: if world.dice.chance(200) {
+                Misfire::Skip
+            } else {
+                Misfire::Once {
+                    within_ms: (within.as_millis() as u64).try_into().unwrap(),
+                }
+            },
+            ..Policies::default()
+        },
+    }
+}
+
+/// A schedule of one kind.
+fn single(world: &mut World) -> When {
+    let second = Duration::from_secs(1);
+    match world.dice.below(12) {
         0 => When::Manual,
         1 | 2 => {
             let length = world.dice.length(second, 10 * 3600 * second);
@@ -213,27 +245,35 @@ fn definition(world: &mut World) -> Definition {
                 anchor: world.wall(),
             }
         }
+    }
+}
+
+/// Some schedules under some terms.
+fn terms(world: &mut World) -> Terms {
+    let count = 1 + world.dice.below(2);
+    let mut parts = || match single(world) {
+        When::Manual => When::Boot,
+        part => part,
     };
-    let within = world.dice.length(second, 24 * 3600 * second);
-    Definition {
-        name: TaskName::parse(&name).unwrap(),
-        when,
-        action: Action::Shell {
-            line: "true".to_owned(),
-        },
-        cwd: None,
-        env: Vec::new(),
-        description: None,
-        enabled: world.dice.chance(850),
-        policies: Policies {
-            misfire: if world.dice.chance(200) {
-                Misfire::Skip
-            } else {
-                Misfire::Once {
-                    within_ms: (within.as_millis() as u64).try_into().unwrap(),
-                }
-            },
-            ..Policies::default()
-        },
+    let of = (0..count).map(|_| parts()).collect();
+    let second = Duration::from_secs(1);
+    let jitter = match world.dice.chance(500) {
+        true => world.dice.length(second, 3600 * second).as_millis() as u64,
+        false => 0,
+    };
+    let mut instant = |chance| {
+        let length = world.dice.length(second, 100 * 3600 * second);
+        world.dice.chance(chance).then(|| world.wall().plus(length))
+    };
+    Terms {
+        of,
+        jitter_ms: jitter,
+        offset_ms: jitter / 2,
+        start: instant(300),
+        end: instant(300),
+        count: world
+            .dice
+            .chance(300)
+            .then(|| NonZeroU64::MIN.saturating_add(world.dice.below(4))),
     }
 }

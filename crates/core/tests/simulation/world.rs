@@ -81,6 +81,8 @@ pub struct World {
     pub limits: Limits,
     pub elapsed: u64,
     pub wall_shift: i64,
+    /// The boot of the machine.
+    pub boot: u128,
     /// What earlier lives of the daemon made durable.
     pub disk: Vec<Record>,
     /// The definitions on the disk.
@@ -118,6 +120,7 @@ impl World {
             limits,
             elapsed: 0,
             wall_shift: 0,
+            boot: 1,
             disk: Vec::new(),
             definitions: BTreeMap::new(),
             imports: BTreeMap::new(),
@@ -181,6 +184,7 @@ impl World {
         });
         let now = self.wall();
         self.tell(now, Event::ClockStepped);
+        self.tell(now, Event::Booted(self.boot));
     }
 
     /// The daemon is gone; what of its batches was on disk stays, and the runner may still read what was sent.
@@ -401,7 +405,7 @@ impl World {
             self.spawned.died(&origin);
         }
         for origin in runner.spawn(wall) {
-            self.spawned.start(&origin, limit);
+            self.spawned.start(&origin, limit, self.boot);
         }
         let linked = self.daemon.as_ref().is_some_and(|daemon| daemon.linked);
         let said = runner.outbox.len() > before;

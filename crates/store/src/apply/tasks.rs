@@ -120,6 +120,10 @@ impl Applier<'_> {
         } else if old.definition.enabled == definition.enabled {
             changes::keep(self.db, &change(ChangeKind::Changed, None))?;
         }
+        let is_enabled = definition.enabled && !old.definition.enabled;
+        if is_enabled || old.definition.when.count() != definition.when.count() {
+            self.count_anew(id)?;
+        }
         self.write_definition(id, at, definition, &old)?;
         mark.map_or(Ok(()), |mark| self.set_mark(id, mark))
     }
@@ -145,8 +149,17 @@ impl Applier<'_> {
             schedule: None,
         };
         changes::keep(self.db, &change)?;
+        if enabled {
+            self.count_anew(id)?;
+        }
         self.write_definition(id, at, &definition, &old)?;
         mark.map_or(Ok(()), |mark| self.set_mark(id, mark))
+    }
+
+    /// Runs by its schedule are counted from the first again.
+    fn count_anew(&self, id: TaskId) -> Result<(), Fault> {
+        self.sql("DELETE FROM counts WHERE task = ?1")?.execute([bits(id.0)])?;
+        Ok(())
     }
 
     /// A task that is there, to be changed.
@@ -210,6 +223,7 @@ impl Applier<'_> {
         }
         self.sql("DELETE FROM marks WHERE task = ?1")?.execute([bits(id.0)])?;
         self.sql("DELETE FROM pauses WHERE task = ?1")?.execute([bits(id.0)])?;
+        self.count_anew(id)?;
         self.tally.tasks -= 1;
         Ok(())
     }

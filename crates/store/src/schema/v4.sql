@@ -2,6 +2,14 @@
 
 -- The latest instant that a record told, for the end of a life that was killed.
 ALTER TABLE meta ADD COLUMN latest INTEGER;
+-- The boot of the machine that was last heard of: its id, 16 bytes.
+ALTER TABLE meta ADD COLUMN boot BLOB;
+
+-- How many runs tasks with a count have had by their schedule.
+CREATE TABLE counts (
+    task  INTEGER PRIMARY KEY,
+    fired INTEGER NOT NULL
+) STRICT;
 
 -- Pauses, those that are over included until another takes their place.
 CREATE TABLE pauses (

@@ -11,7 +11,9 @@ use taskd_core::task::{Owner, TaskId, When};
 use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
-use crate::scene::{added_for, at, commit, created, load, name, open, run_started, varied, whole_run, with_options};
+use crate::scene::{
+    added_for, at, commit, created, load, name, open, run_started, varied, whole_run, with_options, with_terms,
+};
 
 fn golden(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v{version}.db"))
@@ -98,6 +100,17 @@ fn told_of_people() -> Vec<Record> {
             by: ME.to_owned(),
         },
         Record::LifeEnded { at: at(69_500) },
+        added_for(11, 0, 69_600, with_terms("task-11")),
+        added_for(12, 0, 69_700, {
+            let mut boot = varied("task-12", 5);
+            boot.when = When::Boot;
+            boot
+        }),
+        Record::Fired {
+            task: TaskId(11),
+            count: 2,
+        },
+        Record::Booted { boot: u128::MAX - 9 },
     ]
 }
 
@@ -131,7 +144,7 @@ fn opens(version: u32) {
         Some(TaskId(8))
     );
     // It is written to as any other.
-    commit(&store.writer(), vec![added_for(10, 0, 70_000, with_options("task-10"))]).unwrap();
+    commit(&store.writer(), vec![added_for(20, 0, 70_000, with_options("task-20"))]).unwrap();
 }
 
 /// Released tables never change in place: a change is a migration, and a golden file more.

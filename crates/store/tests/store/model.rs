@@ -25,6 +25,7 @@ pub struct Model {
     newest: BTreeMap<TaskId, u64>,
     runs: BTreeMap<RunKey, RunImage>,
     pauses: BTreeMap<PauseScope, Pause>,
+    fired: BTreeMap<TaskId, u64>,
 }
 
 impl Model {
@@ -41,6 +42,7 @@ impl Model {
                 header: self.header,
                 runs: self.runs.values().cloned().collect(),
                 pauses: self.pauses.clone().into_iter().collect(),
+                fired: self.fired.clone().into_iter().collect(),
             },
         }
     }
@@ -82,12 +84,19 @@ impl Model {
                     run.name = definition.name.clone();
                 }
                 if let Some(task) = self.tasks.get_mut(id) {
+                    let other_count = task.outline.when.count() != definition.when.count();
+                    if other_count || definition.enabled && !task.outline.enabled {
+                        self.fired.remove(id);
+                    }
                     task.outline = definition.outline();
                     task.mark = mark.unwrap_or(task.mark);
                 }
             }
             Record::TaskSwitched { id, enabled, mark, .. } => {
                 if let Some(task) = self.tasks.get_mut(id) {
+                    if *enabled {
+                        self.fired.remove(id);
+                    }
                     task.outline.enabled = *enabled;
                     task.mark = mark.unwrap_or(task.mark);
                 }
@@ -95,6 +104,7 @@ impl Model {
             Record::TaskRemoved { id, .. } => {
                 self.tasks.remove(id);
                 self.pauses.remove(&PauseScope::Task(*id));
+                self.fired.remove(id);
             }
             Record::Paused { scope, pause } => {
                 self.pauses.insert(*scope, pause.clone());
@@ -158,6 +168,12 @@ impl Model {
             }
             Record::Passed { task, last, .. } => self.mark(*task, *last),
             Record::MarkReset { task, mark } => self.mark(*task, *mark),
+            Record::Fired { task, count } => {
+                if self.tasks.contains_key(task) {
+                    self.fired.insert(*task, *count);
+                }
+            }
+            Record::Booted { boot } => self.header.boot = Some(*boot),
         }
     }
 
@@ -297,6 +313,13 @@ impl Model {
                 by: ME.to_owned(),
             },
             18 => Record::LifeBegan { at: now },
+            19 => Record::Fired {
+                task: task(step.pick)?,
+                count: 1 + u64::from(value % 9),
+            },
+            20 => Record::Booted {
+                boot: u128::from(value) << 77 | 5,
+            },
             _ => Record::LifeEnded { at: now },
         })
     }
@@ -313,7 +336,7 @@ pub struct Step {
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..20, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+    let step = (0_u8..22, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
         kind,
         pick,
         value,

@@ -1,5 +1,6 @@
 //! What the tests share: a store in a directory of its own, and records to put into it.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -10,7 +11,7 @@ use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::snapshot::Snapshot;
-use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, When};
+use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, Terms, When};
 use taskd_core::time::Timestamp;
 use taskd_store::{Batch, CommitError, OpenError, Opened, Options, Store, Writer};
 
@@ -111,8 +112,29 @@ pub fn with_options(text: &str) -> Definition {
     task
 }
 
+/// A definition of several schedules under all terms there are.
+pub fn with_terms(text: &str) -> Definition {
+    let mut task = with_options(text);
+    let every = When::Every {
+        interval_ms: 90_000,
+        anchor: at(7),
+    };
+    task.when = When::Termed(Box::new(Terms {
+        of: vec![task.when, When::Boot, every],
+        jitter_ms: 60_000,
+        offset_ms: 41_000,
+        start: Some(at(1_000)),
+        end: Some(at(9_000_000)),
+        count: NonZeroU64::new(5),
+    }));
+    task
+}
+
 /// A definition that differs with `variant` in all that can differ.
 pub fn varied(text: &str, variant: u32) -> Definition {
+    if variant % 20 == 18 {
+        return with_terms(text);
+    }
     if variant % 10 == 9 {
         return with_options(text);
     }

@@ -9,25 +9,22 @@ use crate::completion;
 #[derive(Debug, Default, Args)]
 pub struct ScheduleArgs {
     /// Cron expression: minute hour day-of-month month day-of-week; with six fields seconds come first
-    #[arg(
-        long,
-        value_name = "EXPR",
-        group = "schedule",
-        help_heading = "Schedule",
-        allow_hyphen_values = true
-    )]
-    pub cron: Option<String>,
+    #[arg(long, value_name = "EXPR", help_heading = "Schedule", allow_hyphen_values = true)]
+    pub cron: Vec<String>,
     /// Time between fire times, such as 90s, 15m, 1h30m
-    #[arg(long, value_name = "DURATION", group = "schedule", help_heading = "Schedule")]
-    pub every: Option<String>,
+    #[arg(long, value_name = "DURATION", help_heading = "Schedule")]
+    pub every: Vec<String>,
     /// Once, at a local time such as 2026-12-01T09:00, or an instant in RFC 3339
-    #[arg(long, value_name = "TIME", group = "schedule", help_heading = "Schedule")]
-    pub at: Option<String>,
+    #[arg(long, value_name = "TIME", help_heading = "Schedule")]
+    pub at: Vec<String>,
     /// Once, so long from now, such as 20m
-    #[arg(long = "in", value_name = "DURATION", group = "schedule", help_heading = "Schedule")]
+    #[arg(long = "in", value_name = "DURATION", help_heading = "Schedule")]
     pub after: Option<String>,
+    /// Once after each boot of the machine
+    #[arg(long, help_heading = "Schedule")]
+    pub boot: bool,
     /// Only when asked for, with `taskctl run`
-    #[arg(long, group = "schedule", help_heading = "Schedule")]
+    #[arg(long, conflicts_with_all = ["cron", "every", "at", "after", "boot"], help_heading = "Schedule")]
     pub manual: bool,
     /// Time zone of --cron or --at, such as Europe/Berlin (default: the daemon's own)
     #[arg(long, value_name = "ZONE", help_heading = "Schedule", add = ArgValueCompleter::new(completion::zones))]
@@ -38,6 +35,18 @@ pub struct ScheduleArgs {
     /// Which of two counts where clocks show a time of --cron twice (default: the first for times of day, else both)
     #[arg(long, value_name = "WHICH", help_heading = "Schedule")]
     pub dst_overlap: Option<Overlap>,
+    /// Move fire times by up to this much, each task by an offset of its own that stays; 0s for none
+    #[arg(long, value_name = "DURATION", help_heading = "Schedule")]
+    pub jitter: Option<String>,
+    /// No fire time before this time; '' for no bound
+    #[arg(long, value_name = "TIME", help_heading = "Schedule")]
+    pub start: Option<String>,
+    /// No fire time after this time; '' for no bound
+    #[arg(long, value_name = "TIME", help_heading = "Schedule")]
+    pub end: Option<String>,
+    /// Disable the task after so many runs by its schedule; 0 for never
+    #[arg(long, value_name = "N", help_heading = "Schedule")]
+    pub count: Option<u64>,
 }
 
 /// What becomes of local times that clocks skip.
@@ -111,9 +120,13 @@ Examples:
   taskctl add --name ping --every 90s --shell 'curl -fsS example.org | tail -1'
   taskctl add --at 2026-12-01T09:00 -- notify-send 'Call Ann'
   taskctl add --cron '30 2 * * *' --dst-gap skip --misfire skip -- tidy-up
+  taskctl add --cron '0 9 * * MON-FRI' --cron '0 12 * * SAT' -- report
+  taskctl add --boot --cron '0 4 * * *' --jitter 30m -- fetch-mail
+  taskctl add --every 5m --end 2026-12-31T18:00 --count 100 -- poll
 
-Without --name, a name is made from the command.",
-    group = ArgGroup::new("schedule").required(true),
+Without --name, a name is made from the command. --cron, --every and --at may be
+given many times, and --boot with them: a time that several of them have is one.",
+    group = ArgGroup::new("schedule").required(true).multiple(true).args(["cron", "every", "at", "after", "boot", "manual"]),
     group = ArgGroup::new("action").required(true),
 )]
 pub struct AddArgs {
@@ -150,6 +163,7 @@ Examples:
   taskctl edit backup --cron '0 4 * * *'
   taskctl edit backup --tz UTC --description 'moved to UTC'
   taskctl edit backup --dst-overlap both --misfire-within 6h
+  taskctl edit backup --jitter 20m --end ''
   taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
 pub struct EditArgs {
     /// The task to change

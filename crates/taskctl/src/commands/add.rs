@@ -22,10 +22,16 @@ pub fn run(args: &AddArgs, session: &mut Session) -> Result<()> {
 
 fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
     let (misfire, misfire_within_ms) = definition::misfire(&args.misfire)?;
+    let mut schedules = definition::schedules(&args.schedule)?.into_iter();
     // OK because clap requires one of each group; the defaults are what the daemon would refuse.
     Ok(TaskSpec {
         name: args.name.clone().unwrap_or_default(),
-        schedule: definition::schedule(&args.schedule)?.unwrap_or_default(),
+        schedule: schedules.next().unwrap_or_default(),
+        also: schedules.map(Rec).collect(),
+        jitter_ms: definition::jitter(&args.schedule)?.unwrap_or_default(),
+        start: definition::bound(args.schedule.start.as_deref()).flatten(),
+        end: definition::bound(args.schedule.end.as_deref()).flatten(),
+        count: args.schedule.count.filter(|count| *count > 0),
         action: definition::action(&args.action).unwrap_or_default(),
         cwd: args.cwd.as_deref().map(definition::cwd).transpose()?,
         env: definition::env(&args.env)?,

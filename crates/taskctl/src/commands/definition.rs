@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use taskd_core::schedule::{Cron, DurationError, every_word, parse_duration, parse_interval};
+use taskd_core::schedule::{Cron, DurationError, every_word, is_reboot_word, parse_duration, parse_interval};
 use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec};
 
 use crate::args::{ActionArgs, Gap, Misfire, MisfireArgs, Overlap, ScheduleArgs};
@@ -13,65 +13,84 @@ use crate::error::Failure;
 /// The shortest interval that may be typed. The daemon takes shorter ones from an import.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// The schedule that was typed, if one was.
-pub fn schedule(args: &ScheduleArgs) -> Result<Option<ScheduleSpec>, Failure> {
-    let tz = args.tz.clone();
-    let every = args
-        .cron
-        .as_deref()
-        .and_then(|expr| every_of(expr).transpose())
-        .transpose()?;
-    let spec = if let (Some(expr), None) = (&args.cron, every) {
-        check_cron(expr)?;
-        ScheduleSpec::Cron { expr: expr.clone(), tz }
-    } else if let Some(at) = &args.at {
-        if args.dst_gap.is_some() || args.dst_overlap.is_some() {
+/// The schedules that were typed.
+pub fn schedules(args: &ScheduleArgs) -> Result<Vec<ScheduleSpec>, Failure> {
+    let mut all = Vec::new();
+    for expr in &args.cron {
+        if is_reboot_word(expr) {
+            all.push(ScheduleSpec::Boot);
+            continue;
+        }
+        all.push(match every_of(expr)? {
+            Some(interval) => every_spec(interval),
+            None => {
+                check_cron(expr)?;
+                ScheduleSpec::Cron {
+                    expr: expr.clone(),
+                    tz: args.tz.clone(),
+                }
+            }
+        });
+    }
+    for text in &args.every {
+        let interval = parse_interval(text).map_err(|error| bad_duration("every", text, &error))?;
+        if interval < INTERVAL_MIN {
+            let whole = (0, text.chars().count() as u32);
+            let (problem, cure) = ("the interval is too short", "write at least 1s");
+            return Err(Failure::field("every", text, Some(whole), problem, Some(cure)));
+        }
+        all.push(every_spec(interval));
+    }
+    for at in &args.at {
+        all.push(ScheduleSpec::At {
+            at: at.clone(),
+            tz: args.tz.clone(),
+        });
+    }
+    if let Some(text) = &args.after {
+        let delay = parse_duration(text).map_err(|error| bad_duration("in", text, &error))?;
+        all.push(ScheduleSpec::In {
+            delay_ms: millis(delay),
+        });
+    }
+    if args.boot {
+        all.push(ScheduleSpec::Boot);
+    }
+    if args.manual {
+        all.push(ScheduleSpec::Manual);
+    }
+    let is_cron = |spec: &ScheduleSpec| matches!(spec, ScheduleSpec::Cron { .. });
+    let has_zone = |spec: &ScheduleSpec| is_cron(spec) || matches!(spec, ScheduleSpec::At { .. });
+    if !all.is_empty() {
+        if (args.dst_gap.is_some() || args.dst_overlap.is_some()) && !all.iter().any(is_cron) {
             return Err(no_cron());
         }
-        ScheduleSpec::At { at: at.clone(), tz }
-    } else {
-        let spec = if let Some(interval) = every {
-            ScheduleSpec::Every {
-                interval_ms: millis(interval),
-                anchor_ms: None,
-            }
-        } else if let Some(text) = &args.every {
-            let interval = parse_interval(text).map_err(|error| bad_duration("every", text, &error))?;
-            if interval < INTERVAL_MIN {
-                let whole = (0, text.chars().count() as u32);
-                return Err(Failure::field(
-                    "every",
-                    text,
-                    Some(whole),
-                    "the interval is too short",
-                    Some("write at least 1s"),
-                ));
-            }
-            ScheduleSpec::Every {
-                interval_ms: millis(interval),
-                anchor_ms: None,
-            }
-        } else if let Some(text) = &args.after {
-            let delay = parse_duration(text).map_err(|error| bad_duration("in", text, &error))?;
-            ScheduleSpec::In {
-                delay_ms: millis(delay),
-            }
-        } else if args.manual {
-            ScheduleSpec::Manual
-        } else {
-            return Ok(None);
-        };
-        if args.dst_gap.is_some() || args.dst_overlap.is_some() {
-            return Err(no_cron());
-        }
-        if tz.is_some() {
+        if args.tz.is_some() && !all.iter().any(has_zone) {
             return Err(Failure::usage(
                 "--tz goes with --cron or --at; other schedules need no time zone",
             ));
         }
-        spec
-    };
-    Ok(Some(spec))
+    }
+    Ok(all)
+}
+
+fn every_spec(interval: Duration) -> ScheduleSpec {
+    ScheduleSpec::Every {
+        interval_ms: millis(interval),
+        anchor_ms: None,
+    }
+}
+
+/// By up to how much fire times are to be moved.
+pub fn jitter(args: &ScheduleArgs) -> Result<Option<u64>, Failure> {
+    let jitter = args.jitter.as_deref();
+    let jitter = jitter.map(|text| duration("jitter", text)).transpose()?;
+    Ok(jitter.map(millis))
+}
+
+/// A bound of fire times; the inner `None` takes it away.
+pub fn bound(typed: Option<&str>) -> Option<Option<String>> {
+    typed.map(|text| (!text.is_empty()).then(|| text.to_owned()))
 }
 
 /// The interval of `@every D`, which is another kind of schedule; nothing for a cron expression.
@@ -221,13 +240,13 @@ mod tests {
     use super::*;
 
     fn failure(args: &ScheduleArgs) -> String {
-        schedule(args).expect_err("it is wrong").human(false)
+        schedules(args).expect_err("it is wrong").human(false)
     }
 
     #[test]
     fn a_bad_expression_is_pointed_at_before_anything_is_sent() {
         let args = ScheduleArgs {
-            cron: Some("0 25 * * *".into()),
+            cron: vec!["0 25 * * *".into()],
             ..ScheduleArgs::default()
         };
         let text = failure(&args);
@@ -237,15 +256,15 @@ mod tests {
     #[test]
     fn lengths_are_read_and_pointed_at() {
         let every = |text: &str| ScheduleArgs {
-            every: Some(text.into()),
+            every: vec![text.into()],
             ..ScheduleArgs::default()
         };
         assert_eq!(
-            schedule(&every("1m30s")).expect("it is right"),
-            Some(ScheduleSpec::Every {
+            schedules(&every("1m30s")).expect("it is right"),
+            [ScheduleSpec::Every {
                 interval_ms: 90_000,
                 anchor_ms: None
-            })
+            }]
         );
         assert_eq!(
             failure(&every("10ms")),
@@ -265,7 +284,7 @@ mod tests {
     #[test]
     fn a_zone_needs_a_schedule_that_has_local_times() {
         let args = ScheduleArgs {
-            every: Some("1m".into()),
+            every: vec!["1m".into()],
             tz: Some("UTC".into()),
             ..ScheduleArgs::default()
         };

@@ -30,11 +30,9 @@ pub fn run(args: &EditArgs, session: &mut Session) -> Result<()> {
 }
 
 fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
-    let only_zone = args.schedule.tz.is_some() && args.schedule.cron.is_none() && args.schedule.at.is_none();
-    let (schedule, tz) = match (&args.schedule, only_zone) {
-        (given, true) if given.every.is_none() && given.after.is_none() && !given.manual => (None, given.tz.clone()),
-        (given, _) => (definition::schedule(given)?, None),
-    };
+    let mut schedules = definition::schedules(&args.schedule)?.into_iter();
+    let schedule = schedules.next();
+    let tz = args.schedule.tz.clone().filter(|_| schedule.is_none());
     let (misfire, misfire_within_ms) = definition::misfire(&args.misfire)?;
     let or_none = |text: &String| (!text.is_empty()).then(|| text.clone());
     Ok(TaskPatch {
@@ -58,5 +56,10 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         misfire_within_ms,
         dst_gap: args.schedule.dst_gap.map(definition::gap),
         dst_overlap: args.schedule.dst_overlap.map(definition::overlap),
+        also: schedules.map(Rec).collect(),
+        jitter_ms: definition::jitter(&args.schedule)?,
+        start: definition::bound(args.schedule.start.as_deref()),
+        end: definition::bound(args.schedule.end.as_deref()),
+        count: args.schedule.count,
     })
 }

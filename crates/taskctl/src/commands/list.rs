@@ -88,7 +88,7 @@ fn row(task: &TaskSummary, times: &Times) -> Vec<Cell> {
     vec![
         task.spec.name.as_str().into(),
         Cell::toned(state, tone),
-        task::schedule(&task.spec.schedule).into(),
+        task::schedules(&task.spec).into(),
         next.into(),
         Cell::toned(away, Tone::Dim),
         Cell::toned(there.unwrap_or_default(), Tone::Dim),

@@ -75,7 +75,7 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     let summary = &detail.summary;
     let spec = &summary.spec;
     let tz = summary.tz.as_deref();
-    let mut schedule = task::schedule(&spec.schedule);
+    let mut schedule = task::schedules(spec);
     if let Some(tz) = tz {
         schedule = format!("{schedule}  ({tz})");
     }
@@ -100,6 +100,9 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
         row("paused", task::pause(pause, &times), Tone::Dim);
     }
     row("schedule", schedule, Tone::Plain);
+    for (head, text) in task::terms(spec) {
+        row(head, text, Tone::Plain);
+    }
     if let Some(rule) = task::dst(spec) {
         row("clocks", rule, Tone::Plain);
     }

@@ -6,9 +6,9 @@ use taskd_core::schedule::format_duration;
 use taskd_wire::client::{Pause, RunInfo, TaskSummary};
 use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, MisfireSpec, ScheduleSpec, TaskSpec};
 
-use super::signal;
 use super::table::Tone;
 use super::time::{Times, length, took};
+use super::{counted, signal};
 
 /// An interval as it may be typed: in the one unit that needs no other, else as core writes it.
 pub fn every(interval_ms: u64) -> String {
@@ -34,7 +34,33 @@ pub fn schedule(spec: &ScheduleSpec) -> String {
         ScheduleSpec::Every { interval_ms, .. } => format!("every {}", every(*interval_ms)),
         ScheduleSpec::At { at, .. } => format!("at {at}"),
         ScheduleSpec::In { delay_ms } => format!("in {}", in_delay(*delay_ms)),
+        ScheduleSpec::Boot => "at boot".to_owned(),
     }
+}
+
+/// All schedules of a task in a few words.
+pub fn schedules(spec: &TaskSpec) -> String {
+    let all = std::iter::once(&spec.schedule).chain(spec.also.iter().map(|spec| &spec.0));
+    all.map(schedule).collect::<Vec<_>>().join("; ")
+}
+
+/// What bounds and moves fire times, line by line.
+pub fn terms(spec: &TaskSpec) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if spec.jitter_ms > 0 {
+        lines.push(("spread", format!("over {}", in_delay(spec.jitter_ms))));
+    }
+    let valid = match (&spec.start, &spec.end) {
+        (None, None) => None,
+        (Some(start), None) => Some(format!("from {start}")),
+        (None, Some(end)) => Some(format!("until {end}")),
+        (Some(start), Some(end)) => Some(format!("from {start} until {end}")),
+    };
+    lines.extend(valid.map(|valid| ("valid", valid)));
+    if let Some(count) = spec.count {
+        lines.push(("count", format!("disabled after {}", counted(count, "run"))));
+    }
+    lines
 }
 
 /// What was chosen of local times that clocks skip or show twice; nothing where nothing was.
@@ -57,7 +83,8 @@ pub fn dst(spec: &TaskSpec) -> Option<String> {
 /// What becomes of fire times that passed without a start; nothing of a task that has none.
 pub fn misfire(spec: &TaskSpec) -> Option<String> {
     let is_one = match spec.schedule {
-        ScheduleSpec::Manual => return None,
+        _ if !spec.also.is_empty() => false,
+        ScheduleSpec::Manual | ScheduleSpec::Boot => return None,
         ScheduleSpec::At { .. } | ScheduleSpec::In { .. } => true,
         ScheduleSpec::Cron { .. } | ScheduleSpec::Every { .. } => false,
     };

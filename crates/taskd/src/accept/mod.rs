@@ -1,14 +1,16 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
 mod schedule;
+mod terms;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use taskd_core::Timestamp;
 use taskd_core::policy::{Misfire, Policies};
-use taskd_core::schedule::DstRule;
-use taskd_core::task::{Action, Definition, NAME_MAX, NameError, TaskName, When};
+use taskd_core::schedule::{DstRule, Schedule};
+use taskd_core::task::{Action, Definition, NAME_MAX, NameError, Owner, TaskName, Terms, When};
+use taskd_wire::codec::Rec;
 use taskd_wire::definition::{ActionSpec, EnvVar, MisfireSpec, ScheduleSpec, TaskPatch, TaskSpec};
 use taskd_wire::refusal::Refusal;
 
@@ -16,7 +18,9 @@ use crate::config::Limits;
 use crate::describe;
 
 pub(crate) use schedule::{Schedules, remarks, still_to_come, zone_of};
-use schedule::{by_rule, in_zone, misfire, not_limited, rule_of, when};
+use schedule::{by_rule, in_zone, misfire, not_limited, rule_of};
+use terms::Typed;
+pub(crate) use terms::draw_offset;
 
 /// What a definition is accepted by.
 pub(crate) struct Context<'a> {
@@ -27,6 +31,16 @@ pub(crate) struct Context<'a> {
     pub(crate) limits: Limits,
     /// Whether an instant may have passed already: such a task never fires, but its definition is kept.
     pub(crate) past: bool,
+    /// Whose task it is.
+    pub(crate) owner: Owner,
+}
+
+impl Context<'_> {
+    /// A schedule as it is read; `None` where it cannot be.
+    fn reading(&self, when: &When) -> Option<Schedule> {
+        let mut schedules = self.schedules.lock().unwrap_or_else(PoisonError::into_inner);
+        schedules.of(when)
+    }
 }
 
 /// Checks what was typed. An empty name is made from the command.
@@ -55,10 +69,21 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         gap: describe::gap(spec.dst_gap),
         overlap: describe::overlap(spec.dst_overlap),
     };
-    let when = by_rule(when(spec.schedule, context)?, dst, context)?;
+    let parts = by_rule(terms::schedules(spec.schedule, spec.also, context)?, dst, context)?;
+    if spec.count == Some(0) {
+        let problem = "a task that never runs needs no schedule";
+        return Err(bad("count", "0", problem, Some("write 1 or more, or leave it out")));
+    }
+    let typed = Typed {
+        jitter_ms: Some(spec.jitter_ms),
+        start: Some(spec.start),
+        end: Some(spec.end),
+        count: spec.count,
+    };
+    let when = terms::terms(parts, None, typed, context)?;
     let misfire = misfire(spec.misfire, spec.misfire_within_ms)?;
     not_limited(&when, misfire)?;
-    Ok(Definition {
+    let mut definition = Definition {
         name,
         when,
         cwd: spec.cwd.map(directory).transpose()?,
@@ -70,7 +95,9 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         },
         action,
         env,
-    })
+    };
+    draw_offset(&mut definition, context.owner);
+    Ok(definition)
 }
 
 /// Checks a change of a definition.
@@ -82,26 +109,45 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     if let Some(text) = patch.name {
         new.name = name(&text)?;
     }
+    let standing = match &new.when {
+        When::Termed(terms) => Some(Terms::clone(terms)),
+        When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => None,
+    };
+    let present = rule_of(&new.when);
+    let mut parts = new.when.parts().to_vec();
     match (patch.schedule, patch.tz) {
-        (Some(mut schedule), _) => {
-            let present = rule_of(&new.when);
-            if let (ScheduleSpec::Cron { tz, .. }, When::Cron { tz: present, .. }) = (&mut schedule, &new.when) {
-                tz.get_or_insert_with(|| present.clone());
+        (Some(mut first), _) => {
+            let mut also = patch.also;
+            let present = parts.iter().find_map(terms::zone);
+            for spec in std::iter::once(&mut first).chain(also.iter_mut().map(|Rec(spec)| spec)) {
+                if let (ScheduleSpec::Cron { tz: tz @ None, .. }, Some(present)) = (spec, &present) {
+                    *tz = Some(present.clone());
+                }
             }
-            new.when = when(schedule, context)?;
-            if let When::Cron { dst, .. } = &mut new.when {
-                *dst = present;
-            }
+            parts = terms::schedules(first, also, context)?;
         }
-        (None, Some(tz)) => new.when = in_zone(new.when, tz, context)?,
+        (None, Some(tz)) => parts = in_zone(parts, &tz, context)?,
         (None, None) => {}
     }
-    let present = rule_of(&new.when);
+    // A schedule without local times has no use for a rule about them, and none of its own was typed then.
+    let is_cron = |part: &When| matches!(part, When::Cron { .. });
+    let present = Some(present).filter(|_| parts.iter().any(is_cron)).unwrap_or_default();
     let dst = DstRule {
         gap: patch.dst_gap.map_or(present.gap, describe::gap),
         overlap: patch.dst_overlap.map_or(present.overlap, describe::overlap),
     };
-    new.when = by_rule(new.when, dst, context)?;
+    let parts = by_rule(parts, dst, context)?;
+    let is_spread_anew = patch.jitter_ms.is_some();
+    let typed = Typed {
+        jitter_ms: patch.jitter_ms,
+        start: patch.start,
+        end: patch.end,
+        count: patch.count,
+    };
+    new.when = terms::terms(parts, standing.as_ref(), typed, context)?;
+    if is_spread_anew {
+        draw_offset(&mut new, context.owner);
+    }
     if patch.misfire.is_some() || patch.misfire_within_ms.is_some() {
         let (present, within) = describe::misfire(new.policies.misfire);
         let kind = patch.misfire.unwrap_or(present);

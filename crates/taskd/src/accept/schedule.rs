@@ -2,21 +2,21 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use taskd_core::Timestamp;
 use taskd_core::policy::Misfire;
 use taskd_core::schedule::{
-    AtError, AtErrorKind, Catalog, DstRule, Gap, Resolution, Schedule, ScheduleError, UnknownZone, Zones, every_word,
-    format_duration, remarks as schedule_remarks, resolve_at,
+    AtError, AtErrorKind, Catalog, DstRule, Gap, Resolution, Schedule, ScheduleError, Termed, UnknownZone, Zones,
+    every_word, format_duration, is_reboot_word, remarks as schedule_remarks, resolve_at,
 };
 use taskd_core::scheduler::Limits;
 use taskd_core::task::{Definition, When};
 use taskd_wire::definition::{MisfireSpec, ScheduleSpec};
 use taskd_wire::refusal::Refusal;
 
-use super::{Context, bad};
+use super::{Context, bad, terms};
 
 /// The longest interval or delay: a hundred years.
 const LENGTH_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
@@ -58,6 +58,16 @@ impl Schedules {
                 interval: Duration::from_millis(*interval_ms),
             }),
             When::At { at, .. } => Some(Schedule::At(*at)),
+            When::Boot => Some(Schedule::Manual),
+            When::Termed(terms) => {
+                let of: Option<Vec<_>> = terms.of.iter().map(|part| self.of(part)).collect();
+                Some(Schedule::Termed(Arc::new(Termed {
+                    of: of?,
+                    offset: Duration::from_millis(terms.offset_ms),
+                    start: terms.start.unwrap_or(Timestamp::MIN),
+                    end: terms.end.unwrap_or(Timestamp::MAX),
+                })))
+            }
         }
     }
 
@@ -80,32 +90,45 @@ impl Schedules {
 /// # Errors
 /// As [`definition`](super::definition) refuses one that has passed before.
 pub(crate) fn still_to_come(definition: &Definition, accepted_at: Timestamp) -> Result<(), Refusal> {
-    match &definition.when {
-        When::At { at, text, .. } if *at <= accepted_at => {
+    let last = definition.when.parts().iter().filter_map(|part| match part {
+        When::At { at, text, .. } => Some((*at, text)),
+        When::Cron { .. } | When::Every { .. } | When::Manual | When::Boot | When::Termed(_) => None,
+    });
+    match last.max().filter(|_| terms::is_over(&definition.when, accepted_at)) {
+        None => Ok(()),
+        Some((at, text)) => {
             let error = AtError {
-                kind: AtErrorKind::InThePast { at: *at },
+                kind: AtErrorKind::InThePast { at },
                 span: (0, 0),
             };
             Err(bad("at", text, error.problem(), error.cure().as_deref()))
         }
-        When::At { .. } | When::Cron { .. } | When::Every { .. } | When::Manual => Ok(()),
     }
 }
 
 /// The zone a definition's schedule is read in.
 pub(crate) fn zone_of(definition: &Definition) -> Option<String> {
-    match &definition.when {
-        When::Cron { tz, .. } => Some(tz.clone()),
-        When::At { tz, .. } => tz.clone(),
-        When::Manual | When::Every { .. } => None,
-    }
+    terms::zone(&definition.when)
 }
 
 /// What a user would want to hear of a definition's schedule.
 pub(crate) fn remarks(definition: &Definition, schedules: &Mutex<Schedules>, now: Timestamp) -> Vec<String> {
     let mut schedules = schedules.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut remarks: Vec<String> = Vec::new();
+    for part in definition.when.parts() {
+        for remark in remarks_of(part, &mut schedules, now) {
+            if !remarks.contains(&remark) {
+                remarks.push(remark);
+            }
+        }
+    }
+    remarks.extend(terms::remark(&definition.when));
+    remarks
+}
+
+fn remarks_of(when: &When, schedules: &mut Schedules, now: Timestamp) -> Vec<String> {
     // A zone that has vanished since is told of elsewhere.
-    match &definition.when {
+    match when {
         When::Cron { expr, tz, dst } => schedules
             .cron(expr, tz, *dst)
             .map(|schedule| schedule_remarks(&schedule, now))
@@ -117,7 +140,7 @@ pub(crate) fn remarks(definition: &Definition, schedules: &Mutex<Schedules>, now
             .and_then(|resolved| local_time_remark(text, tz, resolved.kind))
             .into_iter()
             .collect(),
-        When::At { tz: None, .. } | When::Manual | When::Every { .. } => Vec::new(),
+        When::At { tz: None, .. } | When::Manual | When::Every { .. } | When::Boot | When::Termed(_) => Vec::new(),
     }
 }
 
@@ -135,6 +158,8 @@ fn local_time_remark(text: &str, tz: &str, kind: Resolution) -> Option<String> {
 pub(super) fn when(spec: ScheduleSpec, context: &Context<'_>) -> Result<When, Refusal> {
     match spec {
         ScheduleSpec::Manual => Ok(When::Manual),
+        ScheduleSpec::Boot => Ok(When::Boot),
+        ScheduleSpec::Cron { expr, .. } if is_reboot_word(&expr) => Ok(When::Boot),
         ScheduleSpec::Cron { expr, tz } => match every_word(&expr) {
             None => cron(expr, tz, DstRule::default(), context),
             Some(Ok(interval)) => every(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX), None, context),
@@ -173,7 +198,7 @@ fn every(interval_ms: u64, anchor_ms: Option<i64>, context: &Context<'_>) -> Res
     })
 }
 
-fn length(field: &str, ms: u64) -> Result<NonZeroU64, Refusal> {
+pub(super) fn length(field: &str, ms: u64) -> Result<NonZeroU64, Refusal> {
     let text = format_duration(Duration::from_millis(ms));
     let Some(length) = NonZeroU64::new(ms) else {
         return Err(bad(
@@ -239,6 +264,20 @@ fn bad_zone(unknown: &UnknownZone) -> Refusal {
     }
 }
 
+/// An instant that bounds others, and may have passed.
+pub(super) fn moment(field: &str, text: &str, tz: Option<String>, context: &Context<'_>) -> Result<Timestamp, Refusal> {
+    let mut schedules = context.schedules.lock().unwrap_or_else(PoisonError::into_inner);
+    let local = tz.as_deref().unwrap_or(&context.local_zone);
+    let resolved = resolve_at(text, local, context.now, schedules.catalog.zones());
+    resolved.map(|resolved| resolved.at).map_err(|error| Refusal::BadField {
+        field: field.to_owned(),
+        text: shown(text),
+        at: columns(error.span),
+        problem: error.problem(),
+        cure: error.cure(),
+    })
+}
+
 fn instant(text: &str, tz: Option<String>, context: &Context<'_>) -> Result<When, Refusal> {
     let mut schedules = context.schedules.lock().unwrap_or_else(PoisonError::into_inner);
     let zones = schedules.catalog.zones();
@@ -279,27 +318,32 @@ fn is_delay(text: &str) -> bool {
 
 /// What a schedule says of skipped and repeated local times.
 pub(super) fn rule_of(when: &When) -> DstRule {
-    match when {
-        When::Cron { dst, .. } => *dst,
-        When::Manual | When::Every { .. } | When::At { .. } => DstRule::default(),
-    }
+    let rule = when.parts().iter().find_map(|part| match part {
+        When::Cron { dst, .. } => Some(*dst),
+        When::Manual | When::Every { .. } | When::At { .. } | When::Boot | When::Termed(_) => None,
+    });
+    rule.unwrap_or_default()
 }
 
-/// The same schedule with this rule for skipped and repeated local times.
-pub(super) fn by_rule(when: When, rule: DstRule, context: &Context<'_>) -> Result<When, Refusal> {
-    match when {
-        When::Cron { expr, tz, dst } if dst != rule => cron(expr, Some(tz), rule, context),
-        When::Manual | When::Every { .. } | When::At { .. } if rule != DstRule::default() => {
-            let problem = "only the times of a cron expression are skipped or come twice";
-            let field = if rule.gap == Gap::Auto {
-                "dst-overlap"
-            } else {
-                "dst-gap"
-            };
-            Err(bad(field, "", problem, Some("give a --cron with it, or leave it out")))
-        }
-        When::Cron { .. } | When::Manual | When::Every { .. } | When::At { .. } => Ok(when),
+/// The same schedules with this rule for skipped and repeated local times.
+pub(super) fn by_rule(parts: Vec<When>, rule: DstRule, context: &Context<'_>) -> Result<Vec<When>, Refusal> {
+    let is_cron = |part: &When| matches!(part, When::Cron { .. });
+    if rule != DstRule::default() && !parts.iter().any(is_cron) {
+        let problem = "only the times of a cron expression are skipped or come twice";
+        let field = if rule.gap == Gap::Auto {
+            "dst-overlap"
+        } else {
+            "dst-gap"
+        };
+        return Err(bad(field, "", problem, Some("give a --cron with it, or leave it out")));
     }
+    let ruled = |part| match part {
+        When::Cron { expr, tz, dst } if dst != rule => cron(expr, Some(tz), rule, context),
+        When::Cron { .. } | When::Manual | When::Every { .. } | When::At { .. } | When::Boot | When::Termed(_) => {
+            Ok(part)
+        }
+    };
+    parts.into_iter().map(ruled).collect()
 }
 
 pub(super) fn misfire(kind: MisfireSpec, within_ms: Option<u64>) -> Result<Misfire, Refusal> {
@@ -343,21 +387,29 @@ pub(super) fn not_limited(when: &When, misfire: Misfire) -> Result<(), Refusal> 
             ))
         }
         (
-            When::At { .. } | When::Cron { .. } | When::Every { .. } | When::Manual,
+            When::At { .. } | When::Cron { .. } | When::Every { .. } | When::Manual | When::Boot | When::Termed(_),
             Misfire::Once { .. } | Misfire::Skip,
         ) => Ok(()),
     }
 }
 
-pub(super) fn in_zone(when: When, tz: String, context: &Context<'_>) -> Result<When, Refusal> {
-    match when {
-        When::Cron { expr, dst, .. } => cron(expr, Some(tz), dst, context),
-        When::At { text, .. } if !is_delay(&text) => instant(&text, Some(tz), context),
-        When::At { .. } | When::Manual | When::Every { .. } => {
-            let problem = "the schedule of this task has no time zone";
-            Err(bad("tz", &tz, problem, Some("give a --cron or --at with it")))
-        }
+/// The same schedules in another zone, those that have one.
+pub(super) fn in_zone(parts: Vec<When>, tz: &str, context: &Context<'_>) -> Result<Vec<When>, Refusal> {
+    let has_zone = |part: &When| match part {
+        When::Cron { .. } => true,
+        When::At { text, .. } => !is_delay(text),
+        When::Manual | When::Every { .. } | When::Boot | When::Termed(_) => false,
+    };
+    if !parts.iter().any(has_zone) {
+        let problem = "the schedule of this task has no time zone";
+        return Err(bad("tz", tz, problem, Some("give a --cron or --at with it")));
     }
+    let moved = |part| match part {
+        When::Cron { expr, dst, .. } => cron(expr, Some(tz.to_owned()), dst, context),
+        When::At { text, .. } if !is_delay(&text) => instant(&text, Some(tz.to_owned()), context),
+        When::At { .. } | When::Manual | When::Every { .. } | When::Boot | When::Termed(_) => Ok(part),
+    };
+    parts.into_iter().map(moved).collect()
 }
 
 #[cfg(test)]

@@ -63,6 +63,8 @@ pub(crate) struct Parts {
     pub(crate) runner: Whereabouts,
     pub(crate) config: Config,
     pub(crate) notify: Notify,
+    /// The boot of the machine, by its id, where that is known.
+    pub(crate) boot: Option<u128>,
 }
 
 /// An engine not yet running, and the way to it.
@@ -115,6 +117,7 @@ struct Driver {
     patience: Duration,
     config: Config,
     notify: Notify,
+    boot: Option<u128>,
     /// Whether the service manager was told that the daemon is ready.
     ready: bool,
     stop: Stop,
@@ -147,6 +150,7 @@ impl Driver {
             patience: runner::PATIENCE_FIRST,
             config: parts.config,
             notify: parts.notify,
+            boot: parts.boot,
             ready: false,
             stop: Stop::No,
             hurried: false,
@@ -157,6 +161,9 @@ impl Driver {
         self.attach_after(Duration::ZERO);
         let mut watchdog = self.notify.watchdog_interval().map(tokio::time::interval);
         self.core.handle(clock::now(), Event::ClockStepped);
+        if let Some(boot) = self.boot {
+            self.core.handle(clock::now(), Event::Booted(boot));
+        }
         loop {
             self.pump();
             self.advance_stop();

@@ -54,6 +54,7 @@ impl Bench {
             },
             config: Config::default(),
             notify: Notify::to(Some(dir.path().join("notify.sock").as_os_str()), watchdog),
+            boot: None,
         };
         let (engine, mailbox) = Engine::channel();
         Bench {

@@ -8,7 +8,7 @@ use taskd_wire::client::*;
 use taskd_wire::codec::{
     CodecError, DECODE_MAX, FACTOR, FRAME_MAX, MESSAGE_MAX, Rec, Tail, decode, encode, encoded_len,
 };
-use taskd_wire::definition::{EnvVar, TaskSpec};
+use taskd_wire::definition::{EnvVar, ScheduleSpec, TaskSpec};
 use taskd_wire::hello::HELLO_MAX;
 use taskd_wire::runner::{Ended, FromRunner, Live, ToRunner};
 
@@ -157,6 +157,7 @@ fn what_is_read_takes_a_bounded_multiple_of_its_bytes() {
         ("u64", factor::<u64>()),
         ("i64", factor::<i64>()),
         ("EnvVar", size_of::<EnvVar>().div_ceil(2)),
+        ("ScheduleSpec", factor::<Rec<ScheduleSpec>>()),
         ("TaskSpec", factor::<Rec<TaskSpec>>()),
         ("TaskSummary", factor::<Rec<TaskSummary>>()),
         ("Passed", factor::<Rec<Passed>>()),

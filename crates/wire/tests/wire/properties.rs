@@ -27,6 +27,7 @@ fn schedule() -> impl Strategy<Value = ScheduleSpec> {
             .prop_map(|(interval_ms, anchor_ms)| { ScheduleSpec::Every { interval_ms, anchor_ms } }),
         (".{0,30}", option::of(".{0,20}")).prop_map(|(at, tz)| ScheduleSpec::At { at, tz }),
         any::<u64>().prop_map(|delay_ms| ScheduleSpec::In { delay_ms }),
+        Just(ScheduleSpec::Boot),
     ]
 }
 
@@ -50,9 +51,13 @@ prop_compose! {
         misfire_within_ms: Option<u64>,
         dst_gap in prop_oneof![Just(DstGap::Auto), Just(DstGap::Run), Just(DstGap::Skip)],
         dst_overlap in prop_oneof![Just(DstOverlap::First), Just(DstOverlap::Second), Just(DstOverlap::Both)],
+        terms in (vec(schedule(), 0..3), any::<u64>(), option::of(".{0,20}"), option::of(".{0,20}"), any::<Option<u64>>()),
     ) -> TaskSpec {
+        let (also, jitter_ms, start, end, count) = terms;
+        let also = also.into_iter().map(Rec).collect();
         TaskSpec {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
+            also, jitter_ms, start, end, count,
         }
     }
 }

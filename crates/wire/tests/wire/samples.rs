@@ -107,6 +107,11 @@ pub fn spec() -> TaskSpec {
         misfire_within_ms: Some(7_200_000),
         dst_gap: DstGap::Skip,
         dst_overlap: DstOverlap::Second,
+        also: vec![Rec(ScheduleSpec::Boot)],
+        jitter_ms: 600_000,
+        start: Some(s("2026-12-01T00:00:00Z")),
+        end: Some(s("2027-12-01T00:00:00Z")),
+        count: Some(100),
     }
 }
 
@@ -125,6 +130,11 @@ fn patch() -> TaskPatch {
         misfire_within_ms: Some(60_000),
         dst_gap: Some(DstGap::Run),
         dst_overlap: Some(DstOverlap::Both),
+        also: vec![Rec(ScheduleSpec::Boot)],
+        jitter_ms: Some(0),
+        start: Some(None),
+        end: Some(Some(s("2027-12-01"))),
+        count: Some(3),
     }
 }
 
@@ -452,6 +462,7 @@ impl Said for ScheduleSpec {
                 tz: None,
             },
             ScheduleSpec::In { delay_ms: 600_000 },
+            ScheduleSpec::Boot,
         ]
     }
 }

@@ -81,6 +81,7 @@ pub fn typed(spec: &TaskSpec) -> String {
         ScheduleSpec::At { at, .. } => format!("--at '{at}'"),
         ScheduleSpec::In { delay_ms } => format!("--in {}", task::in_delay(*delay_ms)),
         ScheduleSpec::Manual => "--manual".to_owned(),
+        ScheduleSpec::Boot => "--boot".to_owned(),
     };
     let line = ActionSpec::Exec {
         argv: vec![task::action(&spec.action)],

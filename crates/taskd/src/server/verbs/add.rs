@@ -24,7 +24,11 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
     let unnamed = spec.name.is_empty();
     let delay = match spec.schedule {
         ScheduleSpec::In { delay_ms } => Some(Duration::from_millis(delay_ms)),
-        ScheduleSpec::Manual | ScheduleSpec::Cron { .. } | ScheduleSpec::Every { .. } | ScheduleSpec::At { .. } => None,
+        ScheduleSpec::Manual
+        | ScheduleSpec::Cron { .. }
+        | ScheduleSpec::Every { .. }
+        | ScheduleSpec::At { .. }
+        | ScheduleSpec::Boot => None,
     };
     let definition = accept::definition(spec, &context(shared, now))?;
     let warnings = accept::remarks(&definition, &shared.schedules, now);
@@ -40,6 +44,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
                 accept::still_to_come(&definition, accepted_at)?;
                 if unnamed {
                     definition.name = free_name(state, owner, &definition.name);
+                    accept::draw_offset(&mut definition, owner);
                 }
                 Ok(Command::Add {
                     owner,
@@ -70,6 +75,7 @@ pub(super) fn context(shared: &Shared, now: taskd_core::Timestamp) -> Context<'_
         local_zone: Arc::clone(&shared.local_zone.lock().unwrap_or_else(PoisonError::into_inner)),
         limits: shared.limits.borrow().clone(),
         past: false,
+        owner: shared.owner,
     }
 }
 

@@ -58,6 +58,7 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>, n: u32) -> Resul
 fn zone_name(schedule: &Schedule) -> Option<String> {
     match schedule {
         Schedule::Cron { zone, .. } => Some(zone.name().to_owned()),
+        Schedule::Termed(termed) => termed.of.iter().find_map(zone_name),
         Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => None,
     }
 }

@@ -1,0 +1,46 @@
+//! Boots of the machine: what is due once after each.
+
+use crate::record::Record;
+use crate::run::{RunKey, Trigger};
+use crate::time::Timestamp;
+
+use super::Scheduler;
+
+impl Scheduler {
+    /// Gives tasks their run for a boot of the machine. They start once that is durable: nothing says before that they may
+    /// have.
+    pub(super) fn fire_boot(&mut self, now: Timestamp) {
+        let Some(boot) = self.life.booted.filter(|_| self.may_fire()) else {
+            return;
+        };
+        // What is being decided about a task may be that it shall not start.
+        let is_reserved = |id: &_| self.tasks.get(*id).is_some_and(|task| task.reserved);
+        if self.boots.iter().any(is_reserved) {
+            return;
+        }
+        self.life.booted = None;
+        for id in self.boots.clone() {
+            let Some(task) = self.tasks.get(id) else { continue };
+            let is_held = !task.enabled || task.held || self.imports.holds(id);
+            if is_held || !self.is_owed(id, now) || self.overlap(id).is_some() {
+                continue;
+            }
+            let run = RunKey {
+                task: id,
+                n: task.last_run + 1,
+            };
+            let trace_id = self.traces.draw();
+            self.fact(Record::RunCreated {
+                run,
+                trigger: Trigger::Boot,
+                fire_time: None,
+                at: now,
+                trace_id,
+                waiting: true,
+            });
+            self.notice_created(run, true);
+            self.count_firing(now, id);
+        }
+        self.fact(Record::Booted { boot });
+    }
+}

@@ -1,0 +1,163 @@
+//! What bounds and moves fire times, and boots of the machine.
+
+use std::num::NonZeroU64;
+
+use super::*;
+use crate::run::Trigger;
+use crate::task::Terms;
+
+fn counted(count: u64) -> When {
+    When::Termed(Box::new(Terms {
+        count: NonZeroU64::new(count),
+        ..Terms::of(every(MINUTE))
+    }))
+}
+
+fn finish(rig: &mut Rig, origin: &Origin) {
+    rig.started(origin);
+    rig.ended(origin, ended(Exit::Code(0)));
+}
+
+#[test]
+fn after_so_many_runs_a_task_is_disabled_and_enabling_counts_anew() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", counted(2)));
+    rig.pass(MINUTE);
+    let origin = rig.start();
+    finish(&mut rig, &origin);
+    assert!(rig.core.task(id).unwrap().enabled);
+    rig.effects.clear();
+    rig.pass(2 * MINUTE);
+    let switched = rig.effects.iter().any(|effect| match effect {
+        Effect::Record { records, .. } => records
+            .iter()
+            .any(|record| matches!(record, Record::TaskSwitched { enabled: false, by, .. } if by == "its count of 2")),
+        _ => false,
+    });
+    assert!(switched, "{:?}", rig.effects);
+    let origin = rig.start();
+    finish(&mut rig, &origin);
+    assert_eq!(rig.core.task(id).unwrap().next, None);
+    let mut next = rig.restart();
+    next.attach(1, Vec::new());
+    next.pass(10 * MINUTE);
+    assert_eq!(next.starts(), []);
+    next.apply(switch(&[id], true)).unwrap();
+    next.pass(11 * MINUTE);
+    assert_eq!(next.starts().len(), 1);
+    assert!(next.core.task(id).unwrap().enabled, "the first of two");
+}
+
+#[test]
+fn only_runs_count_and_only_those_by_schedule() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", counted(2)));
+    let run = rig.run(id);
+    let manual = rig.start();
+    assert_eq!(manual.attempt.run, run);
+    rig.started(&manual);
+    rig.pass(3 * MINUTE);
+    assert_eq!(rig.passed().len(), 3, "skipped, since the manual run is in the way");
+    rig.ended(&manual, ended(Exit::Code(0)));
+    rig.pass(4 * MINUTE);
+    assert!(rig.core.task(id).unwrap().enabled);
+}
+
+#[test]
+fn a_run_that_was_not_recorded_counts_once_it_is_adopted() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", counted(1)));
+    rig.pass(MINUTE - 1000);
+    rig.prompt = false;
+    rig.effects.clear();
+    rig.go(MINUTE);
+    let origin = rig.start();
+    let mut next = rig.restart();
+    next.now = at(MINUTE + 500);
+    next.attach(1, vec![live(&origin)]);
+    assert!(!next.core.task(origin.attempt.run.task).unwrap().enabled);
+}
+
+#[test]
+fn a_boot_starts_what_is_due_for_it_once() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", When::Boot));
+    rig.add(Definition {
+        enabled: false,
+        ..definition("off", When::Boot)
+    });
+    rig.tell(Event::Booted(7));
+    let origin = rig.start();
+    assert_eq!(
+        (origin.attempt.run.task, origin.trigger, origin.fire_time),
+        (id, Trigger::Boot, None)
+    );
+    finish(&mut rig, &origin);
+    rig.effects.clear();
+    rig.tell(Event::Booted(7));
+    assert_eq!(rig.starts(), []);
+    let mut again = rig.restart();
+    again.attach(1, Vec::new());
+    again.tell(Event::Booted(7));
+    assert_eq!(
+        again.starts(),
+        [],
+        "the daemon was started anew, and the machine was not"
+    );
+    let mut next = again.restart();
+    next.tell(Event::Booted(8));
+    assert_eq!(next.starts(), [], "a runner is wanted first");
+    next.attach(2, Vec::new());
+    assert_eq!(next.start().attempt.run, RunKey { task: id, n: 2 });
+}
+
+#[test]
+fn a_run_for_a_boot_starts_when_that_is_durable() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", When::Boot));
+    rig.prompt = false;
+    rig.tell(Event::Booted(7));
+    assert_eq!(rig.starts(), []);
+    // Killed here, the next life of the same boot would give it its run.
+    let mut next = rig.restart();
+    next.attach(1, Vec::new());
+    next.tell(Event::Booted(7));
+    assert_eq!(next.starts().len(), 1);
+    rig.store();
+    assert_eq!(rig.starts().len(), 1);
+}
+
+#[test]
+fn a_task_that_is_added_after_the_boot_waits_for_the_next() {
+    let mut rig = Rig::new();
+    rig.tell(Event::Booted(7));
+    rig.add(definition("a", When::Boot));
+    rig.pass(HOUR);
+    assert_eq!(rig.starts(), []);
+    assert_eq!(rig.core.next_wakeup(), None, "nothing is due by the clock");
+}
+
+#[test]
+fn several_schedules_are_one_task() {
+    let mut rig = Rig::new();
+    let of = vec![every(2 * MINUTE), every(3 * MINUTE), When::Boot];
+    let terms = Terms {
+        of,
+        end: Some(at(4 * MINUTE)),
+        ..Terms::of(When::Boot)
+    };
+    rig.add(definition("a", When::Termed(Box::new(terms))));
+    rig.tell(Event::Booted(7));
+    let origin = rig.start();
+    assert_eq!(origin.trigger, Trigger::Boot);
+    finish(&mut rig, &origin);
+    let mut times = Vec::new();
+    for minute in 1..10 {
+        rig.pass(minute * MINUTE);
+        for origin in rig.starts() {
+            finish(&mut rig, &origin);
+            times.extend(origin.fire_time);
+        }
+    }
+    assert_eq!(times, [at(2 * MINUTE), at(3 * MINUTE), at(4 * MINUTE)]);
+}

@@ -1,0 +1,56 @@
+//! What is paused has no runs, and nothing else is told to be.
+
+use std::collections::BTreeMap;
+
+use taskd_core::pause::{Pause, PauseScope};
+use taskd_core::record::Record;
+use taskd_core::run::Passing;
+
+/// Checks a record against what was decided before it.
+pub fn check(record: &Record, pauses: &mut BTreeMap<PauseScope, Pause>) {
+    let bearing = |pauses: &BTreeMap<PauseScope, Pause>, task| {
+        let scopes = [PauseScope::Task(task), PauseScope::All];
+        scopes
+            .map(|scope| Some((scope, pauses.get(&scope)?.clone())))
+            .into_iter()
+            .flatten()
+    };
+    match record {
+        Record::Paused { scope, pause } => {
+            pauses.insert(*scope, pause.clone());
+        }
+        Record::Resumed { scope, at, .. } => {
+            let pause = pauses.get_mut(scope).expect("only what is paused is resumed");
+            assert!(!pause.is_over(*at), "a pause ends twice");
+            pause.end(*at);
+        }
+        Record::RunCreated { run, fire_time, .. } => {
+            let held = fire_time.is_some_and(|at| bearing(pauses, run.task).any(|(_, pause)| pause.covers(at)));
+            assert!(!held, "{run:?} is for a fire time in a pause");
+        }
+        Record::Passed {
+            task,
+            first,
+            last,
+            passing,
+            reason,
+            ..
+        } => {
+            for at in [first, last] {
+                // Where the clock was set back, a pause may bear on times before it began.
+                let may_bear: Vec<_> = bearing(pauses, *task)
+                    .filter(|(_, pause)| !pause.is_over(*at))
+                    .collect();
+                let told = may_bear.iter().any(|(scope, pause)| pause.reason(*scope) == *reason);
+                assert_eq!(told, reason.contains("paused"), "{record:?} is of no pause");
+                // What was decided while its fate was found to be unknown stays so.
+                let held = may_bear.iter().any(|(_, pause)| pause.covers(*at)) && *passing != Passing::Unknown;
+                assert!(
+                    !held || told && *passing == Passing::Skipped,
+                    "{record:?} is of a pause"
+                );
+            }
+        }
+        _ => {}
+    }
+}
