@@ -6,7 +6,7 @@ use std::sync::Arc;
 use divan::Bencher;
 use jiff::tz::TimeZoneDatabase;
 use taskd_core::Timestamp;
-use taskd_core::schedule::{Catalog, Cron, Schedule, Zone, Zones, remarks};
+use taskd_core::schedule::{Catalog, Cron, Schedule, Zone, Zones, findings};
 
 const TYPICAL: [&str; 12] = [
     "* * * * *",
@@ -109,7 +109,8 @@ fn what_passed_in_years_of_seconds(bencher: Bencher) {
 }
 
 #[divan::bench]
-fn all_remarks(bencher: Bencher) {
-    let schedule = schedule("*/7 2 */2 * MON");
-    bencher.bench(|| remarks(&schedule, black_box(NOW)));
+fn all_findings(bencher: Bencher) {
+    let expr = "*/7 2 */2 * MON";
+    let schedule = schedule(expr);
+    bencher.bench(|| findings(&schedule, black_box(expr), black_box(NOW)));
 }

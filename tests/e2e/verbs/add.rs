@@ -366,7 +366,7 @@ fn without_a_daemon_it_is_told_how_to_start_one() {
 }
 
 #[test]
-fn a_local_time_that_comes_never_or_twice_is_remarked_on() {
+fn a_local_time_that_comes_never_or_twice_is_told() {
     let world = World::served();
     let at = |name: &str, text: &str| {
         let args = [
@@ -383,7 +383,7 @@ fn a_local_time_that_comes_never_or_twice_is_remarked_on() {
         world.ctl(&args).ok()
     };
     assert!(
-        at("gap", "2099-03-29T02:30").contains("skips"),
+        at("gap", "2099-03-29T02:30").contains("Clocks in Europe/Berlin skip"),
         "the clock goes forward that night"
     );
     assert!(
@@ -391,4 +391,37 @@ fn a_local_time_that_comes_never_or_twice_is_remarked_on() {
         "the clock goes back that night"
     );
     assert!(!at("plain", "2099-10-26T02:30").contains("note"));
+}
+
+#[test]
+fn a_crowd_in_the_same_minute_is_told_with_a_minute_that_is_free() {
+    let world = World::served();
+    let add = |name: &str| {
+        let args = [
+            "add",
+            "--name",
+            name,
+            "--cron",
+            "0 3 1 1 *",
+            "--tz",
+            "UTC",
+            "--json",
+            "--",
+            "true",
+        ];
+        texts(&world.ctl(&args).json()["warnings"], "")
+    };
+    for n in 0..5 {
+        let warnings = add(&format!("t{n}"));
+        assert!(warnings.is_empty(), "{n} others are no crowd: {warnings:?}");
+    }
+    let crowd = ["5 other tasks are due in the same minute, 03:00. Try `1 3 1 1 *`."];
+    assert_eq!(add("sixth"), crowd);
+    assert_eq!(
+        texts(&world.ctl(&["show", "t0", "--json"]).json()["warnings"], ""),
+        crowd
+    );
+    let moved = world.ctl(&["edit", "sixth", "--cron", "1 3 1 1 *", "--json"]).json();
+    assert!(texts(&moved["warnings"], "").is_empty(), "{moved}");
+    assert!(texts(&world.ctl(&["show", "t0", "--json"]).json()["warnings"], "").is_empty());
 }

@@ -116,7 +116,7 @@ fn an_offset_is_stable_spread_and_told() {
             "true",
         ];
         let said = world.ctl(&add).ok();
-        assert!(said.contains("each fire time is moved by "), "{said}");
+        assert!(said.contains("Each fire time is moved by "), "{said}");
     }
     let all: Vec<Vec<String>> = ["a", "b", "c"].iter().map(|name| next(&world, name, "3")).collect();
     let time_of_day = |at: &String| at[11..].to_owned();

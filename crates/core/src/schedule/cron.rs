@@ -51,8 +51,6 @@ const ANY_DAY: u8 = 1 << 2;
 const ANY_WEEKDAY: u8 = 1 << 3;
 const BOTH: u8 = 1 << 4;
 const FIXED: u8 = 1 << 5;
-const DAY_STEP: u8 = 1 << 6;
-const WEEKDAY_STEP: u8 = 1 << 7;
 
 impl Cron {
     /// Reads an expression of five fields, of six with seconds first, or of seven with the year last; or one of the words
@@ -117,9 +115,7 @@ impl Cron {
                 | flag(pattern.is_dom_wildcard(), ANY_DAY)
                 | flag(pattern.is_dow_wildcard(), ANY_WEEKDAY)
                 | flag(pattern.matches_dom_and_dow(), BOTH)
-                | flag(reading.fixed, FIXED)
-                | flag(reading.day_step, DAY_STEP)
-                | flag(reading.weekday_step, WEEKDAY_STEP),
+                | flag(reading.fixed, FIXED),
             years,
         }
     }
@@ -145,11 +141,6 @@ impl Cron {
     /// Whether both day fields are restricted, and a day that matches either of them is meant.
     pub(super) fn either_day(&self) -> bool {
         self.flags & (ANY_DAY | ANY_WEEKDAY | BOTH) == 0
-    }
-
-    /// Which day fields begin with `*/`: day of month, day of week.
-    pub(super) fn day_steps(&self) -> (bool, bool) {
-        (self.flags & DAY_STEP != 0, self.flags & WEEKDAY_STEP != 0)
     }
 
     pub(super) fn second_mask(&self) -> u64 {

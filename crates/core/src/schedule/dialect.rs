@@ -57,10 +57,6 @@ pub(super) struct Reading {
     pub last_day: bool,
     /// `LW` stands in the day-of-month field.
     pub last_weekday: bool,
-    /// The day-of-month field begins with `*/`.
-    pub day_step: bool,
-    /// The day-of-week field begins with `*/`.
-    pub weekday_step: bool,
     /// The year field is not `*`.
     pub years: bool,
     /// Where the day-of-month to day-of-week fields stand, for an error about all of them.
@@ -114,11 +110,8 @@ pub(super) fn read(text: &str) -> Result<Reading, CronError> {
     if first.text.starts_with('@') {
         return read_word(&fields);
     }
-    let names: &[Field] = match fields.len() {
-        5 => &Field::ALL[1..6],
-        6 => &Field::ALL[..6],
-        7 => &Field::ALL,
-        found => return Err(wrong_count(text, &fields, found)),
+    let Some(names) = field_names(fields.len()) else {
+        return Err(wrong_count(text, &fields, fields.len()));
     };
     let mut reading = Reading {
         fixed: true,
@@ -140,6 +133,36 @@ pub(super) fn read(text: &str) -> Result<Reading, CronError> {
     let (day, weekday) = (fields[fields.len().min(6) - 3], fields[fields.len().min(6) - 1]);
     reading.days_span = (day.at, weekday.at + weekday.text.len());
     Ok(reading)
+}
+
+/// Which fields an expression of so many has.
+pub(super) fn field_names(count: usize) -> Option<&'static [Field]> {
+    match count {
+        5 => Some(&Field::ALL[1..6]),
+        6 => Some(&Field::ALL[..6]),
+        7 => Some(&Field::ALL),
+        _ => None,
+    }
+}
+
+/// The fields of an expression as text, of a word those of what it stands for.
+pub(super) fn field_texts(text: &str) -> Vec<&str> {
+    let texts = |text| split_fields(text).into_iter().map(|piece| piece.text).collect();
+    match text.trim_ascii().strip_prefix('@') {
+        Some(word) => meaning(word).map(texts).unwrap_or_default(),
+        None => texts(text),
+    }
+}
+
+/// A number or a name as the value of a field; nothing for what is neither.
+pub(super) fn value(field: Field, text: &str) -> Option<u32> {
+    read_value(field, Piece { at: 0, text }).ok()
+}
+
+/// The fields that a word stands for.
+fn meaning(word: &str) -> Option<&'static str> {
+    let word = word.to_ascii_lowercase();
+    WORDS.iter().find(|(known, _)| *known == word).map(|(_, plain)| *plain)
 }
 
 fn split_fields(text: &str) -> Vec<Piece<'_>> {
@@ -198,7 +221,7 @@ fn read_word(fields: &[Piece<'_>]) -> Result<Reading, CronError> {
     if word == "reboot" {
         return Err(first.refuse(None, Kind::RebootWord));
     }
-    let Some((_, plain)) = WORDS.iter().find(|(known, _)| *known == word) else {
+    let Some(plain) = meaning(&word) else {
         let near = nearest(&word, WORDS.iter().map(|(known, _)| *known)).map(|near| format!("@{near}"));
         return Err(first.refuse(
             None,
@@ -226,7 +249,6 @@ fn read_field(field: Field, piece: Piece<'_>, reading: &mut Reading) -> Result<(
     let starred = piece.text.starts_with('*');
     match field {
         Field::Second | Field::Minute | Field::Hour => reading.fixed &= !starred,
-        Field::DayOfMonth => reading.day_step = piece.text.starts_with("*/"),
         Field::DayOfWeek => {
             if let Some(rest) = piece.text.strip_prefix('+') {
                 if rest.is_empty() {
@@ -238,10 +260,9 @@ fn read_field(field: Field, piece: Piece<'_>, reading: &mut Reading) -> Result<(
                     text: rest,
                 };
             }
-            reading.weekday_step = piece.text.starts_with("*/");
         }
         Field::Year => reading.years = piece.text != "*",
-        Field::Month => {}
+        Field::DayOfMonth | Field::Month => {}
     }
     if piece.text == "*" || (piece.text == "?" && field.is_day()) {
         reading.plain.push('*');

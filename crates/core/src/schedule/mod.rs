@@ -22,10 +22,11 @@ mod cron;
 mod dialect;
 mod duration;
 mod error;
+mod findings;
 mod nearest;
-mod remarks;
 mod terms;
 mod walk;
+mod written;
 mod zone;
 
 use std::sync::Arc;
@@ -39,7 +40,8 @@ pub use duration::{
     DurationError, DurationErrorKind, every_word, format_duration, is_reboot_word, parse_duration, parse_interval,
 };
 pub use error::{CronError, CronErrorKind, CronField};
-pub use remarks::remarks;
+pub(crate) use findings::same_minute;
+pub use findings::{Finding, FindingCode, findings};
 pub use terms::{Termed, jitter_offset};
 pub use walk::{DstRule, Gap, Overlap};
 pub use zone::{UnknownZone, Zone, Zones};

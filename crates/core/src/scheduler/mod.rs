@@ -20,6 +20,7 @@
 
 mod booting;
 mod commands;
+mod crowd;
 mod evolve;
 mod fate;
 mod firing;
@@ -37,6 +38,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+pub use self::crowd::Crowds;
 pub use self::views::{Counts, RunView, TaskView};
 
 use self::import::Imports;

@@ -17,10 +17,10 @@ use taskd_wire::refusal::Refusal;
 use crate::config::Limits;
 use crate::describe;
 
-pub(crate) use schedule::{Schedules, remarks, still_to_come, zone_of};
+pub(crate) use schedule::{Schedules, findings, still_to_come, zone_of};
 use schedule::{by_rule, in_zone, misfire, not_limited, rule_of};
 use terms::Typed;
-pub(crate) use terms::draw_offset;
+pub(crate) use terms::{draw_offset, remark};
 
 /// What a definition is accepted by.
 pub(crate) struct Context<'a> {

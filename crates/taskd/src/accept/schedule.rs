@@ -8,8 +8,8 @@ use std::time::Duration;
 use taskd_core::Timestamp;
 use taskd_core::policy::Misfire;
 use taskd_core::schedule::{
-    AtError, AtErrorKind, Catalog, DstRule, Gap, Resolution, Schedule, ScheduleError, Termed, UnknownZone, Zones,
-    every_word, format_duration, is_reboot_word, remarks as schedule_remarks, resolve_at,
+    AtError, AtErrorKind, Catalog, DstRule, Finding, FindingCode, Gap, Resolution, Schedule, ScheduleError, Termed,
+    UnknownZone, Zones, every_word, findings as schedule_findings, format_duration, is_reboot_word, resolve_at,
 };
 use taskd_core::scheduler::Limits;
 use taskd_core::task::{Definition, When};
@@ -112,47 +112,61 @@ pub(crate) fn zone_of(definition: &Definition) -> Option<String> {
 }
 
 /// What a user would want to hear of a definition's schedule.
-pub(crate) fn remarks(definition: &Definition, schedules: &Mutex<Schedules>, now: Timestamp) -> Vec<String> {
+pub(crate) fn findings(definition: &Definition, schedules: &Mutex<Schedules>, now: Timestamp) -> Vec<Finding> {
     let mut schedules = schedules.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut remarks: Vec<String> = Vec::new();
-    for part in definition.when.parts() {
-        for remark in remarks_of(part, &mut schedules, now) {
-            if !remarks.contains(&remark) {
-                remarks.push(remark);
-            }
+    let when = &definition.when;
+    let parts = when.parts();
+    let mut findings: Vec<Finding> = Vec::new();
+    for finding in parts.iter().flat_map(|part| findings_of(part, &mut schedules, now)) {
+        // Of several schedules one may be over; whether all are is asked of them together.
+        let is_over = finding.code == FindingCode::NeverFires && matches!(when, When::Termed(_));
+        if !is_over && !findings.contains(&finding) {
+            findings.push(finding);
         }
     }
-    remarks.extend(terms::remark(&definition.when));
-    remarks
+    if matches!(when, When::Termed(_)) && !when.at_boot() {
+        findings.extend(schedules.of(when).and_then(|all| Finding::of_over(&all, now)));
+    }
+    findings
 }
 
-fn remarks_of(when: &When, schedules: &mut Schedules, now: Timestamp) -> Vec<String> {
+fn findings_of(when: &When, schedules: &mut Schedules, now: Timestamp) -> Vec<Finding> {
     // A zone that has vanished since is told of elsewhere.
     match when {
         When::Cron { expr, tz, dst } => schedules
             .cron(expr, tz, *dst)
-            .map(|schedule| schedule_remarks(&schedule, now))
+            .map(|schedule| schedule_findings(&schedule, expr, now))
             .unwrap_or_default(),
-        When::At { at, text, tz: Some(tz) } => resolve_at(text, tz, now, schedules.catalog.zones())
-            .ok()
-            // What was typed relative to the day is another instant by now.
-            .filter(|resolved| resolved.at == *at)
-            .and_then(|resolved| local_time_remark(text, tz, resolved.kind))
-            .into_iter()
-            .collect(),
-        When::At { tz: None, .. } | When::Manual | When::Every { .. } | When::Boot | When::Termed(_) => Vec::new(),
+        When::At { at, text, tz } => {
+            let mut findings = schedule_findings(&Schedule::At(*at), text, now);
+            if let Some(tz) = tz
+                && findings.is_empty()
+                && let Ok(resolved) = resolve_at(text, tz, now, schedules.catalog.zones())
+                // What was typed relative to the day is another instant by now.
+                && resolved.at == *at
+            {
+                findings.extend(local_time_finding(text, tz, resolved.kind));
+            }
+            findings
+        }
+        When::Manual | When::Every { .. } | When::Boot | When::Termed(_) => Vec::new(),
     }
 }
 
 /// What had to be decided about a local time that comes never or twice.
-fn local_time_remark(text: &str, tz: &str, kind: Resolution) -> Option<String> {
-    match kind {
-        Resolution::Unique => None,
-        Resolution::Gap => Some(format!(
-            "in {tz} the clock skips {text}: the first instant after that is taken"
-        )),
-        Resolution::Overlap => Some(format!("in {tz} the clock shows {text} twice: the first time is taken")),
-    }
+fn local_time_finding(text: &str, tz: &str, kind: Resolution) -> Option<Finding> {
+    let (code, message) = match kind {
+        Resolution::Unique => return None,
+        Resolution::Gap => (
+            FindingCode::DstGap,
+            format!("Clocks in {tz} skip {text}: the first instant after that is taken."),
+        ),
+        Resolution::Overlap => (
+            FindingCode::DstOverlap,
+            format!("Clocks in {tz} show {text} twice: the first time is taken."),
+        ),
+    };
+    Some(Finding::new(code, message))
 }
 
 pub(super) fn when(spec: ScheduleSpec, context: &Context<'_>) -> Result<When, Refusal> {
@@ -439,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_remark_is_made_of_the_instant_that_was_accepted() {
+    fn a_finding_is_of_the_instant_that_was_accepted() {
         let schedules = Schedules::new(Zones::new(jiff::tz::db().clone()));
         let instant = |text: &str| Timestamp::from_jiff(text.parse().expect("an instant"));
         // In Berlin the clock skips 02:30 on 2027-03-28.
@@ -450,12 +464,16 @@ mod tests {
                 text: "tomorrow 02:30".to_owned(),
                 tz: Some("Europe/Berlin".to_owned()),
             };
-            remarks(&once, &schedules, instant(day))
+            let findings = findings(&once, &schedules, instant(day)).into_iter();
+            findings.map(|finding| finding.code).collect::<Vec<_>>()
         };
         let skipped = typed_on("2027-03-27T12:00:00Z", "2027-03-28T01:00:00Z");
-        assert!(skipped.len() == 1 && skipped[0].contains("skips"), "{skipped:?}");
+        assert_eq!(skipped, [FindingCode::DstGap]);
         // It was typed a day before, and means the night before.
-        let other: [&str; 0] = [];
-        assert_eq!(typed_on("2027-03-27T12:00:00Z", "2027-03-27T01:30:00Z"), other);
+        assert_eq!(typed_on("2027-03-27T00:00:00Z", "2027-03-27T01:30:00Z"), []);
+        assert_eq!(
+            typed_on("2027-03-28T12:00:00Z", "2027-03-28T01:00:00Z"),
+            [FindingCode::NeverFires]
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use taskd_core::Timestamp;
-use taskd_core::schedule::{format_duration, jitter_offset};
+use taskd_core::schedule::{Schedule, format_duration, jitter_offset};
 use taskd_core::task::{Definition, Owner, Terms, When};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::ScheduleSpec;
@@ -160,16 +160,16 @@ pub(crate) fn draw_offset(definition: &mut Definition, owner: Owner) {
 }
 
 /// What a user would want to hear of terms.
-pub(super) fn remark(when: &When) -> Option<String> {
-    let When::Termed(terms) = when else { return None };
-    (terms.jitter_ms > 0).then(|| {
-        let shown = |ms| format_duration(Duration::from_millis(ms));
-        format!(
-            "each fire time is moved by {}, of up to {}, and none as far as the next",
-            shown(terms.offset_ms),
-            shown(terms.jitter_ms)
-        )
-    })
+pub(crate) fn remark(schedule: Option<&Schedule>) -> Option<String> {
+    match schedule? {
+        Schedule::Termed(termed) if !termed.offset.is_zero() => Some(format!(
+            "Each fire time is moved by {}, and none as far as the next.",
+            format_duration(termed.offset)
+        )),
+        Schedule::Termed(_) | Schedule::Cron { .. } | Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => {
+            None
+        }
+    }
 }
 
 /// Whether all that a task waits for are instants that have passed.

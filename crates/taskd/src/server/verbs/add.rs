@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use taskd_core::command::{Command, Reply};
-use taskd_core::scheduler::Scheduler;
+use taskd_core::schedule::Finding;
+use taskd_core::scheduler::{Crowds, Scheduler};
 use taskd_core::task::{Owner, TaskId, TaskName, When};
 use taskd_wire::client::{Accepted, Response};
 use taskd_wire::codec::Rec;
@@ -31,7 +32,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
         | ScheduleSpec::Boot => None,
     };
     let definition = accept::definition(spec, &context(shared, now))?;
-    let warnings = accept::remarks(&definition, &shared.schedules, now);
+    let findings = accept::findings(&definition, &shared.schedules, now);
     let (owner, tz) = (shared.owner, accept::zone_of(&definition));
     let accepted = shared
         .engine
@@ -52,7 +53,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
                 })
             },
             move |state, reply| match reply {
-                Reply::Added(ids) => ids.first().and_then(|id| accepted(state, *id, now)),
+                Reply::Added(ids) => ids.first().and_then(|id| accepted(state, *id, now, findings)),
                 Reply::Done | Reply::Importing(_) | Reply::Runs(_) => None,
             },
         )
@@ -63,7 +64,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
             what: "an accepted task is not there".to_owned(),
         });
     };
-    (accepted.tz, accepted.warnings) = (tz, warnings);
+    accepted.tz = tz;
     Ok(Response::Accepted(Rec(accepted)))
 }
 
@@ -79,15 +80,25 @@ pub(super) fn context(shared: &Shared, now: taskd_core::Timestamp) -> Context<'_
     }
 }
 
-/// What is answered of an accepted task.
-pub(super) fn accepted(state: &Scheduler, id: TaskId, now: taskd_core::Timestamp) -> Option<Accepted> {
+/// What is answered of an accepted task, with what was found in its schedule.
+pub(super) fn accepted(
+    state: &Scheduler,
+    id: TaskId,
+    now: taskd_core::Timestamp,
+    mut findings: Vec<Finding>,
+) -> Option<Accepted> {
     let task = state.task(id)?;
+    findings.extend(Crowds::default().find(state, id));
     Some(Accepted {
         name: task.name.to_string(),
         id: id.0,
         next_ms: coming(state, id, now, SHOWN),
         tz: None,
-        warnings: Vec::new(),
+        warnings: findings
+            .iter()
+            .map(Finding::to_string)
+            .chain(accept::remark(task.schedule))
+            .collect(),
     })
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
     let enabled = patch.enabled;
     let is_other = patch.schedule.is_some() || patch.tz.is_some();
     let definition = accept::patched(stored.definition, patch, &add::context(shared, now))?;
-    let warnings = accept::remarks(&definition, &shared.schedules, now);
+    let findings = accept::findings(&definition, &shared.schedules, now);
     let tz = accept::zone_of(&definition);
     let accepted = shared
         .engine
@@ -47,13 +47,13 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
                     by: names::by(owner),
                 })
             },
-            move |state, _| add::accepted(state, id, now),
+            move |state, _| add::accepted(state, id, now, findings),
         )
         .await
         .map_err(refusal::of_one)?;
     let Some(mut accepted) = accepted else {
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
-    (accepted.tz, accepted.warnings) = (tz, warnings);
+    accepted.tz = tz;
     Ok(Response::Accepted(Rec(accepted)))
 }

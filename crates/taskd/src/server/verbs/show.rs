@@ -1,6 +1,8 @@
 //! `show`: all of one task.
 
 use taskd_core::Timestamp;
+use taskd_core::schedule::{Finding, FindingCode};
+use taskd_core::scheduler::Crowds;
 use taskd_wire::client::{Response, TaskDetail};
 use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
@@ -16,19 +18,21 @@ const PASSED_SHOWN: usize = 10;
 
 pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Refusal> {
     let (owner, now, asked) = (shared.owner, clock::now(), name.clone());
-    let (id, live, next_ms, mark, runs) = shared
+    let (id, live, next_ms, mark, runs, (crowd, remark)) = shared
         .engine
         .look(move |state, _| {
             let id = names::task(state, owner, &asked)?;
             let gone = || names::unknown(state, owner, &asked);
             let task = state.task(id).ok_or_else(gone)?;
             let live = list::live_task(state, id, now).ok_or_else(gone)?;
+            let crowd = Crowds::default().find(state, id);
             Ok::<_, Refusal>((
                 id,
                 live,
                 add::coming(state, id, now, add::SHOWN),
                 task.mark,
                 task.last_run,
+                (crowd, accept::remark(task.schedule)),
             ))
         })
         .await??;
@@ -41,6 +45,10 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
     let passed = passed.into_iter().map(|span| Rec(describe::passed(span))).collect();
+    let mut findings = accept::findings(&stored.definition, &shared.schedules, now);
+    findings.extend(crowd);
+    // One that is late still comes.
+    findings.retain(|finding| finding.code != FindingCode::NeverFires || next_ms.is_empty());
     Ok(Response::Task(Box::new(Rec(TaskDetail {
         summary,
         created_ms: stored.created_at.as_millis(),
@@ -49,6 +57,6 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
         mark_ms: (mark != Timestamp::MIN).then_some(mark.as_millis()),
         runs,
         passed,
-        warnings: accept::remarks(&stored.definition, &shared.schedules, now),
+        warnings: findings.iter().map(Finding::to_string).chain(remark).collect(),
     }))))
 }
