@@ -2,7 +2,9 @@
 //! never absent.
 
 use serde::Serialize;
-use taskd_wire::client::{Accepted, Fate, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary};
+use taskd_wire::client::{
+    self as wire, Accepted, Fate, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
+};
 use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec};
 
 use crate::render::task::{every, in_delay};
@@ -386,6 +388,27 @@ pub struct Next<'a> {
     pub local: String,
     /// What is special about it.
     pub note: Option<String>,
+}
+
+/// A finding in `lint`.
+#[derive(Debug, Serialize)]
+pub struct Finding<'a> {
+    task: Option<&'a str>,
+    code: &'a str,
+    message: &'a str,
+    suggestion: Option<&'a str>,
+}
+
+impl<'a> Finding<'a> {
+    /// Of a task; none for an expression.
+    pub fn of(task: Option<&'a str>, finding: &'a wire::Finding) -> Self {
+        Finding {
+            task,
+            code: &finding.code,
+            message: &finding.message,
+            suggestion: finding.suggestion.as_deref(),
+        }
+    }
 }
 
 /// The runner in `status`.

@@ -20,7 +20,7 @@
 //! # Promises
 //!
 //! - Exit codes: 0 done; 1 refused or failed; 2 usage; 3 no daemon; 4 not found; 5 not allowed; 6 versions do not fit.
-//!   `run --wait` ends with the exit code of the command.
+//!   `run --wait` ends with the exit code of the command, `lint` with 1 when it found something.
 //! - With `--json`, stdout is JSON, and stderr has nothing but errors as `{code, message, hint}`. Shapes only grow. A
 //!   list that fails on its way leaves its array open, so that a part of it is not taken for the whole.
 //! - A reader that goes away is no error. Text from elsewhere never steers the terminal, but for the output of runs,

@@ -132,6 +132,16 @@ pub enum Request {
         /// The last instant that may be meant.
         until_ms: Option<i64>,
     },
+    /// What may surprise in the schedules of a page of tasks, in the order of their names. Answered by
+    /// [`Response::Findings`].
+    Lint {
+        /// Names or patterns; empty is all.
+        names: Vec<String>,
+        /// Only names after this one.
+        after: Option<String>,
+        /// At most so many; the daemon may give fewer.
+        limit: u32,
+    },
 }
 
 /// What becomes of a run in progress when its task is removed.
@@ -213,6 +223,13 @@ pub enum Response {
     Imported(u64),
     /// What became of fire times.
     Why(Box<Rec<Why>>),
+    /// A page of tasks with what was found in their schedules.
+    Findings {
+        /// The tasks, those without findings too.
+        tasks: Vec<Rec<TaskFindings>>,
+        /// Whether names after the last one remain.
+        more: bool,
+    },
 }
 
 /// The answer to `add` and `edit`.
@@ -432,6 +449,26 @@ pub struct TaskNext {
     pub at_ms: Vec<i64>,
     /// Whether it has more of those that were asked for than one answer holds.
     pub more: bool,
+}
+
+/// What was found in the schedule of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct TaskFindings {
+    /// The task.
+    pub name: String,
+    /// What may surprise.
+    pub findings: Vec<Rec<Finding>>,
+}
+
+/// Something about a schedule that may surprise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Finding {
+    /// A word for scripts.
+    pub code: String,
+    /// A sentence.
+    pub message: String,
+    /// A better expression, where there is one.
+    pub suggestion: Option<String>,
 }
 
 /// How the daemon is.

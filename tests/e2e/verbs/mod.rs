@@ -8,6 +8,7 @@ mod edit;
 mod enable;
 mod export;
 mod import;
+mod lint;
 mod list;
 mod logs;
 mod next;

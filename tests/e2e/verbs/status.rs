@@ -141,6 +141,7 @@ fn help_shows_an_example_for_every_verb() {
         "logs",
         "runs",
         "next",
+        "lint",
         "status",
         "export",
         "import",

@@ -17,7 +17,7 @@ pub use definition::{
 };
 pub use pausing::{PauseArgs, ResumeArgs, WhyArgs};
 pub use runs::{CancelArgs, LogsArgs, RunArgs, RunsArgs};
-pub use tasks::{DisableArgs, EnableArgs, ListArgs, NextArgs, RemoveArgs, ShowArgs};
+pub use tasks::{DisableArgs, EnableArgs, LintArgs, ListArgs, NextArgs, RemoveArgs, ShowArgs};
 
 const AFTER_HELP: &str = "\
 A first task, from nothing:
@@ -130,6 +130,12 @@ pub enum Verb {
     /// Says what became of a fire time, from the ledger: the run for it, or why there is none; of one to come, whether
     /// it will start.
     Why(WhyArgs),
+    /// Say what may surprise in schedules, of tasks or of a cron expression
+    ///
+    /// Says what may surprise in schedules that are accepted: fire times that come more often, less often or less evenly
+    /// than they seem to, coming changes of the clock, many tasks in the same minute. With --cron, of an expression,
+    /// which needs no daemon.
+    Lint(LintArgs),
     /// Say how the daemon is
     Status(StatusArgs),
     /// Print definitions, one JSON object a line

@@ -1,4 +1,4 @@
-//! `list`, `show`, `remove`, `enable`, `disable`, `next`: verbs about tasks.
+//! `list`, `show`, `remove`, `enable`, `disable`, `next`, `lint`: verbs about tasks.
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -113,4 +113,32 @@ pub struct NextArgs {
     /// Which of two counts where clocks show a time twice, as of `taskctl add`
     #[arg(long, value_name = "WHICH", requires = "cron")]
     pub dst_overlap: Option<Overlap>,
+}
+
+/// Says what may surprise in schedules.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl lint                                        every task
+  taskctl lint backup 'nightly-*'
+  taskctl lint --cron '* 2 * * *' --tz Europe/Berlin
+  taskctl lint --json | jq -r '.[] | select(.code == \"dst-gap\") | .task'
+
+What is found has a word: never-fires, held, either-day, day-step, leap-years-only, short-months,
+uneven-step, large-step, every-second, every-minute, dst-gap and dst-overlap (changes of the clock
+in the coming year), same-minute (at a time of day at which five or more other tasks are due too).
+
+Ends with 0 when nothing is found and with 1 when something is, with 2, 3 and 4 as every verb does.
+
+With --json: [{task, code, message, suggestion}].")]
+pub struct LintArgs {
+    /// Names or patterns with * and ? (default: all)
+    #[arg(value_name = "TASK", conflicts_with = "cron", add = ArgValueCompleter::new(completion::tasks))]
+    pub names: Vec<String>,
+    /// A cron expression instead of tasks
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
+    pub cron: Option<String>,
+    /// Time zone the expression is read in (default: yours)
+    #[arg(long, value_name = "ZONE", requires = "cron", add = ArgValueCompleter::new(completion::zones))]
+    pub tz: Option<String>,
 }

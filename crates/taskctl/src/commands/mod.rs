@@ -12,6 +12,7 @@ mod enable;
 mod export;
 mod follow;
 mod import;
+mod lint;
 mod list;
 mod logs;
 mod next;
@@ -52,6 +53,7 @@ pub fn run(verb: Verb, session: &mut Session) -> Result<u8> {
         Verb::Logs(args) => logs::run(&args, session),
         Verb::Runs(args) => runs::run(&args, session),
         Verb::Next(args) => next::run(&args, session),
+        Verb::Lint(args) => return lint::run(&args, session),
         Verb::Status(_) => return status::run(session),
         Verb::Export(args) => export::run(&args, session),
         Verb::Import(args) => import::run(&args, session),

@@ -1,16 +1,14 @@
 //! `taskctl next`
 
-use std::sync::Arc;
-
 use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
-use taskd_core::schedule::{Cron, CronErrorKind, DstRule, Gap, Overlap, Schedule, Zone, Zones};
+use taskd_core::schedule::{Cron, CronErrorKind, DstRule, Gap, Overlap, Schedule, Zone};
 use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::Rec;
 
 use super::{definition, when};
 use crate::args::{self, NextArgs};
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::json;
 use crate::out::JsonArray;
 use crate::render::table::{Cell, Column, Table, Tone};
@@ -39,7 +37,7 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
             return Err(definition::no_cron().into());
         }
         let grid = Schedule::Every { anchor: from, interval };
-        let (zone, next) = (zone(args, session)?, |at| grid.next_after(at));
+        let (zone, next) = (when::zone(args.tz.as_deref(), session)?, |at| grid.next_after(at));
         return print_next(next, &zone, from, args, session);
     }
     let cron = match Cron::parse(expr) {
@@ -53,26 +51,8 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
         }
         Ok(_) | Err(_) => definition::check_cron(expr)?,
     };
-    let (zone, rule) = (zone(args, session)?, rule(args));
+    let (zone, rule) = (when::zone(args.tz.as_deref(), session)?, rule(args));
     print_next(|at| cron.next_after_by(&zone, rule, at), &zone, from, args, session)
-}
-
-/// The zone that an expression is read and shown in.
-fn zone(args: &NextArgs, session: &mut Session) -> Result<Arc<Zone>> {
-    let mut known = Zones::new(jiff::tz::db().clone());
-    let name = args.tz.clone().or_else(|| when::own_zone(session));
-    let name = name.unwrap_or_else(|| {
-        session.remark("your time zone has no name in the tz database: UTC is taken; --tz names another");
-        "UTC".to_owned()
-    });
-    let zone = known.get(&name).map_err(|unknown| {
-        let failure = Failure::field("tz", &unknown.name, None, "there is no such time zone", None);
-        match unknown.near {
-            Some(near) => failure.hint(format!("did you mean {near}?")),
-            None => failure.hint("names are those of the tz database, such as Europe/Berlin or UTC"),
-        }
-    })?;
-    Ok(zone)
 }
 
 /// Prints as many fire times as were asked for.

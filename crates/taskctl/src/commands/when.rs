@@ -1,7 +1,9 @@
 //! Instants as options give them: `--since 10m`, `--from 2027-03-27`.
 
+use std::sync::Arc;
+
 use taskd_core::Timestamp;
-use taskd_core::schedule::{Zones, parse_duration, resolve_at};
+use taskd_core::schedule::{Zone, Zones, parse_duration, resolve_at};
 
 use super::definition::columns;
 use crate::error::Failure;
@@ -57,6 +59,23 @@ pub fn resolve(field: &str, text: &str, session: &Session) -> Result<Timestamp, 
             columns(error.span)
         };
         Failure::field(field, text, Some(span), &error.problem(), error.cure().as_deref())
+    })
+}
+
+/// The zone that an expression is read in: the one that was typed, else the reader's.
+pub fn zone(typed: Option<&str>, session: &mut Session) -> Result<Arc<Zone>, Failure> {
+    let mut known = Zones::new(jiff::tz::db().clone());
+    let name = typed.map(str::to_owned).or_else(|| own_zone(session));
+    let name = name.unwrap_or_else(|| {
+        session.remark("your time zone has no name in the tz database: UTC is taken; --tz names another");
+        "UTC".to_owned()
+    });
+    known.get(&name).map_err(|unknown| {
+        let failure = Failure::field("tz", &unknown.name, None, "there is no such time zone", None);
+        match unknown.near {
+            Some(near) => failure.hint(format!("did you mean {near}?")),
+            None => failure.hint("names are those of the tz database, such as Europe/Berlin or UTC"),
+        }
     })
 }
 

@@ -165,6 +165,8 @@ fn what_is_read_takes_a_bounded_multiple_of_its_bytes() {
         ("RunInfo", factor::<Rec<RunInfo>>()),
         ("Fate", factor::<Rec<Fate>>()),
         ("TaskNext", factor::<Rec<TaskNext>>()),
+        ("TaskFindings", factor::<Rec<TaskFindings>>()),
+        ("Finding", factor::<Rec<Finding>>()),
         ("Live", factor::<Rec<Live>>()),
         ("Ended", factor::<Rec<Ended>>()),
     ] {
@@ -192,6 +194,7 @@ fn whatever_can_be_sent_can_be_received() {
     smallest(|tasks| Response::Tasks { tasks, more: true });
     smallest(|runs| Response::Runs { runs, before: None });
     smallest(|tasks| Response::Definitions { tasks, more: false });
+    smallest(|tasks| Response::Findings { tasks, more: false });
     let next = Rec(TaskNext::default());
     fill(
         Rec(samples::run_info()),

@@ -202,6 +202,17 @@ pub fn detail() -> TaskDetail {
     }
 }
 
+fn findings() -> TaskFindings {
+    TaskFindings {
+        name: s("backup"),
+        findings: vec![Rec(Finding {
+            code: s("every-minute"),
+            message: s("It fires in every minute of hour 2."),
+            suggestion: Some(s("0 2 * * *")),
+        })],
+    }
+}
+
 fn status() -> Status {
     Status {
         version: s("0.1.0"),
@@ -359,6 +370,11 @@ impl Said for Request {
                 from_ms: Some(1_796_000_000_000),
                 until_ms: Some(1_796_000_059_999),
             },
+            Request::Lint {
+                names: names(),
+                after: Some(s("backup")),
+                limit: 1000,
+            },
         ]
     }
 }
@@ -408,6 +424,10 @@ impl Said for Response {
             },
             Response::Imported(100_000),
             Response::Why(Box::new(Rec(why()))),
+            Response::Findings {
+                tasks: vec![Rec(findings()), Rec(TaskFindings::default())],
+                more: true,
+            },
         ]
     }
 }

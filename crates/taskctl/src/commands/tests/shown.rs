@@ -1,6 +1,8 @@
 //! What is shown on a terminal: it fits, and nothing in it is obeyed, whatever the daemon says.
 
-use taskd_wire::client::{Accepted, LastRun, Request, Response, RunInfo, RunOutput, RunRef, Status, TaskNext};
+use taskd_wire::client::{
+    Accepted, Finding, LastRun, Request, Response, RunInfo, RunOutput, RunRef, Status, TaskFindings, TaskNext,
+};
 use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 use unicode_width::UnicodeWidthStr as _;
@@ -102,6 +104,17 @@ fn nothing_that_a_daemon_says_steers_the_terminal() {
             }),
             files: vec![EVIL.into()],
         })),
+        Request::Lint { .. } => Response::Findings {
+            tasks: vec![Rec(TaskFindings {
+                name: EVIL.into(),
+                findings: vec![Rec(Finding {
+                    code: EVIL.into(),
+                    message: EVIL.into(),
+                    suggestion: Some(EVIL.into()),
+                })],
+            })],
+            more: false,
+        },
         Request::Disable { .. } => Response::Refused(Refusal::BadField {
             field: EVIL.into(),
             text: EVIL.into(),
@@ -119,6 +132,7 @@ fn nothing_that_a_daemon_says_steers_the_terminal() {
         &["cancel", "a"],
         &["status"],
         &["logs", "a", "--path"],
+        &["lint"],
         &["disable", "a"],
     ] {
         let ran = daemon.taskctl_at(80, line);

@@ -6,6 +6,7 @@ mod edit;
 mod enable;
 mod export;
 pub(super) mod import;
+mod lint;
 mod list;
 mod next;
 mod output;
@@ -55,6 +56,7 @@ pub(super) async fn answer(
             from_ms,
             until_ms,
         } => why::answer(shared, name, from_ms.zip(until_ms)).await,
+        Request::Lint { names, after, limit } => lint::answer(shared, names, after, limit).await,
         // Answered by the connection itself, since it is not one answer.
         Request::Watch { .. } => Err(Refusal::UnknownRequest),
     }
@@ -72,7 +74,8 @@ fn named(request: &Request) -> &[String] {
         | Request::Next { names, .. }
         | Request::Pause { names, .. }
         | Request::Resume { names }
-        | Request::Export { names, .. } => names,
+        | Request::Export { names, .. }
+        | Request::Lint { names, .. } => names,
         Request::Runs { filter, .. } => &filter.0.targets,
         Request::Edit { name, .. }
         | Request::Show { name }

@@ -7,7 +7,7 @@ use taskd_wire::client::{Response, TaskDetail};
 use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 
-use super::{add, list};
+use super::{add, lint, list};
 use crate::accept;
 use crate::clock;
 use crate::describe;
@@ -18,22 +18,17 @@ const PASSED_SHOWN: usize = 10;
 
 pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Refusal> {
     let (owner, now, asked) = (shared.owner, clock::now(), name.clone());
-    let (id, live, next_ms, mark, runs, (crowd, remark)) = shared
+    let (id, live, next_ms, mark, runs, (found, remark)) = shared
         .engine
         .look(move |state, _| {
             let id = names::task(state, owner, &asked)?;
             let gone = || names::unknown(state, owner, &asked);
             let task = state.task(id).ok_or_else(gone)?;
             let live = list::live_task(state, id, now).ok_or_else(gone)?;
-            let crowd = Crowds::default().find(state, id);
-            Ok::<_, Refusal>((
-                id,
-                live,
-                add::coming(state, id, now, add::SHOWN),
-                task.mark,
-                task.last_run,
-                (crowd, accept::remark(task.schedule)),
-            ))
+            let found = lint::Live::of(state, &mut Crowds::default(), id);
+            let found = (found, accept::remark(task.schedule));
+            let next_ms = add::coming(state, id, now, add::SHOWN);
+            Ok::<_, Refusal>((id, live, next_ms, task.mark, task.last_run, found))
         })
         .await??;
     let (stored, passed) = shared
@@ -45,10 +40,9 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
     let passed = passed.into_iter().map(|span| Rec(describe::passed(span))).collect();
-    let mut findings = accept::findings(&stored.definition, &shared.schedules, now);
-    findings.extend(crowd);
-    // One that is late still comes.
-    findings.retain(|finding| finding.code != FindingCode::NeverFires || next_ms.is_empty());
+    let mut findings = found.findings(shared, &stored.definition, now);
+    // The summary has it.
+    findings.retain(|finding| finding.code != FindingCode::Held);
     Ok(Response::Task(Box::new(Rec(TaskDetail {
         summary,
         created_ms: stored.created_at.as_millis(),
