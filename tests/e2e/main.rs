@@ -13,5 +13,6 @@ mod runner;
 mod signals;
 mod stop;
 mod survive;
+mod vectors;
 mod verbs;
 mod wire;

@@ -106,13 +106,14 @@ fn judge(catalog: &mut Catalog, row: &Value) -> Option<String> {
     None
 }
 
-fn run(file: &str, judge: impl Fn(&mut Catalog, &Value) -> Option<String>) {
+/// Judges every row of a file, which has so many.
+fn run(file: &str, count: usize, judge: impl Fn(&mut Catalog, &Value) -> Option<String>) {
     let mut catalog = catalog();
     let mut failures = Vec::new();
     let mut tags: BTreeMap<String, usize> = BTreeMap::new();
     let rows = rows(file);
-    assert!(!rows.is_empty());
-    for row in rows.iter().filter(|row| !tagged(row, "quartz")) {
+    assert_eq!(rows.len(), count, "rows of {file}");
+    for row in &rows {
         for tag in row["tags"].as_array().unwrap() {
             *tags.entry(tag.to_string()).or_default() += 1;
         }
@@ -132,27 +133,27 @@ fn run(file: &str, judge: impl Fn(&mut Catalog, &Value) -> Option<String>) {
 
 #[test]
 fn calendar_arithmetic() {
-    run("cron.jsonl", judge);
+    run("cron.jsonl", 3_997, judge);
 }
 
 #[test]
 fn daylight_saving() {
-    run("dst.jsonl", judge);
+    run("dst.jsonl", 1_333, judge);
 }
 
 #[test]
 fn the_day_that_samoa_skipped() {
-    run("dateline.jsonl", judge);
+    run("dateline.jsonl", 20, judge);
 }
 
 #[test]
 fn grids_of_elapsed_time() {
-    run("every.jsonl", judge);
+    run("every.jsonl", 187, judge);
 }
 
 #[test]
 fn what_must_be_refused() {
-    run("invalid.jsonl", |catalog, row| {
+    run("invalid.jsonl", 389, |catalog, row| {
         let answer = schedule(catalog, row);
         let expr = text(row, "expr");
         if let Err(error) = Cron::parse(expr) {
@@ -169,7 +170,7 @@ fn what_must_be_refused() {
 
 #[test]
 fn local_times() {
-    run("local-time.jsonl", |catalog, row| {
+    run("local-time.jsonl", 534, |catalog, row| {
         let zone = catalog.zones().get(text(row, "tz")).unwrap();
         let civil = text(row, "local").parse().unwrap();
         let (kind, found) = match local_time(civil, &zone) {

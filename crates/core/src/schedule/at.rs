@@ -7,7 +7,8 @@ use jiff::civil::DateTime;
 use jiff::fmt::temporal::{Pieces, PiecesOffset, TimeZoneAnnotationKind};
 
 use super::civil::{DAY, date_from_days, days_from_date, days_in_month, weekday};
-use super::zone::{REACH, UnknownZone, Zone, Zones};
+use super::walk::END;
+use super::zone::{REACH, TABLE_START, UnknownZone, Zone, Zones};
 use crate::time::Timestamp;
 
 /// Most bytes of an instant's text; a longer one is refused before it is looked at.
@@ -102,7 +103,7 @@ pub enum AtErrorKind {
     NoSuchTime,
     /// A day that the calendar does not have.
     NoSuchDate,
-    /// Not between the years 1970 and 9999.
+    /// Not between the years 1800 and 9999.
     OutOfRange,
     /// The zone is not known.
     Zone(UnknownZone),
@@ -132,7 +133,7 @@ impl AtError {
             AtErrorKind::NoTime => "the time of day is missing".to_owned(),
             AtErrorKind::NoSuchTime => "no day has this time".to_owned(),
             AtErrorKind::NoSuchDate => "the calendar has no such day".to_owned(),
-            AtErrorKind::OutOfRange => "only the years from 1970 to 9999 can be used".to_owned(),
+            AtErrorKind::OutOfRange => "only the years from 1800 to 9999 can be used".to_owned(),
             AtErrorKind::Zone(unknown) => unknown.to_string(),
             AtErrorKind::OffsetDisagrees { written, zone, actual } => {
                 let (written, actual) = (display_offset(*written), display_offset(*actual));
@@ -305,7 +306,8 @@ fn absolute(text: &str, trimmed: &str, tz: &str, zones: &mut Zones) -> Result<Re
         (None, Some(zone)) => resolve_local(civil, zone),
         (None, None) => return Err(refuse(AtErrorKind::NotATime)),
     };
-    if !(0..253_402_300_800_000).contains(&resolved.at.as_millis()) {
+    // Those of the fire times of cron expressions.
+    if !(Timestamp::from_second(TABLE_START)..Timestamp::from_second(END)).contains(&resolved.at) {
         return Err(refuse(AtErrorKind::OutOfRange));
     }
     Ok(resolved)

@@ -14,7 +14,7 @@ use super::zone::{REACH, Segment, TABLE_START, Zone};
 /// falls into a gap comes here; it has none in thousands of tries.
 const SEGMENTS_MAX: u32 = 2_000;
 /// The first second of the year 10000.
-const END: i64 = 253_402_300_800;
+pub(super) const END: i64 = 253_402_300_800;
 
 /// What happens to fire times that clocks skip or show twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
