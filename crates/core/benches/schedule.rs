@@ -1,12 +1,13 @@
 //! What it costs to read an expression, to find a fire time, and to refuse hostile input.
 
+use std::fmt;
 use std::hint::black_box;
 use std::sync::Arc;
 
 use divan::Bencher;
 use jiff::tz::TimeZoneDatabase;
 use taskd_core::Timestamp;
-use taskd_core::schedule::{Catalog, Cron, Schedule, Zone, Zones, findings};
+use taskd_core::schedule::{Catalog, Cron, DstRule, EXPRESSION_MAX, Schedule, Zone, Zones, findings};
 
 const TYPICAL: [&str; 12] = [
     "* * * * *",
@@ -78,6 +79,67 @@ fn refuse_what_never_fires(bencher: Bencher, expr: &str) {
 fn longest_expression(bencher: Bencher) {
     let text = format!("{} * * * *", ["0-59/1"; 145].join(","));
     bencher.bench(|| Cron::parse(black_box(&text)).is_ok());
+}
+
+/// An expression that is in the dialect and made to be slow, and what makes it so.
+struct Hostile(&'static str, String);
+
+impl fmt::Display for Hostile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// Lists as long as an expression may be, and days that seldom or never come.
+fn hostile() -> Vec<Hostile> {
+    let list = |item: &str, before: &str, after: &str| {
+        let room = EXPRESSION_MAX - before.len() - after.len();
+        let items = vec![item; (room + 1) / (item.len() + 1)];
+        format!("{before}{}{after}", items.join(","))
+    };
+    let all = [
+        ("years", list("1970-5000", "0 0 0 29 2 +MON ", "")),
+        ("years by steps", list("1970-5000/2", "0 0 0 29 2 +MON#5 ", "")),
+        ("days", list("1-31", "0 0 ", " * +MON#5")),
+        ("nearest weekdays", list("31W", "0 0 ", " 2,4,6 +MON#5")),
+        ("last days", list("L,LW", "0 0 ", " 2 +MON#5")),
+        ("weekdays", list("MON#5", "0 0 29 2 +", "")),
+        ("a leap day or its fifth Monday", "0 0 29 2 MON#5".to_owned()),
+        ("a leap day that is a Monday", "0 0 29 2 +MON#5".to_owned()),
+        ("one far year", "0 0 0 29 2 +MON 4996".to_owned()),
+        ("no such year", "0 0 0 29 2 +MON 4900-4995".to_owned()),
+        ("in a gap only", "*/30 2 8-14 3 +SUN".to_owned()),
+        (
+            "in a gap only, of leap years",
+            "0 */30 2 8-14 3 +SUN 1972-5000/4".to_owned(),
+        ),
+        (
+            "in a gap only, of far years",
+            "0 */30 2 8-14 3 +SUN 3000-5000".to_owned(),
+        ),
+    ];
+    all.map(|(what, expr)| Hostile(what, expr)).into()
+}
+
+/// Bounded whatever is asked for.
+#[divan::bench(args = hostile())]
+fn all_of_a_hostile_expression(bencher: Bencher, Hostile(_, expr): &Hostile) {
+    let zone = new_york();
+    bencher.bench(|| {
+        Cron::parse(black_box(expr)).map(|cron| {
+            let (cron, zone, rule) = (Arc::new(cron), Arc::clone(&zone), DstRule::default());
+            findings(&Schedule::Cron { cron, zone, rule }, expr, NOW)
+        })
+    });
+}
+
+/// One after the other, over the changes of the clock of a year or so: what each of a thousand costs.
+#[divan::bench(args = ["* * * * *", "*/5 * * * *", "0 * * * *", "0 9-17 * * MON-FRI", "30 2 * * *"])]
+fn next_of_a_thousand(bencher: Bencher, expr: &str) {
+    let (zone, cron) = (new_york(), Cron::parse(expr).expect("it is in the dialect"));
+    bencher
+        .counter(1_000_u32)
+        .bench(|| (0..1_000).try_fold(black_box(NOW), |at, _| cron.next_after(&zone, at)));
 }
 
 #[divan::bench]

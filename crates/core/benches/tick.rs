@@ -10,7 +10,7 @@ use taskd_core::policy::Policies;
 use taskd_core::run::{AttemptEnd, Exit, Usage};
 use taskd_core::schedule::DstRule;
 use taskd_core::schedule::{Catalog, Zones};
-use taskd_core::scheduler::{Limits, Scheduler};
+use taskd_core::scheduler::{Crowds, Limits, Scheduler};
 use taskd_core::snapshot::{Header, Rest, TaskImage};
 use taskd_core::task::{Action, Definition, Outline, Owner, TaskId, TaskName, When};
 
@@ -164,4 +164,21 @@ fn restore(bencher: Bencher, tasks: u64) {
         let catalog = Catalog::new(Zones::new(TimeZoneDatabase::bundled()));
         Scheduler::restore(catalog, Limits::default(), [1, 2], images.into_iter(), rest)
     });
+}
+
+/// A page of `taskctl lint`, with all minutes of the day as full as they are.
+#[divan::bench(args = [1_000, 100_000, 1_000_000], sample_count = 10, sample_size = 1)]
+fn crowds_of_a_thousand(bencher: Bencher, tasks: u64) {
+    let core = scheduler(images(tasks));
+    bencher.bench_local(|| {
+        let mut crowds = Crowds::default();
+        (1..=1_000).filter_map(|id| crowds.find(&core, TaskId(id))).count()
+    });
+}
+
+/// What `add` pays for one more of a full minute.
+#[divan::bench(args = [1_000, 100_000, 1_000_000], sample_count = 10, sample_size = 1)]
+fn crowd_of_one(bencher: Bencher, tasks: u64) {
+    let core = scheduler(images(tasks));
+    bencher.bench_local(|| Crowds::default().find(&core, TaskId(500)));
 }

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use jiff::tz::TimeZoneDatabase;
 use taskd_core::Timestamp;
 use taskd_core::command::{Command, Reply};
 use taskd_core::event::{Event, Inventory};
 use taskd_core::policy::Policies;
-use taskd_core::schedule::{Catalog, DstRule, Zones};
+use taskd_core::schedule::{Catalog, DstRule, Schedule, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::snapshot::{Header, Rest, TaskImage};
 use taskd_core::task::{Action, Definition, Outline, Owner, TaskId, TaskName, When};
@@ -16,6 +19,9 @@ const TASKS: u64 = 100_000;
 
 /// Bytes that one idle task may cost.
 const EACH: u64 = 250;
+
+/// Cron expressions that differ: the others share what was parsed.
+const EXPRESSIONS: usize = 1_000;
 
 /// Resident bytes that belong to nobody else.
 fn resident() -> u64 {
@@ -32,11 +38,26 @@ fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000)
 }
 
+fn expression(n: u64) -> String {
+    let n = n % EXPRESSIONS as u64;
+    format!("{} {} * * *", n % 60, n / 60)
+}
+
+/// How many parsed expressions the tasks of a scheduler have, shared by those that are equal.
+fn parsed(core: &Scheduler) -> usize {
+    let schedules = (1..=TASKS).filter_map(|n| core.task(TaskId(n)).and_then(|task| task.schedule));
+    let crons = schedules.filter_map(|schedule| match schedule {
+        Schedule::Cron { cron, .. } => Some(Arc::as_ptr(cron)),
+        Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => None,
+    });
+    crons.collect::<HashSet<_>>().len()
+}
+
 /// Half of them by the clock, half by elapsed time.
 fn when(n: u64) -> When {
     if n.is_multiple_of(2) {
         When::Cron {
-            expr: format!("{} {} * * *", n / 2 % 60, n / 120 % 24),
+            expr: expression(n / 2),
             tz: "Europe/Berlin".to_owned(),
             dst: DstRule::default(),
         }
@@ -111,5 +132,6 @@ fn an_idle_task_costs_little() {
     let grown = (resident() - before) / TASKS;
     println!("{grown} bytes for each task that was added");
     assert!(grown <= EACH, "{grown} bytes for each task that was added");
+    assert_eq!((parsed(&restored), parsed(&added)), (EXPRESSIONS, EXPRESSIONS));
     assert_eq!(added.counts().tasks + restored.counts().tasks, 2 * TASKS as usize);
 }
