@@ -38,12 +38,14 @@
 //! |---|---|
 //! | [`schedule`] | cron expressions, zones, grids of elapsed time: when a task is due |
 //! | [`task`], [`policy`], [`pause`], [`run`] | what tasks and runs are |
+//! | [`calendar`] | sets of days and times that tasks keep to or keep clear of |
 //! | [`command`], [`event`] | what goes into the scheduler |
 //! | [`record`], [`effect`] | what comes out of it |
 //! | [`scheduler`] | the state machine between them |
 //! | [`snapshot`] | its state as tables |
 //! | [`time`] | instants |
 
+pub mod calendar;
 pub mod command;
 pub mod effect;
 pub mod event;

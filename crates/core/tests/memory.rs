@@ -48,7 +48,7 @@ fn parsed(core: &Scheduler) -> usize {
     let schedules = (1..=TASKS).filter_map(|n| core.task(TaskId(n)).and_then(|task| task.schedule));
     let crons = schedules.filter_map(|schedule| match schedule {
         Schedule::Cron { cron, .. } => Some(Arc::as_ptr(cron)),
-        Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => None,
+        Schedule::Every { .. } | Schedule::At(_) | Schedule::Termed(_) | Schedule::Manual => None,
     });
     crons.collect::<HashSet<_>>().len()
 }

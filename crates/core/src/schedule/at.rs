@@ -6,22 +6,13 @@ use std::sync::Arc;
 use jiff::civil::DateTime;
 use jiff::fmt::temporal::{Pieces, PiecesOffset, TimeZoneAnnotationKind};
 
-use super::civil::{DAY, date_from_days, days_from_date, days_in_month, weekday};
+use super::civil::{DAY, WEEKDAYS, date_from_days, days_from_date, days_in_month, weekday};
 use super::walk::END;
 use super::zone::{REACH, TABLE_START, UnknownZone, Zone, Zones};
 use crate::time::Timestamp;
 
 /// Most bytes of an instant's text; a longer one is refused before it is looked at.
 const TEXT_MAX: usize = 256;
-const WEEKDAYS: [&str; 7] = [
-    "sunday",
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-];
 
 /// The instants a local time stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,21 @@
 //! The Gregorian calendar in plain integers: days are counted from 1970-01-01, local seconds from its midnight.
 
+/// The weekdays in full, as [`weekday`] counts them.
+pub(crate) const WEEKDAYS: [&str; 7] = [
+    "sunday",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+];
+
 /// Seconds of a civil day.
-pub(super) const DAY: i64 = 86_400;
+pub(crate) const DAY: i64 = 86_400;
 
 /// Days from 1970-01-01 to the given date. Years are shifted to begin in March, so that the leap day is the last of them.
-pub(super) const fn days_from_date(year: i64, month: u32, day: u32) -> i64 {
+pub(crate) const fn days_from_date(year: i64, month: u32, day: u32) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -15,7 +26,7 @@ pub(super) const fn days_from_date(year: i64, month: u32, day: u32) -> i64 {
 }
 
 /// The date so many days after 1970-01-01, as year, month and day.
-pub(super) const fn date_from_days(days: i64) -> (i64, u32, u32) {
+pub(crate) const fn date_from_days(days: i64) -> (i64, u32, u32) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -33,7 +44,7 @@ pub(super) const fn date_from_days(days: i64) -> (i64, u32, u32) {
 }
 
 /// How many days the month has.
-pub(super) const fn days_in_month(year: i64, month: u32) -> u32 {
+pub(crate) const fn days_in_month(year: i64, month: u32) -> u32 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,
@@ -43,12 +54,12 @@ pub(super) const fn days_in_month(year: i64, month: u32) -> u32 {
 }
 
 /// The weekday of a day, 0 = Sunday.
-pub(super) const fn weekday(days: i64) -> u32 {
+pub(crate) const fn weekday(days: i64) -> u32 {
     (days + 4).rem_euclid(7) as u32
 }
 
 /// The lowest bit set at or above `from`.
-pub(super) const fn next_bit(mask: u64, from: u32) -> Option<u32> {
+pub(crate) const fn next_bit(mask: u64, from: u32) -> Option<u32> {
     if from >= 64 || mask >> from == 0 {
         return None;
     }
@@ -67,7 +78,7 @@ pub(super) fn display_local(local: i64) -> String {
 }
 
 /// The time of day of a local second: `02:30` or `02:30:15`.
-pub(super) fn display_time(local: i64) -> String {
+pub(crate) fn display_time(local: i64) -> String {
     let second = local.rem_euclid(DAY);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     if second == 0 {

@@ -17,13 +17,13 @@
 
 mod at;
 mod catalog;
-mod civil;
+pub(crate) mod civil;
 mod cron;
 mod dialect;
 mod duration;
 mod error;
 mod findings;
-mod nearest;
+pub(crate) mod nearest;
 mod terms;
 mod walk;
 mod written;

@@ -1,7 +1,7 @@
 //! Which of the known words a mistyped one was meant to be.
 
 /// The candidate with the fewest edits from `word`, if it is near enough to be a slip. Case does not count.
-pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
     let limit = (word.len() / 4).clamp(1, 3);
     candidates

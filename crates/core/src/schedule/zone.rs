@@ -33,7 +33,7 @@ struct Change {
 
 /// A stretch of time in which a zone's offset is constant: instants `start..end`, in seconds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Segment {
+pub(crate) struct Segment {
     /// The first second, or `i64::MIN` where nothing came before.
     pub start: i64,
     /// The second after the last one, or `i64::MAX` where no change is known.
@@ -143,7 +143,7 @@ impl Zone {
     }
 
     /// The stretch of constant offset around an instant given in seconds.
-    pub(super) fn segment(&self, at: i64) -> Segment {
+    pub(crate) fn segment(&self, at: i64) -> Segment {
         let after = self.changes.partition_point(|change| change.at <= at);
         let next = self.changes.get(after).copied();
         if next.is_none() && !self.lasting {
