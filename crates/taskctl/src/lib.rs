@@ -12,7 +12,7 @@
 //!
 //! Beside them: `client` is one connection to the daemon, found by `places`; `watch` follows runs to their end, over
 //! restarts of the daemon; `output` reads what runs wrote, from files that grow, have holes and are replaced; `launch`
-//! starts a daemon; `completion` completes names in shells.
+//! starts a daemon; `completion` completes names in shells; `calendar` reads calendars from files.
 //!
 //! There is no runtime and no thread: a call asks one question, or waits in `poll` for the two or three things that it
 //! follows. Nothing is read before it is needed, for most calls are over in a millisecond.
@@ -27,6 +27,7 @@
 //!   which is printed byte for byte.
 
 mod args;
+pub mod calendar;
 mod client;
 mod clock;
 mod commands;
