@@ -92,6 +92,15 @@ pub enum Command {
         /// Which.
         ids: Vec<TaskId>,
     },
+    /// Create runs for all fire times of a span that is over, in order.
+    Backfill {
+        /// Of which task.
+        id: TaskId,
+        /// The first instant of the span.
+        from: Timestamp,
+        /// The last instant of the span; what is not over by now is left out.
+        until: Timestamp,
+    },
     /// Stop runs, all or none.
     Cancel {
         /// Which.
@@ -183,6 +192,14 @@ pub enum Refusal {
         name: TaskName,
         /// The run.
         run: RunKey,
+    },
+    /// More runs would wait to make up for fire times than there is room for.
+    #[error("{asked} runs are asked for, and there is room for {room}")]
+    BacklogFull {
+        /// How many more may wait.
+        room: usize,
+        /// How many were asked for.
+        asked: u64,
     },
     /// No runner is attached that could start a run, or that could tell whether an earlier life of the daemon started one
     /// of the task without recording it: until that is known, nothing is decided about the task.

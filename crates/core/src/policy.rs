@@ -42,6 +42,12 @@ pub enum Misfire {
         /// Milliseconds.
         within_ms: NonZeroU64,
     },
+    /// They are run one after the other, behind live firings, as many as a backlog holds: the latest. The rest are recorded as
+    /// missed.
+    All {
+        /// Milliseconds, for those that are older; `None` for however late.
+        within_ms: Option<NonZeroU64>,
+    },
 }
 
 impl Default for Misfire {

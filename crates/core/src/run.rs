@@ -79,6 +79,8 @@ words! {
         CatchUp = "catch-up",
         /// The machine has booted.
         Boot = "boot",
+        /// A user asked for a fire time of the past.
+        Backfill = "backfill",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
 use taskd_core::record::Record;
-use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId};
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger};
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
 
@@ -180,12 +180,10 @@ impl Applier<'_> {
                 if !self.insert_run(columns)? && self.remove_other(*run, *trace_id)? {
                     self.insert_run(columns)?;
                 }
+                // What is made up for on request was dealt with before.
+                let mark = fire_time.filter(|_| *trigger != Trigger::Backfill);
                 self.sql("UPDATE marks SET last_run = max(last_run, ?2), mark = coalesce(?3, mark) WHERE task = ?1")?
-                    .execute(params![
-                        bits(run.task.0),
-                        bits(run.n),
-                        fire_time.map(Timestamp::as_millis)
-                    ])?;
+                    .execute(params![bits(run.task.0), bits(run.n), mark.map(Timestamp::as_millis)])?;
                 Ok(())
             }
             Record::RunAdmitted { run, at } => {

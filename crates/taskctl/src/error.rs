@@ -307,6 +307,10 @@ impl From<Refusal> for Failure {
             Refusal::Internal { what } => {
                 failed(format!("the daemon met a fault of its own: {what}")).hint("`taskctl logs --daemon` has more")
             }
+            Refusal::BacklogFull { room, asked } => failed(format!(
+                "{asked} runs would wait to make up for fire times, and there is room for {room} more"
+            ))
+            .hint("choose a shorter span; --dry-run shows its fire times"),
         }
     }
 }

@@ -225,6 +225,23 @@ impl<'a> PassedSpan<'a> {
     }
 }
 
+/// A fire time of the past that is made up for, in `backfill`.
+#[derive(Debug, Serialize)]
+pub struct Backfilled<'a> {
+    at: String,
+    run: Option<&'a str>,
+}
+
+impl<'a> Backfilled<'a> {
+    /// Of what the daemon tells.
+    pub fn of(backfilled: &'a wire::Backfilled) -> Self {
+        Backfilled {
+            at: rfc3339(backfilled.at_ms),
+            run: backfilled.run.as_deref(),
+        }
+    }
+}
+
 /// What became of a fire time, in `why`.
 #[derive(Debug, Serialize)]
 pub struct WhyFate<'a> {

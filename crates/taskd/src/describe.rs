@@ -111,6 +111,7 @@ pub(crate) fn misfire(policy: Misfire) -> (MisfireSpec, Option<u64>) {
     match policy {
         Misfire::Skip => (MisfireSpec::Skip, None),
         Misfire::Once { within_ms } => (MisfireSpec::Once, Some(within_ms.get())),
+        Misfire::All { within_ms } => (MisfireSpec::All, within_ms.map(NonZeroU64::get)),
     }
 }
 

@@ -46,6 +46,10 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
             run: format!("{name}/{}", run.n),
             name: name.to_string(),
         },
+        Core::BacklogFull { room, asked } => Refusal::BacklogFull {
+            room: room as u64,
+            asked,
+        },
         Core::NoRunner => Refusal::RunnerUnavailable {
             reason: "no runner is attached".to_owned(),
         },

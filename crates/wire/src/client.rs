@@ -142,6 +142,18 @@ pub enum Request {
         /// At most so many; the daemon may give fewer.
         limit: u32,
     },
+    /// Create runs for all fire times of a span that is over, in order, behind live firings. Answered by
+    /// [`Response::Backfill`].
+    Backfill {
+        /// The task.
+        name: String,
+        /// The first instant of the span.
+        from_ms: i64,
+        /// The last instant of the span.
+        until_ms: i64,
+        /// Only tell which they would be.
+        dry_run: bool,
+    },
 }
 
 /// What becomes of a run in progress when its task is removed.
@@ -230,6 +242,8 @@ pub enum Response {
         /// Whether names after the last one remain.
         more: bool,
     },
+    /// Runs that make up for fire times of the past, or would.
+    Backfill(Vec<Rec<Backfilled>>),
 }
 
 /// The answer to `add` and `edit`.
@@ -277,6 +291,15 @@ pub struct TaskSummary {
     pub held: Option<String>,
     /// Its pause, or that of all tasks.
     pub paused: Option<Rec<Pause>>,
+}
+
+/// A fire time of the past that is made up for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Backfilled {
+    /// The fire time.
+    pub at_ms: i64,
+    /// Its run; `None` where it was only asked about.
+    pub run: Option<String>,
 }
 
 /// A pause that is not over.

@@ -31,7 +31,8 @@ pub struct TaskSpec {
     /// What becomes of fire times that passed without a start.
     #[serde(default)]
     pub misfire: MisfireSpec,
-    /// With [`MisfireSpec::Once`], how many milliseconds late a fire time may still be run; `None` for an hour.
+    /// How many milliseconds late a fire time may still be run; `None` for an hour with [`MisfireSpec::Once`], and for however
+    /// late with [`MisfireSpec::All`].
     #[serde(default)]
     pub misfire_within_ms: Option<u64>,
     /// What becomes of local times of a cron expression that clocks skip.
@@ -66,6 +67,8 @@ pub enum MisfireSpec {
     Once,
     /// None is run.
     Skip,
+    /// All are run one after the other, behind live firings, if they are not too late for it.
+    All,
 }
 
 /// What becomes of local times that clocks skip.

@@ -87,6 +87,13 @@ pub enum Refusal {
         /// What happened.
         what: String,
     },
+    /// More runs would wait to make up for fire times than there is room for.
+    BacklogFull {
+        /// How many more may wait.
+        room: u64,
+        /// How many were asked for.
+        asked: u64,
+    },
 }
 
 /// Why one line of an import was refused. Not [`Refusal`] itself, since messages must not be recursive.
@@ -147,6 +154,7 @@ impl Refusal {
             Refusal::UnknownRequest => "unknown-request",
             Refusal::NotAllowed { .. } => "not-allowed",
             Refusal::Internal { .. } => "internal",
+            Refusal::BacklogFull { .. } => "backlog-full",
         }
     }
 }

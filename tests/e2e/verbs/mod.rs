@@ -1,6 +1,7 @@
 //! What each verb promises: its answers, its `--json`, its refusals and its exit codes.
 
 mod add;
+mod backfill;
 mod cancel;
 mod completions;
 mod demo;

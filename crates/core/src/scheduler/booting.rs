@@ -19,6 +19,8 @@ impl Scheduler {
             return;
         }
         self.life.booted = None;
+        // A crash that left a part of it would have the rest again.
+        let glued = self.facts.len();
         for id in self.boots.clone() {
             let Some(task) = self.tasks.get(id) else { continue };
             let is_held = !task.enabled || task.held || self.imports.holds(id);
@@ -42,5 +44,6 @@ impl Scheduler {
             self.count_firing(now, id);
         }
         self.fact(Record::Booted { boot });
+        self.glue(glued);
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::command::{Accepted, Command, Refusal, Reply, WhileRunning};
-use crate::policy::Concurrency;
 use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
 use crate::task::{Definition, Owner, TaskId, When};
@@ -45,6 +44,7 @@ impl Scheduler {
             Command::Resume { scopes, by } => self.resume(now, scopes, &by),
             Command::Remove { ids, running, reason } => self.remove(now, &ids, running, &reason),
             Command::Run { ids } => self.run_now(now, &ids),
+            Command::Backfill { id, from, until } => self.backfill(now, id, from, until),
             Command::Cancel { runs, reason } => self.cancel(now, &runs, &reason),
         }
     }
@@ -260,15 +260,11 @@ impl Scheduler {
             if !wanted.insert(*id) {
                 continue;
             }
-            match task.policies.concurrency {
-                Concurrency::Forbid => {
-                    if let Some((other, _)) = self.runs.range(runs_of(*id)).next() {
-                        return Err(Refusal::StillRunning {
-                            name: task.name.clone(),
-                            run: *other,
-                        });
-                    }
-                }
+            if let Some(overlap) = self.overlap(*id) {
+                return Err(Refusal::StillRunning {
+                    name: task.name.clone(),
+                    run: overlap.run,
+                });
             }
             runs.push(run);
         }

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 
 use crate::pause::PauseScope;
 use crate::record::Record;
-use crate::run::RunKey;
+use crate::run::{RunKey, Trigger};
 use crate::task::{Outline, Owner, TaskId};
 use crate::time::Timestamp;
 
@@ -77,7 +77,6 @@ impl Scheduler {
                 task.last_run = task.last_run.max(run.n);
                 let name = task.name.clone();
                 let state = if *waiting {
-                    self.waiting.insert((*at, *run));
                     State::Waiting
                 } else {
                     State::Starting(Told::Yes)
@@ -93,7 +92,11 @@ impl Scheduler {
                         state,
                     },
                 );
-                if let Some(fire_time) = fire_time {
+                self.line_up(run.task);
+                // What is made up for on request was dealt with before.
+                if let Some(fire_time) = fire_time
+                    && *trigger != Trigger::Backfill
+                {
                     self.set_mark(run.task, *fire_time);
                 }
             }
@@ -141,7 +144,8 @@ impl Scheduler {
             }),
             Record::RunFinished { run, .. } => {
                 if let Some(ended) = self.runs.remove(run) {
-                    self.waiting.remove(&(ended.created_at, *run));
+                    self.leave_line(*run, ended.makes_up(), ended.created_at);
+                    self.line_up(run.task);
                 }
             }
             Record::Passed { task, last, .. } => self.set_mark(*task, *last),
@@ -270,9 +274,11 @@ impl Scheduler {
     fn move_run(&mut self, key: RunKey, to: impl FnOnce(State) -> State) {
         let Some(run) = self.runs.get_mut(&key) else { return };
         run.state = to(std::mem::replace(&mut run.state, State::Waiting));
-        if !matches!(run.state, State::Waiting) {
-            self.waiting.remove(&(run.created_at, key));
+        if !run.waits() {
+            let (makes_up, since) = (run.makes_up(), run.created_at);
+            self.leave_line(key, makes_up, since);
         }
+        self.line_up(key.task);
     }
 
     /// Puts a task into the due queue, if it is due at all. One that is reserved is put there when it no longer is.

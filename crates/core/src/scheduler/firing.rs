@@ -15,7 +15,7 @@ use super::Scheduler;
 use super::evolve::runs_of;
 use super::fate::Stretch;
 use super::pending::After;
-use super::runs::{Input, State, Told};
+use super::runs::{Input, Run};
 use super::tasks::Task;
 
 /// Most tasks dealt with in one call. After a night of sleep all of a million are due: the others come with the next
@@ -30,6 +30,15 @@ const PREPARE_MAX: usize = 4096;
 
 /// The unit in which instants are told apart.
 pub(super) const INSTANT: Duration = Duration::from_millis(1);
+
+/// A run that keeps its task from starting another.
+pub(super) struct Overlap {
+    pub(super) run: RunKey,
+    /// What is recorded of a fire time that is skipped for it.
+    pub(super) reason: String,
+    /// Whether a live firing goes next instead.
+    gives_way: bool,
+}
 
 impl Scheduler {
     /// Deals with tasks that are due, as far as the durable horizon allows.
@@ -68,6 +77,9 @@ impl Scheduler {
             // It is in the queue for a time that its schedule does not have: it goes, whatever that is.
             stretches.push(Stretch::single(at));
         }
+        if let Some(within) = self.runs_all(id) {
+            return self.fire_all(now, id, within, stretches);
+        }
         let latest = stretches.iter().rposition(|stretch| stretch.suppressed.is_none());
         for (index, Stretch { passed, suppressed }) in stretches.into_iter().enumerate() {
             match suppressed {
@@ -101,10 +113,21 @@ impl Scheduler {
             let reason = self.why_missed(earlier.last).to_owned();
             self.pass(id, earlier, Passing::Missed, reason);
         }
-        if let Some(reason) = self.overlap(id) {
-            return self.pass(id, Passed::single(latest), Passing::Skipped, reason);
+        self.fire_one(now, id, trigger, latest);
+    }
+
+    /// Deals with a fire time that is not late.
+    pub(super) fn fire_live(&mut self, now: Timestamp, id: TaskId, fire_time: Timestamp) {
+        self.fire_one(now, id, Trigger::Schedule, fire_time);
+    }
+
+    fn fire_one(&mut self, now: Timestamp, id: TaskId, trigger: Trigger, fire_time: Timestamp) {
+        match self.overlap(id) {
+            None => self.create(now, id, trigger, fire_time, !self.has_place(0)),
+            // What makes up for the past does not cost a live firing: that goes next.
+            Some(overlap) if overlap.gives_way => self.create(now, id, trigger, fire_time, true),
+            Some(overlap) => self.pass(id, Passed::single(fire_time), Passing::Skipped, overlap.reason),
         }
-        self.create(now, id, trigger, latest);
     }
 
     /// Why a fire time that is dealt with so late still starts; `None` when it does not.
@@ -115,38 +138,51 @@ impl Scheduler {
         let in_time = match task.policies.misfire {
             Misfire::Skip => false,
             // An instant is not one of many: without it the task would never run.
-            Misfire::Once { .. } if task.is_once() => true,
+            Misfire::Once { .. } | Misfire::All { .. } if task.is_once() => true,
             Misfire::Once { within_ms } => lateness <= Duration::from_millis(within_ms.get()),
+            Misfire::All { within_ms } => {
+                within_ms.is_none_or(|within| lateness <= Duration::from_millis(within.get()))
+            }
         };
         in_time.then_some(Trigger::CatchUp)
     }
 
-    /// Why a task may not start while an earlier run of it is there.
-    pub(super) fn overlap(&self, id: TaskId) -> Option<String> {
+    /// The run that keeps a task from starting another, if there is one. What waits to make up for the past does not.
+    pub(super) fn overlap(&self, id: TaskId) -> Option<Overlap> {
         let task = self.tasks.get(id)?;
         match task.policies.concurrency {
             Concurrency::Forbid => {
-                let (key, run) = self.runs.range(runs_of(id)).next()?;
-                let is_waiting = matches!(run.state, State::Waiting);
-                let doing = if is_waiting {
+                let is_in_the_way = |run: &Run| !(run.waits() && run.makes_up());
+                let mut runs = self.runs.range(runs_of(id)).filter(|(_, run)| is_in_the_way(run));
+                let (key, run) = runs.next()?;
+                let doing = if run.waits() {
                     "still waits for a place"
                 } else {
                     "is still running"
                 };
-                Some(format!("run {}/{} {doing}", task.name, key.n))
+                let is_of_many = match run.trigger {
+                    Trigger::Backfill => true,
+                    Trigger::CatchUp => self.runs_all(id).is_some(),
+                    Trigger::Schedule | Trigger::Manual | Trigger::Boot => false,
+                };
+                Some(Overlap {
+                    run: *key,
+                    reason: format!("run {}/{} {doing}", task.name, key.n),
+                    gives_way: is_of_many && runs.next().is_none(),
+                })
             }
         }
     }
 
     /// Creates the run of a firing. It starts ahead of its record, since the horizon says that it may have.
-    fn create(&mut self, now: Timestamp, id: TaskId, trigger: Trigger, fire_time: Timestamp) {
+    fn create(&mut self, now: Timestamp, id: TaskId, trigger: Trigger, fire_time: Timestamp, waiting: bool) {
         let Some(task) = self.tasks.get(id) else { return };
         let run = RunKey {
             task: id,
             n: task.last_run + 1,
         };
-        let waiting = !self.has_place(0);
         let trace_id = self.traces.draw();
+        let glued = self.facts.len();
         self.fact(Record::RunCreated {
             run,
             trigger,
@@ -157,6 +193,7 @@ impl Scheduler {
         });
         self.notice_created(run, waiting);
         self.count_firing(now, id);
+        self.glue(glued);
         if !waiting {
             self.drive(now, run, Input::Cleared);
         }
@@ -230,28 +267,6 @@ impl Scheduler {
             "the store took no changes"
         } else {
             "the machine was asleep or busy"
-        }
-    }
-
-    /// Whether a run may be started now, after `more` others.
-    pub(super) fn has_place(&self, more: usize) -> bool {
-        self.waiting.is_empty() && self.occupied() + self.reserved_places + more < self.limits.running
-    }
-
-    /// Gives free places to waiting runs, oldest first. They start when that is durable: nothing says before that they
-    /// may have.
-    pub(super) fn admit(&mut self, now: Timestamp) {
-        while self.occupied() + self.reserved_places < self.limits.running {
-            // What is being decided about a task might be that its run shall not start.
-            let reserved = |run: &RunKey| self.tasks.get(run.task).is_some_and(|task| task.reserved);
-            let Some((_, key)) = self.waiting.iter().find(|(_, run)| !reserved(run)).copied() else {
-                return;
-            };
-            self.fact(Record::RunAdmitted { run: key, at: now });
-            if let Some(run) = self.runs.get_mut(&key) {
-                run.state.set_told(Told::Unrecorded);
-            }
-            self.after.push(After::Start(key));
         }
     }
 

@@ -18,6 +18,7 @@
 //! it was told, and since when this life goes. A restored scheduler starts nothing until a runner is attached, since the
 //! inventory tells what an earlier life started without having recorded it.
 
+mod backlog;
 mod booting;
 mod commands;
 mod crowd;
@@ -25,8 +26,10 @@ mod evolve;
 mod fate;
 mod firing;
 mod import;
+mod life;
 mod pausing;
 mod pending;
+mod places;
 mod recovery;
 mod runs;
 mod table;
@@ -36,13 +39,16 @@ mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::time::Duration;
 
 pub use self::crowd::Crowds;
 pub use self::views::{Counts, RunView, TaskView};
 
 use self::import::Imports;
+use self::life::Life;
 use self::pending::{After, Batch};
+use self::places::Turn;
 use self::runs::{Act, Input, Process, Run, State, Told};
 use self::table::Table;
 use self::tasks::{NameKey, Schedules, Task};
@@ -63,6 +69,10 @@ use crate::time::Timestamp;
 pub struct Limits {
     /// Most runs that are starting, running or stopping at once; more wait.
     pub running: usize,
+    /// Most runs of a task that wait to make up for a fire time.
+    pub backlog: usize,
+    /// The same of all tasks together.
+    pub backlog_of_all: usize,
     /// Most tasks of uid 0.
     pub tasks_of_root: u64,
     /// Most tasks of any other uid.
@@ -86,6 +96,8 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             running: 512,
+            backlog: 100,
+            backlog_of_all: 100_000,
             tasks_of_root: 1_000_000,
             tasks_of_others: 10_000,
             horizon_ahead: Duration::from_secs(5),
@@ -95,56 +107,6 @@ impl Default for Limits {
             grace: Duration::from_secs(10),
             batch: const { NonZeroUsize::new(2_000).unwrap() },
         }
-    }
-}
-
-/// What is known of this life of the daemon only.
-#[derive(Default)]
-struct Life {
-    /// When it first heard of the time.
-    since: Option<Timestamp>,
-    /// Whether a runner is attached.
-    attached: bool,
-    /// Whether one ever was.
-    met_runner: bool,
-    /// The horizon that an earlier life left.
-    inherited: Option<Timestamp>,
-    /// Whether the daemon is stopping: nothing new becomes due.
-    closing: bool,
-    /// Since when no runner is attached, while that is so.
-    alone_since: Option<Timestamp>,
-    /// The last time no runner was attached, once it is over.
-    alone: Option<(Timestamp, Timestamp)>,
-    /// How many batches that set marks back are not durable yet.
-    resets: usize,
-    /// The clock was set back so far that the horizon is to be drawn back, once the first runner has said what an earlier
-    /// life started: until then it stands for that.
-    far_back: bool,
-    /// Something is due, and the durable horizon is in the past: nothing starts before it is ahead again.
-    behind: bool,
-    /// The boot of the machine, until what is due for it has its runs.
-    booted: Option<u128>,
-    /// When the last extension of the horizon was on its way, with those before it that left no time between.
-    stall: Option<(Timestamp, Timestamp)>,
-    /// How long the last extension of the horizon took to be durable.
-    slowness: Duration,
-    /// The last time it was told.
-    told: Option<Timestamp>,
-}
-
-impl Life {
-    /// Takes in the time. Where the clock was set back, what this life remembers of earlier times goes back with it, for
-    /// reasons are told by the clock as it is.
-    fn hear(&mut self, now: Timestamp) {
-        let back = self.told.replace(now).map_or(Duration::ZERO, |told| told.since(now));
-        if back.is_zero() {
-            return;
-        }
-        let set_back = |at: &mut Timestamp| *at = at.minus(back);
-        let spans = [&mut self.alone, &mut self.stall].into_iter().flatten();
-        let (froms, tos): (Vec<_>, Vec<_>) = spans.map(|(from, to)| (from, to)).unzip();
-        let instants = [&mut self.since, &mut self.alone_since].into_iter().flatten();
-        instants.chain(froms).chain(tos).for_each(set_back);
     }
 }
 
@@ -166,8 +128,10 @@ pub struct Scheduler {
     due: BTreeSet<(Timestamp, TaskId)>,
     /// Tasks that are due after a boot.
     boots: BTreeSet<TaskId>,
-    /// Runs in state waiting, by age.
-    waiting: BTreeSet<(Timestamp, RunKey)>,
+    /// Runs that wait for a place, in the order in which they get it.
+    waiting: BTreeSet<Turn>,
+    /// Runs that wait for others of their task.
+    lined_up: BTreeSet<RunKey>,
     // How it is read, and bounded.
     schedules: Schedules,
     limits: Limits,
@@ -185,6 +149,8 @@ pub struct Scheduler {
     reserved_all: usize,
     // What the call that is in progress has come to, in the order it leaves.
     facts: Vec<Record>,
+    /// Which of these become durable together.
+    glued: Vec<Range<usize>>,
     after: Vec<After>,
     outbox: VecDeque<Effect>,
     effects: VecDeque<Effect>,
@@ -207,6 +173,7 @@ impl Scheduler {
             problems: BTreeMap::new(),
             due: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            lined_up: BTreeSet::new(),
             schedules: Schedules::new(catalog),
             limits,
             traces: Traces::new(seed),
@@ -220,6 +187,7 @@ impl Scheduler {
             reserved_places: 0,
             reserved_all: 0,
             facts: Vec::new(),
+            glued: Vec::new(),
             after: Vec::new(),
             outbox: VecDeque::new(),
             effects: VecDeque::new(),
@@ -259,12 +227,10 @@ impl Scheduler {
         scheduler.restore_tasks(tasks);
         scheduler.pauses = pauses.into_iter().collect();
         scheduler.fired = fired.into_iter().collect();
-        for image in runs {
-            let (key, run) = Run::of_image(image);
-            if matches!(run.state, State::Waiting) {
-                scheduler.waiting.insert((run.created_at, key));
-            }
-            scheduler.runs.insert(key, run);
+        scheduler.runs = runs.into_iter().map(Run::of_image).collect();
+        let tasks: BTreeSet<_> = scheduler.runs.keys().map(|key| key.task).collect();
+        for task in tasks {
+            scheduler.line_up(task);
         }
         scheduler
     }
@@ -464,11 +430,6 @@ impl Scheduler {
     /// Whether an earlier life may have started what no record tells of: until the first runner was asked.
     fn may_have_started(&self) -> bool {
         self.life.inherited.is_some() && !self.life.met_runner
-    }
-
-    /// Runs that are starting, running or stopping.
-    fn occupied(&self) -> usize {
-        self.runs.len() - self.waiting.len()
     }
 
     /// Gives an input to a run that has neither process nor end to tell of.

@@ -5,6 +5,8 @@
 //! keeps them out of the due queue and refuses every other decision about them, so that whatever becomes durable first,
 //! taking the records in the order of the tickets gives the same state.
 
+use std::ops::Range;
+
 use crate::command::Ticket;
 use crate::effect::{Effect, Notice, Weight};
 use crate::record::Record;
@@ -67,20 +69,30 @@ impl Scheduler {
         let after = std::mem::take(&mut self.after);
         if !self.facts.is_empty() {
             let mut records = std::mem::take(&mut self.facts);
-            if records.len() > self.limits.batch.get() {
-                let mut rest = records.into_iter();
-                records = Vec::new();
-                while rest.len() > self.limits.batch.get() {
-                    let batch = rest.by_ref().take(self.limits.batch.get()).collect();
-                    self.send(batch, Weight::Fact, Batch::Facts(Vec::new()));
+            let glued = std::mem::take(&mut self.glued);
+            let mut sent = 0;
+            while records.len() > self.limits.batch.get() {
+                let length = batch_length(sent, self.limits.batch.get(), &glued).min(records.len());
+                if length == records.len() {
+                    break;
                 }
-                records.extend(rest);
+                let rest = records.split_off(length);
+                let batch = std::mem::replace(&mut records, rest);
+                self.send(batch, Weight::Fact, Batch::Facts(Vec::new()));
+                sent += length;
             }
             self.send(records, Weight::Fact, Batch::Facts(after));
         } else if !after.is_empty() {
             self.after_earlier(after);
         }
         self.effects.append(&mut self.outbox);
+    }
+
+    /// Has the facts of this call from one on become durable together.
+    pub(super) fn glue(&mut self, from: usize) {
+        if self.facts.len() > from + 1 {
+            self.glued.push(from..self.facts.len());
+        }
     }
 
     /// What follows facts of earlier calls waits for the last of them.
@@ -303,5 +315,32 @@ impl Scheduler {
                 reason: reason.clone(),
             }));
         }
+    }
+}
+
+/// How many facts go into the batch that begins with the fact `from`: `most`, or as many as it takes not to part what is
+/// glued.
+fn batch_length(from: usize, most: usize, glued: &[Range<usize>]) -> usize {
+    let end = from + most;
+    match glued.iter().find(|range| range.start < end && end < range.end) {
+        None => most,
+        Some(range) if range.start > from => range.start - from,
+        Some(range) => range.end - from,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::batch_length;
+
+    #[test]
+    fn a_batch_parts_nothing_that_is_glued() {
+        let glued = [2..5, 8..20];
+        assert_eq!(batch_length(0, 2, &glued), 2);
+        assert_eq!(batch_length(0, 3, &glued), 2, "it ends before");
+        assert_eq!(batch_length(2, 2, &glued), 3, "what is longer than a batch goes whole");
+        assert_eq!(batch_length(5, 3, &glued), 3);
+        assert_eq!(batch_length(8, 3, &glued), 12);
+        assert_eq!(batch_length(20, 3, &glued), 3);
     }
 }

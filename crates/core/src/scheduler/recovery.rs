@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::effect::{Effect, Notice};
 use crate::event::{Inventory, Live, Origin};
 use crate::record::Record;
-use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey};
+use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey, Trigger};
 use crate::schedule::Passed;
 use crate::time::Timestamp;
 
@@ -150,6 +150,7 @@ impl Scheduler {
         // What an earlier life was to start is as late now as a fire time that nobody dealt with.
         if starts
             && let Some(fire_time) = run.fire_time
+            && run.trigger != Trigger::Backfill
             && let Some(task) = self.tasks.get(key.task)
             && self.trigger(task, now.since(fire_time)).is_none()
         {
@@ -204,6 +205,7 @@ impl Scheduler {
         let Some(task) = self.tasks.get(run.task) else { return };
         if let Some(fire_time) = origin.fire_time
             && task.due().is_some()
+            && origin.trigger != Trigger::Backfill
         {
             // The earlier life passed over them, for a reason that was lost with it.
             let (passing, reason) = if same {
@@ -213,6 +215,7 @@ impl Scheduler {
             };
             self.pass_all(run.task, fire_time.minus(INSTANT), passing, reason);
         }
+        let glued = self.facts.len();
         self.fact(Record::RunCreated {
             run,
             trigger: origin.trigger,
@@ -221,9 +224,10 @@ impl Scheduler {
             trace_id: origin.trace_id,
             waiting: false,
         });
-        if origin.fire_time.is_some() {
+        if origin.fire_time.is_some() && origin.trigger != Trigger::Backfill {
             self.count_firing(now, run.task);
         }
+        self.glue(glued);
         self.clamp_marks(now, &[run.task]);
         self.outbox.push_back(Effect::Notice(Notice::RunCreated {
             origin: origin.clone(),

@@ -1,5 +1,6 @@
 //! Scenarios, one promise each. The simulation in `tests/simulation` looks for what nobody thought of.
 
+mod backlog;
 mod clock;
 mod commands;
 mod firing;

@@ -168,7 +168,7 @@ impl Scheduler {
         Counts {
             tasks: self.tasks.len() - usize::try_from(self.imports.staged()).unwrap_or(0),
             running: self.occupied(),
-            waiting: self.waiting.len(),
+            waiting: self.waiting.len() + self.lined_up.len(),
         }
     }
 

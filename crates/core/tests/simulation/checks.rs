@@ -144,7 +144,7 @@ impl Spawned {
         let is_first = origin.trigger != Trigger::Boot || self.booted.insert((run.task, boot));
         assert!(is_first, "{run:?} is the second of its task for one boot");
         assert!(self.runs.insert((run, origin.trace_id.0)), "{run:?} started twice");
-        if let Some(at) = origin.fire_time {
+        if let Some(at) = origin.fire_time.filter(|_| origin.trigger != Trigger::Backfill) {
             let epoch = self
                 .created
                 .get(&origin.trace_id.0)
@@ -199,6 +199,15 @@ impl World {
         let Some(daemon) = &self.daemon else { return };
         self.check_equal(daemon);
         let image = daemon.core.snapshot();
+        let mut backlogs: BTreeMap<TaskId, usize> = BTreeMap::new();
+        for run in daemon.core.active_runs().filter(|run| run.state == "waiting") {
+            if matches!(run.origin.trigger, Trigger::CatchUp | Trigger::Backfill) {
+                *backlogs.entry(run.origin.attempt.run.task).or_default() += 1;
+            }
+        }
+        let longest = backlogs.values().max().copied().unwrap_or(0);
+        // One that is caught up under another policy waits as well.
+        assert!(longest <= self.limits.backlog + 1, "a backlog of {longest} runs");
         let enabled = || image.tasks.iter().filter(|task| task.outline.enabled);
         let soonest = enabled()
             .filter_map(|task| read(&task.outline.when).next_after(task.mark))
@@ -457,9 +466,9 @@ fn account(
                 run.task
             );
             account.last_run = run.n;
-            if let Some(at) = fire_time {
-                account.next(run.task, *at);
-                account.mark = *at;
+            if let Some(at) = fire_time.filter(|_| *trigger != Trigger::Backfill) {
+                account.next(run.task, at);
+                account.mark = at;
             }
             assert!(
                 runs.insert(*run, (trace_id.0, None)).is_none(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::record::Record;
-use taskd_core::run::Passing;
+use taskd_core::run::{Passing, Trigger};
 
 /// Checks a record against what was decided before it.
 pub fn check(record: &Record, pauses: &mut BTreeMap<PauseScope, Pause>) {
@@ -24,7 +24,13 @@ pub fn check(record: &Record, pauses: &mut BTreeMap<PauseScope, Pause>) {
             assert!(!pause.is_over(*at), "a pause ends twice");
             pause.end(*at);
         }
-        Record::RunCreated { run, fire_time, .. } => {
+        Record::RunCreated {
+            run,
+            fire_time,
+            trigger,
+            ..
+        } => {
+            let fire_time = fire_time.filter(|_| *trigger != Trigger::Backfill);
             let held = fire_time.is_some_and(|at| bearing(pauses, run.task).any(|(_, pause)| pause.covers(at)));
             assert!(!held, "{run:?} is for a fire time in a pause");
         }

@@ -20,7 +20,8 @@ pub fn ask(world: &mut World) {
     let ids: Vec<TaskId> = world.definitions.keys().copied().collect();
     let few = ids.len() < 3;
     let some = world.dice.pick(&ids).copied();
-    match (world.dice.below(27), some) {
+    match (world.dice.below(28), some) {
+        (27, Some(id)) => backfill(world, id),
         (23.., _) => pause(world, some),
         (20..23, _) => import(world),
         (0..2, _) | (_, None) => add(world),
@@ -58,6 +59,7 @@ fn answered(result: Result<(), Refusal>) {
             | Refusal::NoImport(_)
             | Refusal::TooManyTasks { .. }
             | Refusal::StillRunning { .. }
+            | Refusal::BacklogFull { .. }
             | Refusal::NoRunner,
         ) => {}
         Err(refusal @ Refusal::BadSchedule { .. }) => panic!("{refusal}"),
@@ -123,6 +125,14 @@ fn set_enabled(world: &mut World, id: TaskId) {
         by: ME.to_owned(),
     };
     answered(world.apply(command, Wish::default()));
+}
+
+/// Asks for runs of a span that is over, or not quite.
+fn backfill(world: &mut World, id: TaskId) {
+    let second = Duration::from_secs(1);
+    let until = world.wall().plus(Duration::from_secs(5));
+    let from = until.minus(world.dice.length(second, 3600 * second));
+    answered(world.apply(Command::Backfill { id, from, until }, Wish::default()));
 }
 
 /// Pauses a task or all, or ends that.
@@ -199,12 +209,15 @@ fn definition(world: &mut World) -> Definition {
         description: None,
         enabled: world.dice.chance(850),
         policies: Policies {
-            misfire: if world.dice.chance(200) {
-                Misfire::Skip
-            } else {
-                Misfire::Once {
+            misfire: match world.dice.below(10) {
+                0 | 1 => Misfire::Skip,
+                2 => Misfire::All { within_ms: None },
+                3 => Misfire::All {
+                    within_ms: NonZeroU64::new(within.as_millis() as u64),
+                },
+                _ => Misfire::Once {
                     within_ms: (within.as_millis() as u64).try_into().unwrap(),
-                }
+                },
             },
             ..Policies::default()
         },

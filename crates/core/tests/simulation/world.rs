@@ -110,6 +110,8 @@ impl World {
     pub fn new(seed: u64, trace: bool) -> Self {
         let mut dice = Dice::new(seed);
         let limits = Limits {
+            backlog: 1 + dice.below(8) as usize,
+            backlog_of_all: 1 + dice.below(20) as usize,
             running: 1 + dice.below(4) as usize,
             tasks_of_others: 6,
             batch: NonZeroUsize::MIN.saturating_add(dice.below(4) as usize),

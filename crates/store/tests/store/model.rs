@@ -128,7 +128,9 @@ impl Model {
                 self.newest.insert(run.task, run.n);
                 if let Some(task) = self.tasks.get_mut(&run.task) {
                     task.last_run = task.last_run.max(run.n);
-                    task.mark = fire_time.unwrap_or(task.mark);
+                    if *trigger != Trigger::Backfill {
+                        task.mark = fire_time.unwrap_or(task.mark);
+                    }
                 }
                 self.runs.insert(
                     *run,

@@ -127,6 +127,9 @@ pub fn with_terms(text: &str) -> Definition {
         end: Some(at(9_000_000)),
         count: NonZeroU64::new(5),
     }));
+    task.policies.misfire = Misfire::All {
+        within_ms: NonZeroU64::new(7_200_000),
+    };
     task
 }
 

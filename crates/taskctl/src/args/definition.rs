@@ -79,7 +79,7 @@ pub struct MisfireArgs {
     /// What becomes of fire times that are more than ten seconds late: the daemon was down, the machine slept (default: once)
     #[arg(long, value_name = "WHAT", help_heading = "Missed fire times")]
     pub misfire: Option<Misfire>,
-    /// How late the latest of them may still be run, more than 10s (default: 1h)
+    /// How late they may still be run, more than 10s (default: 1h; however late with `all`)
     #[arg(long, value_name = "DURATION", help_heading = "Missed fire times")]
     pub misfire_within: Option<String>,
 }
@@ -89,6 +89,8 @@ pub struct MisfireArgs {
 pub enum Misfire {
     /// The latest of them is run, if it is not too late for it
     Once,
+    /// All of them are run, one after the other, the latest hundred at most
+    All,
     /// None of them is run
     Skip,
 }

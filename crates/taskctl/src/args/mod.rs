@@ -15,7 +15,7 @@ pub use daemon::{CompletionsArgs, DemoArgs, DetachArgs, JanitorArgs, Shell, Star
 pub use definition::{
     ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Misfire, MisfireArgs, Overlap, ScheduleArgs,
 };
-pub use pausing::{PauseArgs, ResumeArgs, WhyArgs};
+pub use pausing::{BackfillArgs, PauseArgs, ResumeArgs, WhyArgs};
 pub use runs::{CancelArgs, LogsArgs, RunArgs, RunsArgs};
 pub use tasks::{DisableArgs, EnableArgs, LintArgs, ListArgs, NextArgs, RemoveArgs, ShowArgs};
 
@@ -109,6 +109,11 @@ pub enum Verb {
     /// it, 1 when it was cancelled and exited with 0; with several tasks, the first that is not 0. The run belongs to the daemon: it goes on if taskctl is
     /// interrupted or the daemon restarts.
     Run(RunArgs),
+    /// Run fire times of the past, one after the other
+    ///
+    /// Creates runs for all fire times of a task in a span that is over, whatever became of them then: a hundred wait at
+    /// most.
+    Backfill(BackfillArgs),
     /// Stop runs
     ///
     /// Stops runs: TERM to all their processes, KILL to what is left ten seconds later. A task stands for its run in progress.

@@ -1,4 +1,4 @@
-//! `pause`, `resume`, `why`: verbs about fire times that do not start.
+//! `pause`, `resume`, `why`, `backfill`: verbs about fire times that do not start, or did not.
 
 use clap::{ArgGroup, Args};
 use clap_complete::engine::ArgValueCompleter;
@@ -75,4 +75,32 @@ pub struct WhyArgs {
     /// The time in question (default: the last fire time, and the next)
     #[arg(value_name = "TIME")]
     pub time: Option<String>,
+}
+
+/// Makes up for fire times of the past.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Both ends belong to the span; what is not over yet is left out. The runs go one
+after the other, oldest first, behind live firings; each has its own
+TASKD_FIRE_TIME, and the trigger `backfill`. `taskctl runs` shows those that
+wait, `taskctl cancel TASK` stops all of them.
+
+Examples:
+  taskctl backfill report --from 2026-11-01T00:00 --to 2026-11-07T23:59
+  taskctl backfill report --from 3d --to 1d --dry-run
+
+With --json: [{at, run}].")]
+pub struct BackfillArgs {
+    /// The task
+    #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
+    pub task: String,
+    /// Where the span begins: a time, or so long ago
+    #[arg(long, value_name = "TIME")]
+    pub from: String,
+    /// Where it ends: a time, or so long ago
+    #[arg(long, value_name = "TIME")]
+    pub to: String,
+    /// Only show which fire times it has
+    #[arg(long)]
+    pub dry_run: bool,
 }

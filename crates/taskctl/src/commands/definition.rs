@@ -137,6 +137,7 @@ pub fn misfire(args: &MisfireArgs) -> Result<(Option<MisfireSpec>, Option<u64>),
     let kind = args.misfire.map(|typed| match typed {
         Misfire::Once => MisfireSpec::Once,
         Misfire::Skip => MisfireSpec::Skip,
+        Misfire::All => MisfireSpec::All,
     });
     let within = args.misfire_within.as_deref();
     let within = within.map(|text| duration("misfire-within", text)).transpose()?;

@@ -1,6 +1,7 @@
 //! What the verbs do, a file each.
 
 mod add;
+mod backfill;
 mod cancel;
 mod completions;
 mod definition;
@@ -48,6 +49,7 @@ pub fn run(verb: Verb, session: &mut Session) -> Result<u8> {
         Verb::Pause(args) => pause::run(&args, session),
         Verb::Resume(args) => resume::run(&args, session),
         Verb::Why(args) => return why::run(&args, session),
+        Verb::Backfill(args) => backfill::run(&args, session),
         Verb::Run(args) => return run::run(&args, session),
         Verb::Cancel(args) => cancel::run(&args, session),
         Verb::Logs(args) => logs::run(&args, session),

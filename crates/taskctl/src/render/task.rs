@@ -90,7 +90,9 @@ pub fn misfire(spec: &TaskSpec) -> Option<String> {
     };
     Some(match (spec.misfire, spec.misfire_within_ms) {
         (MisfireSpec::Skip, _) => "it is not run".to_owned(),
-        (MisfireSpec::Once, _) if is_one => "it is run however late".to_owned(),
+        (MisfireSpec::Once | MisfireSpec::All, _) if is_one => "it is run however late".to_owned(),
+        (MisfireSpec::All, None) => "all are run, in order".to_owned(),
+        (MisfireSpec::All, Some(ms)) => format!("all are run, in order, up to {} late", length(ms)),
         (MisfireSpec::Once, None) => "the latest fire time is run".to_owned(),
         (MisfireSpec::Once, Some(ms)) => format!("the latest fire time is run, up to {} late", length(ms)),
     })

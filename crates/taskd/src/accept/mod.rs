@@ -11,7 +11,7 @@ use taskd_core::policy::{Misfire, Policies};
 use taskd_core::schedule::{DstRule, Schedule};
 use taskd_core::task::{Action, Definition, NAME_MAX, NameError, Owner, TaskName, Terms, When};
 use taskd_wire::codec::Rec;
-use taskd_wire::definition::{ActionSpec, EnvVar, MisfireSpec, ScheduleSpec, TaskPatch, TaskSpec};
+use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskPatch, TaskSpec};
 use taskd_wire::refusal::Refusal;
 
 use crate::config::Limits;
@@ -151,7 +151,8 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     if patch.misfire.is_some() || patch.misfire_within_ms.is_some() {
         let (present, within) = describe::misfire(new.policies.misfire);
         let kind = patch.misfire.unwrap_or(present);
-        let kept = within.filter(|_| kind == MisfireSpec::Once);
+        // What bounds one does not bound the other by default.
+        let kept = within.filter(|_| kind == present);
         new.policies.misfire = misfire(kind, patch.misfire_within_ms.or(kept))?;
     } else if new.policies.misfire != Misfire::Skip && matches!(new.when, When::At { .. }) {
         // The limit was that of the schedule before.

@@ -363,16 +363,13 @@ pub(super) fn by_rule(parts: Vec<When>, rule: DstRule, context: &Context<'_>) ->
 pub(super) fn misfire(kind: MisfireSpec, within_ms: Option<u64>) -> Result<Misfire, Refusal> {
     match (kind, within_ms) {
         (MisfireSpec::Once, None) => Ok(Misfire::default()),
-        (MisfireSpec::Once, Some(within_ms)) => {
-            let within_ms = length("misfire-within", within_ms)?;
-            let within = Duration::from_millis(within_ms.get());
-            if within <= Limits::default().late {
-                let problem = "a start that is up to ten seconds late is no misfire";
-                let cure = "write more than 10s, or --misfire skip";
-                return Err(bad("misfire-within", &format_duration(within), problem, Some(cure)));
-            }
-            Ok(Misfire::Once { within_ms })
-        }
+        (MisfireSpec::Once, Some(within_ms)) => Ok(Misfire::Once {
+            within_ms: late_enough(within_ms)?,
+        }),
+        (MisfireSpec::All, None) => Ok(Misfire::All { within_ms: None }),
+        (MisfireSpec::All, Some(within_ms)) => Ok(Misfire::All {
+            within_ms: Some(late_enough(within_ms)?),
+        }),
         (MisfireSpec::Skip, None) => Ok(Misfire::Skip),
         (MisfireSpec::Skip, Some(ms)) => {
             let text = format_duration(Duration::from_millis(ms));
@@ -387,10 +384,28 @@ pub(super) fn misfire(kind: MisfireSpec, within_ms: Option<u64>) -> Result<Misfi
     }
 }
 
+/// Refuses what is no misfire.
+fn late_enough(within_ms: u64) -> Result<NonZeroU64, Refusal> {
+    let within_ms = length("misfire-within", within_ms)?;
+    let within = Duration::from_millis(within_ms.get());
+    if within <= Limits::default().late {
+        let problem = "a start that is up to ten seconds late is no misfire";
+        let cure = "write more than 10s, or --misfire skip";
+        return Err(bad("misfire-within", &format_duration(within), problem, Some(cure)));
+    }
+    Ok(within_ms)
+}
+
 /// An instant is not one of many: without it the task would never run, so it is run however late.
 pub(super) fn not_limited(when: &When, misfire: Misfire) -> Result<(), Refusal> {
     match (when, misfire) {
-        (When::At { .. }, Misfire::Once { within_ms }) if misfire != Misfire::default() => {
+        (
+            When::At { .. },
+            Misfire::Once { within_ms }
+            | Misfire::All {
+                within_ms: Some(within_ms),
+            },
+        ) if misfire != Misfire::default() => {
             let text = format_duration(Duration::from_millis(within_ms.get()));
             let problem = "a single instant that was missed is run however late";
             Err(bad(
@@ -402,7 +417,7 @@ pub(super) fn not_limited(when: &When, misfire: Misfire) -> Result<(), Refusal> 
         }
         (
             When::At { .. } | When::Cron { .. } | When::Every { .. } | When::Manual | When::Boot | When::Termed(_),
-            Misfire::Once { .. } | Misfire::Skip,
+            Misfire::Once { .. } | Misfire::Skip | Misfire::All { .. },
         ) => Ok(()),
     }
 }

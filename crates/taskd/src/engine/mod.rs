@@ -353,6 +353,7 @@ impl Driver {
             | Command::SetEnabled { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
+            | Command::Backfill { .. }
             | Command::Remove { .. }
             | Command::Run { .. }
             | Command::Cancel { .. } => None,

@@ -163,6 +163,7 @@ fn what_is_read_takes_a_bounded_multiple_of_its_bytes() {
         ("Passed", factor::<Rec<Passed>>()),
         ("RunRef", factor::<Rec<RunRef>>()),
         ("RunInfo", factor::<Rec<RunInfo>>()),
+        ("Backfilled", factor::<Rec<Backfilled>>()),
         ("Fate", factor::<Rec<Fate>>()),
         ("TaskNext", factor::<Rec<TaskNext>>()),
         ("TaskFindings", factor::<Rec<TaskFindings>>()),

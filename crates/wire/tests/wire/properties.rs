@@ -47,7 +47,7 @@ prop_compose! {
         env in vec(env_var(), 0..4),
         description in option::of(".{0,40}"),
         enabled: bool,
-        misfire in prop_oneof![Just(MisfireSpec::Once), Just(MisfireSpec::Skip)],
+        misfire in prop_oneof![Just(MisfireSpec::Once), Just(MisfireSpec::Skip), Just(MisfireSpec::All)],
         misfire_within_ms: Option<u64>,
         dst_gap in prop_oneof![Just(DstGap::Auto), Just(DstGap::Run), Just(DstGap::Skip)],
         dst_overlap in prop_oneof![Just(DstOverlap::First), Just(DstOverlap::Second), Just(DstOverlap::Both)],

@@ -12,6 +12,7 @@ use taskd_wire::refusal::*;
 use taskd_wire::runner::*;
 
 mod ledger;
+mod refusals;
 
 use ledger::{passed, pause, why};
 
@@ -375,6 +376,12 @@ impl Said for Request {
                 after: Some(s("backup")),
                 limit: 1000,
             },
+            Request::Backfill {
+                name: s("backup"),
+                from_ms: -1,
+                until_ms: 1_796_000_000_000,
+                dry_run: true,
+            },
         ]
     }
 }
@@ -428,6 +435,10 @@ impl Said for Response {
                 tasks: vec![Rec(findings()), Rec(TaskFindings::default())],
                 more: true,
             },
+            Response::Backfill(vec![Rec(Backfilled {
+                at_ms: 1_796_000_000_000,
+                run: Some(s("backup/7")),
+            })]),
         ]
     }
 }
@@ -503,76 +514,6 @@ impl Said for WhileRunning {
     const NAME: &'static str = "WhileRunning";
     fn samples() -> Vec<Self> {
         vec![WhileRunning::Refuse, WhileRunning::Cancel, WhileRunning::Keep]
-    }
-}
-
-impl Said for Refusal {
-    const NAME: &'static str = "Refusal";
-    fn samples() -> Vec<Self> {
-        vec![
-            Refusal::UnknownTask {
-                name: s("bakcup"),
-                near: vec![s("backup")],
-            },
-            Refusal::UnknownRun { run: s("backup/9") },
-            Refusal::NameTaken { name: s("backup") },
-            Refusal::BadField {
-                field: s("cron"),
-                text: s("99 * * * *"),
-                at: Some((0, 2)),
-                problem: s("minute is over 59"),
-                cure: Some(s("0 to 59")),
-            },
-            Refusal::Limit {
-                what: s("definition"),
-                limit: 65_536,
-                actual: 70_000,
-            },
-            Refusal::StillRunning {
-                name: s("backup"),
-                run: s("backup/1042"),
-            },
-            Refusal::NotRunning { run: s("backup/1041") },
-            Refusal::ImportLine {
-                line: 12,
-                refusal: Box::new(LineRefusal::NameTaken { name: s("backup") }),
-            },
-            Refusal::StoreUnavailable {
-                reason: s("No space left on device"),
-            },
-            Refusal::RunnerUnavailable {
-                reason: s("Connection refused"),
-            },
-            Refusal::Stopping,
-            Refusal::UnknownRequest,
-            Refusal::NotAllowed { what: s("stop") },
-            Refusal::Internal { what: s("fault") },
-        ]
-    }
-}
-
-impl Said for LineRefusal {
-    const NAME: &'static str = "LineRefusal";
-    fn samples() -> Vec<Self> {
-        vec![
-            LineRefusal::NameTaken { name: s("backup") },
-            LineRefusal::NameTwice {
-                name: s("backup"),
-                line: 3,
-            },
-            LineRefusal::BadField {
-                field: s("tz"),
-                text: s("Mars/Base"),
-                at: None,
-                problem: s("no such zone"),
-                cure: None,
-            },
-            LineRefusal::Limit {
-                what: s("arguments"),
-                limit: 131_072,
-                actual: 131_073,
-            },
-        ]
     }
 }
 

@@ -1,6 +1,7 @@
 //! One verb, one file: each answers the request of its name.
 
 mod add;
+mod backfill;
 mod cancel;
 mod edit;
 mod enable;
@@ -57,6 +58,12 @@ pub(super) async fn answer(
             until_ms,
         } => why::answer(shared, name, from_ms.zip(until_ms)).await,
         Request::Lint { names, after, limit } => lint::answer(shared, names, after, limit).await,
+        Request::Backfill {
+            name,
+            from_ms,
+            until_ms,
+            dry_run,
+        } => backfill::answer(shared, name, from_ms, until_ms, dry_run).await,
         // Answered by the connection itself, since it is not one answer.
         Request::Watch { .. } => Err(Refusal::UnknownRequest),
     }
@@ -80,7 +87,8 @@ fn named(request: &Request) -> &[String] {
         Request::Edit { name, .. }
         | Request::Show { name }
         | Request::Output { target: name }
-        | Request::Why { name, .. } => std::slice::from_ref(name),
+        | Request::Why { name, .. }
+        | Request::Backfill { name, .. } => std::slice::from_ref(name),
         // Checked where a watch begins.
         Request::Watch { .. } => &[],
         Request::Add(_) | Request::Status | Request::ImportMore { .. } | Request::ImportEnd => &[],

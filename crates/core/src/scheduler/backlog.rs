@@ -1,0 +1,175 @@
+//! Fire times that are made up for one by one: those that were missed, where the policy is to run all of them, and those of
+//! the past that a user asks for.
+
+use std::time::Duration;
+
+use crate::command::{Accepted, Refusal, Reply};
+use crate::policy::Misfire;
+use crate::record::Record;
+use crate::run::{Passing, RunKey, Trigger};
+use crate::schedule::Schedule;
+use crate::task::TaskId;
+use crate::time::Timestamp;
+
+use super::Scheduler;
+use super::fate::Stretch;
+use super::firing::INSTANT;
+use super::pending::Reserved;
+
+impl Scheduler {
+    /// Deals with fire times that passed, of a task whose policy is to run all of them: in order, behind live firings, and no
+    /// more than there is room for. The last that is not late is live.
+    pub(super) fn fire_all(&mut self, now: Timestamp, id: TaskId, within: Option<Duration>, stretches: Vec<Stretch>) {
+        let mut room = self.backlog_room(id);
+        let oldest = within.map_or(Timestamp::MIN, |within| now.minus(within));
+        let Some(task) = self.tasks.get(id) else { return };
+        let owed = stretches.iter().rev().find(|stretch| stretch.suppressed.is_none());
+        let live = owed
+            .map(|stretch| stretch.passed.last)
+            .filter(|last| now.since(*last) <= self.limits.late);
+        // From the latest back: what there is no room for is what is oldest.
+        let mut kept: Vec<_> = stretches
+            .into_iter()
+            .rev()
+            .map(|stretch| {
+                let mut taken = Vec::new();
+                if stretch.suppressed.is_none() {
+                    let live = live.filter(|live| *live == stretch.passed.last);
+                    let last = live.map_or(stretch.passed.last, |live| live.minus(INSTANT));
+                    taken = latest(&task.schedule, stretch.passed.first.max(oldest), last, room);
+                    room -= taken.len();
+                    taken.extend(live);
+                }
+                (stretch, taken)
+            })
+            .collect();
+        kept.reverse();
+        let mark = |this: &Self| this.tasks.get(id).map_or(Timestamp::MAX, |task| task.mark);
+        for (Stretch { passed, suppressed }, taken) in kept {
+            if let Some(reason) = suppressed {
+                self.pass(id, passed, Passing::Skipped, reason);
+                continue;
+            }
+            let until = taken.first().map_or(passed.last, |first| first.minus(INSTANT));
+            let left = self
+                .tasks
+                .get(id)
+                .and_then(|task| task.schedule.passed(mark(self), until));
+            if let Some(left) = left {
+                let reason = match left.last < oldest {
+                    true => self.why_missed(left.last).to_owned(),
+                    false => format!("the backlog of {} runs was full", self.limits.backlog),
+                };
+                self.pass(id, left, Passing::Missed, reason);
+            }
+            for fire_time in taken {
+                if Some(fire_time) == live {
+                    self.fire_live(now, id, fire_time);
+                } else {
+                    self.create_behind(now, id, fire_time);
+                }
+                if self.tasks.get(id).is_none_or(|task| !task.enabled) {
+                    // It was the last that it may have, and what remained is settled.
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Creates a run that waits behind live firings of its task.
+    fn create_behind(&mut self, now: Timestamp, id: TaskId, fire_time: Timestamp) {
+        let Some(task) = self.tasks.get(id) else { return };
+        let run = RunKey {
+            task: id,
+            n: task.last_run + 1,
+        };
+        let trace_id = self.traces.draw();
+        let glued = self.facts.len();
+        self.fact(Record::RunCreated {
+            run,
+            trigger: Trigger::CatchUp,
+            fire_time: Some(fire_time),
+            at: now,
+            trace_id,
+            waiting: true,
+        });
+        self.notice_created(run, true);
+        self.count_firing(now, id);
+        self.glue(glued);
+    }
+
+    /// Creates runs for all fire times of a span that is over.
+    pub(super) fn backfill(
+        &mut self,
+        now: Timestamp,
+        id: TaskId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Accepted, Refusal> {
+        let task = self.decidable(id)?;
+        let after = from.minus(INSTANT);
+        let count = task
+            .schedule
+            .passed(after, until.min(now))
+            .map_or(0, |passed| passed.count);
+        let room = self.backlog_room(id);
+        if count > room as u64 {
+            return Err(Refusal::BacklogFull { room, asked: count });
+        }
+        let next = |at: &Timestamp| task.schedule.next_after(*at).filter(|next| *next <= until.min(now));
+        let fire_times: Vec<_> = std::iter::successors(next(&after), next).collect();
+        let first = task.last_run + 1;
+        let (mut records, mut runs) = (Vec::new(), Vec::new());
+        for (n, fire_time) in (first..).zip(fire_times) {
+            let run = RunKey { task: id, n };
+            let trace_id = self.traces.draw();
+            records.push(Record::RunCreated {
+                run,
+                trigger: Trigger::Backfill,
+                fire_time: Some(fire_time),
+                at: now,
+                trace_id,
+                waiting: true,
+            });
+            runs.push((run, trace_id));
+        }
+        let reserved = Reserved {
+            tasks: vec![id],
+            ..Reserved::default()
+        };
+        Ok(self.accept(records, reserved, Reply::Runs(runs)))
+    }
+
+    /// How late a fire time may be run, where all that were missed are; the inner `None` is for however late.
+    pub(super) fn runs_all(&self, id: TaskId) -> Option<Option<Duration>> {
+        let task = self.tasks.get(id)?;
+        match task.policies.misfire {
+            Misfire::All { within_ms } if !task.is_once() => {
+                Some(within_ms.map(|within| Duration::from_millis(within.get())))
+            }
+            Misfire::All { .. } | Misfire::Once { .. } | Misfire::Skip => None,
+        }
+    }
+}
+
+/// The latest fire times from one instant to another, both included, at most `most`, in order.
+fn latest(schedule: &Schedule, first: Timestamp, last: Timestamp, most: usize) -> Vec<Timestamp> {
+    let most = most as u64;
+    let counted = |after: Timestamp| schedule.passed(after, last).map_or(0, |passed| passed.count);
+    let mut after = first.minus(INSTANT);
+    if counted(after) > most {
+        // The earliest instant after which there are no more than that, found by halves.
+        let (mut too_early, mut fits) = (after.as_millis(), last.as_millis());
+        while fits - too_early > 1 {
+            let middle = too_early + (fits - too_early) / 2;
+            if counted(Timestamp::from_millis(middle)) > most {
+                too_early = middle;
+            } else {
+                fits = middle;
+            }
+        }
+        after = Timestamp::from_millis(fits);
+    }
+    let next = |at: &Timestamp| schedule.next_after(*at).filter(|next| *next <= last);
+    std::iter::successors(next(&after), next).collect()
+}
