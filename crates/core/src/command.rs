@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use crate::calendar::{CalendarName, Kept};
 use crate::pause::PauseScope;
 use crate::run::{RunKey, TraceId};
 use crate::task::{Definition, ImportId, Owner, TaskId, TaskName};
@@ -91,6 +92,20 @@ pub enum Command {
     Run {
         /// Which.
         ids: Vec<TaskId>,
+    },
+    /// Set a calendar, in place of an earlier one of its name.
+    SetCalendar {
+        /// Its name.
+        name: CalendarName,
+        /// What it is.
+        calendar: Box<Kept>,
+        /// Who asks, for the record.
+        by: String,
+    },
+    /// Remove calendars that no task uses, all or none.
+    RemoveCalendars {
+        /// Which.
+        names: Vec<CalendarName>,
     },
     /// Create runs for all fire times of a span that is over, in order.
     Backfill {
@@ -192,6 +207,23 @@ pub enum Refusal {
         name: TaskName,
         /// The run.
         run: RunKey,
+    },
+    /// No such calendar.
+    #[error("there is no calendar {0}")]
+    NoCalendar(CalendarName),
+    /// A task uses the calendar.
+    #[error("task {task} uses calendar {name}")]
+    CalendarInUse {
+        /// The calendar.
+        name: CalendarName,
+        /// One of the tasks.
+        task: TaskName,
+    },
+    /// There may be so many calendars.
+    #[error("there may be {limit} calendars")]
+    TooManyCalendars {
+        /// The limit.
+        limit: usize,
     },
     /// More runs would wait to make up for fire times than there is room for.
     #[error("{asked} runs are asked for, and there is room for {room}")]

@@ -49,6 +49,7 @@ pub mod calendar;
 pub mod command;
 pub mod effect;
 pub mod event;
+pub mod pattern;
 pub mod pause;
 pub mod policy;
 pub mod record;

@@ -12,7 +12,7 @@ pub const MISFIRE_WITHIN: Duration = Duration::from_secs(60 * 60);
 const MISFIRE_WITHIN_MS: NonZeroU64 = NonZeroU64::new(MISFIRE_WITHIN.as_millis() as u64).expect("an hour is not 0");
 
 /// The policies of one task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Policies {
     /// What becomes of a fire time while a run is in progress.
     #[serde(default)]
@@ -23,7 +23,7 @@ pub struct Policies {
 }
 
 /// What becomes of a fire time while an earlier run of the task is in progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Concurrency {
     /// It is skipped, and the skip is recorded.
@@ -32,7 +32,7 @@ pub enum Concurrency {
 }
 
 /// What becomes of fire times that passed without a start: daemon down, machine asleep, store or runner away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Misfire {
     /// They are recorded as missed.

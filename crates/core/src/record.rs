@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::calendar::{CalendarName, Kept};
 use crate::pause::{Pause, PauseScope};
 use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
 use crate::task::{Definition, ImportId, Owner, TaskId};
@@ -87,6 +88,22 @@ pub enum Record {
         at: Timestamp,
         /// By whom, such as "uid 1000".
         by: String,
+    },
+    /// A calendar was set, in place of an earlier one of its name.
+    CalendarSet {
+        /// Its name.
+        name: CalendarName,
+        /// What it is.
+        calendar: Arc<Kept>,
+        /// When.
+        at: Timestamp,
+        /// By whom, such as "uid 1000".
+        by: String,
+    },
+    /// A calendar was removed.
+    CalendarRemoved {
+        /// Its name.
+        name: CalendarName,
     },
     /// A life of the daemon began.
     LifeBegan {

@@ -1,5 +1,8 @@
 //! The state as tables: what the store loads at start, equal to what replaying every record would give.
 
+use std::sync::Arc;
+
+use crate::calendar::{CalendarName, Kept};
 use crate::pause::{Pause, PauseScope};
 use crate::run::{RunKey, TraceId, Trigger};
 use crate::task::{Outline, Owner, TaskId, TaskName};
@@ -92,6 +95,8 @@ pub struct Rest {
     pub runs: Vec<RunImage>,
     /// Pauses, those that are over included until another takes their place, in the order of their scopes.
     pub pauses: Vec<(PauseScope, Pause)>,
+    /// Calendars, in the order of their names.
+    pub calendars: Vec<(CalendarName, Arc<Kept>)>,
     /// How many runs tasks with a count have had by their schedule, in the order of their ids; none with 0.
     pub fired: Vec<(TaskId, u64)>,
 }

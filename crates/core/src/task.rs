@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::CalendarUse;
 use crate::policy::Policies;
 use crate::schedule::DstRule;
 use crate::time::Timestamp;
@@ -170,6 +171,9 @@ pub struct Terms {
     /// After so many runs by its schedule the task is disabled.
     #[serde(default)]
     pub count: Option<NonZeroU64>,
+    /// The calendars it keeps to or keeps clear of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calendars: Vec<CalendarUse>,
 }
 
 impl Terms {
@@ -183,6 +187,7 @@ impl Terms {
             start: None,
             end: None,
             count: None,
+            calendars: Vec::new(),
         }
     }
 
@@ -196,8 +201,10 @@ impl Terms {
             start,
             end,
             count,
+            calendars,
         } = self;
-        of.len() == 1 && *jitter_ms == 0 && start.is_none() && end.is_none() && count.is_none()
+        let is_bound = start.is_some() || end.is_some() || count.is_some();
+        of.len() == 1 && *jitter_ms == 0 && !is_bound && calendars.is_empty()
     }
 }
 
@@ -217,6 +224,15 @@ impl When {
     #[must_use]
     pub fn at_boot(&self) -> bool {
         self.parts().contains(&When::Boot)
+    }
+
+    /// The calendars it keeps to or keeps clear of.
+    #[must_use]
+    pub fn calendars(&self) -> &[CalendarUse] {
+        match self {
+            When::Termed(terms) => &terms.calendars,
+            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => &[],
+        }
     }
 
     /// After how many runs the task is disabled.

@@ -6,6 +6,7 @@ use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, Tr
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
 
+use crate::calendars;
 use crate::changes;
 use crate::columns::bits;
 use crate::error::Fault;
@@ -238,6 +239,11 @@ impl Applier<'_> {
                     .execute([bits(task.0), bits(*count)])?;
                 Ok(())
             }
+            Record::CalendarSet { name, calendar, at, by } => {
+                self.tally.seen(*at);
+                calendars::set(self.db, name, calendar, *at, by)
+            }
+            Record::CalendarRemoved { name } => calendars::removed(self.db, name),
             Record::Booted { boot } => {
                 self.tally.boot = Some(*boot);
                 Ok(())

@@ -212,6 +212,11 @@ pub(crate) fn pause_sum(task: i64, pause: &Pause) -> i64 {
         .value()
 }
 
+/// `calendars.sum`.
+pub(crate) fn calendar_sum(name: &str, body: &str) -> i64 {
+    Sum::new().text(Some(name)).text(Some(body)).value()
+}
+
 /// `imports.sum`.
 pub(crate) fn import_sum(first: u64, last: u64) -> i64 {
     Sum::new().word(first).word(last).value()

@@ -33,6 +33,7 @@
 //! retries comes a table for the attempts before the newest, and a schema version.
 
 mod apply;
+mod calendars;
 mod changes;
 mod checkpoint;
 mod clock;

@@ -11,6 +11,7 @@ use taskd_core::snapshot::{Header, Rest, RunImage, Stage, TaskImage};
 use taskd_core::task::{TaskId, TaskName};
 use taskd_core::time::Timestamp;
 
+use crate::calendars;
 use crate::changes;
 use crate::columns::{
     OUTLINE, OUTLINE_WIDTH, OutlineReader, instant, number, optional_id, optional_instant, optional_number,
@@ -150,6 +151,7 @@ pub(crate) fn load(db: Connection, file: PathBuf, refused: Arc<AtomicBool>) -> R
         header,
         runs: open_runs(&db)?,
         pauses: changes::pauses(&db)?,
+        calendars: calendars::all(&db)?,
         fired: fired(&db)?,
     };
     Ok(Loaded {

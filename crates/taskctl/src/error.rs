@@ -307,6 +307,15 @@ impl From<Refusal> for Failure {
             Refusal::Internal { what } => {
                 failed(format!("the daemon met a fault of its own: {what}")).hint("`taskctl logs --daemon` has more")
             }
+            Refusal::UnknownCalendar { name, near } => {
+                let failure = Failure::new(Exit::NotFound, code, format!("there is no calendar {name}"));
+                match near.as_slice() {
+                    [] => failure.hint("`taskctl calendar list` shows which there are"),
+                    near => failure.hint(format!("did you mean {}?", near.join(" or "))),
+                }
+            }
+            Refusal::CalendarInUse { name, task } => failed(format!("task {task} uses calendar {name}"))
+                .hint(format!("`taskctl calendar show {name}` shows all that do")),
             Refusal::BacklogFull { room, asked } => failed(format!(
                 "{asked} runs would wait to make up for fire times, and there is room for {room} more"
             ))

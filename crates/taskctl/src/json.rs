@@ -2,10 +2,11 @@
 //! never absent.
 
 use serde::Serialize;
+use taskd_core::calendar::Calendar;
 use taskd_wire::client::{
     self as wire, Accepted, Fate, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
 };
-use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec};
+use taskd_wire::definition::{ActionSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec};
 
 use crate::render::task::{every, in_delay};
 use crate::render::time::rfc3339;
@@ -168,6 +169,7 @@ pub struct Detail<'a> {
     start: Option<&'a str>,
     end: Option<&'a str>,
     count: Option<u64>,
+    calendars: &'a [CalendarUse],
 }
 
 impl<'a> Detail<'a> {
@@ -199,6 +201,7 @@ impl<'a> Detail<'a> {
             start: detail.summary.spec.start.as_deref(),
             end: detail.summary.spec.end.as_deref(),
             count: detail.summary.spec.count,
+            calendars: &detail.summary.spec.calendars,
         }
     }
 }
@@ -242,6 +245,57 @@ impl<'a> Backfilled<'a> {
     }
 }
 
+/// A calendar in `calendar list`.
+#[derive(Debug, Serialize)]
+pub struct CalendarShape<'a> {
+    name: &'a str,
+    tz: &'a str,
+    freeze: &'a [String],
+    days: u64,
+    ranges: u64,
+    rules: &'a [String],
+    tasks: u64,
+    changed_at: Option<String>,
+    by: Option<&'a str>,
+}
+
+impl<'a> CalendarShape<'a> {
+    /// Of what the daemon tells.
+    pub fn of(info: &'a wire::CalendarInfo) -> Self {
+        CalendarShape {
+            name: &info.name,
+            tz: &info.tz,
+            freeze: &info.freeze,
+            days: info.days,
+            ranges: info.ranges,
+            rules: &info.rules,
+            tasks: info.tasks,
+            changed_at: info.changed_ms.map(rfc3339),
+            by: info.by.as_deref(),
+        }
+    }
+}
+
+/// A calendar in `calendar show`: all of `list`, and more.
+#[derive(Debug, Serialize)]
+pub struct CalendarWhole<'a> {
+    #[serde(flatten)]
+    info: CalendarShape<'a>,
+    covers: &'a Calendar,
+    users: &'a [String],
+}
+
+impl<'a> CalendarWhole<'a> {
+    /// Of what the daemon tells.
+    pub fn of(info: &'a wire::CalendarInfo, covers: &'a Calendar, users: &'a [String]) -> Self {
+        CalendarWhole {
+            info: CalendarShape::of(info),
+            covers,
+            users,
+        }
+    }
+}
+
 /// What became of a fire time, in `why`.
 #[derive(Debug, Serialize)]
 pub struct WhyFate<'a> {
@@ -254,6 +308,7 @@ pub struct WhyFate<'a> {
     before: Option<String>,
     after: Option<String>,
     held: Option<&'a str>,
+    reason: Option<&'a str>,
 }
 
 /// What somebody changed.
@@ -295,6 +350,7 @@ impl<'a> WhyFate<'a> {
             before: fate.before_ms.map(rfc3339),
             after: fate.after_ms.map(rfc3339),
             held: fate.held.as_deref(),
+            reason: fate.reason.as_deref(),
         }
     }
 }

@@ -27,7 +27,7 @@
 //!   which is printed byte for byte.
 
 mod args;
-pub mod calendar;
+mod calendar;
 mod client;
 mod clock;
 mod commands;

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use taskd_core::Timestamp;
+use taskd_core::calendar::Keep;
 use taskd_core::event::Origin;
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::Misfire;
@@ -13,7 +14,9 @@ use taskd_core::task::{Action, Definition, Terms, When};
 use taskd_store::{RunRow, Span};
 use taskd_wire::client::{self, RunInfo};
 use taskd_wire::codec::Rec;
-use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec};
+use taskd_wire::definition::{
+    ActionSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec,
+};
 
 /// A definition as it may be said again: importing it gives the same task.
 pub(crate) fn spec(definition: Definition) -> TaskSpec {
@@ -37,6 +40,18 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
         jitter_ms: terms.as_ref().map_or(0, |terms| terms.jitter_ms),
         start: terms.as_ref().and_then(|terms| terms.start).map(|at| at.to_string()),
         end: terms.as_ref().and_then(|terms| terms.end).map(|at| at.to_string()),
+        calendars: terms
+            .as_ref()
+            .map_or(&[][..], |terms| &terms.calendars)
+            .iter()
+            .map(|used| CalendarUse {
+                name: used.name.to_string(),
+                keep: match used.keep {
+                    Keep::Exclude => CalendarKeep::Exclude,
+                    Keep::Only => CalendarKeep::Only,
+                },
+            })
+            .collect(),
         count: terms.as_ref().and_then(|terms| terms.count).map(NonZeroU64::get),
         action: match definition.action {
             Action::Exec { argv } => ActionSpec::Exec { argv },

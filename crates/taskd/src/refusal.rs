@@ -46,6 +46,19 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
             run: format!("{name}/{}", run.n),
             name: name.to_string(),
         },
+        Core::NoCalendar(name) => Refusal::UnknownCalendar {
+            name: name.to_string(),
+            near: Vec::new(),
+        },
+        Core::CalendarInUse { name, task } => Refusal::CalendarInUse {
+            name: name.to_string(),
+            task: task.to_string(),
+        },
+        Core::TooManyCalendars { limit } => Refusal::Limit {
+            what: "calendars".to_owned(),
+            limit: limit as u64,
+            actual: limit as u64 + 1,
+        },
         Core::BacklogFull { room, asked } => Refusal::BacklogFull {
             room: room as u64,
             asked,

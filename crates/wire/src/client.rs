@@ -2,7 +2,11 @@
 //! [`Request::Watch`], which is answered by updates until [`Response::WatchEnd`].
 //! Instants are milliseconds since the epoch, UTC. Variants and the fields of [`Rec`] structs only append.
 
+mod firings;
+
 use bincode::{Decode, Encode};
+
+pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
 
 use crate::codec::Rec;
 use crate::definition::{TaskPatch, TaskSpec};
@@ -154,6 +158,29 @@ pub enum Request {
         /// Only tell which they would be.
         dry_run: bool,
     },
+    /// Set a calendar, in place of an earlier one of its name. Answered by [`Response::Done`].
+    CalendarAdd {
+        /// Its name.
+        name: String,
+        /// What it covers, in JSON.
+        body: String,
+        /// The zone it is read in for tasks that have none; without one, the daemon's own.
+        tz: Option<String>,
+        /// Names or patterns of tasks that do not fire in what it covers.
+        freeze: Vec<String>,
+    },
+    /// All calendars. Answered by [`Response::Calendars`].
+    CalendarList,
+    /// One calendar. Answered by [`Response::Calendar`].
+    CalendarShow {
+        /// Its name.
+        name: String,
+    },
+    /// Remove calendars that no task uses, all or none. Answered by [`Response::Done`].
+    CalendarRemove {
+        /// Their names.
+        names: Vec<String>,
+    },
 }
 
 /// What becomes of a run in progress when its task is removed.
@@ -244,6 +271,10 @@ pub enum Response {
     },
     /// Runs that make up for fire times of the past, or would.
     Backfill(Vec<Rec<Backfilled>>),
+    /// All calendars, in the order of their names.
+    Calendars(Vec<Rec<CalendarInfo>>),
+    /// One calendar.
+    Calendar(Box<Rec<CalendarDetail>>),
 }
 
 /// The answer to `add` and `edit`.
@@ -291,80 +322,6 @@ pub struct TaskSummary {
     pub held: Option<String>,
     /// Its pause, or that of all tasks.
     pub paused: Option<Rec<Pause>>,
-}
-
-/// A fire time of the past that is made up for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Backfilled {
-    /// The fire time.
-    pub at_ms: i64,
-    /// Its run; `None` where it was only asked about.
-    pub run: Option<String>,
-}
-
-/// A pause that is not over.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Pause {
-    /// Whether all tasks are paused.
-    pub all: bool,
-    /// When it was decided.
-    pub since_ms: i64,
-    /// The first instant after it; `None` until it is ended.
-    pub until_ms: Option<i64>,
-    /// Who decided it, such as "uid 1000".
-    pub by: String,
-    /// Why.
-    pub note: Option<String>,
-}
-
-/// What became of fire times of a task.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Why {
-    /// The task.
-    pub name: String,
-    /// The zone of its schedule, where it has one.
-    pub tz: Option<String>,
-    /// One for the time that was asked about; else the last fire time dealt with and the next, where there are any.
-    pub fates: Vec<Rec<Fate>>,
-}
-
-/// What became of one fire time, or will.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Fate {
-    /// The fire time, or the time that was asked about.
-    pub at_ms: i64,
-    /// `ran` (see `run`), `skipped`, `missed`, `unknown` (see `passed`), `due` (it is being dealt with), `planned`,
-    /// `paused` (it will be skipped), `disabled`, `held`, `no-fire-time`, `not-yet-added` or `forgotten`.
-    pub verdict: String,
-    /// The run for it.
-    pub run: Option<Box<Rec<RunInfo>>>,
-    /// The ledger's entry that holds it.
-    pub passed: Option<Box<Rec<Passed>>>,
-    /// Who disabled the task, who paused it, and until when.
-    pub change: Option<Box<Rec<Change>>>,
-    /// When the daemon was down, if that is why: from and until.
-    pub down_ms: Option<(i64, i64)>,
-    /// The fire time before it.
-    pub before_ms: Option<i64>,
-    /// The fire time after it.
-    pub after_ms: Option<i64>,
-    /// Why the task is held.
-    pub held: Option<String>,
-}
-
-/// What somebody changed of a task.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Change {
-    /// `added`, `disabled`, `paused` or `all-paused`.
-    pub kind: String,
-    /// When.
-    pub at_ms: i64,
-    /// Until when it held, where that is known.
-    pub until_ms: Option<i64>,
-    /// Who made it, such as "uid 1000".
-    pub by: Option<String>,
-    /// Why.
-    pub note: Option<String>,
 }
 
 /// The newest finished run of a task.

@@ -56,6 +56,31 @@ pub struct TaskSpec {
     /// After so many runs by its schedule the task is disabled.
     #[serde(default)]
     pub count: Option<u64>,
+    /// The calendars that fire times keep to or keep clear of.
+    #[serde(default)]
+    pub calendars: Vec<CalendarUse>,
+}
+
+/// The use that a task makes of a calendar.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalendarUse {
+    /// Its name.
+    pub name: String,
+    /// What for.
+    #[serde(default)]
+    pub keep: CalendarKeep,
+}
+
+/// What a task does with a calendar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CalendarKeep {
+    /// Fire times in what it covers are skipped.
+    #[default]
+    Exclude,
+    /// Fire times in what it does not cover are skipped.
+    Only,
 }
 
 /// What becomes of fire times that passed without a start.
@@ -225,4 +250,6 @@ pub struct TaskPatch {
     pub end: Option<Option<String>>,
     /// After so many runs by its schedule the task is disabled; 0 for never.
     pub count: Option<u64>,
+    /// All calendars that fire times keep to or keep clear of from now on.
+    pub calendars: Option<Vec<CalendarUse>>,
 }

@@ -94,6 +94,20 @@ pub enum Refusal {
         /// How many were asked for.
         asked: u64,
     },
+    /// No calendar of that name; `near` are names like it.
+    UnknownCalendar {
+        /// What was asked for.
+        name: String,
+        /// Names like it, nearest first.
+        near: Vec<String>,
+    },
+    /// A task uses the calendar.
+    CalendarInUse {
+        /// The calendar.
+        name: String,
+        /// One of the tasks.
+        task: String,
+    },
 }
 
 /// Why one line of an import was refused. Not [`Refusal`] itself, since messages must not be recursive.
@@ -155,6 +169,8 @@ impl Refusal {
             Refusal::NotAllowed { .. } => "not-allowed",
             Refusal::Internal { .. } => "internal",
             Refusal::BacklogFull { .. } => "backlog-full",
+            Refusal::UnknownCalendar { .. } => "unknown-calendar",
+            Refusal::CalendarInUse { .. } => "calendar-in-use",
         }
     }
 }

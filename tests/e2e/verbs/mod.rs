@@ -2,6 +2,7 @@
 
 mod add;
 mod backfill;
+mod calendar;
 mod cancel;
 mod completions;
 mod demo;

@@ -53,6 +53,39 @@ const NO_DAY: u64 = 1 << 40;
 /// A calendar's name; it follows the rules for names of tasks.
 pub type CalendarName = crate::task::TaskName;
 
+/// A calendar as it is kept under its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// What it covers.
+    pub calendar: Calendar,
+    /// The zone in which it is read for tasks that have none.
+    pub tz: String,
+    /// Names or patterns of tasks that do not fire in what it covers, whatever they say themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+}
+
+/// What a task does with a calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// It keeps clear of what is covered: fire times there are skipped.
+    Exclude,
+    /// It keeps to what is covered: fire times elsewhere are skipped.
+    Only,
+}
+
+/// The use that a task makes of a calendar.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalendarUse {
+    /// Which.
+    pub name: CalendarName,
+    /// What for.
+    pub keep: Keep,
+}
+
 /// A part of a calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {

@@ -42,7 +42,7 @@ pub use duration::{
 pub use error::{CronError, CronErrorKind, CronField};
 pub(crate) use findings::same_minute;
 pub use findings::{Finding, FindingCode, findings};
-pub use terms::{Termed, jitter_offset};
+pub use terms::{Keeping, Termed, jitter_offset};
 pub use walk::{DstRule, Gap, Overlap};
 pub use zone::{UnknownZone, Zone, Zones};
 
@@ -100,6 +100,25 @@ impl Passed {
 }
 
 impl Schedule {
+    /// The zone it is read in, where it has one.
+    #[must_use]
+    pub fn zone(&self) -> Option<&Arc<Zone>> {
+        match self {
+            Schedule::Cron { zone, .. } => Some(zone),
+            Schedule::Termed(termed) => termed.of.iter().find_map(Schedule::zone),
+            Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => None,
+        }
+    }
+
+    /// The calendars that its fire times keep to or keep clear of.
+    #[must_use]
+    pub fn keeps(&self) -> &[Keeping] {
+        match self {
+            Schedule::Termed(termed) => &termed.keeps,
+            Schedule::Cron { .. } | Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => &[],
+        }
+    }
+
     /// The first fire time strictly later than `after`.
     #[must_use]
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {

@@ -1,13 +1,18 @@
 //! Several schedules as one, within a window of validity and moved by a stable offset.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Passed, Schedule};
+use super::{Passed, Schedule, Zone};
+use crate::calendar::{CalendarName, Keep, Kept};
 use crate::time::Timestamp;
 
 /// Most fire times that are looked at one by one to count those that several schedules have in common. Beyond that they
 /// count as often as they come.
 const LOOKED_AT: u64 = 200_000;
+
+/// How long a calendar that tells of no change is sure not to change: it looks ten years ahead.
+const SURE_FOR: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
 
 /// The unit in which instants are told apart.
 const INSTANT: Duration = Duration::from_millis(1);
@@ -26,6 +31,43 @@ pub struct Termed {
     pub start: Timestamp,
     /// The last instant that may be a slot.
     pub end: Timestamp,
+    /// The calendars that fire times keep to or keep clear of. What one suppresses is a fire time all the same.
+    pub keeps: Vec<Keeping>,
+}
+
+/// A calendar that fire times keep to or keep clear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// Its name.
+    pub name: CalendarName,
+    /// Which of them.
+    pub keep: Keep,
+    /// What it covers.
+    pub calendar: Arc<Kept>,
+    /// The zone it is read in.
+    pub zone: Arc<Zone>,
+}
+
+impl Keeping {
+    /// Why a fire time is suppressed, if it is, and the first instant at which that may be otherwise.
+    #[must_use]
+    pub fn fate(&self, at: Timestamp) -> (Option<String>, Timestamp) {
+        let Keeping {
+            name,
+            keep,
+            calendar,
+            zone,
+        } = self;
+        let calendar = &calendar.calendar;
+        let covered = calendar.covers(zone, at);
+        let reason = match (keep, covered) {
+            (Keep::Exclude, true) => Some(format!("calendar {name} excludes it")),
+            (Keep::Only, false) => Some(format!("calendar {name} does not include it")),
+            (Keep::Exclude, false) | (Keep::Only, true) => None,
+        };
+        let change = calendar.change_after(zone, at);
+        (reason, change.unwrap_or(at.plus(SURE_FOR)))
+    }
 }
 
 impl Termed {
@@ -164,6 +206,7 @@ mod tests {
             offset: Duration::from_secs(offset),
             start: Timestamp::MIN,
             end: Timestamp::MAX,
+            keeps: Vec::new(),
         }
     }
 

@@ -117,7 +117,14 @@ impl Scheduler {
             return Err(Refusal::BacklogFull { room, asked: count });
         }
         let next = |at: &Timestamp| task.schedule.next_after(*at).filter(|next| *next <= until.min(now));
-        let fire_times: Vec<_> = std::iter::successors(next(&after), next).collect();
+        // What a calendar keeps clear of was none.
+        let is_kept = |at: &Timestamp| {
+            task.schedule
+                .keeps()
+                .iter()
+                .all(|keeping| keeping.fate(*at).0.is_none())
+        };
+        let fire_times: Vec<_> = std::iter::successors(next(&after), next).filter(is_kept).collect();
         let first = task.last_run + 1;
         let (mut records, mut runs) = (Vec::new(), Vec::new());
         for (n, fire_time) in (first..).zip(fire_times) {

@@ -24,7 +24,7 @@ impl Scheduler {
         for id in self.boots.clone() {
             let Some(task) = self.tasks.get(id) else { continue };
             let is_held = !task.enabled || task.held || self.imports.holds(id);
-            if is_held || !self.is_owed(id, now) || self.overlap(id).is_some() {
+            if is_held || !self.is_owed(id, task, now) || self.overlap(id).is_some() {
                 continue;
             }
             let run = RunKey {

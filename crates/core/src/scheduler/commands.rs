@@ -44,6 +44,8 @@ impl Scheduler {
             Command::Resume { scopes, by } => self.resume(now, scopes, &by),
             Command::Remove { ids, running, reason } => self.remove(now, &ids, running, &reason),
             Command::Run { ids } => self.run_now(now, &ids),
+            Command::SetCalendar { name, calendar, by } => self.set_calendar(now, name, *calendar, &by),
+            Command::RemoveCalendars { names } => self.remove_calendars(names),
             Command::Backfill { id, from, until } => self.backfill(now, id, from, until),
             Command::Cancel { runs, reason } => self.cancel(now, &runs, &reason),
         }

@@ -2,6 +2,7 @@
 //! here, and no effect leaves from here.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use crate::pause::PauseScope;
 use crate::record::Record;
@@ -155,6 +156,14 @@ impl Scheduler {
                     self.fired.insert(*task, *count);
                 }
             }
+            Record::CalendarSet { name, calendar, .. } => {
+                self.schedules.keep_calendar(name.clone(), Arc::clone(calendar));
+                self.calendar_changed(name);
+            }
+            Record::CalendarRemoved { name } => {
+                self.schedules.remove_calendar(name);
+                self.calendar_changed(name);
+            }
             Record::Booted { boot } => self.header.boot = Some(*boot),
             // No decision depends on them; the ledger does.
             Record::LifeBegan { at: _ } | Record::LifeEnded { at: _ } => {}
@@ -175,7 +184,7 @@ impl Scheduler {
             schedule: reading.schedule,
             mark,
             last_run: 0,
-            policies: outline.policies,
+            policies: self.schedules.policies(&outline.policies),
             owner,
             enabled: outline.enabled,
             held,
@@ -207,7 +216,7 @@ impl Scheduler {
             self.fired.remove(&id);
         }
         task.enabled = outline.enabled;
-        task.policies = outline.policies;
+        task.policies = self.schedules.policies(&outline.policies);
         if let Some(mark) = mark {
             task.mark = mark;
         }

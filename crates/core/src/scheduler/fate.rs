@@ -1,4 +1,4 @@
-//! What keeps fire times from starting, known ahead: pauses. Fire times that share a fate are dealt with as one.
+//! What keeps fire times from starting, known ahead: pauses and calendars. Fire times that share a fate are dealt with as one.
 
 use crate::pause::{Pause, PauseScope};
 use crate::schedule::Passed;
@@ -37,6 +37,14 @@ struct Fate {
     until: Timestamp,
 }
 
+impl Fate {
+    /// A reason holds until an instant, as what there is no reason for.
+    fn bound(&mut self, reason: Option<String>, change: Timestamp) {
+        self.suppressed = self.suppressed.take().or(reason);
+        self.until = self.until.min(change.minus(INSTANT));
+    }
+}
+
 impl Scheduler {
     /// The fire times of a task later than `after` and not later than `until`, in order.
     pub(super) fn stretches<'a>(
@@ -49,7 +57,7 @@ impl Scheduler {
         let mut mark = after;
         std::iter::from_fn(move || {
             let first = task.schedule.next_after(mark).filter(|first| *first <= until)?;
-            let fate = self.fate(id, first);
+            let fate = self.fate(id, task, first);
             let passed = task.schedule.passed(mark, fate.until.min(until))?;
             mark = passed.last;
             Some(Stretch {
@@ -62,9 +70,11 @@ impl Scheduler {
     /// The first fire time of a task after this instant that is to start, as far as is known now.
     pub(super) fn first_owed(&self, id: TaskId, task: &Task, after: Timestamp) -> Option<Timestamp> {
         let mut mark = after;
+        // What comes later has no date.
+        let last = Timestamp::from_jiff(jiff::Timestamp::MAX);
         for _ in 0..SPANS_MAX {
-            let at = task.schedule.next_after(mark)?;
-            let fate = self.fate(id, at);
+            let at = task.schedule.next_after(mark).filter(|at| *at <= last)?;
+            let fate = self.fate(id, task, at);
             if fate.suppressed.is_none() {
                 return Some(at);
             }
@@ -74,11 +84,22 @@ impl Scheduler {
     }
 
     /// Whether nothing keeps a fire time of a task from starting, as far as is known ahead.
-    pub(super) fn is_owed(&self, id: TaskId, at: Timestamp) -> bool {
-        self.fate(id, at).suppressed.is_none()
+    pub(super) fn is_owed(&self, id: TaskId, task: &Task, at: Timestamp) -> bool {
+        self.fate(id, task, at).suppressed.is_none()
     }
 
-    fn fate(&self, id: TaskId, at: Timestamp) -> Fate {
+    /// Why a fire time does not start, if that is known ahead.
+    pub(super) fn suppression(&self, id: TaskId, task: &Task, at: Timestamp) -> Option<String> {
+        self.fate(id, task, at).suppressed
+    }
+
+    /// Whether nothing can keep a fire time of a task from starting, as far as is known ahead.
+    pub(super) fn is_free(&self, id: TaskId, task: &Task) -> bool {
+        let is_kept = !task.schedule.keeps().is_empty() || self.schedules.shelf().freeze_any();
+        !is_kept && self.pauses_of(id).next().is_none()
+    }
+
+    fn fate(&self, id: TaskId, task: &Task, at: Timestamp) -> Fate {
         let mut fate = Fate {
             suppressed: None,
             until: Timestamp::MAX,
@@ -95,7 +116,30 @@ impl Scheduler {
                 fate.until = fate.until.min(pause.since);
             }
         }
+        if fate.suppressed.is_none() {
+            self.keep_to_calendars(task, at, &mut fate);
+        }
         fate
+    }
+
+    fn keep_to_calendars(&self, task: &Task, at: Timestamp, fate: &mut Fate) {
+        for keeping in task.schedule.keeps() {
+            let (reason, change) = keeping.fate(at);
+            fate.bound(reason, change);
+        }
+        for freezing in self.schedules.shelf().freezing(&task.name, task.schedule.zone()) {
+            match freezing {
+                Ok(freezing) => {
+                    let (reason, change) = freezing.fate(at);
+                    let reason = reason.map(|_| format!("calendar {} freezes it", freezing.name));
+                    fate.bound(reason, change);
+                }
+                // What cannot be read freezes, rather than let a task run that should not.
+                Err(why) => {
+                    fate.suppressed.get_or_insert(why);
+                }
+            }
+        }
     }
 
     /// The pauses that bear on a task, its own first.

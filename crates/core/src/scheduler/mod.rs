@@ -20,6 +20,7 @@
 
 mod backlog;
 mod booting;
+mod calendars;
 mod commands;
 mod crowd;
 mod evolve;
@@ -73,6 +74,8 @@ pub struct Limits {
     pub backlog: usize,
     /// The same of all tasks together.
     pub backlog_of_all: usize,
+    /// Most calendars.
+    pub calendars: usize,
     /// Most tasks of uid 0.
     pub tasks_of_root: u64,
     /// Most tasks of any other uid.
@@ -97,6 +100,7 @@ impl Default for Limits {
         Limits {
             running: 512,
             backlog: 100,
+            calendars: 1_000,
             backlog_of_all: 100_000,
             tasks_of_root: 1_000_000,
             tasks_of_others: 10_000,
@@ -218,12 +222,16 @@ impl Scheduler {
             header,
             runs,
             pauses,
+            calendars,
             fired,
         } = rest;
         let mut scheduler = Scheduler::new(catalog, limits, seed);
         scheduler.header = header;
         scheduler.inherit(header.horizon);
         scheduler.last_task = header.last_task;
+        for (name, calendar) in calendars {
+            scheduler.schedules.keep_calendar(name, calendar);
+        }
         scheduler.restore_tasks(tasks);
         scheduler.pauses = pauses.into_iter().collect();
         scheduler.fired = fired.into_iter().collect();
@@ -253,7 +261,7 @@ impl Scheduler {
                 schedule: reading.schedule,
                 mark: image.mark,
                 last_run: image.last_run,
-                policies: image.outline.policies,
+                policies: self.schedules.policies(&image.outline.policies),
                 owner: image.owner,
                 enabled: image.outline.enabled,
                 held: reading.problem.is_some(),
@@ -309,6 +317,7 @@ impl Scheduler {
                     .iter()
                     .map(|(scope, pause)| (*scope, pause.clone()))
                     .collect(),
+                calendars: self.schedules.calendars(),
                 fired: self.fired.iter().map(|(id, count)| (*id, *count)).collect(),
             },
         }

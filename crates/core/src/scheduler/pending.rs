@@ -255,6 +255,8 @@ impl Scheduler {
                 }
             }
             Record::TaskRemoved { .. }
+            | Record::CalendarSet { .. }
+            | Record::CalendarRemoved { .. }
             | Record::Paused { .. }
             | Record::Resumed { .. }
             | Record::Passed { .. }

@@ -111,7 +111,7 @@ mod tests {
             mark: Timestamp::MIN,
             next: Timestamp::MAX,
             last_run,
-            policies: Policies::default(),
+            policies: std::sync::Arc::new(Policies::default()),
             owner: Owner(0),
             enabled: true,
             held: false,

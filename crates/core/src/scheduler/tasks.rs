@@ -1,15 +1,18 @@
 //! What is kept of a task in memory, and how its schedule is read. A million idle tasks are a design size, so what equal
 //! schedules have in common is shared, and what is rare stands in tables of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::calendar::{CalendarName, CalendarUse, Kept};
 use crate::policy::Policies;
 use crate::schedule::{Catalog, DstRule, Schedule, Termed};
 use crate::task::{Outline, Owner, TaskName, Terms, When};
 use crate::time::Timestamp;
+
+use super::calendars::Calendars;
 
 /// Written schedules are looked through for unused ones when there are at least this many.
 const SWEEP_MIN: usize = 256;
@@ -25,7 +28,8 @@ pub(super) struct Task {
     /// The first fire time after the mark, of a disabled task too; [`Timestamp::MAX`] for none.
     pub(super) next: Timestamp,
     pub(super) last_run: u64,
-    pub(super) policies: Policies,
+    /// Shared by all tasks with the same.
+    pub(super) policies: Arc<Policies>,
     pub(super) owner: Owner,
     pub(super) enabled: bool,
     /// Its schedule cannot be read; the table of problems says why.
@@ -79,7 +83,7 @@ impl Task {
             name: self.name.clone(),
             when: self.when(),
             enabled: self.enabled,
-            policies: self.policies,
+            policies: *self.policies,
         }
     }
 }
@@ -94,23 +98,63 @@ pub(super) struct Reading {
 /// Reads schedules; equal cron schedules are read once.
 pub(super) struct Schedules {
     catalog: Catalog,
+    calendars: Calendars,
     crons: HashMap<Arc<When>, Schedule>,
     sweep_at: usize,
+    policies: HashSet<Arc<Policies>>,
+    sweep_policies_at: usize,
 }
 
 impl Schedules {
     pub(super) fn new(catalog: Catalog) -> Self {
         Schedules {
             catalog,
+            calendars: Calendars::default(),
             crons: HashMap::new(),
             sweep_at: SWEEP_MIN,
+            policies: HashSet::new(),
+            sweep_policies_at: SWEEP_MIN,
         }
+    }
+
+    /// Policies in memory that tasks with the same share.
+    pub(super) fn policies(&mut self, policies: &Policies) -> Arc<Policies> {
+        if let Some(known) = self.policies.get(policies) {
+            return Arc::clone(known);
+        }
+        if self.policies.len() >= self.sweep_policies_at {
+            self.policies.retain(|known| Arc::strong_count(known) > 1);
+            self.sweep_policies_at = (self.policies.len() * 2).max(SWEEP_MIN);
+        }
+        let shared = Arc::new(*policies);
+        self.policies.insert(Arc::clone(&shared));
+        shared
     }
 
     /// The tz database has changed: nothing read before holds.
     pub(super) fn reset(&mut self) {
         self.catalog.zones().reset();
         self.crons.clear();
+        self.calendars.read_zones(&mut self.catalog);
+    }
+
+    pub(super) fn keep_calendar(&mut self, name: CalendarName, calendar: Arc<Kept>) {
+        self.calendars.keep(name, calendar, &mut self.catalog);
+    }
+
+    pub(super) fn remove_calendar(&mut self, name: &CalendarName) {
+        self.calendars.remove(name);
+    }
+
+    pub(super) fn shelf(&self) -> &Calendars {
+        &self.calendars
+    }
+
+    /// All calendars, in the order of their names.
+    pub(super) fn calendars(&self) -> Vec<(CalendarName, Arc<Kept>)> {
+        let all = self.calendars.all();
+        all.map(|(name, calendar)| (name.clone(), Arc::clone(calendar)))
+            .collect()
     }
 
     pub(super) fn read(&mut self, when: &When) -> Reading {
@@ -157,6 +201,14 @@ impl Schedules {
             problem = problem.or(reading.problem);
             of.push(reading.schedule);
         }
+        let zone = of.iter().find_map(Schedule::zone).cloned();
+        let mut keeps = Vec::with_capacity(terms.calendars.len());
+        for CalendarUse { name, keep } in &terms.calendars {
+            match self.calendars.keeping(name, *keep, zone.as_ref()) {
+                Ok(keeping) => keeps.push(keeping),
+                Err(why) => problem = problem.or(Some(why)),
+            }
+        }
         let schedule = match problem {
             Some(_) => Schedule::Manual,
             None => Schedule::Termed(Arc::new(Termed {
@@ -164,6 +216,7 @@ impl Schedules {
                 offset: Duration::from_millis(terms.offset_ms),
                 start: terms.start.unwrap_or(Timestamp::MIN),
                 end: terms.end.unwrap_or(Timestamp::MAX),
+                keeps,
             })),
         };
         Reading {
@@ -235,6 +288,6 @@ mod tests {
 
     #[test]
     fn a_task_stays_small() {
-        assert!(size_of::<Task>() <= 104, "{} bytes", size_of::<Task>());
+        assert!(size_of::<Task>() <= 96, "{} bytes", size_of::<Task>());
     }
 }

@@ -1,6 +1,7 @@
 //! Scenarios, one promise each. The simulation in `tests/simulation` looks for what nobody thought of.
 
 mod backlog;
+mod calendars;
 mod clock;
 mod commands;
 mod firing;

@@ -96,15 +96,21 @@ impl Scheduler {
 
     fn next_owed(&self, id: TaskId, task: &Task) -> Option<Timestamp> {
         let due = task.due()?;
-        match self.pauses_of(id).next() {
-            None => Some(due),
-            Some(_) => self.first_owed(id, task, task.mark),
+        match self.is_free(id, task) {
+            true => Some(due),
+            false => self.first_owed(id, task, task.mark),
         }
     }
 
     /// All pauses that bear on a task, its own first; those that are over may be among them.
     pub fn pauses(&self, id: TaskId) -> impl Iterator<Item = (PauseScope, &Pause)> {
         self.pauses_of(id)
+    }
+
+    /// Why a fire time of a task that is to come will be skipped, as far as is known now.
+    #[must_use]
+    pub fn suppressed(&self, id: TaskId, at: Timestamp) -> Option<String> {
+        self.suppression(id, self.tasks.get(id)?, at)
     }
 
     /// The pause that holds up a task at an instant, if one does: its own before that of all.

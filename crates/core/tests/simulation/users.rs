@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use taskd_core::calendar::{Calendar, CalendarUse, Entry, Keep, Kept, Rule, TimeRange};
 use taskd_core::command::{Command, Refusal, WhileRunning};
 use taskd_core::pause::PauseScope;
 use taskd_core::policy::{Misfire, Policies};
@@ -20,7 +21,8 @@ pub fn ask(world: &mut World) {
     let ids: Vec<TaskId> = world.definitions.keys().copied().collect();
     let few = ids.len() < 3;
     let some = world.dice.pick(&ids).copied();
-    match (world.dice.below(28), some) {
+    match (world.dice.below(29), some) {
+        (28, _) => calendar(world),
         (27, Some(id)) => backfill(world, id),
         (23.., _) => pause(world, some),
         (20..23, _) => import(world),
@@ -60,8 +62,13 @@ fn answered(result: Result<(), Refusal>) {
             | Refusal::TooManyTasks { .. }
             | Refusal::StillRunning { .. }
             | Refusal::BacklogFull { .. }
+            | Refusal::NoCalendar(_)
+            | Refusal::CalendarInUse { .. }
+            | Refusal::TooManyCalendars { .. }
             | Refusal::NoRunner,
         ) => {}
+        // The calendar may have gone since they saw it.
+        Err(Refusal::BadSchedule { problem, .. }) if problem == "there is no calendar closed" => {}
         Err(refusal @ Refusal::BadSchedule { .. }) => panic!("{refusal}"),
     }
 }
@@ -133,6 +140,38 @@ fn backfill(world: &mut World, id: TaskId) {
     let until = world.wall().plus(Duration::from_secs(5));
     let from = until.minus(world.dice.length(second, 3600 * second));
     answered(world.apply(Command::Backfill { id, from, until }, Wish::default()));
+}
+
+/// The calendar there may be.
+fn calendar_name() -> TaskName {
+    TaskName::parse("closed").unwrap()
+}
+
+/// Sets the calendar, or removes it.
+fn calendar(world: &mut World) {
+    let command = if world.dice.chance(200) {
+        Command::RemoveCalendars {
+            names: vec![calendar_name()],
+        }
+    } else {
+        let weekday = *world
+            .dice
+            .pick(&["weekends", "mon", "tue", "wed", "thu", "fri"])
+            .unwrap();
+        let range = TimeRange::parse("2026-03-28T10:00", "2026-04-02T11:30").unwrap();
+        let entries = [Entry::Rule(Rule::parse(weekday).unwrap()), Entry::Range(range)];
+        let freeze = world.dice.chance(300).then(|| "*1*".to_owned());
+        Command::SetCalendar {
+            name: calendar_name(),
+            calendar: Box::new(Kept {
+                calendar: Calendar::new(entries).unwrap(),
+                tz: "Europe/Berlin".to_owned(),
+                freeze: freeze.into_iter().collect(),
+            }),
+            by: ME.to_owned(),
+        }
+    };
+    answered(world.apply(command, Wish::default()));
 }
 
 /// Pauses a task or all, or ends that.
@@ -284,6 +323,13 @@ fn terms(world: &mut World) -> Terms {
         offset_ms: jitter / 2,
         start: instant(300),
         end: instant(300),
+        calendars: match world.has_calendar && world.dice.chance(500) {
+            true => vec![CalendarUse {
+                name: calendar_name(),
+                keep: *world.dice.pick(&[Keep::Exclude, Keep::Only]).unwrap(),
+            }],
+            false => Vec::new(),
+        },
         count: world
             .dice
             .chance(300)

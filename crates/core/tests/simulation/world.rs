@@ -81,6 +81,8 @@ pub struct World {
     pub limits: Limits,
     pub elapsed: u64,
     pub wall_shift: i64,
+    /// Whether there is a calendar, as users know.
+    pub has_calendar: bool,
     /// The boot of the machine.
     pub boot: u128,
     /// What earlier lives of the daemon made durable.
@@ -122,6 +124,7 @@ impl World {
             limits,
             elapsed: 0,
             wall_shift: 0,
+            has_calendar: false,
             boot: 1,
             disk: Vec::new(),
             definitions: BTreeMap::new(),
@@ -290,6 +293,8 @@ impl World {
                             self.imports.remove(import);
                         }
                     }
+                    Record::CalendarSet { .. } => self.has_calendar = true,
+                    Record::CalendarRemoved { .. } => self.has_calendar = false,
                     Record::TaskSwitched { id, enabled, .. } => {
                         if let Some(definition) = self.definitions.get_mut(id) {
                             definition.enabled = *enabled;

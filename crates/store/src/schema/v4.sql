@@ -34,6 +34,15 @@ CREATE TABLE changes (
 ) STRICT;
 CREATE INDEX changes_task ON changes (task);
 
+-- Calendars by their names.
+CREATE TABLE calendars (
+    name       TEXT PRIMARY KEY,
+    body       TEXT NOT NULL,     -- JSON
+    changed_at INTEGER NOT NULL,
+    who        TEXT NOT NULL,     -- by whom
+    sum        INTEGER NOT NULL   -- over name and body
+) STRICT;
+
 -- Lives of the daemon, one after the other.
 CREATE TABLE lives (
     id    INTEGER PRIMARY KEY,

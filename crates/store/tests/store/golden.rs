@@ -12,7 +12,8 @@ use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
 use crate::scene::{
-    added_for, at, commit, created, load, name, open, run_started, varied, whole_run, with_options, with_terms,
+    added_for, at, calendar, commit, created, load, name, open, run_started, varied, whole_run, with_options,
+    with_terms,
 };
 
 fn golden(version: u32) -> PathBuf {
@@ -111,6 +112,12 @@ fn told_of_people() -> Vec<Record> {
             count: 2,
         },
         Record::Booted { boot: u128::MAX - 9 },
+        Record::CalendarSet {
+            name: name("calendar-1"),
+            calendar: Arc::new(calendar(5)),
+            at: at(69_800),
+            by: ME.to_owned(),
+        },
     ]
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use taskd_core::calendar::{CalendarName, Kept};
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger, Usage};
@@ -11,7 +12,7 @@ use taskd_core::snapshot::{Header, Rest, RunImage, Snapshot, Stage, TaskImage};
 use taskd_core::task::{Owner, TaskId};
 use taskd_core::time::Timestamp;
 
-use crate::scene::{at, varied};
+use crate::scene::{at, calendar, name, varied};
 
 /// Who changes things.
 pub const ME: &str = "uid 1000";
@@ -25,6 +26,7 @@ pub struct Model {
     newest: BTreeMap<TaskId, u64>,
     runs: BTreeMap<RunKey, RunImage>,
     pauses: BTreeMap<PauseScope, Pause>,
+    calendars: BTreeMap<CalendarName, Arc<Kept>>,
     fired: BTreeMap<TaskId, u64>,
 }
 
@@ -42,6 +44,7 @@ impl Model {
                 header: self.header,
                 runs: self.runs.values().cloned().collect(),
                 pauses: self.pauses.clone().into_iter().collect(),
+                calendars: self.calendars.clone().into_iter().collect(),
                 fired: self.fired.clone().into_iter().collect(),
             },
         }
@@ -176,6 +179,12 @@ impl Model {
                 }
             }
             Record::Booted { boot } => self.header.boot = Some(*boot),
+            Record::CalendarSet { name, calendar, .. } => {
+                self.calendars.insert(name.clone(), Arc::clone(calendar));
+            }
+            Record::CalendarRemoved { name } => {
+                self.calendars.remove(name);
+            }
         }
     }
 
@@ -319,6 +328,15 @@ impl Model {
                 task: task(step.pick)?,
                 count: 1 + u64::from(value % 9),
             },
+            21 => Record::CalendarSet {
+                name: name(&format!("calendar-{}", value % 3)),
+                calendar: Arc::new(calendar(value)),
+                at: now,
+                by: ME.to_owned(),
+            },
+            22 => Record::CalendarRemoved {
+                name: name(&format!("calendar-{}", value % 3)),
+            },
             20 => Record::Booted {
                 boot: u128::from(value) << 77 | 5,
             },
@@ -338,7 +356,7 @@ pub struct Step {
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..22, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+    let step = (0_u8..24, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
         kind,
         pick,
         value,

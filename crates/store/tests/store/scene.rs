@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
 use taskd_core::policy::{Misfire, Policies};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
@@ -112,6 +113,17 @@ pub fn with_options(text: &str) -> Definition {
     task
 }
 
+/// A calendar that differs with `variant`.
+pub fn calendar(variant: u32) -> Kept {
+    let day = DaySpan::new(20_000, 20_000 + i64::from(variant % 9)).expect("they are in order");
+    let rule = Rule::parse("weekends").expect("it is one");
+    Kept {
+        calendar: Calendar::new([Entry::Days(day), Entry::Rule(rule)]).expect("it has entries"),
+        tz: "Europe/Berlin".to_owned(),
+        freeze: (0..variant % 3).map(|n| format!("prod-{n}-*")).collect(),
+    }
+}
+
 /// A definition of several schedules under all terms there are.
 pub fn with_terms(text: &str) -> Definition {
     let mut task = with_options(text);
@@ -126,6 +138,10 @@ pub fn with_terms(text: &str) -> Definition {
         start: Some(at(1_000)),
         end: Some(at(9_000_000)),
         count: NonZeroU64::new(5),
+        calendars: vec![CalendarUse {
+            name: name("calendar-1"),
+            keep: Keep::Only,
+        }],
     }));
     task.policies.misfire = Misfire::All {
         within_ms: NonZeroU64::new(7_200_000),

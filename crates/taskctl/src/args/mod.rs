@@ -1,6 +1,7 @@
 //! What can be typed: one type per verb, in a file per group of verbs. Types here say how arguments look and what
 //! their help says; what they mean is decided in `commands`.
 
+mod calendar;
 mod daemon;
 mod definition;
 mod pausing;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use calendar::{CalendarAddArgs, CalendarArgs, CalendarVerb};
 pub use daemon::{CompletionsArgs, DemoArgs, DetachArgs, JanitorArgs, Shell, StartArgs, StatusArgs, StopArgs};
 pub use definition::{
     ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Misfire, MisfireArgs, Overlap, ScheduleArgs,
@@ -141,6 +143,8 @@ pub enum Verb {
     /// than they seem to, coming changes of the clock, many tasks in the same minute. With --cron, of an expression,
     /// which needs no daemon.
     Lint(LintArgs),
+    /// Keep sets of days and times that tasks keep to or keep clear of
+    Calendar(CalendarArgs),
     /// Say how the daemon is
     Status(StatusArgs),
     /// Print definitions, one JSON object a line

@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
 use taskd_core::calendar::Calendar;
 
-pub use fault::{Fault, FaultKind, Place};
+pub use fault::{Fault, FaultKind};
 
 /// Most bytes of a file. Whoever reads it reads no more than one byte past this; what is longer is refused here.
 pub const FILE_MAX: usize = 4 << 20;

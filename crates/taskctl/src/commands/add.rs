@@ -31,6 +31,7 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         jitter_ms: definition::jitter(&args.schedule)?.unwrap_or_default(),
         start: definition::bound(args.schedule.start.as_deref()).flatten(),
         end: definition::bound(args.schedule.end.as_deref()).flatten(),
+        calendars: definition::calendars(&args.schedule)?.unwrap_or_default(),
         count: args.schedule.count.filter(|count| *count > 0),
         action: definition::action(&args.action).unwrap_or_default(),
         cwd: args.cwd.as_deref().map(definition::cwd).transpose()?,

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use taskd_core::schedule::{Cron, DurationError, every_word, is_reboot_word, parse_duration, parse_interval};
-use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec};
+use taskd_wire::definition::{
+    ActionSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec,
+};
 
 use crate::args::{ActionArgs, Gap, Misfire, MisfireArgs, Overlap, ScheduleArgs};
 use crate::error::Failure;
@@ -86,6 +88,35 @@ pub fn jitter(args: &ScheduleArgs) -> Result<Option<u64>, Failure> {
     let jitter = args.jitter.as_deref();
     let jitter = jitter.map(|text| duration("jitter", text)).transpose()?;
     Ok(jitter.map(millis))
+}
+
+/// The calendars that were typed: all that the task is to use, where any was typed.
+pub fn calendars(args: &ScheduleArgs) -> Result<Option<Vec<CalendarUse>>, Failure> {
+    let used = |text: &String| {
+        let (name, keep) = match text.split_once('=') {
+            None => (text.as_str(), CalendarKeep::Exclude),
+            Some((name, "exclude")) => (name, CalendarKeep::Exclude),
+            Some((name, "only")) => (name, CalendarKeep::Only),
+            Some((name, other)) => {
+                let before = u32::try_from(name.chars().count() + 1).unwrap_or(u32::MAX);
+                let width = u32::try_from(other.chars().count()).unwrap_or(u32::MAX);
+                let (problem, cure) = ("this is no use of a calendar", "write NAME, NAME=exclude or NAME=only");
+                return Err(Failure::field(
+                    "calendar",
+                    text,
+                    Some((before, width)),
+                    problem,
+                    Some(cure),
+                ));
+            }
+        };
+        Ok(CalendarUse {
+            name: name.to_owned(),
+            keep,
+        })
+    };
+    let typed: Result<Vec<_>, _> = args.calendar.iter().filter(|text| !text.is_empty()).map(used).collect();
+    Ok((!args.calendar.is_empty()).then_some(typed?))
 }
 
 /// A bound of fire times; the inner `None` takes it away.

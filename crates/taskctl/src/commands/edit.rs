@@ -61,5 +61,6 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         start: definition::bound(args.schedule.start.as_deref()),
         end: definition::bound(args.schedule.end.as_deref()),
         count: args.schedule.count,
+        calendars: definition::calendars(&args.schedule)?,
     })
 }

@@ -2,6 +2,7 @@
 
 mod add;
 mod backfill;
+mod calendar;
 mod cancel;
 mod completions;
 mod definition;
@@ -49,6 +50,7 @@ pub fn run(verb: Verb, session: &mut Session) -> Result<u8> {
         Verb::Pause(args) => pause::run(&args, session),
         Verb::Resume(args) => resume::run(&args, session),
         Verb::Why(args) => return why::run(&args, session),
+        Verb::Calendar(args) => calendar::run(&args, session),
         Verb::Backfill(args) => backfill::run(&args, session),
         Verb::Run(args) => return run::run(&args, session),
         Verb::Cancel(args) => cancel::run(&args, session),

@@ -18,6 +18,7 @@ pub fn verdict(fate: &Fate) -> (&str, Tone) {
         "forgotten" => ("is not known any more", Tone::Plain),
         "disabled" => ("did not start: disabled", Tone::Dim),
         "held" => ("does not start: held", Tone::Bad),
+        "suppressed" => ("will be skipped", Tone::Dim),
         "paused" => ("will be skipped: paused", Tone::Dim),
         "due" => ("is due now", Tone::Live),
         "planned" => ("will start", Tone::Plain),
@@ -56,6 +57,9 @@ pub fn sentences(fate: &Fate, times: &Times) -> Vec<String> {
     }
     if let Some(held) = &fate.held {
         lines.push(format!("{}.", capital(held)));
+    }
+    if let Some(reason) = &fate.reason {
+        lines.push(format!("{}.", capital(reason)));
     }
     if fate.verdict == "forgotten" {
         lines.push("The history of that time is not kept any more, or the clock was set since.".to_owned());

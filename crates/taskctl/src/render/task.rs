@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use taskd_core::schedule::format_duration;
 use taskd_wire::client::{Pause, RunInfo, TaskSummary};
-use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, MisfireSpec, ScheduleSpec, TaskSpec};
+use taskd_wire::definition::{ActionSpec, CalendarKeep, DstGap, DstOverlap, MisfireSpec, ScheduleSpec, TaskSpec};
 
 use super::table::Tone;
 use super::time::{Times, length, took};
@@ -57,6 +57,13 @@ pub fn terms(spec: &TaskSpec) -> Vec<(&'static str, String)> {
         (Some(start), Some(end)) => Some(format!("from {start} until {end}")),
     };
     lines.extend(valid.map(|valid| ("valid", valid)));
+    for used in &spec.calendars {
+        let text = match used.keep {
+            CalendarKeep::Exclude => format!("keeps clear of {}", used.name),
+            CalendarKeep::Only => format!("keeps to {}", used.name),
+        };
+        lines.push(("calendar", text));
+    }
     if let Some(count) = spec.count {
         lines.push(("count", format!("disabled after {}", counted(count, "run"))));
     }

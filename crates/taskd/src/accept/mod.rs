@@ -17,7 +17,7 @@ use taskd_wire::refusal::Refusal;
 use crate::config::Limits;
 use crate::describe;
 
-pub(crate) use schedule::{Schedules, findings, still_to_come, zone_of};
+pub(crate) use schedule::{Schedules, findings, known_zone, still_to_come, zone_of};
 use schedule::{by_rule, in_zone, misfire, not_limited, rule_of};
 use terms::Typed;
 pub(crate) use terms::{draw_offset, remark};
@@ -79,6 +79,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         start: Some(spec.start),
         end: Some(spec.end),
         count: spec.count,
+        calendars: Some(spec.calendars),
     };
     let when = terms::terms(parts, None, typed, context)?;
     let misfire = misfire(spec.misfire, spec.misfire_within_ms)?;
@@ -143,6 +144,7 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
         start: patch.start,
         end: patch.end,
         count: patch.count,
+        calendars: patch.calendars,
     };
     new.when = terms::terms(parts, standing.as_ref(), typed, context)?;
     if is_spread_anew {
@@ -198,7 +200,7 @@ fn within(what: &str, limit: u64, actual: u64) -> Result<(), Refusal> {
     })
 }
 
-fn bad(field: &str, text: &str, problem: impl Into<String>, cure: Option<&str>) -> Refusal {
+pub(crate) fn bad(field: &str, text: &str, problem: impl Into<String>, cure: Option<&str>) -> Refusal {
     Refusal::BadField {
         field: field.to_owned(),
         text: text.to_owned(),

@@ -66,6 +66,8 @@ impl Schedules {
                     offset: Duration::from_millis(terms.offset_ms),
                     start: terms.start.unwrap_or(Timestamp::MIN),
                     end: terms.end.unwrap_or(Timestamp::MAX),
+                    // Fire times that they suppress are fire times; the scheduler knows what they hold.
+                    keeps: Vec::new(),
                 })))
             }
         }
@@ -104,6 +106,20 @@ pub(crate) fn still_to_come(definition: &Definition, accepted_at: Timestamp) -> 
             Err(bad("at", text, error.problem(), error.cure().as_deref()))
         }
     }
+}
+
+/// The name of a zone as the tz database spells it.
+///
+/// # Errors
+/// When it has none of that name.
+pub(crate) fn known_zone(schedules: &Mutex<Schedules>, tz: &str) -> Result<String, Refusal> {
+    let mut schedules = schedules.lock().unwrap_or_else(PoisonError::into_inner);
+    let zone = schedules
+        .catalog
+        .zones()
+        .get(tz)
+        .map_err(|unknown| bad_zone(&unknown))?;
+    Ok(zone.name().to_owned())
 }
 
 /// The zone a definition's schedule is read in.

@@ -4,10 +4,11 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use taskd_core::Timestamp;
+use taskd_core::calendar;
 use taskd_core::schedule::{Schedule, format_duration, jitter_offset};
-use taskd_core::task::{Definition, Owner, Terms, When};
+use taskd_core::task::{Definition, Owner, TaskName, Terms, When};
 use taskd_wire::codec::Rec;
-use taskd_wire::definition::ScheduleSpec;
+use taskd_wire::definition::{CalendarKeep, CalendarUse, ScheduleSpec};
 use taskd_wire::refusal::Refusal;
 
 use super::schedule::{length, moment, when};
@@ -16,6 +17,9 @@ use super::{Context, bad, within};
 /// Most schedules of one task.
 const SCHEDULES_MAX: u64 = 16;
 
+/// Most calendars that one task uses.
+const CALENDARS_MAX: u64 = 16;
+
 /// What was typed of terms; `None` leaves a term as it is.
 #[derive(Default)]
 pub(super) struct Typed {
@@ -23,6 +27,7 @@ pub(super) struct Typed {
     pub(super) start: Option<Option<String>>,
     pub(super) end: Option<Option<String>>,
     pub(super) count: Option<u64>,
+    pub(super) calendars: Option<Vec<CalendarUse>>,
 }
 
 /// All schedules that were typed.
@@ -57,13 +62,19 @@ pub(super) fn terms(
         start: standing.and_then(|terms| terms.start),
         end: standing.and_then(|terms| terms.end),
         count: standing.and_then(|terms| terms.count),
+        calendars: standing.map_or_else(Vec::new, |terms| terms.calendars.clone()),
     };
     let Typed {
         jitter_ms,
         start,
         end,
         count,
+        calendars,
     } = typed;
+    if let Some(calendars) = calendars {
+        within("calendars of a task", CALENDARS_MAX, calendars.len() as u64)?;
+        terms.calendars = calendars.into_iter().map(used).collect::<Result<_, _>>()?;
+    }
     if let Some(jitter_ms) = jitter_ms {
         terms.jitter_ms = match jitter_ms {
             0 => 0,
@@ -97,6 +108,7 @@ fn fitting(terms: &Terms, context: &Context<'_>) -> Result<(), Refusal> {
         ("start", terms.start.is_some()),
         ("end", terms.end.is_some()),
         ("count", terms.count.is_some()),
+        ("calendar", !terms.calendars.is_empty()),
     ];
     let term = named
         .iter()
@@ -138,6 +150,18 @@ fn fitting(terms: &Terms, context: &Context<'_>) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// The use of a calendar that was typed.
+fn used(typed: CalendarUse) -> Result<calendar::CalendarUse, Refusal> {
+    let CalendarUse { name, keep } = typed;
+    Ok(calendar::CalendarUse {
+        name: TaskName::parse(&name).map_err(|error| bad("calendar", &name, error.to_string(), None))?,
+        keep: match keep {
+            CalendarKeep::Exclude => calendar::Keep::Exclude,
+            CalendarKeep::Only => calendar::Keep::Only,
+        },
+    })
 }
 
 /// The zone of a schedule that has one.

@@ -354,6 +354,8 @@ impl Driver {
             | Command::Pause { .. }
             | Command::Resume { .. }
             | Command::Backfill { .. }
+            | Command::SetCalendar { .. }
+            | Command::RemoveCalendars { .. }
             | Command::Remove { .. }
             | Command::Run { .. }
             | Command::Cancel { .. } => None,

@@ -1,5 +1,6 @@
 //! Names as users type them: tasks by name or pattern, runs as `TASK/N`.
 
+use taskd_core::pattern::fits;
 use taskd_core::run::RunKey;
 use taskd_core::scheduler::Scheduler;
 use taskd_core::task::{NAME_MAX, Owner, TaskId, TaskName};
@@ -51,32 +52,9 @@ impl<'a> Pattern<'a> {
         &self.0[..self.0.find(['*', '?']).unwrap_or(self.0.len())]
     }
 
-    /// Whether it stands for this name. Linear in the product of both lengths at worst, which are short.
+    /// Whether it stands for this name.
     pub(super) fn matches(&self, name: &str) -> bool {
-        let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
-        let (mut p, mut n) = (0, 0);
-        // Where to go on when what follows the last star does not fit: one character further.
-        let mut retry: Option<(usize, usize)> = None;
-        while n < name.len() {
-            match pattern.get(p) {
-                Some(b'*') => {
-                    retry = Some((p, n + 1));
-                    p += 1;
-                }
-                Some(byte) if *byte == b'?' || *byte == name[n] => {
-                    p += 1;
-                    n += 1;
-                }
-                Some(_) | None => match retry {
-                    Some((star, from)) => {
-                        retry = Some((star, from + 1));
-                        (p, n) = (star + 1, from);
-                    }
-                    None => return false,
-                },
-            }
-        }
-        pattern[p..].iter().all(|byte| *byte == b'*')
+        fits(self.0, name)
     }
 }
 
@@ -206,23 +184,26 @@ pub(super) fn split_run(text: &str) -> Option<(&str, u64)> {
 
 /// The refusal for a name without a task.
 pub(super) fn unknown(state: &Scheduler, owner: Owner, name: &str) -> Refusal {
-    let likeness = |candidate: &TaskName| strsim::jaro_winkler(name, candidate.as_str());
-    let looked_for = if name.len() <= NEAR_BYTES_MAX { NEAR_SEEN } else { 0 };
     let first: String = name.chars().take(1).filter(char::is_ascii_alphanumeric).collect();
-    let mut near: Vec<(f64, &TaskName)> = with_prefix(state, owner, &first)
+    let candidates = with_prefix(state, owner, &first).map(|(candidate, _)| candidate.as_str());
+    Refusal::UnknownTask {
+        name: name.to_owned(),
+        near: near(name, candidates),
+    }
+}
+
+/// The names that are most like one that stands for nothing, of the first that there are.
+pub(super) fn near<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let looked_for = if name.len() <= NEAR_BYTES_MAX { NEAR_SEEN } else { 0 };
+    let likeness = |candidate: &str| strsim::jaro_winkler(name, candidate);
+    let mut near: Vec<(f64, &str)> = candidates
         .take(looked_for)
-        .map(|(candidate, _)| (likeness(candidate), candidate))
+        .map(|candidate| (likeness(candidate), candidate))
         .filter(|(likeness, _)| *likeness >= NEAR_ENOUGH)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    Refusal::UnknownTask {
-        name: name.to_owned(),
-        near: near
-            .into_iter()
-            .take(NEAR_SHOWN)
-            .map(|(_, candidate)| candidate.to_string())
-            .collect(),
-    }
+    let shown = near.into_iter().take(NEAR_SHOWN);
+    shown.map(|(_, candidate)| candidate.to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use taskd_wire::client::*;
 use taskd_wire::codec::{
     CodecError, DECODE_MAX, FACTOR, FRAME_MAX, MESSAGE_MAX, Rec, Tail, decode, encode, encoded_len,
 };
-use taskd_wire::definition::{EnvVar, ScheduleSpec, TaskSpec};
+use taskd_wire::definition::{CalendarUse, EnvVar, ScheduleSpec, TaskSpec};
 use taskd_wire::hello::HELLO_MAX;
 use taskd_wire::runner::{Ended, FromRunner, Live, ToRunner};
 
@@ -163,6 +163,8 @@ fn what_is_read_takes_a_bounded_multiple_of_its_bytes() {
         ("Passed", factor::<Rec<Passed>>()),
         ("RunRef", factor::<Rec<RunRef>>()),
         ("RunInfo", factor::<Rec<RunInfo>>()),
+        ("CalendarUse", size_of::<CalendarUse>().div_ceil(2)),
+        ("CalendarInfo", factor::<Rec<CalendarInfo>>()),
         ("Backfilled", factor::<Rec<Backfilled>>()),
         ("Fate", factor::<Rec<Fate>>()),
         ("TaskNext", factor::<Rec<TaskNext>>()),

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use taskd_wire::basic::Basic;
 use taskd_wire::client::{LastRun, Pause, Request, Response, RunInfo, TaskSummary};
 use taskd_wire::codec::{Rec, decode, encode, encoded_len};
-use taskd_wire::definition::{ActionSpec, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec};
+use taskd_wire::definition::{
+    ActionSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec,
+};
 use taskd_wire::frame::{FrameReader, Payload, put_frame, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
 use taskd_wire::runner::{FromRunner, ToRunner};
@@ -51,13 +53,17 @@ prop_compose! {
         misfire_within_ms: Option<u64>,
         dst_gap in prop_oneof![Just(DstGap::Auto), Just(DstGap::Run), Just(DstGap::Skip)],
         dst_overlap in prop_oneof![Just(DstOverlap::First), Just(DstOverlap::Second), Just(DstOverlap::Both)],
+        calendars in vec((".{0,20}", any::<bool>()), 0..3),
         terms in (vec(schedule(), 0..3), any::<u64>(), option::of(".{0,20}"), option::of(".{0,20}"), any::<Option<u64>>()),
     ) -> TaskSpec {
         let (also, jitter_ms, start, end, count) = terms;
         let also = also.into_iter().map(Rec).collect();
+        let keep = |only| if only { CalendarKeep::Only } else { CalendarKeep::Exclude };
+        let used = |(name, only)| CalendarUse { name, keep: keep(only) };
+        let calendars = calendars.into_iter().map(used).collect();
         TaskSpec {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
-            also, jitter_ms, start, end, count,
+            also, jitter_ms, start, end, count, calendars,
         }
     }
 }

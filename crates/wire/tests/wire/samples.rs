@@ -14,7 +14,7 @@ use taskd_wire::runner::*;
 mod ledger;
 mod refusals;
 
-use ledger::{passed, pause, why};
+use ledger::{calendar_info, passed, pause, why};
 
 /// A type whose bytes are kept.
 pub trait Said: Encode + Decode<()> + Debug + PartialEq + 'static {
@@ -113,6 +113,10 @@ pub fn spec() -> TaskSpec {
         start: Some(s("2026-12-01T00:00:00Z")),
         end: Some(s("2027-12-01T00:00:00Z")),
         count: Some(100),
+        calendars: vec![CalendarUse {
+            name: s("holidays"),
+            keep: CalendarKeep::Only,
+        }],
     }
 }
 
@@ -136,6 +140,7 @@ fn patch() -> TaskPatch {
         start: Some(None),
         end: Some(Some(s("2027-12-01"))),
         count: Some(3),
+        calendars: Some(spec().calendars),
     }
 }
 
@@ -382,6 +387,17 @@ impl Said for Request {
                 until_ms: 1_796_000_000_000,
                 dry_run: true,
             },
+            Request::CalendarAdd {
+                name: s("holidays"),
+                body: s("{\"rules\":[\"weekends\"]}"),
+                tz: Some(s("Europe/Berlin")),
+                freeze: vec![s("prod-*")],
+            },
+            Request::CalendarList,
+            Request::CalendarShow { name: s("holidays") },
+            Request::CalendarRemove {
+                names: vec![s("holidays")],
+            },
         ]
     }
 }
@@ -439,6 +455,12 @@ impl Said for Response {
                 at_ms: 1_796_000_000_000,
                 run: Some(s("backup/7")),
             })]),
+            Response::Calendars(vec![Rec(calendar_info()), Rec(CalendarInfo::default())]),
+            Response::Calendar(Box::new(Rec(CalendarDetail {
+                info: Rec(calendar_info()),
+                body: s("{\"rules\":[\"weekends\"]}"),
+                users: vec![s("backup")],
+            }))),
         ]
     }
 }

@@ -2,6 +2,7 @@
 
 mod add;
 mod backfill;
+mod calendar;
 mod cancel;
 mod edit;
 mod enable;
@@ -64,6 +65,10 @@ pub(super) async fn answer(
             until_ms,
             dry_run,
         } => backfill::answer(shared, name, from_ms, until_ms, dry_run).await,
+        Request::CalendarAdd { name, body, tz, freeze } => calendar::add(shared, name, body, tz, freeze).await,
+        Request::CalendarList => calendar::list(shared).await,
+        Request::CalendarShow { name } => calendar::show(shared, name).await,
+        Request::CalendarRemove { names } => calendar::remove(shared, names).await,
         // Answered by the connection itself, since it is not one answer.
         Request::Watch { .. } => Err(Refusal::UnknownRequest),
     }
@@ -81,6 +86,7 @@ fn named(request: &Request) -> &[String] {
         | Request::Next { names, .. }
         | Request::Pause { names, .. }
         | Request::Resume { names }
+        | Request::CalendarRemove { names }
         | Request::Export { names, .. }
         | Request::Lint { names, .. } => names,
         Request::Runs { filter, .. } => &filter.0.targets,
@@ -88,9 +94,13 @@ fn named(request: &Request) -> &[String] {
         | Request::Show { name }
         | Request::Output { target: name }
         | Request::Why { name, .. }
-        | Request::Backfill { name, .. } => std::slice::from_ref(name),
+        | Request::Backfill { name, .. }
+        | Request::CalendarAdd { name, .. }
+        | Request::CalendarShow { name } => std::slice::from_ref(name),
         // Checked where a watch begins.
         Request::Watch { .. } => &[],
-        Request::Add(_) | Request::Status | Request::ImportMore { .. } | Request::ImportEnd => &[],
+        Request::Add(_) | Request::Status | Request::CalendarList | Request::ImportMore { .. } | Request::ImportEnd => {
+            &[]
+        }
     }
 }

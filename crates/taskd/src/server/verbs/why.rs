@@ -72,7 +72,15 @@ pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64
     };
     let mut fates = Vec::new();
     for window in windows {
-        fates.push(Rec(fate(shared, now, window, &live, &stored, &changes, &lives).await?));
+        let mut fate = fate(shared, now, window, &live, &stored, &changes, &lives).await?;
+        if fate.verdict == "planned" {
+            let at = Timestamp::from_millis(fate.at_ms);
+            fate.reason = shared.engine.look(move |state, _| state.suppressed(id, at)).await?;
+            if fate.reason.is_some() {
+                "suppressed".clone_into(&mut fate.verdict);
+            }
+        }
+        fates.push(Rec(fate));
     }
     Ok(Response::Why(Box::new(Rec(Why {
         name: stored.definition.name.to_string(),

@@ -39,6 +39,7 @@ fn fate() -> Fate {
         before_ms: Some(1_795_913_600_000),
         after_ms: Some(1_796_086_400_000),
         held: Some(s("no such zone")),
+        reason: Some(s("calendar holidays excludes it")),
     }
 }
 
@@ -47,5 +48,19 @@ pub(super) fn why() -> Why {
         name: s("backup"),
         tz: Some(s("Europe/Berlin")),
         fates: vec![Rec(fate()), Rec(Fate::default())],
+    }
+}
+
+pub(super) fn calendar_info() -> CalendarInfo {
+    CalendarInfo {
+        name: s("holidays"),
+        tz: s("Europe/Berlin"),
+        freeze: vec![s("prod-*")],
+        days: 12,
+        ranges: 1,
+        rules: vec![s("weekends")],
+        tasks: 3,
+        changed_ms: Some(1_795_000_000_000),
+        by: Some(s("uid 1000")),
     }
 }

@@ -44,6 +44,14 @@ impl Said for Refusal {
             Refusal::NotAllowed { what: s("stop") },
             Refusal::Internal { what: s("fault") },
             Refusal::BacklogFull { room: 58, asked: 1440 },
+            Refusal::UnknownCalendar {
+                name: s("holiday"),
+                near: vec![s("holidays")],
+            },
+            Refusal::CalendarInUse {
+                name: s("holidays"),
+                task: s("backup"),
+            },
         ]
     }
 }

@@ -1,0 +1,126 @@
+//! Calendars that tasks keep to or keep clear of.
+
+use super::*;
+use crate::calendar::{Calendar, CalendarName, CalendarUse, Entry, Keep, Kept, TimeRange};
+use crate::task::Terms;
+
+fn name() -> CalendarName {
+    TaskName::parse("closed").unwrap()
+}
+
+/// Covers the third to the fifth minute.
+fn kept(freeze: &[&str]) -> Kept {
+    let range = TimeRange::absolute(at(3 * MINUTE), at(6 * MINUTE)).unwrap();
+    Kept {
+        calendar: Calendar::new([Entry::Range(range)]).unwrap(),
+        tz: "UTC".to_owned(),
+        freeze: freeze.iter().map(|pattern| (*pattern).to_owned()).collect(),
+    }
+}
+
+fn set(rig: &mut Rig, kept: Kept) {
+    rig.apply(Command::SetCalendar {
+        name: name(),
+        calendar: Box::new(kept),
+        by: "uid 1000".to_owned(),
+    })
+    .unwrap();
+}
+
+fn keeping(keep: Keep) -> When {
+    When::Termed(Box::new(Terms {
+        calendars: vec![CalendarUse { name: name(), keep }],
+        ..Terms::of(every(MINUTE))
+    }))
+}
+
+/// The minutes for which runs start until then.
+fn ran(rig: &mut Rig, until: u64) -> Vec<u64> {
+    let mut ran = Vec::new();
+    for minute in 1..=until {
+        rig.pass(minute * MINUTE);
+        for origin in rig.starts() {
+            rig.started(&origin);
+            ran.push((origin.fire_time.unwrap().as_millis() - at(0).as_millis()) as u64 / MINUTE);
+            rig.ended(&origin, ended(Exit::Code(0)));
+        }
+    }
+    ran
+}
+
+#[test]
+fn what_is_excluded_is_skipped_and_recorded() {
+    let mut rig = Rig::new();
+    set(&mut rig, kept(&[]));
+    let id = rig.add(definition("a", keeping(Keep::Exclude)));
+    rig.pass(2 * MINUTE);
+    assert_eq!(rig.core.task(id).unwrap().next, Some(at(6 * MINUTE)));
+    let why = rig.core.suppressed(id, at(3 * MINUTE));
+    assert_eq!(why.as_deref(), Some("calendar closed excludes it"));
+    let mut next = rig.restart();
+    next.now = at(8 * MINUTE);
+    next.attach(1, Vec::new());
+    let spans: Vec<_> = next
+        .passed()
+        .into_iter()
+        .map(|(passing, first, last, count, _)| (passing, first / MINUTE, last / MINUTE, count))
+        .collect();
+    assert_eq!(spans[..2], [(Passing::Skipped, 3, 5, 3), (Passing::Missed, 6, 7, 2)]);
+}
+
+#[test]
+fn a_task_keeps_to_what_is_included() {
+    let mut rig = Rig::new();
+    set(&mut rig, kept(&[]));
+    rig.add(definition("a", keeping(Keep::Only)));
+    assert_eq!(ran(&mut rig, 8), [3, 4, 5]);
+}
+
+#[test]
+fn a_calendar_freezes_tasks_by_their_names() {
+    let mut rig = Rig::new();
+    set(&mut rig, kept(&["prod-*"]));
+    rig.add(definition("prod-a", every(MINUTE)));
+    assert_eq!(ran(&mut rig, 7), [1, 2, 6, 7]);
+    let mut rig = Rig::new();
+    set(&mut rig, kept(&["prod-*"]));
+    rig.add(definition("test-a", every(MINUTE)));
+    assert_eq!(ran(&mut rig, 4), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_calendar_that_is_set_anew_counts_at_once() {
+    let mut rig = Rig::new();
+    set(&mut rig, kept(&[]));
+    let id = rig.add(definition("a", keeping(Keep::Exclude)));
+    let later = TimeRange::absolute(at(MINUTE), at(2 * MINUTE)).unwrap();
+    set(
+        &mut rig,
+        Kept {
+            calendar: Calendar::new([Entry::Range(later)]).unwrap(),
+            ..kept(&[])
+        },
+    );
+    assert_eq!(rig.core.task(id).unwrap().next, Some(at(2 * MINUTE)));
+    assert_eq!(ran(&mut rig, 4), [2, 3, 4]);
+}
+
+#[test]
+fn a_calendar_in_use_stays_and_one_that_is_not_there_is_refused() {
+    let mut rig = Rig::new();
+    let unknown = rig.apply(Command::Add {
+        owner: ME,
+        definitions: vec![definition("a", keeping(Keep::Only))],
+    });
+    let problem = "there is no calendar closed".to_owned();
+    assert_eq!(unknown, Err(Refusal::BadSchedule { index: 0, problem }));
+    let remove = || Command::RemoveCalendars { names: vec![name()] };
+    assert_eq!(rig.apply(remove()), Err(Refusal::NoCalendar(name())));
+    set(&mut rig, kept(&[]));
+    let id = rig.add(definition("a", keeping(Keep::Only)));
+    let task = TaskName::parse("a").unwrap();
+    assert_eq!(rig.apply(remove()), Err(Refusal::CalendarInUse { name: name(), task }));
+    rig.apply(edit(id, definition("a", every(MINUTE)))).unwrap();
+    rig.apply(remove()).unwrap();
+    assert_eq!(rig.core.snapshot().rest.calendars, []);
+}
