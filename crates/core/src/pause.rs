@@ -34,6 +34,12 @@ impl Pause {
         self.since < at && self.until.is_none_or(|until| at < until)
     }
 
+    /// The instants between which fire times lie in it: neither of the two does.
+    #[must_use]
+    pub fn span(&self) -> (Timestamp, Timestamp) {
+        (self.since, self.until.unwrap_or(Timestamp::MAX))
+    }
+
     /// Whether nothing after this instant lies in it.
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {

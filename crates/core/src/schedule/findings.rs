@@ -372,6 +372,7 @@ pub(crate) fn same_minute(expr: &str, others: usize, is_all: bool, local: i64, q
 }
 
 mod clock;
+pub use clock::{ClockChange, clock_changes};
 
 #[cfg(test)]
 mod tests;

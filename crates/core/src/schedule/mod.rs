@@ -16,6 +16,7 @@
 //! Nothing here reads a clock. The tz database is the one handed to [`Zones::new`], and only [`Zones::get`] reads from it.
 
 mod at;
+mod buckets;
 mod catalog;
 pub(crate) mod civil;
 mod cron;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use at::{AtError, AtErrorKind, LocalTime, Resolution, Resolved, local_time, resolve_at};
+pub use buckets::{Buckets, Stretches};
 pub use catalog::{Catalog, ScheduleError};
 pub use cron::Cron;
 pub use dialect::EXPRESSION_MAX;
@@ -41,7 +43,7 @@ pub use duration::{
 };
 pub use error::{CronError, CronErrorKind, CronField};
 pub(crate) use findings::same_minute;
-pub use findings::{Finding, FindingCode, findings};
+pub use findings::{ClockChange, Finding, FindingCode, clock_changes, findings};
 pub use terms::{Keeping, Termed, jitter_offset};
 pub use walk::{DstRule, Gap, Overlap};
 pub use zone::{UnknownZone, Zone, Zones};
@@ -137,10 +139,12 @@ impl Schedule {
     /// first: what passed in years is counted in microseconds.
     #[must_use]
     pub fn passed(&self, after: Timestamp, until: Timestamp) -> Option<Passed> {
-        if let Schedule::Termed(termed) = self {
-            return termed.passed(after, until);
-        }
         let first = self.next_after(after).filter(|first| *first <= until)?;
+        self.passed_from(first, until)
+    }
+
+    /// The same from `first` on, which is one of them and not later than `until`.
+    fn passed_from(&self, first: Timestamp, until: Timestamp) -> Option<Passed> {
         let (count, last) = match self {
             Schedule::Cron { cron, zone, rule } => {
                 let (count, last) = walk::count(cron, zone, *rule, first.as_second(), until.as_second());
@@ -151,7 +155,8 @@ impl Schedule {
                 let count = u64::try_from(index(until) - index(first) + 1).unwrap_or(u64::MAX);
                 (count, grid_point(*anchor, *interval, index(until))?)
             }
-            Schedule::At(_) | Schedule::Termed(_) | Schedule::Manual => (1, first),
+            Schedule::Termed(termed) => return termed.passed_from(first, until),
+            Schedule::At(_) | Schedule::Manual => (1, first),
         };
         Some(Passed { first, last, count })
     }

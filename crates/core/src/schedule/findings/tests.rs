@@ -207,3 +207,33 @@ fn a_finding_is_one_line() {
     );
     assert!(finding("0 0 */2 * *").ends_with("day 1."));
 }
+
+#[test]
+fn the_changes_of_the_clock_in_a_span_are_told_with_their_instants() {
+    let at = |text: &str| Timestamp::from_jiff(text.parse().unwrap());
+    let schedule = |expr| {
+        let mut catalog = Catalog::new(Zones::new(jiff::tz::TimeZoneDatabase::bundled()));
+        catalog.cron(expr, "Europe/Berlin").unwrap()
+    };
+    let (from, until) = (at("2027-02-28T23:00:00Z"), at("2027-03-31T22:00:00Z"));
+    let night = schedule("30 2 * * *");
+    let [change] = &clock_changes(&night, from, until)[..] else {
+        panic!("{:?}", clock_changes(&night, from, until));
+    };
+    assert_eq!((change.at, change.is_hourly), (at("2027-03-28T01:00:00Z"), false));
+    assert_eq!(change.finding.code, FindingCode::DstGap);
+    assert!(
+        change.finding.message.ends_with("it fires at 03:00 instead."),
+        "{change:?}"
+    );
+    // The instant of the change itself belongs to what begins with it.
+    assert_eq!(clock_changes(&night, change.at, until).len(), 1);
+    assert_eq!(clock_changes(&night, from, change.at), []);
+    assert!(clock_changes(&schedule("*/5 * * * *"), from, until)[0].is_hourly);
+    assert_eq!(clock_changes(&schedule("30 4 * * *"), from, until), []);
+    assert_eq!(
+        clock_changes(&night, from, at("2027-12-01T00:00:00Z")).len(),
+        2,
+        "autumn too"
+    );
+}
