@@ -18,6 +18,8 @@ pub struct Out {
     pub colour: bool,
     /// Columns of the terminal; `None` where it is none, and nothing need be cut.
     pub width: Option<usize>,
+    /// Whether glyphs beyond ASCII may be drawn with.
+    pub unicode: bool,
 }
 
 /// Written out when the buffer is this long.
@@ -38,6 +40,7 @@ impl Out {
             outlives_reader: false,
             colour,
             width: is_terminal.then(|| columns().unwrap_or(WIDTH)),
+            unicode: is_unicode(|name| std::env::var(name).ok()),
         }
     }
 
@@ -52,6 +55,7 @@ impl Out {
             outlives_reader: false,
             colour,
             width: is_terminal.then(|| columns().unwrap_or(WIDTH)),
+            unicode: is_unicode(|name| std::env::var(name).ok()),
         }
     }
 
@@ -63,6 +67,7 @@ impl Out {
             outlives_reader: false,
             colour: false,
             width: None,
+            unicode: true,
         }
     }
 
@@ -75,6 +80,7 @@ impl Out {
             outlives_reader: false,
             colour: false,
             width: None,
+            unicode: true,
         }
     }
 
@@ -180,6 +186,16 @@ fn columns() -> Option<usize> {
     told.or_else(asked)
 }
 
+/// Whether the locale is one of UTF-8. Where none is said, terminals of our time are.
+fn is_unicode(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let said = |name: &&str| variable(name).filter(|locale| !locale.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(said);
+    locale.is_none_or(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +225,20 @@ mod tests {
         for _ in 0..2 {
             out.line("x").and_then(|()| out.flush()).expect("it goes on");
         }
+    }
+
+    #[test]
+    fn glyphs_are_drawn_unless_the_locale_is_another() {
+        let drawn =
+            |set: &[(&str, &str)]| is_unicode(|name| Some(set.iter().find(|(key, _)| *key == name)?.1.to_owned()));
+        assert!(
+            drawn(&[]) && drawn(&[("LANG", "")]) && drawn(&[("LANG", "de_DE.UTF-8")]) && drawn(&[("LC_ALL", "C.utf8")])
+        );
+        assert!(!drawn(&[("LANG", "C")]) && !drawn(&[("LANG", "de_DE.ISO-8859-1")]));
+        assert!(
+            !drawn(&[("LC_ALL", "C"), ("LANG", "de_DE.UTF-8")]),
+            "the first that is set counts"
+        );
     }
 
     #[test]

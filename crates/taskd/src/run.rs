@@ -241,6 +241,7 @@ fn serve(
         editing: tokio::sync::Mutex::new(()),
         importing: Arc::default(),
         staging: Arc::default(),
+        counting: Arc::default(),
     });
     let (ended, mut engine_ended) = oneshot::channel();
     let engine_thread = std::thread::Builder::new().name("engine".into()).spawn(move || {

@@ -2,15 +2,16 @@
 //! [`Request::Watch`], which is answered by updates until [`Response::WatchEnd`].
 //! Instants are milliseconds since the epoch, UTC. Variants and the fields of [`Rec`] structs only append.
 
+mod count;
 mod firings;
 
 use bincode::{Decode, Encode};
 
-pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
-
 use crate::codec::Rec;
 use crate::definition::{TaskPatch, TaskSpec};
 use crate::refusal::Refusal;
+pub use count::{Bucket, ClockChange, Counted};
+pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -181,6 +182,15 @@ pub enum Request {
         /// Their names.
         names: Vec<String>,
     },
+    /// How many fire times tasks have by buckets of time. Answered by [`Response::Counted`].
+    Count {
+        /// Names or patterns; empty is all.
+        names: Vec<String>,
+        /// Ascending. A bucket reaches from one of them to before the next; so there is one less.
+        bounds_ms: Vec<i64>,
+        /// Whether buckets name the tasks.
+        named: bool,
+    },
 }
 
 /// What becomes of a run in progress when its task is removed.
@@ -275,6 +285,8 @@ pub enum Response {
     Calendars(Vec<Rec<CalendarInfo>>),
     /// One calendar.
     Calendar(Box<Rec<CalendarDetail>>),
+    /// Fire times by buckets of time.
+    Counted(Box<Rec<Counted>>),
 }
 
 /// The answer to `add` and `edit`.

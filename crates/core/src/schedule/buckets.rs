@@ -80,15 +80,21 @@ impl Buckets {
                 let Some(first) = schedule.next_after(after).filter(|first| first <= until) else {
                     break;
                 };
+                let (suppressed, change) = schedule.suppressed(first);
+                let before_change = change.minus(INSTANT);
+                if suppressed.is_some() {
+                    after = before_change;
+                    continue;
+                }
                 // The bucket whose beginning is the last one not later.
                 let bucket = self.bounds.partition_point(|bound| *bound <= first) - 1;
-                let last = self.bounds[bucket + 1].minus(INSTANT).min(*until);
+                let last = self.bounds[bucket + 1].minus(INSTANT).min(*until).min(before_change);
                 let Some(passed) = schedule.passed_from(first, last) else {
                     break;
                 };
                 spend(work, schedule, passed.count)?;
                 match found.last_mut() {
-                    // A pause parts the bucket.
+                    // A pause or a calendar parts the bucket.
                     Some((same, earlier)) if *same == bucket => {
                         earlier.last = passed.last;
                         earlier.count += passed.count;
@@ -127,7 +133,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::schedule::{Catalog, DstRule, Termed, Zones};
+    use crate::calendar::{Calendar, Entry, Keep, Kept, TimeRange};
+    use crate::schedule::{Catalog, DstRule, Keeping, Termed, Zones};
+    use crate::task::TaskName;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second)
@@ -140,6 +148,7 @@ mod tests {
 
     fn termed(of: Vec<Schedule>, offset: u64) -> Schedule {
         Schedule::Termed(Arc::new(Termed {
+            keeps: Vec::new(),
             of,
             offset: Duration::from_secs(offset),
             start: Timestamp::MIN,
@@ -216,6 +225,41 @@ mod tests {
         };
         assert_eq!(minutes, [(0, expected)]);
         assert_eq!(counted(&every(0, 60_000), &bounds, &[(at(-1), Timestamp::MAX)]), []);
+    }
+
+    #[test]
+    fn what_a_calendar_suppresses_does_not_count() {
+        let range = TimeRange::absolute(at(150), at(330)).unwrap();
+        let calendar = Kept {
+            calendar: Calendar::new([Entry::Range(range)]).unwrap(),
+            tz: "UTC".to_owned(),
+            freeze: Vec::new(),
+        };
+        let zone = Zones::new(TimeZoneDatabase::bundled()).get("UTC").unwrap();
+        let keeping = |keep| Keeping {
+            name: TaskName::parse("closed").unwrap(),
+            keep,
+            calendar: Arc::new(calendar.clone()),
+            zone: Arc::clone(&zone),
+        };
+        let under = |keep| {
+            Schedule::Termed(Arc::new(Termed {
+                of: vec![every(0, 60_000)],
+                offset: Duration::ZERO,
+                start: Timestamp::MIN,
+                end: Timestamp::MAX,
+                keeps: vec![keeping(keep)],
+            }))
+        };
+        let bounds = [at(0), at(301), at(601)];
+        let counts = |keep| {
+            counted(&under(keep), &bounds, &[])
+                .iter()
+                .map(|(_, passed)| passed.count)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(counts(Keep::Exclude), [3, 5], "0, 60 and 120; 360 to 600");
+        assert_eq!(counts(Keep::Only), [3], "180, 240 and 300");
     }
 
     #[test]

@@ -121,6 +121,16 @@ impl Schedule {
         }
     }
 
+    /// Why its calendars suppress a fire time, if they do, and the first instant at which that may be otherwise.
+    #[must_use]
+    pub fn suppressed(&self, at: Timestamp) -> (Option<String>, Timestamp) {
+        let mut fate = (None, Timestamp::MAX);
+        for (reason, change) in self.keeps().iter().map(|keeping| keeping.fate(at)) {
+            fate = (fate.0.or(reason), fate.1.min(change));
+        }
+        fate
+    }
+
     /// The first fire time strictly later than `after`.
     #[must_use]
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {

@@ -118,12 +118,7 @@ impl Scheduler {
         }
         let next = |at: &Timestamp| task.schedule.next_after(*at).filter(|next| *next <= until.min(now));
         // What a calendar keeps clear of was none.
-        let is_kept = |at: &Timestamp| {
-            task.schedule
-                .keeps()
-                .iter()
-                .all(|keeping| keeping.fate(*at).0.is_none())
-        };
+        let is_kept = |at: &Timestamp| task.schedule.suppressed(*at).0.is_none();
         let fire_times: Vec<_> = std::iter::successors(next(&after), next).filter(is_kept).collect();
         let first = task.last_run + 1;
         let (mut records, mut runs) = (Vec::new(), Vec::new());

@@ -123,10 +123,8 @@ impl Scheduler {
     }
 
     fn keep_to_calendars(&self, task: &Task, at: Timestamp, fate: &mut Fate) {
-        for keeping in task.schedule.keeps() {
-            let (reason, change) = keeping.fate(at);
-            fate.bound(reason, change);
-        }
+        let (reason, change) = task.schedule.suppressed(at);
+        fate.bound(reason, change);
         for freezing in self.schedules.shelf().freezing(&task.name, task.schedule.zone()) {
             match freezing {
                 Ok(freezing) => {

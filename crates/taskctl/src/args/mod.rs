@@ -130,7 +130,8 @@ pub enum Verb {
     /// Show coming fire times, of tasks or of a cron expression
     ///
     /// Shows coming fire times: of all tasks, soonest first; of the tasks named; or, with --cron, of an expression,
-    /// which needs no daemon and prints one RFC 3339 instant a line.
+    /// which needs no daemon and prints one RFC 3339 instant a line. With --month or --timeline, shows how many there
+    /// are on each day of a month, or in each hour of a day.
     Next(NextArgs),
     /// Say what became of a fire time, and why
     ///

@@ -87,10 +87,24 @@ Examples:
   taskctl next                                            what is due soon
   taskctl next backup -n 10
   taskctl next --cron '0 2 * * *' --tz Europe/Berlin --from 2027-03-27 -n 3
+  taskctl next backup --month
+  taskctl next --cron '30 2 * * *' --tz Europe/Berlin --month 2027-03
+  taskctl next 'nightly-*' --timeline 2027-03-28
 
-One answer holds 1,000 tasks, 1,000 fire times of each and 20,000 in all; where there are more, that is said on stderr.
+One answer holds 1,000 tasks, 1,000 fire times of each and 20,000 in all; where
+there are more, that is said on stderr.
 
-With --json: [{task, at, local, note}].")]
+--month and --timeline count instead: what the schedules say, of days that have
+passed too. A single task is shown in its own time zone, several in yours. Tasks
+that are disabled or held do not count, nor do fire times in a pause. A day on
+which clocks change is marked with *, and what that does is told beneath. Where
+counting would take more than some ten seconds, tasks are left out, and stderr
+says how many.
+
+With --json: [{task, at, local, note}]; with --month [{day, count, first, last,
+note}]; with --timeline {day, zone, hours: [{hour, count, at}], minutes: [{at,
+count, tasks, more}], note}, where minutes are the most crowded, and those in
+which more than one task fires.")]
 pub struct NextArgs {
     /// Names or patterns with * and ? (default: all)
     #[arg(value_name = "TASK", conflicts_with = "cron", add = ArgValueCompleter::new(completion::tasks))]
@@ -107,6 +121,12 @@ pub struct NextArgs {
     /// Only fire times after this instant or local time (default: now)
     #[arg(long, value_name = "TIME", requires = "cron")]
     pub from: Option<String>,
+    /// A calendar month, with how many fire times each day has (default: this month)
+    #[arg(long, value_name = "YYYY-MM", conflicts_with_all = ["n", "from", "timeline"])]
+    pub month: Option<Option<String>>,
+    /// A day, with its crowded hours and minutes, and those in which tasks fire together (default: today)
+    #[arg(long, value_name = "YYYY-MM-DD", conflicts_with_all = ["n", "from"])]
+    pub timeline: Option<Option<String>>,
     /// What becomes of times that clocks skip, as of `taskctl add`
     #[arg(long, value_name = "WHAT", requires = "cron")]
     pub dst_gap: Option<Gap>,

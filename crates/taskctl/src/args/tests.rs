@@ -121,6 +121,11 @@ fn options_that_exclude_each_other() {
     );
     assert_eq!(refused("taskctl next a --cron @daily"), ErrorKind::ArgumentConflict);
     assert_eq!(refused("taskctl next --tz UTC"), ErrorKind::MissingRequiredArgument);
+    assert_eq!(refused("taskctl next --month --timeline"), ErrorKind::ArgumentConflict);
+    assert_eq!(
+        refused("taskctl next --month 2027-03 -n 3"),
+        ErrorKind::ArgumentConflict
+    );
     assert_eq!(refused("taskctl runs --outcome fine"), ErrorKind::InvalidValue);
     assert_eq!(refused("taskctl next -n 0"), ErrorKind::ValueValidation);
 }

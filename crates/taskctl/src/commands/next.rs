@@ -1,5 +1,12 @@
 //! `taskctl next`
 
+mod bounds;
+mod counted;
+mod month;
+mod timeline;
+
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
 use taskd_core::schedule::{Cron, CronErrorKind, DstRule, Gap, Overlap, Schedule, Zone};
@@ -21,6 +28,12 @@ const SOME: u32 = 5;
 
 /// Shows coming fire times.
 pub fn run(args: &NextArgs, session: &mut Session) -> Result<()> {
+    if let Some(typed) = &args.month {
+        return month::run(typed.as_deref(), args, session);
+    }
+    if let Some(typed) = &args.timeline {
+        return timeline::run(typed.as_deref(), args, session);
+    }
     match &args.cron {
         Some(expr) => of_expression(expr, args, session),
         None => of_tasks(args, session),
@@ -32,27 +45,45 @@ fn of_expression(expr: &str, args: &NextArgs, session: &mut Session) -> Result<(
         Some(text) => when::resolve("from", text, session)?,
         None => session.now(),
     };
+    let Some((schedule, zone)) = schedule(expr, args, from, session)? else {
+        if session.json {
+            JsonArray::default().close(&mut session.out)?;
+        }
+        return Ok(());
+    };
+    print_next(|at| schedule.next_after(at), &zone, from, args, session)
+}
+
+/// The schedule of an expression, and the zone it is shown in; none for one that never fires, which is said. A grid of
+/// elapsed time begins at `from`.
+fn schedule(
+    expr: &str,
+    args: &NextArgs,
+    from: Timestamp,
+    session: &mut Session,
+) -> Result<Option<(Schedule, Arc<Zone>)>> {
     if let Some(interval) = definition::every_of(expr)? {
         if args.dst_gap.is_some() || args.dst_overlap.is_some() {
             return Err(definition::no_cron().into());
         }
         let grid = Schedule::Every { anchor: from, interval };
-        let (zone, next) = (when::zone(args.tz.as_deref(), session)?, |at| grid.next_after(at));
-        return print_next(next, &zone, from, args, session);
+        return Ok(Some((grid, when::zone(args.tz.as_deref(), session)?)));
     }
     let cron = match Cron::parse(expr) {
         // A question that has an answer: there are none.
         Err(error) if matches!(error.kind, CronErrorKind::NeverFires { .. }) => {
             session.remark(&error.problem());
-            if session.json {
-                JsonArray::default().close(&mut session.out)?;
-            }
-            return Ok(());
+            return Ok(None);
         }
         Ok(_) | Err(_) => definition::check_cron(expr)?,
     };
-    let (zone, rule) = (when::zone(args.tz.as_deref(), session)?, rule(args));
-    print_next(|at| cron.next_after_by(&zone, rule, at), &zone, from, args, session)
+    let zone = when::zone(args.tz.as_deref(), session)?;
+    let schedule = Schedule::Cron {
+        cron: cron.into(),
+        zone: Arc::clone(&zone),
+        rule: rule(args),
+    };
+    Ok(Some((schedule, zone)))
 }
 
 /// Prints as many fire times as were asked for.

@@ -14,6 +14,7 @@ use taskd_wire::refusal::Refusal;
 use crate::places::Places;
 use crate::testing::{FakeDaemon, taskctl};
 
+mod counted;
 mod shown;
 
 fn ms(text: &str) -> i64 {

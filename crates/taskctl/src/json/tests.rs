@@ -186,3 +186,42 @@ fn status_and_added() {
     };
     assert!(shown(&Added::of(&added)).starts_with(r#"{"name":"a","id":1,"next":["1970-01-01T00:00:00Z"]"#));
 }
+
+#[test]
+fn months_and_days_of_next() {
+    let day = Day {
+        day: "2027-03-28".into(),
+        count: 1,
+        first: Some("2027-03-28T03:00:00+02:00".into()),
+        last: None,
+        note: None,
+    };
+    assert_eq!(
+        shown(&day),
+        r#"{"day":"2027-03-28","count":1,"first":"2027-03-28T03:00:00+02:00","last":null,"note":null}"#
+    );
+    let tasks = ["backup".to_owned()];
+    let timeline = Timeline {
+        day: "2027-03-28".into(),
+        zone: Some("Europe/Berlin"),
+        hours: vec![Hour {
+            hour: 3,
+            count: 2,
+            at: "2027-03-28T01:00:00Z".into(),
+        }],
+        minutes: vec![Minute {
+            at: "2027-03-28T01:00:00Z".into(),
+            count: 2,
+            tasks: &tasks,
+            more: 1,
+        }],
+        note: None,
+    };
+    assert_eq!(
+        shown(&timeline),
+        concat!(
+            r#"{"day":"2027-03-28","zone":"Europe/Berlin","hours":[{"hour":3,"count":2,"at":"2027-03-28T01:00:00Z"}],"#,
+            r#""minutes":[{"at":"2027-03-28T01:00:00Z","count":2,"tasks":["backup"],"more":1}],"note":null}"#
+        )
+    );
+}

@@ -2,9 +2,12 @@
 //! round numbers.
 
 pub mod fate;
+pub mod heat;
+pub mod month;
 pub mod table;
 pub mod task;
 pub mod time;
+pub mod timeline;
 
 /// Bytes in round numbers: `512 B`, `1.5 MiB`.
 pub fn bytes(n: u64) -> String {

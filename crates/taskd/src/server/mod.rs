@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) importing: Arc<AtomicU64>,
     /// Held by the import whose definitions are on their way to the engine: of two with common names, the first holds.
     pub(crate) staging: Arc<Mutex<()>>,
+    /// Held while fire times are counted.
+    pub(crate) counting: Arc<Mutex<()>>,
 }
 
 /// How long to wait before another connection is accepted when none could be.

@@ -170,6 +170,8 @@ fn what_is_read_takes_a_bounded_multiple_of_its_bytes() {
         ("TaskNext", factor::<Rec<TaskNext>>()),
         ("TaskFindings", factor::<Rec<TaskFindings>>()),
         ("Finding", factor::<Rec<Finding>>()),
+        ("Bucket", factor::<Rec<Bucket>>()),
+        ("ClockChange", factor::<Rec<ClockChange>>()),
         ("Live", factor::<Rec<Live>>()),
         ("Ended", factor::<Rec<Ended>>()),
     ] {
@@ -198,6 +200,12 @@ fn whatever_can_be_sent_can_be_received() {
     smallest(|runs| Response::Runs { runs, before: None });
     smallest(|tasks| Response::Definitions { tasks, more: false });
     smallest(|tasks| Response::Findings { tasks, more: false });
+    smallest(|buckets| {
+        Response::Counted(Box::new(Rec(Counted {
+            buckets,
+            ..Counted::default()
+        })))
+    });
     let next = Rec(TaskNext::default());
     fill(
         Rec(samples::run_info()),

@@ -14,7 +14,10 @@ use taskd_wire::runner::*;
 mod ledger;
 mod refusals;
 
+mod schedules;
+
 use ledger::{calendar_info, passed, pause, why};
+use schedules::{counted, findings};
 
 /// A type whose bytes are kept.
 pub trait Said: Encode + Decode<()> + Debug + PartialEq + 'static {
@@ -208,17 +211,6 @@ pub fn detail() -> TaskDetail {
     }
 }
 
-fn findings() -> TaskFindings {
-    TaskFindings {
-        name: s("backup"),
-        findings: vec![Rec(Finding {
-            code: s("every-minute"),
-            message: s("It fires in every minute of hour 2."),
-            suggestion: Some(s("0 2 * * *")),
-        })],
-    }
-}
-
 fn status() -> Status {
     Status {
         version: s("0.1.0"),
@@ -398,6 +390,11 @@ impl Said for Request {
             Request::CalendarRemove {
                 names: vec![s("holidays")],
             },
+            Request::Count {
+                names: names(),
+                bounds_ms: vec![1_796_000_000_000, 1_796_086_400_000],
+                named: true,
+            },
         ]
     }
 }
@@ -461,6 +458,7 @@ impl Said for Response {
                 body: s("{\"rules\":[\"weekends\"]}"),
                 users: vec![s("backup")],
             }))),
+            Response::Counted(Box::new(Rec(counted()))),
         ]
     }
 }

@@ -4,6 +4,7 @@ mod add;
 mod backfill;
 mod calendar;
 mod cancel;
+mod count;
 mod edit;
 mod enable;
 mod export;
@@ -69,6 +70,11 @@ pub(super) async fn answer(
         Request::CalendarList => calendar::list(shared).await,
         Request::CalendarShow { name } => calendar::show(shared, name).await,
         Request::CalendarRemove { names } => calendar::remove(shared, names).await,
+        Request::Count {
+            names,
+            bounds_ms,
+            named,
+        } => count::answer(shared, names, bounds_ms, named).await,
         // Answered by the connection itself, since it is not one answer.
         Request::Watch { .. } => Err(Refusal::UnknownRequest),
     }
@@ -88,7 +94,8 @@ fn named(request: &Request) -> &[String] {
         | Request::Resume { names }
         | Request::CalendarRemove { names }
         | Request::Export { names, .. }
-        | Request::Lint { names, .. } => names,
+        | Request::Lint { names, .. }
+        | Request::Count { names, .. } => names,
         Request::Runs { filter, .. } => &filter.0.targets,
         Request::Edit { name, .. }
         | Request::Show { name }

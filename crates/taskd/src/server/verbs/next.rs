@@ -55,7 +55,8 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>, n: u32) -> Resul
     Ok(Response::Next { tasks, more })
 }
 
-fn zone_name(schedule: &Schedule) -> Option<String> {
+/// The zone of a schedule that has one.
+pub(super) fn zone_name(schedule: &Schedule) -> Option<String> {
     match schedule {
         Schedule::Cron { zone, .. } => Some(zone.name().to_owned()),
         Schedule::Termed(termed) => termed.of.iter().find_map(zone_name),
