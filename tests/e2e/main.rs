@@ -16,3 +16,4 @@ mod survive;
 mod vectors;
 mod verbs;
 mod wire;
+mod zones;

@@ -31,6 +31,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 mod why;
+mod zoneinfo;
 
 pub use run::main;
 

@@ -27,6 +27,7 @@ use crate::notify::Notify;
 use crate::paths::Paths;
 use crate::readers::Readers;
 use crate::server::{self, Shared, Socket};
+use crate::zoneinfo::Zoneinfo;
 
 /// How long connections may take to be answered what they asked when the daemon ends.
 const FAREWELL: Duration = Duration::from_millis(200);
@@ -359,13 +360,7 @@ impl Reload<'_> {
             Ok((_, config)) => {
                 self.log.reload(config.log_options());
                 self.limits.send_replace(config.limits.clone());
-                self.shared
-                    .schedules
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .reset();
-                jiff::tz::reset_system_time_zone_cache();
-                *self.shared.local_zone.lock().unwrap_or_else(PoisonError::into_inner) = local_zone();
+                self.forget_zones();
                 allow_files(config.limits.connections);
                 self.shared.engine.reload(config).await;
                 tracing::info!("the configuration was read anew");
@@ -377,6 +372,25 @@ impl Reload<'_> {
                 );
             }
         }
+    }
+}
+
+impl Reload<'_> {
+    /// Reads the zones anew, and no configuration.
+    async fn zones(&self) {
+        self.forget_zones();
+        self.shared.engine.zones_changed().await;
+        tracing::info!("the tz database has changed; every schedule was read anew");
+    }
+
+    fn forget_zones(&self) {
+        self.shared
+            .schedules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .reset();
+        jiff::tz::reset_system_time_zone_cache();
+        *self.shared.local_zone.lock().unwrap_or_else(PoisonError::into_inner) = local_zone();
     }
 }
 
@@ -397,9 +411,11 @@ impl Signals {
         })
     }
 
-    /// Stops at TERM or INT, at once at the second INT; reads the configuration anew at HUP. Ends at the second INT.
+    /// Stops at TERM or INT, at once at the second INT; reads the configuration anew at HUP, and the zones when they change. Ends
+    /// at the second INT.
     async fn heed(mut self, engine: Engine, reload: Reload<'_>) {
         let mut interrupted = false;
+        let mut zoneinfo = Zoneinfo::watched();
         loop {
             tokio::select! {
                 Some(()) = self.terminate.recv() => {
@@ -415,6 +431,7 @@ impl Signals {
                     interrupted = true;
                 }
                 Some(()) = self.hangup.recv() => reload.now().await,
+                () = zoneinfo.changed() => reload.zones().await,
             }
         }
     }

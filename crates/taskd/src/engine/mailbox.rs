@@ -43,6 +43,8 @@ pub(super) enum Mail {
     },
     /// Work by this configuration from now on.
     Reload(Box<Config>),
+    /// The tz database has changed.
+    ZonesChanged,
     /// Stop in order. `at_once` leaves no grace.
     Stop {
         /// Whether runs get no grace.
@@ -129,6 +131,12 @@ impl Engine {
     pub(crate) async fn reload(&self, config: Config) {
         // An engine that has ended needs none.
         let _ = self.mail.send(Mail::Reload(Box::new(config))).await;
+    }
+
+    /// Reads every schedule anew.
+    pub(crate) async fn zones_changed(&self) {
+        // An engine that has ended needs none.
+        let _ = self.mail.send(Mail::ZonesChanged).await;
     }
 
     /// Stops in order.

@@ -294,6 +294,7 @@ impl Driver {
                 }
             }
             Mail::Reload(config) => self.reload(*config),
+            Mail::ZonesChanged => self.core.handle(clock::now(), Event::ZonesChanged),
             Mail::Stop { at_once } => self.begin_stop(at_once),
         }
     }
