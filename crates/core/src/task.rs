@@ -191,6 +191,15 @@ impl Terms {
         }
     }
 
+    /// Several schedules, and no terms yet.
+    #[must_use]
+    pub fn of_all(of: Vec<When>) -> Self {
+        Terms {
+            of,
+            ..Terms::of(When::Manual)
+        }
+    }
+
     /// Whether a single schedule would say the same.
     #[must_use]
     pub fn is_plain(&self) -> bool {

@@ -49,6 +49,8 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
                 keep: match used.keep {
                     Keep::Exclude => CalendarKeep::Exclude,
                     Keep::Only => CalendarKeep::Only,
+                    Keep::Next => CalendarKeep::Next,
+                    Keep::Previous => CalendarKeep::Previous,
                 },
             })
             .collect(),

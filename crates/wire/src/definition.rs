@@ -81,6 +81,10 @@ pub enum CalendarKeep {
     Exclude,
     /// Fire times in what it does not cover are skipped.
     Only,
+    /// Fire times on covered days are those of the next day that is not.
+    Next,
+    /// Fire times on covered days are those of the last day before that is not.
+    Previous,
 }
 
 /// What becomes of fire times that passed without a start.

@@ -192,6 +192,81 @@ fn what_it_suppresses_is_in_the_ledger() {
 }
 
 #[test]
+fn fire_times_move_to_the_nearest_open_day() {
+    let world = World::served();
+    world.ctl(&["calendar", "add", "closed", "--rule", "weekends"]).ok();
+    // 15 August 2099 is a Saturday, 15 November a Sunday.
+    let add = [
+        "add",
+        "--cron",
+        "0 9 15 8,11 *",
+        "--tz",
+        "UTC",
+        "--start",
+        "2099-01-01T00:00Z",
+    ];
+    world
+        .ctl(
+            &[
+                &add[..],
+                &["--name", "later", "--calendar", "closed=next", "--", "true"],
+            ]
+            .concat(),
+        )
+        .ok();
+    world
+        .ctl(
+            &[
+                &add[..],
+                &["--name", "earlier", "--calendar", "closed=previous", "--", "true"],
+            ]
+            .concat(),
+        )
+        .ok();
+    assert_eq!(
+        next(&world, "later", "2"),
+        ["2099-08-17T09:00:00Z", "2099-11-16T09:00:00Z"]
+    );
+    assert_eq!(
+        next(&world, "earlier", "2"),
+        ["2099-08-14T09:00:00Z", "2099-11-13T09:00:00Z"]
+    );
+    let verdict = |at: &str| world.ctl(&["why", "later", at, "--json"]);
+    assert_eq!(verdict("2099-08-17T09:00Z").json()[0]["verdict"], "planned");
+    assert_eq!(verdict("2099-08-15T09:00Z").code(), 4, "it is none any more");
+    assert!(
+        world
+            .ctl(&["show", "later"])
+            .ok()
+            .contains("moves from closed to the next day")
+    );
+    for (wrong, says) in [
+        (
+            &["--every", "1h", "--calendar", "closed=next"][..],
+            "have a day that they could be moved from",
+        ),
+        (
+            &["--cron", "* * * * * *", "--calendar", "closed=next"],
+            "more often than each minute",
+        ),
+        (
+            &[
+                "--cron",
+                "0 9 * * *",
+                "--calendar",
+                "closed=next",
+                "--calendar",
+                "closed=previous",
+            ],
+            "and not both",
+        ),
+    ] {
+        let said = world.ctl(&[&["add"], wrong, &["--", "true"]].concat()).refused(2);
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
 fn a_calendar_freezes_tasks_by_name() {
     let world = World::served();
     world

@@ -74,6 +74,10 @@ pub enum Keep {
     Exclude,
     /// It keeps to what is covered: fire times elsewhere are skipped.
     Only,
+    /// Fire times on covered days are those of the next day that is not.
+    Next,
+    /// Fire times on covered days are those of the last day before that is not.
+    Previous,
 }
 
 /// The use that a task makes of a calendar.

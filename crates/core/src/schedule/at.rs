@@ -212,6 +212,14 @@ fn find(local: i64, zone: &Zone) -> Found {
     }
 }
 
+/// When a local second is first shown: a skipped one is the first instant after the gap.
+pub(super) fn first_shown(local: i64, zone: &Zone) -> i64 {
+    match find(local, zone) {
+        Found::Shown { first, .. } => first,
+        Found::Skipped { end } => end,
+    }
+}
+
 fn local_millis(civil: DateTime) -> (i64, i64) {
     // The casts are of a month and a day.
     let days = days_from_date(i64::from(civil.year()), civil.month() as u32, civil.day() as u32);

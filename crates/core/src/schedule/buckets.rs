@@ -117,7 +117,9 @@ fn spend(work: &mut u64, schedule: &Schedule, counted: u64) -> Option<()> {
             let parts = termed.of.len() as u64;
             // What several schedules have in common is looked for one by one.
             let looked_at = if parts > 1 { counted } else { 0 };
-            parts.saturating_mul(looked_at.saturating_add(16))
+            // Days are looked at one by one where they move.
+            let days = if termed.shift.is_some() { 16 } else { 1 };
+            parts.saturating_mul(looked_at.saturating_add(16)).saturating_mul(days)
         }
     };
     let left = work.checked_sub(cost);
@@ -149,6 +151,7 @@ mod tests {
     fn termed(of: Vec<Schedule>, offset: u64) -> Schedule {
         Schedule::Termed(Arc::new(Termed {
             keeps: Vec::new(),
+            shift: None,
             of,
             offset: Duration::from_secs(offset),
             start: Timestamp::MIN,
@@ -248,6 +251,7 @@ mod tests {
                 offset: Duration::ZERO,
                 start: Timestamp::MIN,
                 end: Timestamp::MAX,
+                shift: None,
                 keeps: vec![keeping(keep)],
             }))
         };

@@ -25,6 +25,7 @@ mod duration;
 mod error;
 mod findings;
 pub(crate) mod nearest;
+mod shift;
 mod terms;
 mod walk;
 mod written;
@@ -44,6 +45,7 @@ pub use duration::{
 pub use error::{CronError, CronErrorKind, CronField};
 pub(crate) use findings::same_minute;
 pub use findings::{ClockChange, Finding, FindingCode, clock_changes, findings};
+pub use shift::Shift;
 pub use terms::{Keeping, Termed, jitter_offset};
 pub use walk::{DstRule, Gap, Overlap};
 pub use zone::{UnknownZone, Zone, Zones};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::shift::{Shift, Union, Unmoved as _};
 use super::{Passed, Schedule, Zone};
 use crate::calendar::{CalendarName, Keep, Kept};
 use crate::time::Timestamp;
@@ -10,6 +11,9 @@ use crate::time::Timestamp;
 /// Most fire times that are looked at one by one to count those that several schedules have in common. Beyond that they
 /// count as often as they come.
 const LOOKED_AT: u64 = 200_000;
+
+/// Most slots that are counted where they are moved.
+const SHIFTED_MAX: usize = 100_000;
 
 /// How long a calendar that tells of no change is sure not to change: it looks ten years ahead.
 const SURE_FOR: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
@@ -31,6 +35,8 @@ pub struct Termed {
     pub start: Timestamp,
     /// The last instant that may be a slot.
     pub end: Timestamp,
+    /// Where slots on covered days go, if they go elsewhere.
+    pub shift: Option<Shift>,
     /// The calendars that fire times keep to or keep clear of. What one suppresses is a fire time all the same.
     pub keeps: Vec<Keeping>,
 }
@@ -63,7 +69,7 @@ impl Keeping {
         let reason = match (keep, covered) {
             (Keep::Exclude, true) => Some(format!("calendar {name} excludes it")),
             (Keep::Only, false) => Some(format!("calendar {name} does not include it")),
-            (Keep::Exclude, false) | (Keep::Only, true) => None,
+            (Keep::Exclude, false) | (Keep::Only, true) | (Keep::Next | Keep::Previous, _) => None,
         };
         let change = calendar.change_after(zone, at);
         (reason, change.unwrap_or(at.plus(SURE_FOR)))
@@ -117,21 +123,36 @@ impl Termed {
 
     /// The first slot strictly later than `after`.
     fn slot_after(&self, after: Timestamp) -> Option<Timestamp> {
-        let after = after.max(self.start.minus(INSTANT));
-        let next = self.of.iter().filter_map(|schedule| schedule.next_after(after)).min();
-        next.filter(|slot| *slot <= self.end)
+        match &self.shift {
+            Some(shift) => shift.first_after(&self.union(), after),
+            None => self.union().first_after(after),
+        }
+    }
+
+    fn union(&self) -> Union<'_> {
+        Union {
+            of: &self.of,
+            start: self.start,
+            end: self.end,
+        }
     }
 
     /// The last slot later than `after` and not later than `until`.
     fn last_slot(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
-        let (after, until) = (after.max(self.start.minus(INSTANT)), until.min(self.end));
-        let passed = self.of.iter().filter_map(|schedule| schedule.passed(after, until));
-        passed.map(|passed| passed.last).max()
+        match &self.shift {
+            Some(shift) => shift.last_between(&self.union(), after, until),
+            None => self.union().last_between(after, until),
+        }
     }
 
     /// How many slots there are from one to another.
     fn count(&self, first: Timestamp, last: Timestamp) -> u64 {
         let after = first.minus(INSTANT);
+        if self.shift.is_some() {
+            // They are one by one what the unmoved ones come to.
+            let all = std::iter::successors(Some(first), |slot| self.slot_after(*slot));
+            return all.take_while(|slot| *slot <= last).take(SHIFTED_MAX).count() as u64;
+        }
         let counted = self
             .of
             .iter()
@@ -206,6 +227,7 @@ mod tests {
             start: Timestamp::MIN,
             end: Timestamp::MAX,
             keeps: Vec::new(),
+            shift: None,
         }
     }
 

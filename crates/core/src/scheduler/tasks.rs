@@ -6,9 +6,9 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::calendar::{CalendarName, CalendarUse, Kept};
+use crate::calendar::{CalendarName, CalendarUse, Direction, Keep, Kept};
 use crate::policy::Policies;
-use crate::schedule::{Catalog, DstRule, Schedule, Termed};
+use crate::schedule::{Catalog, DstRule, Schedule, Shift, Termed};
 use crate::task::{Outline, Owner, TaskName, Terms, When};
 use crate::time::Timestamp;
 
@@ -203,10 +203,32 @@ impl Schedules {
         }
         let zone = of.iter().find_map(Schedule::zone).cloned();
         let mut keeps = Vec::with_capacity(terms.calendars.len());
+        let mut shift: Option<Shift> = None;
         for CalendarUse { name, keep } in &terms.calendars {
-            match self.calendars.keeping(name, *keep, zone.as_ref()) {
-                Ok(keeping) => keeps.push(keeping),
-                Err(why) => problem = problem.or(Some(why)),
+            let keeping = match self.calendars.keeping(name, *keep, zone.as_ref()) {
+                Ok(keeping) => keeping,
+                Err(why) => {
+                    problem = problem.or(Some(why));
+                    continue;
+                }
+            };
+            let direction = match keep {
+                Keep::Exclude | Keep::Only => {
+                    keeps.push(keeping);
+                    continue;
+                }
+                Keep::Next => Direction::Next,
+                Keep::Previous => Direction::Previous,
+            };
+            match &mut shift {
+                Some(shift) => shift.calendars.push(keeping.calendar),
+                None => {
+                    shift = Some(Shift {
+                        calendars: vec![keeping.calendar],
+                        direction,
+                        zone: keeping.zone,
+                    });
+                }
             }
         }
         let schedule = match problem {
@@ -216,6 +238,7 @@ impl Schedules {
                 offset: Duration::from_millis(terms.offset_ms),
                 start: terms.start.unwrap_or(Timestamp::MIN),
                 end: terms.end.unwrap_or(Timestamp::MAX),
+                shift,
                 keeps,
             })),
         };

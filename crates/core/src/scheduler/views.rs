@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use crate::calendar::CalendarUse;
 use crate::event::Origin;
 use crate::pause::{Pause, PauseScope};
 use crate::run::RunKey;
@@ -36,6 +37,8 @@ pub struct TaskView<'a> {
     pub last_run: u64,
     /// Its schedule; none while it is held.
     pub schedule: Option<&'a Schedule>,
+    /// The calendars it uses.
+    pub calendars: &'a [CalendarUse],
     /// Why its schedule cannot be read, if it cannot: then it is never due.
     pub held: Option<&'a str>,
 }
@@ -79,6 +82,7 @@ impl Scheduler {
             next: self.next_owed(id, task),
             mark: task.mark,
             last_run: task.last_run,
+            calendars: task.written.as_ref().map_or(&[], |written| written.calendars()),
             schedule: (!task.held).then_some(&task.schedule),
             held: self.problems.get(&id).map(String::as_str),
         })

@@ -567,6 +567,7 @@ fn read(when: &When) -> Schedule {
             end: terms.end.unwrap_or(Timestamp::MAX),
             // What they suppress is a fire time all the same.
             keeps: Vec::new(),
+            shift: None,
         })),
     }
 }

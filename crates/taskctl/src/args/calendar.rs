@@ -12,7 +12,8 @@ use crate::completion;
 #[command(after_help = "\
 A task uses calendars with --calendar NAME (its fire times there are skipped) or
 --calendar NAME=only (those elsewhere are). What is skipped is in the ledger with
-that reason, see `taskctl why`.
+that reason, see `taskctl why`. With NAME=next or NAME=previous, fire times of a
+covered day are those of the nearest day that is not covered.
 
 Examples:
   taskctl calendar add closed --rule weekends --day 2026-12-24..2027-01-01

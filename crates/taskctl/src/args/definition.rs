@@ -44,7 +44,8 @@ pub struct ScheduleArgs {
     /// No fire time after this time; '' for no bound
     #[arg(long, value_name = "TIME", help_heading = "Schedule")]
     pub end: Option<String>,
-    /// Skip fire times in what a calendar covers, or with NAME=only all others; may be given many times; '' for none
+    /// Skip fire times in what a calendar covers; with NAME=only all others; with NAME=next or =previous have them on the
+    /// nearest day that is not covered; may be given many times; '' for none
     #[arg(long, value_name = "NAME", help_heading = "Schedule")]
     pub calendar: Vec<String>,
     /// Disable the task after so many runs by its schedule; 0 for never

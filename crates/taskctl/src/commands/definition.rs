@@ -97,10 +97,15 @@ pub fn calendars(args: &ScheduleArgs) -> Result<Option<Vec<CalendarUse>>, Failur
             None => (text.as_str(), CalendarKeep::Exclude),
             Some((name, "exclude")) => (name, CalendarKeep::Exclude),
             Some((name, "only")) => (name, CalendarKeep::Only),
+            Some((name, "next")) => (name, CalendarKeep::Next),
+            Some((name, "previous")) => (name, CalendarKeep::Previous),
             Some((name, other)) => {
                 let before = u32::try_from(name.chars().count() + 1).unwrap_or(u32::MAX);
                 let width = u32::try_from(other.chars().count()).unwrap_or(u32::MAX);
-                let (problem, cure) = ("this is no use of a calendar", "write NAME, NAME=exclude or NAME=only");
+                let (problem, cure) = (
+                    "this is no use of a calendar",
+                    "write NAME, or NAME=exclude, only, next or previous",
+                );
                 return Err(Failure::field(
                     "calendar",
                     text,

@@ -61,6 +61,8 @@ pub fn terms(spec: &TaskSpec) -> Vec<(&'static str, String)> {
         let text = match used.keep {
             CalendarKeep::Exclude => format!("keeps clear of {}", used.name),
             CalendarKeep::Only => format!("keeps to {}", used.name),
+            CalendarKeep::Next => format!("moves from {} to the next day", used.name),
+            CalendarKeep::Previous => format!("moves from {} to the day before", used.name),
         };
         lines.push(("calendar", text));
     }

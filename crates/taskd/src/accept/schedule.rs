@@ -68,6 +68,7 @@ impl Schedules {
                     end: terms.end.unwrap_or(Timestamp::MAX),
                     // Fire times that they suppress are fire times; the scheduler knows what they hold.
                     keeps: Vec::new(),
+                    shift: None,
                 })))
             }
         }

@@ -17,6 +17,9 @@ use super::{Context, bad, within};
 /// Most schedules of one task.
 const SCHEDULES_MAX: u64 = 16;
 
+/// Over how long it is looked how often a schedule fires whose fire times are moved.
+const MOVED_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Most calendars that one task uses.
 const CALENDARS_MAX: u64 = 16;
 
@@ -137,6 +140,7 @@ fn fitting(terms: &Terms, context: &Context<'_>) -> Result<(), Refusal> {
             Some("write a later time"),
         ));
     }
+    shifting(terms, context)?;
     let next = context.reading(&When::Termed(Box::new(terms.clone())));
     let never = next.is_some_and(|schedule| schedule.next_after(context.now).is_none());
     if never && !context.past && !terms.of.contains(&When::Boot) {
@@ -152,6 +156,46 @@ fn fitting(terms: &Terms, context: &Context<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses to move fire times to other days where that says nothing, or would be too much.
+fn shifting(terms: &Terms, context: &Context<'_>) -> Result<(), Refusal> {
+    let moved: Vec<_> = terms
+        .calendars
+        .iter()
+        .filter(|used| matches!(used.keep, calendar::Keep::Next | calendar::Keep::Previous))
+        .collect();
+    let Some(first) = moved.first() else { return Ok(()) };
+    let name = first.name.as_str();
+    if moved.iter().any(|used| used.keep != first.keep) {
+        let problem = "fire times cannot be moved to a later and to an earlier day";
+        return Err(bad(
+            "calendar",
+            name,
+            problem,
+            Some("write next or previous, and not both"),
+        ));
+    }
+    if terms.of.iter().any(|part| zone(part).is_none()) {
+        let problem = "only the times of --cron and --at have a day that they could be moved from";
+        return Err(bad("calendar", name, problem, Some("give --cron or --at with it")));
+    }
+    let most = MOVED_MAX.as_secs() / 60 + 2;
+    let schedule = context.reading(&When::Termed(Box::new(Terms::of_all(terms.of.clone()))));
+    let passed = schedule.and_then(|schedule| {
+        let first = schedule.next_after(context.now)?;
+        schedule.passed(context.now, first.plus(MOVED_MAX))
+    });
+    if passed.is_some_and(|passed| passed.count > most) {
+        let problem = "what fires more often than each minute cannot be moved to another day";
+        return Err(bad(
+            "calendar",
+            name,
+            problem,
+            Some("write exclude or only, or a schedule that fires less often"),
+        ));
+    }
+    Ok(())
+}
+
 /// The use of a calendar that was typed.
 fn used(typed: CalendarUse) -> Result<calendar::CalendarUse, Refusal> {
     let CalendarUse { name, keep } = typed;
@@ -160,6 +204,8 @@ fn used(typed: CalendarUse) -> Result<calendar::CalendarUse, Refusal> {
         keep: match keep {
             CalendarKeep::Exclude => calendar::Keep::Exclude,
             CalendarKeep::Only => calendar::Keep::Only,
+            CalendarKeep::Next => calendar::Keep::Next,
+            CalendarKeep::Previous => calendar::Keep::Previous,
         },
     })
 }

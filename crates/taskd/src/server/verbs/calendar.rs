@@ -148,9 +148,8 @@ fn calendar_name(name: &str) -> Result<CalendarName, Refusal> {
 
 /// The calendars that a task uses.
 fn uses(state: &Scheduler, id: TaskId) -> impl Iterator<Item = &CalendarName> {
-    let schedule = state.task(id).and_then(|task| task.schedule);
-    let keeps = schedule.map_or(&[][..], |schedule| schedule.keeps());
-    keeps.iter().map(|keeping| &keeping.name)
+    let used = state.task(id).map_or(&[][..], |task| task.calendars);
+    used.iter().map(|used| &used.name)
 }
 
 fn info(name: &CalendarName, kept: &Kept, tasks: u64) -> CalendarInfo {

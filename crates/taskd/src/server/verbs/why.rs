@@ -22,6 +22,8 @@ struct Live {
     enabled: bool,
     held: Option<String>,
     mark: Timestamp,
+    /// As it is read now; none while it is held.
+    schedule: Option<Schedule>,
     next: Option<Timestamp>,
     pauses: Vec<(taskd_core::pause::PauseScope, taskd_core::pause::Pause)>,
     runs: Vec<(u64, LiveRun)>,
@@ -45,6 +47,7 @@ pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64
                 enabled: task.enabled,
                 held: task.held.map(str::to_owned),
                 mark: task.mark,
+                schedule: task.schedule.cloned(),
                 next: task.schedule.and_then(|schedule| schedule.next_after(task.mark)),
                 pauses: state.pauses(id).map(|(scope, pause)| (scope, pause.clone())).collect(),
                 runs: state
@@ -127,12 +130,16 @@ async fn fate(
         Some((_, run)) => Some(describe::unrecorded(run.clone())),
         None => kept.run,
     };
-    let when = why::schedule_at(changes, window.0).unwrap_or(&stored.definition.when);
+    // The scheduler knows the calendars as well, where it is not held.
+    let schedule = match why::schedule_at(changes, window.0) {
+        Some(earlier) => read(shared, earlier),
+        None => live.schedule.clone().or_else(|| read(shared, &stored.definition.when)),
+    };
     Ok(why::fate(Facts {
         now,
         window,
         added_at: stored.created_at,
-        schedule: read(shared, when),
+        schedule,
         enabled: live.enabled,
         held: live.held.clone(),
         mark: live.mark,
