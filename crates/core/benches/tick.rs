@@ -166,6 +166,39 @@ fn restore(bencher: Bencher, tasks: u64) {
     });
 }
 
+/// A day of downtime, with tasks that were due each minute, or once: all of it is missed but for the latest of each, which
+/// starts or waits for a place.
+#[divan::bench(args = [true, false], sample_count = 3, sample_size = 1)]
+fn recovery_after_a_day(bencher: Bencher, each_minute: bool) {
+    const TASKS: u64 = 100_000;
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    let inputs = || {
+        let mut images = images(TASKS);
+        if each_minute {
+            for image in &mut images {
+                image.outline.when = When::Cron {
+                    expr: "* * * * *".to_owned(),
+                    tz: "Europe/Berlin".to_owned(),
+                    dst: DstRule::default(),
+                };
+            }
+        }
+        let rest = rest(images.len());
+        let catalog = Catalog::new(Zones::new(TimeZoneDatabase::bundled()));
+        Scheduler::restore(catalog, Limits::default(), [1, 2], images.into_iter(), rest)
+    };
+    bencher.with_inputs(inputs).bench_local_values(|mut core| {
+        let now = Timestamp::from_millis(BEGIN + DAY + 30_000);
+        core.handle(now, Event::RunnerAttached(Inventory::default()));
+        settle(&mut core, now);
+        while core.next_wakeup().is_some_and(|wakeup| wakeup <= now) {
+            core.handle(now, Event::Tick);
+            settle(&mut core, now);
+        }
+        core
+    });
+}
+
 /// A page of `taskctl lint`, with all minutes of the day as full as they are.
 #[divan::bench(args = [1_000, 100_000, 1_000_000], sample_count = 10, sample_size = 1)]
 fn crowds_of_a_thousand(bencher: Bencher, tasks: u64) {
