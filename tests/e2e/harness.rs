@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -461,6 +462,13 @@ pub fn has_keys(object: &Value, keys: &str) {
     for key in keys.split(' ') {
         assert!(fields.contains_key(key), "no {key} in {object}");
     }
+}
+
+/// The instant that a value tells. Their texts are not in order, since zeros at the end are left out.
+#[track_caller]
+pub fn instant(value: &Value) -> Timestamp {
+    let text = value.as_str().unwrap_or_else(|| panic!("no instant: {value}"));
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 /// Checks that a value is an instant in UTC as RFC 3339 has it, or one of a list of them.

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::harness::{World, alive, kill, wait_for};
+use crate::harness::{World, alive, instant, kill, wait_for};
 
 fn spawn(mut taskd: Command) -> Child {
     taskd
@@ -42,12 +42,6 @@ fn stopped_at(moment: &str) -> bool {
     met
 }
 
-/// A field of each run that has it.
-fn texts_of<'a>(runs: &'a serde_json::Value, field: &'a str) -> impl Iterator<Item = &'a str> {
-    let runs = runs.as_array().into_iter().flatten();
-    runs.filter_map(move |run| run[field].as_str())
-}
-
 #[test]
 fn what_fires_around_a_stop_is_not_unknown() {
     let mut world = World::new();
@@ -70,8 +64,11 @@ fn what_fires_around_a_stop_is_not_unknown() {
         wait_for("some runs of this life", || {
             let runs = world.ctl(&["runs", "--json"]).json();
             // The newest ones may still wait for their start.
-            let mut started = texts_of(&runs, "started_at");
-            started.any(|at| Some(at) > before.as_str()).then_some(())
+            let runs = runs.as_array().into_iter().flatten();
+            let mut started = runs.filter(|run| !run["started_at"].is_null());
+            started
+                .any(|run| instant(&run["started_at"]) > instant(&before))
+                .then_some(())
         });
         world.run_up("deaf");
         world.signal(Signal::TERM);

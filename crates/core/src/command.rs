@@ -226,12 +226,10 @@ pub enum Refusal {
         limit: usize,
     },
     /// More runs would wait to make up for fire times than there is room for.
-    #[error("{asked} runs are asked for, and there is room for {room}")]
+    #[error("more runs are asked for than the {room} there is room for")]
     BacklogFull {
         /// How many more may wait.
         room: usize,
-        /// How many were asked for.
-        asked: u64,
     },
     /// No runner is attached that could start a run, or that could tell whether an earlier life of the daemon started one
     /// of the task without recording it: until that is known, nothing is decided about the task.

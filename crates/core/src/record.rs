@@ -77,6 +77,8 @@ pub enum Record {
     Paused {
         /// What is paused.
         scope: PauseScope,
+        /// When it was decided.
+        at: Timestamp,
         /// From when to when, by whom and why.
         pause: Pause,
     },

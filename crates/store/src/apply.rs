@@ -135,9 +135,9 @@ impl Applier<'_> {
                 mark,
                 by,
             } => self.task_switched(*id, *at, *enabled, *mark, by),
-            Record::Paused { scope, pause } => {
-                self.tally.seen(pause.since);
-                changes::paused(self.db, *scope, pause, pause.since)
+            Record::Paused { scope, at, pause } => {
+                self.tally.seen(*at);
+                changes::paused(self.db, *scope, pause, *at)
             }
             Record::Resumed { scope, at, by } => {
                 self.tally.seen(*at);

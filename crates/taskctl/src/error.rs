@@ -316,8 +316,8 @@ impl From<Refusal> for Failure {
             }
             Refusal::CalendarInUse { name, task } => failed(format!("task {task} uses calendar {name}"))
                 .hint(format!("`taskctl calendar show {name}` shows all that do")),
-            Refusal::BacklogFull { room, asked } => failed(format!(
-                "{asked} runs would wait to make up for fire times, and there is room for {room} more"
+            Refusal::BacklogFull { room } => failed(format!(
+                "more runs would wait to make up for fire times than there is room for, which is {room}"
             ))
             .hint("choose a shorter span; --dry-run shows its fire times"),
         }

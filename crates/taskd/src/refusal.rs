@@ -59,10 +59,7 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
             limit: limit as u64,
             actual: limit as u64 + 1,
         },
-        Core::BacklogFull { room, asked } => Refusal::BacklogFull {
-            room: room as u64,
-            asked,
-        },
+        Core::BacklogFull { room } => Refusal::BacklogFull { room: room as u64 },
         Core::NoRunner => Refusal::RunnerUnavailable {
             reason: "no runner is attached".to_owned(),
         },

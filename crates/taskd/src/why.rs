@@ -53,8 +53,9 @@ pub(crate) struct Facts {
 
 /// The schedule a task had at an instant, as its changes tell; `None` where it is the one it has now.
 pub(crate) fn schedule_at(changes: &[Change], at: Timestamp) -> Option<&taskd_core::task::When> {
-    let later = changes.iter().take_while(|change| change.at >= at);
-    later.filter_map(|change| change.schedule.as_ref()).last()
+    // The clock may have been set back between two of them.
+    let later = changes.iter().filter(|change| change.at >= at);
+    later.filter_map(|change| change.schedule.as_ref()).next_back()
 }
 
 /// Judges.
@@ -151,7 +152,7 @@ fn disabled(changes: &[Change], added_at: Timestamp, enabled: bool, at: Timestam
         changes.iter().filter(is_switch)
     };
     let before = switches().find(|change| change.at < at);
-    let after = switches().take_while(|change| change.at >= at).last();
+    let after = switches().rfind(|change| change.at >= at);
     let was_disabled = match (before, after) {
         (Some(change), _) => change.kind == ChangeKind::Disabled,
         // What comes next tells what was before.

@@ -91,8 +91,6 @@ pub enum Refusal {
     BacklogFull {
         /// How many more may wait.
         room: u64,
-        /// How many were asked for.
-        asked: u64,
     },
     /// No calendar of that name; `near` are names like it.
     UnknownCalendar {

@@ -246,8 +246,8 @@ fn fire_times_move_to_the_nearest_open_day() {
             "have a day that they could be moved from",
         ),
         (
-            &["--cron", "* * * * * *", "--calendar", "closed=next"],
-            "more often than each minute",
+            &["--cron", "*/30 * * * *", "--calendar", "closed=next"],
+            "more often than each hour",
         ),
         (
             &[

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{World, has_keys, is_instant, wait_for};
+use crate::harness::{World, has_keys, instant, is_instant, wait_for};
 
 const KEYS: &str = "at verdict run passed change down before after held";
 
@@ -121,15 +121,9 @@ fn a_miss_tells_when_the_daemon_was_down() {
     assert_eq!(span["reason"], "taskd was not running");
     let told = why(&world, "tick", &span["first"]);
     assert_eq!(told["verdict"], "missed");
-    let down = |key: &str| told["down"][key].as_str().map(str::to_owned).expect("it was down");
-    assert!(
-        down("from").as_str() <= span["first"].as_str().expect("an instant"),
-        "{told}"
-    );
-    assert!(
-        down("until").as_str() >= span["last"].as_str().expect("an instant"),
-        "{told}"
-    );
+    let down = |key: &str| instant(&told["down"][key]);
+    assert!(down("from") <= instant(&span["first"]), "{told}");
+    assert!(down("until") >= instant(&span["last"]), "{told}");
     let text = world
         .ctl(&["why", "tick", span["first"].as_str().expect("an instant")])
         .ok();

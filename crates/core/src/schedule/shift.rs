@@ -4,6 +4,7 @@
 //! covers; with no such day within a year there is none. What two of them come to is one. The search goes from open day to
 //! open day: what belongs to one are the fire times of its own and of the covered days before it, or behind it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,9 @@ use crate::calendar::{Direction, Kept, OPEN_DAY_REACH};
 use crate::time::Timestamp;
 
 /// Most fire times of one day that are looked at.
-const OF_A_DAY: usize = 2_880;
+const OF_A_DAY: usize = 1_500;
+/// Most days that are counted.
+const COUNTED_MAX: usize = 4_000;
 /// Most open days that one search looks at.
 const DAYS_MAX: usize = 1_000;
 /// Further back than any fire time comes from to the day it moves to.
@@ -85,6 +88,25 @@ impl Shift {
             day = self.open_back(target.unwrap_or(day).min(day - 1))?;
         }
         None
+    }
+
+    /// How many there are from one of them to another.
+    pub(super) fn count(&self, unmoved: &impl Unmoved, first: Timestamp, last: Timestamp) -> u64 {
+        let (mut count, mut after) = (0, first.minus(INSTANT));
+        for _ in 0..COUNTED_MAX {
+            let Some(at) = self.first_after(unmoved, after).filter(|at| *at <= last) else {
+                break;
+            };
+            // All of its day at once.
+            let day = self.day(at);
+            let of_day: BTreeSet<_> = self
+                .of_day(unmoved, day)
+                .filter(|at| *at > after && *at <= last)
+                .collect();
+            count += of_day.len() as u64;
+            after = of_day.last().copied().unwrap_or(at).max(at);
+        }
+        count
     }
 
     /// Whether no calendar covers a day.
@@ -186,7 +208,6 @@ impl Unmoved for Union<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use jiff::tz::TimeZoneDatabase;
     use proptest::prelude::*;
@@ -313,6 +334,9 @@ mod tests {
                 .collect();
             prop_assert_eq!(&found, &expected);
             prop_assert_eq!(shift.last_between(&union, after, until), expected.last().copied());
+            if let [first, .., last] = expected.as_slice() {
+                prop_assert_eq!(shift.count(&union, *first, *last), expected.len() as u64);
+            }
             if let [.., before, last] = expected.as_slice() {
                 prop_assert_eq!(shift.last_between(&union, after, last.minus(INSTANT)), Some(*before));
             }

@@ -12,9 +12,6 @@ use crate::time::Timestamp;
 /// count as often as they come.
 const LOOKED_AT: u64 = 200_000;
 
-/// Most slots that are counted where they are moved.
-const SHIFTED_MAX: usize = 100_000;
-
 /// How long a calendar that tells of no change is sure not to change: it looks ten years ahead.
 const SURE_FOR: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
 
@@ -148,10 +145,8 @@ impl Termed {
     /// How many slots there are from one to another.
     fn count(&self, first: Timestamp, last: Timestamp) -> u64 {
         let after = first.minus(INSTANT);
-        if self.shift.is_some() {
-            // They are one by one what the unmoved ones come to.
-            let all = std::iter::successors(Some(first), |slot| self.slot_after(*slot));
-            return all.take_while(|slot| *slot <= last).take(SHIFTED_MAX).count() as u64;
+        if let Some(shift) = &self.shift {
+            return shift.count(&self.union(), first, last);
         }
         let counted = self
             .of

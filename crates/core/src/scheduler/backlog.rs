@@ -15,6 +15,7 @@ use super::Scheduler;
 use super::fate::Stretch;
 use super::firing::INSTANT;
 use super::pending::Reserved;
+use super::tasks::Task;
 
 impl Scheduler {
     /// Deals with fire times that passed, of a task whose policy is to run all of them: in order, behind live firings, and no
@@ -106,20 +107,12 @@ impl Scheduler {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Accepted, Refusal> {
-        let task = self.decidable(id)?;
-        let after = from.minus(INSTANT);
-        let count = task
-            .schedule
-            .passed(after, until.min(now))
-            .map_or(0, |passed| passed.count);
         let room = self.backlog_room(id);
-        if count > room as u64 {
-            return Err(Refusal::BacklogFull { room, asked: count });
+        let task = self.decidable(id)?;
+        let fire_times = past(task, now, from, until, room);
+        if fire_times.len() > room {
+            return Err(Refusal::BacklogFull { room });
         }
-        let next = |at: &Timestamp| task.schedule.next_after(*at).filter(|next| *next <= until.min(now));
-        // What a calendar keeps clear of was none.
-        let is_kept = |at: &Timestamp| task.schedule.suppressed(*at).0.is_none();
-        let fire_times: Vec<_> = std::iter::successors(next(&after), next).filter(is_kept).collect();
         let first = task.last_run + 1;
         let (mut records, mut runs) = (Vec::new(), Vec::new());
         for (n, fire_time) in (first..).zip(fire_times) {
@@ -142,6 +135,13 @@ impl Scheduler {
         Ok(self.accept(records, reserved, Reply::Runs(runs)))
     }
 
+    /// The fire times of a span that would be run for the past, at most one more than there is room for.
+    #[must_use]
+    pub fn backfillable(&self, id: TaskId, now: Timestamp, from: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+        let task = self.tasks.get(id);
+        task.map_or_else(Vec::new, |task| past(task, now, from, until, self.backlog_room(id)))
+    }
+
     /// How late a fire time may be run, where all that were missed are; the inner `None` is for however late.
     pub(super) fn runs_all(&self, id: TaskId) -> Option<Option<Duration>> {
         let task = self.tasks.get(id)?;
@@ -152,6 +152,30 @@ impl Scheduler {
             Misfire::All { .. } | Misfire::Once { .. } | Misfire::Skip => None,
         }
     }
+}
+
+/// The fire times of a span that are over, at most one more than `room`. What is due and not dealt with yet is not over, and
+/// what a calendar keeps clear of was none.
+fn past(task: &Task, now: Timestamp, from: Timestamp, until: Timestamp, room: usize) -> Vec<Timestamp> {
+    let over = if task.due().is_some_and(|due| due <= now) {
+        task.mark
+    } else {
+        now
+    };
+    let until = until.min(over);
+    let (mut found, mut after) = (Vec::new(), from.minus(INSTANT));
+    while found.len() <= room
+        && let Some(at) = task.schedule.next_after(after).filter(|at| *at <= until)
+    {
+        let (suppressed, change) = task.schedule.suppressed(at);
+        if suppressed.is_some() {
+            after = change.minus(INSTANT);
+        } else {
+            found.push(at);
+            after = at;
+        }
+    }
+    found
 }
 
 /// The latest fire times from one instant to another, both included, at most `most`, in order.

@@ -1,6 +1,6 @@
 //! Calendars: which there are, who uses them, and which tasks they freeze.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Keep, Kept};
@@ -12,7 +12,7 @@ use crate::task::{TaskId, TaskName};
 use crate::time::Timestamp;
 
 use super::Scheduler;
-use super::pending::Reserved;
+use super::pending::{Batch, Reserved};
 use super::tasks::Task;
 
 /// The calendars there are.
@@ -119,7 +119,7 @@ impl Scheduler {
         calendar: Kept,
         by: &str,
     ) -> Result<Accepted, Refusal> {
-        self.calendars_decidable()?;
+        self.all_decidable()?;
         let limit = self.limits.calendars;
         if !self.schedules.shelf().contains(&name) && self.schedules.shelf().len() >= limit {
             return Err(Refusal::TooManyCalendars { limit });
@@ -134,7 +134,11 @@ impl Scheduler {
     }
 
     pub(super) fn remove_calendars(&mut self, names: Vec<CalendarName>) -> Result<Accepted, Refusal> {
-        self.calendars_decidable()?;
+        self.all_decidable()?;
+        let names: BTreeSet<_> = names.into_iter().collect();
+        if names.iter().any(|name| self.is_coming_into_use(name)) {
+            return Err(Refusal::Busy);
+        }
         for name in &names {
             if !self.schedules.shelf().contains(name) {
                 return Err(Refusal::NoCalendar(name.clone()));
@@ -151,11 +155,25 @@ impl Scheduler {
         Ok(self.accept(records, all_reserved(), Reply::Done))
     }
 
-    fn calendars_decidable(&self) -> Result<(), Refusal> {
+    pub(super) fn all_decidable(&self) -> Result<(), Refusal> {
         match self.reserved_all {
             0 => Ok(()),
             _ => Err(Refusal::Busy),
         }
+    }
+
+    /// Whether a definition that uses a calendar is on its way to the store.
+    fn is_coming_into_use(&self, name: &CalendarName) -> bool {
+        let uses = |record: &Record| match record {
+            Record::TaskAdded { definition, .. } | Record::TaskChanged { definition, .. } => {
+                definition.when.calendars().iter().any(|used| used.name == *name)
+            }
+            _ => false,
+        };
+        self.pending.values().any(|batch| match batch {
+            Batch::Decision { records, .. } => records.iter().any(uses),
+            Batch::Facts(_) => false,
+        })
     }
 
     /// The tasks that use a calendar.

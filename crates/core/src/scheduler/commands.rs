@@ -93,6 +93,10 @@ impl Scheduler {
                 name: definition.name.clone(),
             };
             self.check_name_free(&name, index)?;
+            if !definition.when.calendars().is_empty() {
+                // One of them may be on its way out.
+                self.all_decidable()?;
+            }
             read.extend(self.check_schedule(&definition.when, index)?);
             if let Some(twice) = names.replace(name) {
                 return Err(Refusal::NameTaken {

@@ -48,7 +48,7 @@ impl Scheduler {
                 by: _,
             } => self.switch_task(*id, *enabled, *mark),
             Record::TaskRemoved { id, at: _ } => self.remove_task(*id),
-            Record::Paused { scope, pause } => {
+            Record::Paused { scope, at: _, pause } => {
                 let is_there = match scope {
                     PauseScope::All => true,
                     PauseScope::Task(id) => self.tasks.contains(*id),

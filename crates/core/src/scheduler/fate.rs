@@ -1,5 +1,7 @@
 //! What keeps fire times from starting, known ahead: pauses and calendars. Fire times that share a fate are dealt with as one.
 
+use std::time::Duration;
+
 use crate::pause::{Pause, PauseScope};
 use crate::schedule::Passed;
 use crate::task::TaskId;
@@ -10,7 +12,11 @@ use super::firing::INSTANT;
 use super::tasks::Task;
 
 /// Most spans that are looked through for a fire time that will start.
-const SPANS_MAX: usize = 10_000;
+const SPANS_MAX: usize = 200;
+
+/// So many stretches are told apart however long ago they were, and those of this long ago.
+const STRETCHES_MAX: usize = 200;
+const TOLD_APART: Duration = Duration::from_secs(60 * 24 * 60 * 60);
 
 /// Fire times that follow each other and share a fate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +61,20 @@ impl Scheduler {
         until: Timestamp,
     ) -> impl Iterator<Item = Stretch> + 'a {
         let mut mark = after;
+        let mut found = 0;
         std::iter::from_fn(move || {
             let first = task.schedule.next_after(mark).filter(|first| *first <= until)?;
+            found += 1;
+            let long_ago = until.minus(TOLD_APART);
+            if found > STRETCHES_MAX && first <= long_ago {
+                // A clock that was decades off must not make a record of each weekend.
+                let passed = task.schedule.passed(mark, long_ago)?;
+                mark = passed.last;
+                return Some(Stretch {
+                    passed,
+                    suppressed: None,
+                });
+            }
             let fate = self.fate(id, task, first);
             let passed = task.schedule.passed(mark, fate.until.min(until))?;
             mark = passed.last;
@@ -105,10 +123,10 @@ impl Scheduler {
             until: Timestamp::MAX,
         };
         // A clock that was set back has not come to the beginning again, and the pause goes on all the same.
-        let begun = self.life.told.filter(|told| *told < at);
+        let told = self.life.told;
         for (scope, pause) in self.pauses_of(id) {
             let is_in = |since: Timestamp| since < at && !pause.is_over(at);
-            if is_in(pause.since) || begun.is_some_and(|now| now < pause.since && is_in(now)) {
+            if is_in(pause.since) || told.is_some_and(|now| now < pause.since) && !pause.is_over(at) {
                 fate.suppressed.get_or_insert_with(|| pause.reason(scope));
                 let last = pause.until.map_or(Timestamp::MAX, |until| until.minus(INSTANT));
                 fate.until = fate.until.min(last);

@@ -3,6 +3,7 @@
 use crate::command::{Accepted, Refusal, Reply};
 use crate::pause::{Pause, PauseScope};
 use crate::record::Record;
+use crate::run::Passing;
 use crate::time::Timestamp;
 
 use super::Scheduler;
@@ -18,16 +19,40 @@ impl Scheduler {
         note: Option<&str>,
     ) -> Result<Accepted, Refusal> {
         let reserved = self.reserve_scopes(&scopes)?;
-        let paused = |scope| Record::Paused {
-            scope,
-            pause: Pause {
-                since: self.paused_since(now, scope),
-                until,
-                by: by.to_owned(),
-                note: note.map(str::to_owned),
-            },
-        };
-        let records = scopes.into_iter().map(paused).collect();
+        let mut records = Vec::new();
+        for scope in scopes {
+            let since = self.paused_since(now, scope);
+            if let PauseScope::Task(id) = scope
+                && since == now
+                && self.pauses.contains_key(&scope)
+                && let Some(task) = self.tasks.get(id)
+                && task.due().is_some_and(|due| due <= now)
+            {
+                // What the pause before held up, and nobody has dealt with.
+                let past = self.stretches(id, task, task.mark, now);
+                records.extend(
+                    past.take_while(|stretch| stretch.suppressed.is_some())
+                        .map(|stretch| Record::Passed {
+                            task: id,
+                            first: stretch.passed.first,
+                            last: stretch.passed.last,
+                            count: stretch.passed.count,
+                            passing: Passing::Skipped,
+                            reason: stretch.suppressed.unwrap_or_default(),
+                        }),
+                );
+            }
+            records.push(Record::Paused {
+                scope,
+                at: now,
+                pause: Pause {
+                    since,
+                    until,
+                    by: by.to_owned(),
+                    note: note.map(str::to_owned),
+                },
+            });
+        }
         Ok(self.accept(records, reserved, Reply::Done))
     }
 
@@ -40,6 +65,9 @@ impl Scheduler {
     }
 
     pub(super) fn resume(&mut self, now: Timestamp, scopes: Vec<PauseScope>, by: &str) -> Result<Accepted, Refusal> {
+        if scopes.contains(&PauseScope::All) {
+            self.all_decidable()?;
+        }
         let is_paused = |scope: &PauseScope| self.pauses.get(scope).is_some_and(|pause| !pause.is_over(now));
         let scopes: Vec<_> = scopes.into_iter().filter(is_paused).collect();
         let reserved = self.reserve_scopes(&scopes)?;
@@ -57,7 +85,10 @@ impl Scheduler {
         let mut reserved = Reserved::default();
         for scope in scopes {
             match scope {
-                PauseScope::All => reserved.all = true,
+                PauseScope::All => {
+                    self.all_decidable()?;
+                    reserved.all = true;
+                }
                 PauseScope::Task(id) => {
                     self.decidable(*id)?;
                     reserved.tasks.push(*id);

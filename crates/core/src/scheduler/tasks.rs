@@ -58,9 +58,12 @@ impl Task {
 
     /// Whether its fire time is a single instant.
     pub(super) fn is_once(&self) -> bool {
+        let is_instant = |part: &Schedule| matches!(part, Schedule::At(_) | Schedule::Manual);
         match &self.schedule {
             Schedule::At(_) => true,
-            Schedule::Termed(termed) => matches!(termed.of.as_slice(), [Schedule::At(_)]),
+            Schedule::Termed(termed) => {
+                termed.of.iter().all(is_instant) && termed.of.iter().any(|part| matches!(part, Schedule::At(_)))
+            }
             Schedule::Cron { .. } | Schedule::Every { .. } | Schedule::Manual => false,
         }
     }

@@ -222,7 +222,8 @@ impl World {
         }
         for task in enabled() {
             let schedule = read(&task.outline.when);
-            let instant = matches!(task.outline.when.parts(), [When::At { .. }]);
+            let mut parts = task.outline.when.parts().iter();
+            let instant = parts.all(|part| matches!(part, When::At { .. } | When::Boot));
             let far = task.mark > self.wall().plus(Limits::default().clock_back);
             assert!(instant || !far, "the mark of {:?} is far ahead", task.id);
             let view = daemon.core.task(task.id).expect("it is in the snapshot");

@@ -49,6 +49,7 @@ fn every_change_says_who_and_what_was_before() {
         changed(1, 3_000, manual.clone()),
         Record::Paused {
             scope: PauseScope::All,
+            at: at(4_000),
             pause,
         },
         switched(1, !manual.enabled),
@@ -131,7 +132,15 @@ fn a_pause_that_was_not_written_so_is_refused() {
         note: None,
     };
     let scope = PauseScope::All;
-    commit(&store.writer(), vec![Record::Paused { scope, pause }]).unwrap();
+    commit(
+        &store.writer(),
+        vec![Record::Paused {
+            scope,
+            at: at(1_000),
+            pause,
+        }],
+    )
+    .unwrap();
     store.close().unwrap();
     let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
     db.execute_batch("UPDATE pauses SET until = 5000").unwrap();

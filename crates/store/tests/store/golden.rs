@@ -75,10 +75,12 @@ fn told_of_people() -> Vec<Record> {
         Record::LifeBegan { at: at(65_500) },
         Record::Paused {
             scope: PauseScope::All,
+            at: at(66_000),
             pause: pause(Some(at(90_000))),
         },
         Record::Paused {
             scope: PauseScope::Task(TaskId(1)),
+            at: at(66_000),
             pause: pause(None),
         },
         Record::Resumed {

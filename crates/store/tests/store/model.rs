@@ -109,7 +109,7 @@ impl Model {
                 self.pauses.remove(&PauseScope::Task(*id));
                 self.fired.remove(id);
             }
-            Record::Paused { scope, pause } => {
+            Record::Paused { scope, pause, .. } => {
                 self.pauses.insert(*scope, pause.clone());
             }
             Record::Resumed { scope, at, .. } => {
@@ -309,6 +309,7 @@ impl Model {
             },
             16 => Record::Paused {
                 scope: scope(step.pick)?,
+                at: now,
                 pause: Pause {
                     since: now,
                     until: value

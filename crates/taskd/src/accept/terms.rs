@@ -17,8 +17,10 @@ use super::{Context, bad, within};
 /// Most schedules of one task.
 const SCHEDULES_MAX: u64 = 16;
 
-/// Over how long it is looked how often a schedule fires whose fire times are moved.
-const MOVED_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most fire times in the day from the next on of a schedule whose fire times move to other days: each day is searched
+/// one by one.
+const MOVED_MAX: u64 = 26;
+const MOVED_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Most calendars that one task uses.
 const CALENDARS_MAX: u64 = 16;
@@ -178,14 +180,13 @@ fn shifting(terms: &Terms, context: &Context<'_>) -> Result<(), Refusal> {
         let problem = "only the times of --cron and --at have a day that they could be moved from";
         return Err(bad("calendar", name, problem, Some("give --cron or --at with it")));
     }
-    let most = MOVED_MAX.as_secs() / 60 + 2;
     let schedule = context.reading(&When::Termed(Box::new(Terms::of_all(terms.of.clone()))));
     let passed = schedule.and_then(|schedule| {
         let first = schedule.next_after(context.now)?;
-        schedule.passed(context.now, first.plus(MOVED_MAX))
+        schedule.passed(context.now, first.plus(MOVED_OVER))
     });
-    if passed.is_some_and(|passed| passed.count > most) {
-        let problem = "what fires more often than each minute cannot be moved to another day";
+    if passed.is_some_and(|passed| passed.count > MOVED_MAX) {
+        let problem = "what fires more often than each hour cannot be moved to another day";
         return Err(bad(
             "calendar",
             name,

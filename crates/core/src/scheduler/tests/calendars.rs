@@ -124,3 +124,44 @@ fn a_calendar_in_use_stays_and_one_that_is_not_there_is_refused() {
     rig.apply(remove()).unwrap();
     assert_eq!(rig.core.snapshot().rest.calendars, []);
 }
+
+#[test]
+fn a_calendar_and_a_task_that_comes_to_use_it_wait_for_each_other() {
+    let add = || Command::Add {
+        owner: ME,
+        definitions: vec![definition("a", keeping(Keep::Exclude))],
+    };
+    let remove = || Command::RemoveCalendars { names: vec![name()] };
+    for [first, second] in [[add(), remove()], [remove(), add()]] {
+        let mut rig = Rig::new();
+        set(&mut rig, kept(&[]));
+        rig.prompt = false;
+        rig.apply(first).unwrap();
+        assert_eq!(rig.apply(second), Err(Refusal::Busy));
+    }
+}
+
+#[test]
+fn a_clock_that_was_decades_off_makes_few_records() {
+    let mut rig = Rig::new();
+    let weekends = Entry::Rule(crate::calendar::Rule::parse("weekends").unwrap());
+    set(
+        &mut rig,
+        Kept {
+            calendar: Calendar::new([weekends]).unwrap(),
+            ..kept(&[])
+        },
+    );
+    let id = rig.add(definition("a", keeping(Keep::Exclude)));
+    rig.pass(1000);
+    rig.effects.clear();
+    let ahead = Duration::from_secs(70 * 365 * 24 * 3600);
+    rig.now = at(0).plus(ahead);
+    rig.tell(Event::ClockStepped);
+    rig.tell(Event::Tick);
+    let passed = rig.passed();
+    assert!(passed.len() < 300, "{} records", passed.len());
+    let count: u64 = passed.iter().map(|(_, _, _, count, _)| *count).sum();
+    let started = u64::from(rig.core.runs_of(id).next().is_some());
+    assert_eq!(count + started, ahead.as_secs() / 60, "and none is left out");
+}

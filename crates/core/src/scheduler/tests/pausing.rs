@@ -115,12 +115,48 @@ fn a_pause_outlasts_a_clock_that_is_set_back_behind_its_beginning() {
     let mut rig = Rig::new();
     let id = rig.add(definition("a", every(HOUR)));
     rig.pass(20 * HOUR + 1);
+    let origin = rig.start();
+    rig.started(&origin);
+    rig.ended(&origin, ended(Exit::Code(0)));
     rig.apply(pause(PauseScope::Task(id), None)).unwrap();
     rig.effects.clear();
     rig.now = at(10 * HOUR + 1);
     rig.tell(Event::ClockStepped);
+    assert_eq!(rig.core.task(id).unwrap().next, None);
     rig.pass(12 * HOUR);
     assert_eq!(rig.starts(), []);
+}
+
+#[test]
+fn decisions_about_all_come_one_after_the_other() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", every(MINUTE)));
+    rig.pass(MINUTE - 100);
+    rig.prompt = false;
+    rig.apply(pause(PauseScope::All, None)).unwrap();
+    assert_eq!(rig.apply(resume(PauseScope::All)), Err(Refusal::Busy));
+    rig.go(MINUTE + 10);
+    assert_eq!(rig.apply(pause(PauseScope::All, None)), Err(Refusal::Busy));
+    rig.prompt = true;
+    rig.store();
+    rig.go(MINUTE + 20);
+    assert_eq!(rig.starts(), []);
+}
+
+#[test]
+fn what_a_pause_held_up_is_skipped_for_it_though_another_takes_its_place() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(MINUTE)));
+    rig.pass(30_000);
+    rig.apply(pause(PauseScope::Task(id), Some(3 * MINUTE))).unwrap();
+    rig.tell(Event::RunnerLost);
+    rig.now = at(3 * MINUTE);
+    rig.effects.clear();
+    rig.apply(pause(PauseScope::Task(id), None)).unwrap();
+    assert_eq!(
+        rig.passed(),
+        [(Passing::Skipped, MINUTE, 2 * MINUTE, 2, WHY.to_owned())]
+    );
 }
 
 #[test]

@@ -161,3 +161,42 @@ fn several_schedules_are_one_task() {
     }
     assert_eq!(times, [at(2 * MINUTE), at(3 * MINUTE), at(4 * MINUTE)]);
 }
+
+#[test]
+fn several_instants_come_once_whatever_the_clock_says() {
+    let mut rig = Rig::new();
+    let of = vec![once(10 * HOUR), once(11 * HOUR)];
+    let terms = Terms {
+        of,
+        ..Terms::of(When::Boot)
+    };
+    rig.add(definition("a", When::Termed(Box::new(terms))));
+    let mut ran = Vec::new();
+    for hour in (1..=20).chain(7..=12) {
+        if hour == 7 && ran.len() == 2 {
+            rig.now = at(7 * HOUR);
+            rig.tell(Event::ClockStepped);
+        }
+        rig.pass(hour * HOUR);
+        for origin in rig.starts() {
+            finish(&mut rig, &origin);
+            ran.push(origin.fire_time.unwrap());
+        }
+    }
+    assert_eq!(ran, [at(10 * HOUR), at(11 * HOUR)]);
+}
+
+#[test]
+fn an_overdue_instant_runs_however_late_though_a_boot_is_another_time() {
+    let mut rig = Rig::new();
+    let terms = Terms {
+        of: vec![When::Boot, once(HOUR)],
+        ..Terms::of(When::Boot)
+    };
+    rig.add(definition("a", When::Termed(Box::new(terms))));
+    rig.pass(1000);
+    let mut next = rig.restart();
+    next.now = at(5 * HOUR);
+    next.attach(2, Vec::new());
+    assert_eq!(next.start().fire_time, Some(at(HOUR)));
+}

@@ -1,20 +1,17 @@
 //! `backfill`: runs for fire times of the past.
 
-use std::time::Duration;
-
 use taskd_core::Timestamp;
 use taskd_core::command::{Command, Reply};
 use taskd_core::run::RunKey;
 use taskd_core::scheduler::Scheduler;
+use taskd_core::task::{Owner, TaskId};
 use taskd_wire::client::{Backfilled, Response};
 use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 
+use crate::accept;
 use crate::clock;
 use crate::server::{Shared, names};
-
-/// Most fire times that are told of when only asked about.
-const TOLD_MAX: usize = 1_000;
 
 pub(super) async fn answer(
     shared: &Shared,
@@ -26,15 +23,11 @@ pub(super) async fn answer(
     let (from, until) = (Timestamp::from_millis(from_ms), Timestamp::from_millis(until_ms));
     let owner = shared.owner;
     if dry_run {
-        let until = until.min(clock::now());
         return shared
             .engine
             .look(move |state, _| {
-                let id = names::task(state, owner, &name)?;
-                let task = state.task(id).ok_or_else(|| names::unknown(state, owner, &name))?;
-                let next = |at: &Timestamp| task.schedule?.next_after(*at).filter(|next| *next <= until);
-                let first = next(&from.minus(Duration::from_millis(1)));
-                let told = std::iter::successors(first, next).take(TOLD_MAX).map(|at| {
+                let id = meant(state, owner, &name)?;
+                let told = state.backfillable(id, clock::now(), from, until).into_iter().map(|at| {
                     Rec(Backfilled {
                         at_ms: at.as_millis(),
                         run: None,
@@ -50,7 +43,7 @@ pub(super) async fn answer(
         .change(
             move |state, _| {
                 Ok(Command::Backfill {
-                    id: names::task(state, owner, &asked)?,
+                    id: meant(state, owner, &asked)?,
                     from,
                     until,
                 })
@@ -62,6 +55,18 @@ pub(super) async fn answer(
         )
         .await
         .map(Response::Backfill)
+}
+
+/// A task whose fire times are known.
+fn meant(state: &Scheduler, owner: Owner, name: &str) -> Result<TaskId, Refusal> {
+    let id = names::task(state, owner, name)?;
+    match state.task(id).and_then(|task| task.held) {
+        None => Ok(id),
+        Some(held) => {
+            let problem = format!("it is held, and nobody knows its fire times: {held}");
+            Err(accept::bad("task", name, problem, None))
+        }
+    }
 }
 
 fn backfilled(state: &Scheduler, run: RunKey) -> Option<Rec<Backfilled>> {

@@ -18,6 +18,9 @@ use crate::server::{Shared, names};
 const FREEZE_MAX: usize = 64;
 const FREEZE_BYTES_MAX: usize = 256;
 
+/// Most calendars that are removed at once.
+const REMOVED_MAX: usize = 100;
+
 /// Most tasks named as users of a calendar.
 const USERS_SHOWN: usize = 100;
 
@@ -120,6 +123,7 @@ pub(super) async fn show(shared: &Shared, name: String) -> Result<Response, Refu
 }
 
 pub(super) async fn remove(shared: &Shared, asked: Vec<String>) -> Result<Response, Refusal> {
+    names::limit("calendars at once", REMOVED_MAX, asked.len())?;
     let wanted = asked.clone();
     shared
         .engine

@@ -1,6 +1,7 @@
 //! `why`: what became of a fire time, or what will.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use taskd_core::Timestamp;
 use taskd_core::schedule::Schedule;
@@ -15,6 +16,9 @@ use crate::clock;
 use crate::describe::{self, LiveRun};
 use crate::server::{Shared, names};
 use crate::why::{self, Facts};
+
+/// The unit in which instants are told apart.
+const INSTANT: Duration = Duration::from_millis(1);
 
 /// What the scheduler knows.
 struct Live {
@@ -109,6 +113,16 @@ async fn fate(
     changes: &[Change],
     lives: &[Lifetime],
 ) -> Result<Fate, Refusal> {
+    // The scheduler knows the calendars as well, where it is not held.
+    let schedule = match why::schedule_at(changes, window.0) {
+        Some(earlier) => read(shared, earlier),
+        None => live.schedule.clone().or_else(|| read(shared, &stored.definition.when)),
+    };
+    // Of several fire times in the window, the first is meant.
+    let first = schedule
+        .as_ref()
+        .and_then(|schedule| schedule.next_after(window.0.minus(INSTANT)));
+    let window = first.filter(|at| *at <= window.1).map_or(window, |at| (at, at));
     let id = live.id;
     let kept = shared
         .readers
@@ -129,11 +143,6 @@ async fn fate(
     let run = match under_way {
         Some((_, run)) => Some(describe::unrecorded(run.clone())),
         None => kept.run,
-    };
-    // The scheduler knows the calendars as well, where it is not held.
-    let schedule = match why::schedule_at(changes, window.0) {
-        Some(earlier) => read(shared, earlier),
-        None => live.schedule.clone().or_else(|| read(shared, &stored.definition.when)),
     };
     Ok(why::fate(Facts {
         now,

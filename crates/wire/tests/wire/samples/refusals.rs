@@ -43,7 +43,7 @@ impl Said for Refusal {
             Refusal::UnknownRequest,
             Refusal::NotAllowed { what: s("stop") },
             Refusal::Internal { what: s("fault") },
-            Refusal::BacklogFull { room: 58, asked: 1440 },
+            Refusal::BacklogFull { room: 58 },
             Refusal::UnknownCalendar {
                 name: s("holiday"),
                 near: vec![s("holidays")],
