@@ -17,23 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::day::{digits, parse_date};
 use super::error::{EntryError, EntryErrorKind};
-use crate::schedule::civil::{WEEKDAYS, date_from_days, days_in_month};
+use crate::schedule::civil::{MONTHS, WEEKDAYS, date_from_days, days_in_month};
 use crate::schedule::nearest::nearest;
 
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
 const ORDINALS: [&str; 6] = ["1st", "2nd", "3rd", "4th", "5th", "last"];
 const ORDINAL_WORDS: [&str; 6] = ["first", "second", "third", "fourth", "fifth", "last"];
 /// Most characters of a text that are repeated in an error.

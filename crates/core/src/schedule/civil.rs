@@ -1,5 +1,21 @@
 //! The Gregorian calendar in plain integers: days are counted from 1970-01-01, local seconds from its midnight.
 
+/// The months in full, January first.
+pub(crate) const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
 /// The weekdays in full, as [`weekday`] counts them.
 pub(crate) const WEEKDAYS: [&str; 7] = [
     "sunday",

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use super::civil::{MONTHS, WEEKDAYS};
 use super::error::{CronError, CronErrorKind as Kind, CronField as Field};
 use super::nearest::nearest;
 
@@ -13,29 +14,6 @@ pub const EXPRESSION_MAX: usize = 1024;
 /// Steps above this select the first value only, as this one does.
 const STEP_MAX: u32 = 9_999;
 
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
-const WEEKDAYS: [&str; 7] = [
-    "sunday",
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-];
 const WORDS: [(&str, &str); 7] = [
     ("yearly", "0 0 1 1 *"),
     ("annually", "0 0 1 1 *"),

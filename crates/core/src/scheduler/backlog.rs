@@ -67,7 +67,7 @@ impl Scheduler {
                 if Some(fire_time) == live {
                     self.fire_live(now, id, fire_time);
                 } else {
-                    self.create_behind(now, id, fire_time);
+                    self.create(now, id, Trigger::CatchUp, fire_time, true);
                 }
                 if self.tasks.get(id).is_none_or(|task| !task.enabled) {
                     // It was the last that it may have, and what remained is settled.
@@ -75,28 +75,6 @@ impl Scheduler {
                 }
             }
         }
-    }
-
-    /// Creates a run that waits behind live firings of its task.
-    fn create_behind(&mut self, now: Timestamp, id: TaskId, fire_time: Timestamp) {
-        let Some(task) = self.tasks.get(id) else { return };
-        let run = RunKey {
-            task: id,
-            n: task.last_run + 1,
-        };
-        let trace_id = self.traces.draw();
-        let glued = self.facts.len();
-        self.fact(Record::RunCreated {
-            run,
-            trigger: Trigger::CatchUp,
-            fire_time: Some(fire_time),
-            at: now,
-            trace_id,
-            waiting: true,
-        });
-        self.notice_created(run, true);
-        self.count_firing(now, id);
-        self.glue(glued);
     }
 
     /// Creates runs for all fire times of a span that is over.

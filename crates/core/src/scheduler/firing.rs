@@ -174,8 +174,9 @@ impl Scheduler {
         }
     }
 
-    /// Creates the run of a firing. It starts ahead of its record, since the horizon says that it may have.
-    fn create(&mut self, now: Timestamp, id: TaskId, trigger: Trigger, fire_time: Timestamp, waiting: bool) {
+    /// Creates the run of a firing, which waits or starts. It starts ahead of its record, since the horizon says that it may
+    /// have.
+    pub(super) fn create(&mut self, now: Timestamp, id: TaskId, trigger: Trigger, fire_time: Timestamp, waiting: bool) {
         let Some(task) = self.tasks.get(id) else { return };
         let run = RunKey {
             task: id,

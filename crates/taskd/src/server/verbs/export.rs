@@ -15,12 +15,8 @@ pub(super) async fn answer(
     limit: u32,
 ) -> Result<Response, Refusal> {
     let (ids, more) = list::page(shared, asked, after, limit.clamp(1, PAGE_MAX) as usize).await?;
-    let (mut stored, cut) = shared
-        .readers
-        .read(move |reader| reader.first_definitions(&ids, PAGE_BYTES))
-        .await?;
+    let (stored, cut) = list::definitions(shared, ids).await?;
     let mut more = more || cut;
-    stored.sort_by(|(_, a), (_, b)| a.definition.name.cmp(&b.definition.name));
     let (mut tasks, mut bytes) = (Vec::with_capacity(stored.len()), 0);
     for (_, task) in stored {
         let spec = describe::spec(task.definition);

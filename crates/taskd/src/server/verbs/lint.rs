@@ -57,12 +57,8 @@ pub(super) async fn answer(
     let now = clock::now();
     let (ids, more) = list::page(shared, asked, after, limit.clamp(1, PAGE_MAX) as usize).await?;
     let mut live = looked_at(shared, ids.clone()).await?;
-    let (mut stored, cut) = shared
-        .readers
-        .read(move |reader| reader.first_definitions(&ids, PAGE_BYTES))
-        .await?;
+    let (stored, cut) = list::definitions(shared, ids).await?;
     let mut more = more || cut;
-    stored.sort_by(|(_, a), (_, b)| a.definition.name.cmp(&b.definition.name));
     let (mut tasks, mut bytes) = (Vec::with_capacity(stored.len()), 0);
     for (id, task) in stored {
         let found = live

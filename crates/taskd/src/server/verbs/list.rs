@@ -66,6 +66,19 @@ pub(super) async fn page(
         .await
 }
 
+/// What the store keeps of the tasks of a page, in the order of names, and whether it was cut short where it grows too long.
+pub(super) async fn definitions(
+    shared: &Shared,
+    ids: Vec<TaskId>,
+) -> Result<(Vec<(TaskId, StoredTask)>, bool), Refusal> {
+    let (mut stored, cut) = shared
+        .readers
+        .read(move |reader| reader.first_definitions(&ids, PAGE_BYTES))
+        .await?;
+    stored.sort_by(|(_, a), (_, b)| a.definition.name.cmp(&b.definition.name));
+    Ok((stored, cut))
+}
+
 pub(super) fn live_task(state: &Scheduler, id: TaskId, now: Timestamp) -> Option<LiveTask> {
     let task = state.task(id)?;
     Some(LiveTask {
