@@ -24,6 +24,9 @@ const DAYS_MAX: usize = 1_000;
 /// Further back than any fire time comes from to the day it moves to.
 const REACH: Duration = Duration::from_secs((OPEN_DAY_REACH as u64 + 2) * DAY as u64);
 
+/// Longer than clocks are ever set back by.
+const SET_BACK_MAX: Duration = Duration::from_secs(3 * 60 * 60);
+
 /// The unit in which instants are told apart.
 const INSTANT: Duration = Duration::from_millis(1);
 
@@ -52,19 +55,14 @@ impl Shift {
         // A day earlier, where clocks were set back over midnight.
         let mut day = self.open_from(self.day(after) - 1)?;
         for _ in 0..DAYS_MAX {
-            let found = self.of_day(unmoved, day).filter(|at| *at > after).min();
+            let entangled = Some(day + 1).filter(|next| self.begins_twice(*next) && self.is_open(*next));
+            let days = std::iter::once(day).chain(entangled);
+            let of_days = days.flat_map(|day| self.of_day(unmoved, day));
+            let found = of_days.filter(|at| *at > after).min();
             if found.is_some() {
                 return found;
             }
-            // What comes next belongs to a later day.
-            let (_, last) = self.sources(day)?;
-            let next = unmoved.first_after(self.begins(last + 1)?.minus(INSTANT))?;
-            day = match self.target(self.day(next)) {
-                Some(target) => target.max(day + 1),
-                // It is none, and what follows it may be one.
-                None => self.open_from(self.day(next))?,
-            };
-            day = self.open_from(day)?;
+            day = self.day_after(unmoved, day)?;
         }
         None
     }
@@ -74,7 +72,10 @@ impl Shift {
         let mut day = self.open_back(self.day(until) + 1)?;
         for _ in 0..DAYS_MAX {
             let within = |at: &Timestamp| *at > after && *at <= until;
-            let found = self.of_day(unmoved, day).filter(within).max();
+            let entangled = Some(day - 1).filter(|before| self.begins_twice(day) && self.is_open(*before));
+            let days = std::iter::once(day).chain(entangled);
+            let of_days = days.flat_map(|day| self.of_day(unmoved, day));
+            let found = of_days.filter(within).max();
             if found.is_some() {
                 return found;
             }
@@ -92,21 +93,30 @@ impl Shift {
 
     /// How many there are from one of them to another.
     pub(super) fn count(&self, unmoved: &impl Unmoved, first: Timestamp, last: Timestamp) -> u64 {
-        let (mut count, mut after) = (0, first.minus(INSTANT));
+        // A set, since those of a day that clocks skip come to the first instant of the next.
+        let mut all = BTreeSet::new();
+        let mut day = self.open_from(self.day(first) - 1);
         for _ in 0..COUNTED_MAX {
-            let Some(at) = self.first_after(unmoved, after).filter(|at| *at <= last) else {
+            let Some(counted) = day.filter(|day| self.begins(*day).is_some_and(|begins| begins <= last)) else {
                 break;
             };
-            // All of its day at once.
-            let day = self.day(at);
-            let of_day: BTreeSet<_> = self
-                .of_day(unmoved, day)
-                .filter(|at| *at > after && *at <= last)
-                .collect();
-            count += of_day.len() as u64;
-            after = of_day.last().copied().unwrap_or(at).max(at);
+            let within = |at: &Timestamp| *at >= first && *at <= last;
+            all.extend(self.of_day(unmoved, counted).filter(within));
+            day = self.day_after(unmoved, counted);
         }
-        count
+        all.len() as u64
+    }
+
+    /// The next open day to which fire times may belong.
+    fn day_after(&self, unmoved: &impl Unmoved, day: i64) -> Option<i64> {
+        let (_, last) = self.sources(day)?;
+        let next = unmoved.first_after(self.begins(last + 1)?.minus(INSTANT))?;
+        let next = match self.target(self.day(next)) {
+            Some(target) => target.max(day + 1),
+            // It is none, and what follows it may be one.
+            None => self.day(next),
+        };
+        self.open_from(next)
     }
 
     /// Whether no calendar covers a day.
@@ -151,15 +161,18 @@ impl Shift {
         sources.into_iter().flatten().flat_map(move |source| {
             let begins = self.begins(source).map(|begins| begins.minus(INSTANT));
             let first = begins.and_then(|begins| unmoved.first_after(begins));
+            let mut ends = self.begins(source + 1).unwrap_or(Timestamp::MAX);
+            if self.begins_twice(source + 1) {
+                ends = ends.plus(SET_BACK_MAX);
+            }
             let all = std::iter::successors(first, move |at| unmoved.first_after(*at));
-            let of_source = all.take_while(move |at| self.day(*at) <= source).take(OF_A_DAY);
+            let of_source = all.take_while(move |at| *at < ends).take(OF_A_DAY);
             of_source.filter_map(move |at| self.moved(at, source, day))
         })
     }
 
-    /// A fire time of one day as one of another.
+    /// A fire time of one day as one of another, if it is of that day.
     fn moved(&self, at: Timestamp, from: i64, to: i64) -> Option<Timestamp> {
-        // Where clocks were set back over midnight, one of the day before may come after its end.
         if self.day(at) != from {
             return None;
         }
@@ -171,6 +184,13 @@ impl Shift {
         Some(Timestamp::from_millis(
             first_shown(local, &self.zone).saturating_mul(1000) + millis,
         ))
+    }
+
+    /// Whether clocks are set back over the midnight that a day begins with, after it was shown: in Newfoundland they once
+    /// went from 00:01 to 23:01.
+    fn begins_twice(&self, day: i64) -> bool {
+        self.begins(day)
+            .is_some_and(|begins| self.zone.offset_at(begins.plus(SET_BACK_MAX)) < self.zone.offset_at(begins))
     }
 
     /// The day that clocks show at an instant.
@@ -287,6 +307,32 @@ mod tests {
     }
 
     #[test]
+    fn what_moves_to_a_day_that_clocks_skip_is_one() {
+        // In Samoa Friday, 30 December 2011 never was.
+        let of = cron("15 */6 * * *", "Pacific/Apia");
+        let earlier = shift(&["weekends"], &[], Direction::Previous, "Pacific/Apia");
+        let times = next(&earlier, &of, "2011-12-30T09:00:00Z", 3);
+        let expected = ["2011-12-30T10:00:00Z", "2012-01-01T10:15:00Z", "2012-01-01T16:15:00Z"];
+        assert_eq!(times, expected);
+        assert_eq!(earlier.count(&union(&of), at(&times[0]), at(&times[2])), 3);
+    }
+
+    #[test]
+    fn a_day_that_begins_twice_hides_none_of_the_day_before() {
+        // In Newfoundland, at 00:01 on Sunday, 6 November 2011, clocks went back to 23:01.
+        let of = cron("*/20 * * * *", "America/St_Johns");
+        let later = shift(&[], &[(0, 0)], Direction::Next, "America/St_Johns");
+        let times = next(&later, &of, "2011-11-06T02:05:00Z", 4);
+        let expected = ["2011-11-06T02:10:00Z", "2011-11-06T02:30:00Z", "2011-11-06T02:50:00Z"];
+        assert_eq!(times[..3], expected);
+        assert_eq!(later.count(&union(&of), at(&times[0]), at(&times[3])), 4);
+        assert_eq!(
+            later.last_between(&union(&of), at(&times[0]), at(&times[3])),
+            Some(at(&times[3]))
+        );
+    }
+
+    #[test]
     fn without_an_open_day_there_is_none() {
         let daily = cron("0 9 * * *", "UTC");
         let never = shift(&[], &[(0, 2_900_000)], Direction::Next, "UTC");
@@ -298,8 +344,8 @@ mod tests {
 
         #[test]
         fn it_is_what_moving_each_of_them_gives(
-            expr in prop::sample::select(vec!["0 9 * * *", "30 2 1,15 * *", "15 */6 * * *", "0 0 31 * *", "59 23 * * FRI"]),
-            tz in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia"]),
+            expr in prop::sample::select(vec!["0 9 * * *", "30 2 1,15 * *", "15 */6 * * *", "0 0 31 * *", "59 23 * * FRI", "20 * * * *"]),
+            tz in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/Sao_Paulo", "America/St_Johns", "Pacific/Apia"]),
             previous in any::<bool>(),
             spans in prop::collection::vec((0_i64..400, 0_i64..9), 0..20),
             weekends in any::<bool>(),
