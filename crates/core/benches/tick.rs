@@ -34,6 +34,7 @@ fn image(n: u64) -> TaskImage {
                 tz: "Europe/Berlin".to_owned(),
                 dst: DstRule::default(),
             },
+            labels: Vec::new(),
             enabled: true,
             policies: Policies::default(),
         },
@@ -144,6 +145,7 @@ fn add(bencher: Bencher, tasks: u64) {
                 cwd: None,
                 env: Vec::new(),
                 description: None,
+                labels: Vec::new(),
                 enabled,
                 policies,
             }

@@ -32,6 +32,12 @@ pub struct Owner(pub u32);
 #[serde(try_from = "String", into = "String")]
 pub struct TaskName(std::sync::Arc<str>);
 
+/// A word that tasks are grouped by; it is written as a name is.
+pub type Label = TaskName;
+
+/// Most labels of one task.
+pub const LABELS_MAX: usize = 32;
+
 /// Why a text is no task name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -288,6 +294,9 @@ pub struct Definition {
     /// A note for people.
     #[serde(default)]
     pub description: Option<String>,
+    /// What it is grouped by, in order, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
     /// Whether fire times start runs.
     pub enabled: bool,
     /// What happens when things do not go as planned.
@@ -302,6 +311,8 @@ pub struct Outline {
     pub name: TaskName,
     /// When it is due.
     pub when: When,
+    /// What it is grouped by.
+    pub labels: Vec<Label>,
     /// Whether fire times start runs.
     pub enabled: bool,
     /// What happens when things do not go as planned.
@@ -315,6 +326,7 @@ impl Definition {
         Outline {
             name: self.name.clone(),
             when: self.when.clone(),
+            labels: self.labels.clone(),
             enabled: self.enabled,
             policies: self.policies,
         }

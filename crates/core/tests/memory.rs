@@ -87,6 +87,7 @@ fn restored() -> Scheduler {
         outline: Outline {
             name: name(n),
             when: when(n),
+            labels: Vec::new(),
             enabled: true,
             policies: Policies::default(),
         },
@@ -109,6 +110,7 @@ fn added() -> Scheduler {
             cwd: None,
             env: Vec::new(),
             description: None,
+            labels: Vec::new(),
             enabled: true,
             policies: Policies::default(),
         };

@@ -40,6 +40,7 @@ fn added(id: u64) -> Record {
             cwd: None,
             env: Vec::new(),
             description: None,
+            labels: Vec::new(),
             enabled: true,
             policies: Policies::default(),
         }),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use taskd_core::pause::Pause;
 use taskd_core::policy::Policies;
 use taskd_core::schedule::DstRule;
-use taskd_core::task::{Action, Definition, Outline, Owner, TaskId, TaskName, Terms, When};
+use taskd_core::task::{Action, Definition, Label, Outline, Owner, TaskId, TaskName, Terms, When};
 use taskd_core::time::Timestamp;
 
 use crate::error::Fault;
@@ -23,7 +23,7 @@ pub(crate) fn bits(number: u64) -> i64 {
     number.cast_signed()
 }
 
-/// The columns of [`When`].
+/// The columns of [`When`], and what has none of its own.
 pub(crate) struct WhenColumns<'a> {
     pub(crate) kind: &'a str,
     pub(crate) expr: Option<&'a str>,
@@ -34,28 +34,31 @@ pub(crate) struct WhenColumns<'a> {
     pub(crate) options: Option<Cow<'a, str>>,
 }
 
-/// What of [`When`] has no column of its own.
+/// What of an outline has no column of its own.
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WhenOptions {
+struct Options {
     #[serde(default)]
     dst: DstRule,
     /// Under which terms it is a schedule; of [`Terms::of`], all but the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     terms: Option<Box<Terms>>,
+    /// What the task is grouped by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<Label>,
 }
 
-impl WhenOptions {
+impl Options {
     /// Nothing where it says nothing.
     fn write(&self) -> Result<Option<String>, serde_json::Error> {
-        (*self != WhenOptions::default())
+        (*self != Options::default())
             .then(|| serde_json::to_string(self))
             .transpose()
     }
 }
 
 impl<'a> WhenColumns<'a> {
-    pub(crate) fn of(when: &'a When) -> Result<Self, serde_json::Error> {
+    pub(crate) fn of(when: &'a When, labels: &[Label]) -> Result<Self, serde_json::Error> {
         let mut columns = WhenColumns {
             kind: "manual",
             expr: None,
@@ -65,7 +68,10 @@ impl<'a> WhenColumns<'a> {
             at_ms: None,
             options: None,
         };
-        let mut options = WhenOptions::default();
+        let mut options = Options {
+            labels: labels.to_vec(),
+            ..Options::default()
+        };
         let first = match when {
             When::Termed(terms) => {
                 let mut terms = terms.clone();
@@ -102,10 +108,10 @@ impl<'a> WhenColumns<'a> {
     }
 
     /// Nothing where it is of no known kind or has not what its kind needs.
-    fn read(&self) -> Option<When> {
-        let WhenOptions { dst, terms } = match &self.options {
+    fn read(&self) -> Option<(When, Vec<Label>)> {
+        let Options { dst, terms, labels } = match &self.options {
             Some(json) => serde_json::from_str(json).ok()?,
-            None => WhenOptions::default(),
+            None => Options::default(),
         };
         let when = match self.kind {
             "manual" => When::Manual,
@@ -126,13 +132,14 @@ impl<'a> WhenColumns<'a> {
             "boot" => When::Boot,
             _ => return None,
         };
-        Some(match terms {
+        let when = match terms {
             None => when,
             Some(mut terms) => {
                 terms.of.insert(0, when);
                 When::Termed(terms)
             }
-        })
+        };
+        Some((when, labels))
     }
 }
 
@@ -276,6 +283,7 @@ impl<'a> DefinitionColumns<'a> {
             cwd,
             env,
             description,
+            labels,
             enabled,
             policies,
         } = definition;
@@ -283,7 +291,7 @@ impl<'a> DefinitionColumns<'a> {
         Ok(DefinitionColumns {
             name: name.as_str(),
             enabled: *enabled,
-            when: WhenColumns::of(when).map_err(unfit)?,
+            when: WhenColumns::of(when, labels).map_err(unfit)?,
             policies: serde_json::to_string(policies).map_err(unfit)?,
             definition: serde_json::to_string(&Rest {
                 version: DEFINITION_VERSION,
@@ -335,7 +343,7 @@ impl OutlineReader {
         if outline_sum(id, owner, name, enabled, &when, policies) != number(row, 12)? {
             return Err(damaged("its row does not agree with its sum"));
         }
-        let when = when.read().ok_or_else(|| damaged("its schedule is of no known kind"))?;
+        let (when, labels) = when.read().ok_or_else(|| damaged("its schedule is of no known kind"))?;
         let name = TaskName::parse(name).map_err(|error| damaged(&format!("its name is refused: {error}")))?;
         let policies = self
             .policies(policies)
@@ -346,6 +354,7 @@ impl OutlineReader {
             Outline {
                 name,
                 when,
+                labels,
                 enabled,
                 policies,
             },
@@ -409,6 +418,7 @@ pub(crate) fn stored_task(outlines: &mut OutlineReader, row: &Row<'_>) -> Result
     let Outline {
         name,
         when,
+        labels,
         enabled,
         policies,
     } = outline;
@@ -419,6 +429,7 @@ pub(crate) fn stored_task(outlines: &mut OutlineReader, row: &Row<'_>) -> Result
         cwd: rest.cwd,
         env: rest.env,
         description: rest.description,
+        labels,
         enabled,
         policies,
     };

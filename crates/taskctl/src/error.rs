@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use serde::Serialize;
+use taskd_core::pattern::is_pattern;
 use taskd_wire::hello::{Mismatch, Side};
 use taskd_wire::refusal::{LineRefusal, Refusal};
 use unicode_width::UnicodeWidthStr as _;
@@ -222,7 +223,7 @@ impl From<Failure> for Error {
 
 /// The name of a verb that takes one task or run, if it is no pattern.
 pub fn one_only(name: &str) -> std::result::Result<&str, Failure> {
-    if !name.contains(['*', '?']) {
+    if !is_pattern(name) {
         return Ok(name);
     }
     let message = format!("{name} is a pattern, and this takes one task or run");
@@ -242,8 +243,7 @@ impl From<Refusal> for Failure {
         let failed = |message: String| Failure::new(Exit::Failed, code, message);
         match refusal {
             Refusal::UnknownTask { name, near } => {
-                let is_pattern = name.contains(['*', '?']);
-                let message = if is_pattern {
+                let message = if is_pattern(&name) {
                     format!("no task matches {name}")
                 } else {
                     format!("there is no task {name}")

@@ -103,6 +103,7 @@ pub struct Task<'a> {
     running: Vec<String>,
     held: Option<&'a str>,
     description: Option<&'a str>,
+    labels: &'a [String],
     paused: Option<Paused<'a>>,
 }
 
@@ -144,6 +145,7 @@ impl<'a> Task<'a> {
             running: task.running.iter().map(|n| format!("{}/{n}", spec.name)).collect(),
             held: task.held.as_deref(),
             description: spec.description.as_deref(),
+            labels: &spec.labels,
             paused: task.paused.as_deref().map(Paused::of),
         }
     }

@@ -66,6 +66,7 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
             .map(|(name, value)| EnvVar { name, value })
             .collect(),
         description: definition.description,
+        labels: definition.labels.iter().map(ToString::to_string).collect(),
         enabled: definition.enabled,
         misfire,
         misfire_within_ms,

@@ -14,6 +14,7 @@ pub(crate) fn manual(name: &str) -> Definition {
         cwd: None,
         env: Vec::new(),
         description: None,
+        labels: Vec::new(),
         enabled: true,
         policies: Policies::default(),
     }

@@ -59,6 +59,9 @@ pub struct TaskSpec {
     /// The calendars that fire times keep to or keep clear of.
     #[serde(default)]
     pub calendars: Vec<CalendarUse>,
+    /// What it is grouped by.
+    #[serde(default)]
+    pub labels: Vec<String>,
 }
 
 /// The use that a task makes of a calendar.
@@ -256,4 +259,8 @@ pub struct TaskPatch {
     pub count: Option<u64>,
     /// All calendars that fire times keep to or keep clear of from now on.
     pub calendars: Option<Vec<CalendarUse>>,
+    /// Labels to give it.
+    pub set_labels: Vec<String>,
+    /// Labels to take away.
+    pub unset_labels: Vec<String>,
 }

@@ -267,10 +267,13 @@ fn fire_times_move_to_the_nearest_open_day() {
 }
 
 #[test]
-fn a_calendar_freezes_tasks_by_name() {
+fn a_calendar_freezes_tasks_by_name_and_by_label() {
     let world = World::served();
     world
         .ctl(&["add", "--name", "prod-a", "--every", "1s", "--", "true"])
+        .ok();
+    world
+        .ctl(&["add", "--name", "b", "--label", "db", "--every", "1s", "--", "true"])
         .ok();
     world
         .ctl(&["add", "--name", "test-a", "--every", "1s", "--", "true"])
@@ -285,6 +288,8 @@ fn a_calendar_freezes_tasks_by_name() {
             "1970-01-01..9999-12-31",
             "--freeze",
             "prod-*",
+            "--freeze",
+            "label:db",
         ])
         .ok();
     let span = wait_for("one that is skipped", || {
@@ -297,6 +302,7 @@ fn a_calendar_freezes_tasks_by_name() {
     });
     assert_eq!(span["outcome"], "skipped");
     assert_eq!(world.ctl(&["next", "prod-a", "--json"]).json(), json!([]));
+    assert_eq!(world.ctl(&["next", "b", "--json"]).json(), json!([]));
     assert!(!next(&world, "test-a", "1").is_empty());
     world.ctl(&["calendar", "remove", "release"]).ok();
     assert!(!next(&world, "prod-a", "1").is_empty());

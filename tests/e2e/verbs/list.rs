@@ -80,7 +80,10 @@ fn the_array_has_its_shape_whatever_the_task() {
     let tasks = world.ctl(&["list", "--json"]).json();
     assert_eq!(texts(&tasks, "name"), ["c", "e", "g", "i", "m", "t"]);
     for task in tasks.as_array().expect("an array") {
-        has_keys(task, "name id owner enabled schedule action next last running");
+        has_keys(
+            task,
+            "name id owner enabled schedule action next last running held description labels paused",
+        );
         has_keys(&task["schedule"], "kind expr tz");
         has_keys(&task["action"], "kind argv");
         assert!(

@@ -10,6 +10,7 @@ mod edit;
 mod enable;
 mod export;
 mod import;
+mod labels;
 mod lint;
 mod list;
 mod logs;

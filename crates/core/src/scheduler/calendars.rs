@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Keep, Kept};
 use crate::command::{Accepted, Refusal, Reply};
-use crate::pattern::fits;
+use crate::pattern::means;
 use crate::record::Record;
 use crate::schedule::{Catalog, Keeping, Zone};
-use crate::task::{TaskId, TaskName};
+use crate::task::{Label, TaskId, TaskName};
 use crate::time::Timestamp;
 
 use super::Scheduler;
@@ -90,17 +90,12 @@ impl Calendars {
     pub(super) fn freezing<'a>(
         &'a self,
         task: &'a TaskName,
+        labels: &'a [Label],
         zone: Option<&'a Arc<Zone>>,
     ) -> impl Iterator<Item = Result<Keeping, String>> + 'a {
-        let is_meant = |name: &&CalendarName| {
-            let shelved = self.kept.get(*name);
-            shelved.is_some_and(|shelved| {
-                shelved
-                    .calendar
-                    .freeze
-                    .iter()
-                    .any(|pattern| fits(pattern, task.as_str()))
-            })
+        let is_meant = move |name: &&CalendarName| {
+            let patterns = self.kept.get(*name).map_or(&[][..], |shelved| &shelved.calendar.freeze);
+            patterns.iter().any(|pattern| means(pattern, task, labels))
         };
         let freezing = self.freezing.iter().filter(is_meant);
         freezing.map(move |name| self.keeping(name, Keep::Exclude, zone))
@@ -187,9 +182,9 @@ impl Scheduler {
 
     /// Reads the schedules anew that use a calendar.
     pub(super) fn calendar_changed(&mut self, name: &CalendarName) {
-        let users: Vec<_> = self.users_of(name).map(|(id, task)| (id, task.outline())).collect();
-        for (id, outline) in users {
-            self.read_anew(id, &outline);
+        let users: Vec<_> = self.users_of(name).map(|(id, task)| (id, task.when())).collect();
+        for (id, when) in users {
+            self.read_anew(id, &when);
         }
     }
 

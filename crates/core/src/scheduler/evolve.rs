@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::pause::PauseScope;
 use crate::record::Record;
 use crate::run::{RunKey, Trigger};
-use crate::task::{Outline, Owner, TaskId};
+use crate::task::{Label, Outline, Owner, TaskId, When};
 use crate::time::Timestamp;
 
 use super::Scheduler;
@@ -176,6 +176,7 @@ impl Scheduler {
         if let Some(problem) = reading.problem {
             self.problems.insert(id, problem);
         }
+        self.label(id, &outline.labels);
         let task = Task {
             // Its own, so that what lives as long as the task lies together, and the definition can go whole.
             name: outline.name.detached(),
@@ -220,7 +221,8 @@ impl Scheduler {
         if let Some(mark) = mark {
             task.mark = mark;
         }
-        self.read_anew(id, outline);
+        self.label(id, &outline.labels);
+        self.read_anew(id, &outline.when);
     }
 
     fn switch_task(&mut self, id: TaskId, enabled: bool, mark: Option<Timestamp>) {
@@ -231,15 +233,23 @@ impl Scheduler {
         }
         task.enabled = enabled;
         task.mark = mark.unwrap_or(task.mark);
-        let outline = task.outline();
-        self.read_anew(id, &outline);
+        let when = task.when();
+        self.read_anew(id, &when);
+    }
+
+    /// Tells a task by these labels from now on.
+    pub(super) fn label(&mut self, id: TaskId, labels: &[Label]) {
+        match labels {
+            [] => self.labels.remove(&id),
+            [..] => self.labels.insert(id, labels.into()),
+        };
     }
 
     /// Reads the schedule of a task again.
-    pub(super) fn read_anew(&mut self, id: TaskId, outline: &Outline) {
+    pub(super) fn read_anew(&mut self, id: TaskId, when: &When) {
         self.unqueue(id);
         let Some(task) = self.tasks.get_mut(id) else { return };
-        let reading = self.schedules.read(&outline.when);
+        let reading = self.schedules.read(when);
         task.held = reading.problem.is_some();
         match reading.problem {
             Some(problem) => self.problems.insert(id, problem),
@@ -263,6 +273,7 @@ impl Scheduler {
         self.pauses.remove(&PauseScope::Task(id));
         self.fired.remove(&id);
         self.boots.remove(&id);
+        self.labels.remove(&id);
         if let Some(theirs) = self.names.get_mut(&task.owner) {
             theirs.remove(&task.name);
             if theirs.is_empty() {

@@ -135,15 +135,16 @@ impl Scheduler {
             }
         }
         if fate.suppressed.is_none() {
-            self.keep_to_calendars(task, at, &mut fate);
+            self.keep_to_calendars(id, task, at, &mut fate);
         }
         fate
     }
 
-    fn keep_to_calendars(&self, task: &Task, at: Timestamp, fate: &mut Fate) {
+    fn keep_to_calendars(&self, id: TaskId, task: &Task, at: Timestamp, fate: &mut Fate) {
         let (reason, change) = task.schedule.suppressed(at);
         fate.bound(reason, change);
-        for freezing in self.schedules.shelf().freezing(&task.name, task.schedule.zone()) {
+        let shelf = self.schedules.shelf();
+        for freezing in shelf.freezing(&task.name, self.labels_of(id), task.schedule.zone()) {
             match freezing {
                 Ok(freezing) => {
                     let (reason, change) = freezing.fate(at);

@@ -363,10 +363,10 @@ impl Scheduler {
             .tasks
             .iter()
             .filter(|(_, task)| task.written.is_some())
-            .map(|(id, task)| (id, task.outline(), task.held))
+            .map(|(id, task)| (id, task.when(), task.held))
             .collect();
-        for (id, outline, was_held) in zoned {
-            self.read_anew(id, &outline);
+        for (id, when, was_held) in zoned {
+            self.read_anew(id, &when);
             let Some(task) = self.tasks.get(id) else { continue };
             match (was_held, task.held) {
                 (false, true) => self.notice_held(id),

@@ -62,7 +62,7 @@ use crate::record::Record;
 use crate::run::{AttemptEnd, Exit, Outcome, RunKey};
 use crate::schedule::Catalog;
 use crate::snapshot::{Header, Rest, Snapshot, TaskImage};
-use crate::task::{Owner, TaskId, TaskName};
+use crate::task::{Label, Owner, TaskId, TaskName};
 use crate::time::Timestamp;
 
 /// What bounds the scheduler.
@@ -124,6 +124,8 @@ pub struct Scheduler {
     pauses: BTreeMap<PauseScope, Pause>,
     /// Runs by schedule of tasks that have a count.
     fired: BTreeMap<TaskId, u64>,
+    /// What tasks are grouped by, of those that are.
+    labels: BTreeMap<TaskId, Box<[Label]>>,
     imports: Imports,
     // What follows from it.
     /// Every owner with a task, and theirs by name.
@@ -172,6 +174,7 @@ impl Scheduler {
             pauses: BTreeMap::new(),
             fired: BTreeMap::new(),
             boots: BTreeSet::new(),
+            labels: BTreeMap::new(),
             imports: Imports::default(),
             names: BTreeMap::new(),
             problems: BTreeMap::new(),
@@ -254,6 +257,7 @@ impl Scheduler {
         let (mut names, mut due) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
         for image in images {
             let reading = self.schedules.read(&image.outline.when);
+            self.label(image.id, &image.outline.labels);
             let mut task = Task {
                 name: image.outline.name,
                 written: reading.written,
@@ -304,7 +308,7 @@ impl Scheduler {
                 .map(|(id, task)| TaskImage {
                     id,
                     owner: task.owner,
-                    outline: task.outline(),
+                    outline: task.outline(self.labels_of(id)),
                     mark: task.mark,
                     last_run: task.last_run,
                 })

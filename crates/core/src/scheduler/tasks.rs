@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::calendar::{CalendarName, CalendarUse, Direction, Keep, Kept};
 use crate::policy::Policies;
 use crate::schedule::{Catalog, DstRule, Schedule, Shift, Termed};
-use crate::task::{Outline, Owner, TaskName, Terms, When};
+use crate::task::{Label, Outline, Owner, TaskName, Terms, When};
 use crate::time::Timestamp;
 
 use super::calendars::Calendars;
@@ -81,10 +81,12 @@ impl Task {
         }
     }
 
-    pub(super) fn outline(&self) -> Outline {
+    /// The part of its definition that decisions need; labels stand in a table of their own.
+    pub(super) fn outline(&self, labels: &[Label]) -> Outline {
         Outline {
             name: self.name.clone(),
             when: self.when(),
+            labels: labels.to_vec(),
             enabled: self.enabled,
             policies: *self.policies,
         }

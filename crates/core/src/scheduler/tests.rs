@@ -64,6 +64,7 @@ fn definition(name: &str, when: When) -> Definition {
         cwd: None,
         env: Vec::new(),
         description: None,
+        labels: Vec::new(),
         enabled: true,
         policies: Policies::default(),
     }

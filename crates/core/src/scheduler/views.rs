@@ -7,7 +7,7 @@ use crate::event::Origin;
 use crate::pause::{Pause, PauseScope};
 use crate::run::RunKey;
 use crate::schedule::Schedule;
-use crate::task::{Owner, TaskId, TaskName};
+use crate::task::{Label, Owner, TaskId, TaskName};
 use crate::time::Timestamp;
 
 use super::Scheduler;
@@ -39,6 +39,8 @@ pub struct TaskView<'a> {
     pub schedule: Option<&'a Schedule>,
     /// The calendars it uses.
     pub calendars: &'a [CalendarUse],
+    /// What it is grouped by.
+    pub labels: &'a [Label],
     /// Why its schedule cannot be read, if it cannot: then it is never due.
     pub held: Option<&'a str>,
 }
@@ -83,6 +85,7 @@ impl Scheduler {
             mark: task.mark,
             last_run: task.last_run,
             calendars: task.written.as_ref().map_or(&[], |written| written.calendars()),
+            labels: self.labels_of(id),
             schedule: (!task.held).then_some(&task.schedule),
             held: self.problems.get(&id).map(String::as_str),
         })
@@ -96,6 +99,12 @@ impl Scheduler {
             last = self.first_owed(id, task?, last)?;
             Some(last)
         })
+    }
+
+    /// What a task is grouped by.
+    #[must_use]
+    pub fn labels_of(&self, id: TaskId) -> &[Label] {
+        self.labels.get(&id).map_or(&[], |labels| labels)
     }
 
     fn next_owed(&self, id: TaskId, task: &Task) -> Option<Timestamp> {

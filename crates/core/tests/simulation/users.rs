@@ -160,13 +160,16 @@ fn calendar(world: &mut World) {
             .unwrap();
         let range = TimeRange::parse("2026-03-28T10:00", "2026-04-02T11:30").unwrap();
         let entries = [Entry::Rule(Rule::parse(weekday).unwrap()), Entry::Range(range)];
-        let freeze = world.dice.chance(300).then(|| "*1*".to_owned());
+        let freeze = world
+            .dice
+            .chance(300)
+            .then(|| *world.dice.pick(&["*1*", "label:night"]).unwrap());
         Command::SetCalendar {
             name: calendar_name(),
             calendar: Box::new(Kept {
                 calendar: Calendar::new(entries).unwrap(),
                 tz: "Europe/Berlin".to_owned(),
-                freeze: freeze.into_iter().collect(),
+                freeze: freeze.into_iter().map(str::to_owned).collect(),
             }),
             by: ME.to_owned(),
         }
@@ -246,6 +249,7 @@ fn definition(world: &mut World) -> Definition {
         cwd: None,
         env: Vec::new(),
         description: None,
+        labels: Vec::from_iter(world.dice.chance(200).then(|| TaskName::parse("night").unwrap())),
         enabled: world.dice.chance(850),
         policies: Policies {
             misfire: match world.dice.below(10) {

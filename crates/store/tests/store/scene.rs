@@ -93,6 +93,7 @@ pub fn definition(text: &str) -> Definition {
         cwd: Some("/var/lib/backup".to_owned()),
         env: vec![("LEVEL".to_owned(), "3".to_owned())],
         description: None,
+        labels: Vec::new(),
         enabled: true,
         policies: Policies::default(),
     }
@@ -146,6 +147,7 @@ pub fn with_terms(text: &str) -> Definition {
     task.policies.misfire = Misfire::All {
         within_ms: NonZeroU64::new(7_200_000),
     };
+    task.labels = vec![name("db"), name("nightly")];
     task
 }
 

@@ -68,7 +68,7 @@ pub struct CalendarAddArgs {
     /// Zone in which it is read for tasks that have none (default: the daemon's own)
     #[arg(long, value_name = "ZONE", add = ArgValueCompleter::new(completion::zones))]
     pub tz: Option<String>,
-    /// Tasks that do not fire in what it covers, by name or pattern; may be given many times
+    /// Tasks that do not fire in what it covers, by name, pattern or label:WORD; may be given many times
     #[arg(long, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
     pub freeze: Vec<String>,
 }

@@ -157,6 +157,9 @@ pub struct AddArgs {
     /// A note for people
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
+    /// A word to group it by: label:WORD stands for all that have it; may be given many times
+    #[arg(long, value_name = "WORD")]
+    pub label: Vec<String>,
     /// Add it disabled: fire times pass without a run until `taskctl enable`
     #[arg(long)]
     pub disabled: bool,
@@ -199,6 +202,12 @@ pub struct EditArgs {
     /// New note for people; '' for none
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
+    /// Give it a label; may be given many times
+    #[arg(long, value_name = "WORD")]
+    pub label: Vec<String>,
+    /// Take away a label; may be given many times
+    #[arg(long, value_name = "WORD")]
+    pub unset_label: Vec<String>,
     /// Let fire times start runs
     #[arg(long, conflicts_with = "disabled")]
     pub enabled: bool,
@@ -214,7 +223,7 @@ Examples:
   taskctl export > tasks.jsonl
   taskctl export 'nightly-*' | ssh other taskctl import -")]
 pub struct ExportArgs {
-    /// Names or patterns with * and ? (default: all)
+    /// Names, patterns with * and ?, or label:WORD (default: all)
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
     pub names: Vec<String>,
 }

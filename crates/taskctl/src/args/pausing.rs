@@ -21,7 +21,7 @@ Examples:
   taskctl pause --all --until '2027-01-02T08:00'"
 )]
 pub struct PauseArgs {
-    /// Names or patterns with * and ?
+    /// Names, patterns with * and ?, or label:WORD
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
     pub names: Vec<String>,
     /// All tasks, those to come as well
@@ -48,7 +48,7 @@ Examples:
   taskctl resume --all"
 )]
 pub struct ResumeArgs {
-    /// Names or patterns with * and ?
+    /// Names, patterns with * and ?, or label:WORD
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
     pub names: Vec<String>,
     /// The pause of all tasks

@@ -13,7 +13,7 @@ Examples:
   taskctl run --wait backup && echo fine
   taskctl run 'nightly-*'")]
 pub struct RunArgs {
-    /// Names or patterns with * and ?
+    /// Names, patterns with * and ?, or label:WORD
     #[arg(required = true, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
     pub names: Vec<String>,
     /// Print the output, wait for the end, and exit with the command's exit code
@@ -82,7 +82,7 @@ Examples:
 With --json: [{run, task, trigger, fire_time, started_at, finished_at, state, outcome, exit_code, signal, attempts,
 trace_id, duration_ms, lateness_ms, reason}], newest first. A list that fails on its way leaves the array open.")]
 pub struct RunsArgs {
-    /// Tasks, patterns with * and ?, or runs such as backup/1042 (default: all)
+    /// Tasks, patterns with * and ?, label:WORD, or runs such as backup/1042 (default: all)
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::runs))]
     pub targets: Vec<String>,
     /// Only runs that ended so: succeeded, failed, cancelled, spawn-failed, missed, unknown; may be given many times

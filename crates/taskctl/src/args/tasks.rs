@@ -17,7 +17,7 @@ Examples:
 With --json: [{name, id, owner, enabled, schedule: {kind, expr, tz}, action: {kind, argv}, next, last, running}].
 A shell action has its line as the only element of argv. A list that fails on its way leaves the array open.")]
 pub struct ListArgs {
-    /// Names or patterns with * and ? (default: all)
+    /// Names, patterns with * and ?, or label:WORD (default: all)
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
     pub names: Vec<String>,
 }
@@ -31,7 +31,7 @@ Examples:
 
 With --json: one object for one name; an array for several names or a pattern.")]
 pub struct ShowArgs {
-    /// Names or patterns with * and ?
+    /// Names, patterns with * and ?, or label:WORD
     #[arg(required = true, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
     pub names: Vec<String>,
 }
@@ -43,7 +43,7 @@ Examples:
   taskctl remove hello
   taskctl remove a b 'test-*' --cancel")]
 pub struct RemoveArgs {
-    /// Names or patterns with * and ?
+    /// Names, patterns with * and ?, or label:WORD
     #[arg(required = true, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
     pub names: Vec<String>,
     /// Stop runs in progress
@@ -62,7 +62,7 @@ Fire times that passed while the task was disabled are not made up for.
 Example:
   taskctl enable backup")]
 pub struct EnableArgs {
-    /// Names or patterns with * and ?
+    /// Names, patterns with * and ?, or label:WORD
     #[arg(required = true, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
     pub names: Vec<String>,
 }
@@ -75,7 +75,7 @@ A run in progress goes on; `taskctl run` still works.
 Example:
   taskctl disable backup 'test-*'")]
 pub struct DisableArgs {
-    /// Names or patterns with * and ?
+    /// Names, patterns with * and ?, or label:WORD
     #[arg(required = true, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
     pub names: Vec<String>,
 }
@@ -106,7 +106,7 @@ note}]; with --timeline {day, zone, hours: [{hour, count, at}], minutes: [{at,
 count, tasks, more}], note}, where minutes are the most crowded, and those in
 which more than one task fires.")]
 pub struct NextArgs {
-    /// Names or patterns with * and ? (default: all)
+    /// Names, patterns with * and ?, or label:WORD (default: all)
     #[arg(value_name = "TASK", conflicts_with = "cron", add = ArgValueCompleter::new(completion::tasks))]
     pub names: Vec<String>,
     /// How many (default: 1 a task; 5 for tasks named and for --cron)
@@ -152,7 +152,7 @@ Ends with 0 when nothing is found and with 1 when something is, with 2, 3 and 4 
 
 With --json: [{task, code, message, suggestion}].")]
 pub struct LintArgs {
-    /// Names or patterns with * and ? (default: all)
+    /// Names, patterns with * and ?, or label:WORD (default: all)
     #[arg(value_name = "TASK", conflicts_with = "cron", add = ArgValueCompleter::new(completion::tasks))]
     pub names: Vec<String>,
     /// A cron expression instead of tasks

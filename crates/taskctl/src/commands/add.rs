@@ -37,6 +37,7 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         cwd: args.cwd.as_deref().map(definition::cwd).transpose()?,
         env: definition::env(&args.env)?,
         description: args.description.clone(),
+        labels: args.label.clone(),
         enabled: !args.disabled,
         misfire: misfire.unwrap_or_default(),
         misfire_within_ms,

@@ -62,5 +62,7 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         end: definition::bound(args.schedule.end.as_deref()),
         count: args.schedule.count,
         calendars: definition::calendars(&args.schedule)?,
+        set_labels: args.label.clone(),
+        unset_labels: args.unset_label.clone(),
     })
 }

@@ -30,6 +30,7 @@ pub mod stop;
 mod when;
 mod why;
 
+use taskd_core::pattern::is_pattern;
 use taskd_wire::client::Response;
 
 use crate::args::Verb;
@@ -74,11 +75,6 @@ pub fn run(verb: Verb, session: &mut Session) -> Result<u8> {
 /// Whether exactly one thing was named, so that the answer is an object and not an array.
 fn is_one(names: &[String]) -> bool {
     matches!(names, [name] if !is_pattern(name))
-}
-
-/// Whether a name stands for any number of tasks.
-fn is_pattern(name: &str) -> bool {
-    name.contains(['*', '?'])
 }
 
 /// The names in an answer that says what was done.

@@ -1,8 +1,9 @@
 //! `taskctl show`
 
+use taskd_core::pattern::is_pattern;
 use taskd_wire::client::{Request, Response, TaskDetail};
 
-use super::{is_one, is_pattern, list};
+use super::{is_one, list};
 use crate::args::ShowArgs;
 use crate::client::Client;
 use crate::error::{Failure, Result};
@@ -91,6 +92,9 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     let mut row = |head, text: String, tone| rows.push((head, text, tone));
     if let Some(description) = &spec.description {
         row("description", description.clone(), Tone::Plain);
+    }
+    if !spec.labels.is_empty() {
+        row("labels", spec.labels.join(", "), Tone::Plain);
     }
     row("state", state, tone);
     if let Some(held) = &summary.held {

@@ -52,7 +52,7 @@ fn list() {
             r#""schedule":{"kind":"cron","expr":"0 2 * * *","tz":"Europe/Berlin"},"#,
             r#""action":{"kind":"exec","argv":["backup","--all"]},"next":"1970-01-01T00:00:00Z","#,
             r#""last":{"run":"backup/41","outcome":"failed","finished_at":"1970-01-01T00:00:00.001Z"},"#,
-            r#""running":["backup/42"],"held":null,"description":null,"#,
+            r#""running":["backup/42"],"held":null,"description":null,"labels":[],"#,
             r#""paused":{"all":false,"since":"1970-01-01T00:00:00Z","until":null,"by":"uid 7","note":null}}"#
         )
     );

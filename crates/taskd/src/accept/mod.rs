@@ -3,13 +3,13 @@
 mod schedule;
 mod terms;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use taskd_core::Timestamp;
 use taskd_core::policy::{Misfire, Policies};
 use taskd_core::schedule::{DstRule, Schedule};
-use taskd_core::task::{Action, Definition, NAME_MAX, NameError, Owner, TaskName, Terms, When};
+use taskd_core::task::{Action, Definition, LABELS_MAX, Label, NAME_MAX, NameError, Owner, TaskName, Terms, When};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskPatch, TaskSpec};
 use taskd_wire::refusal::Refusal;
@@ -89,6 +89,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         when,
         cwd: spec.cwd.map(directory).transpose()?,
         description: spec.description,
+        labels: labels(Vec::new(), spec.labels, &[])?,
         enabled: spec.enabled,
         policies: Policies {
             misfire,
@@ -176,6 +177,7 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     if let Some(description) = patch.description {
         new.description = description;
     }
+    new.labels = labels(new.labels, patch.set_labels, &patch.unset_labels)?;
     if let Some(enabled) = patch.enabled {
         new.enabled = enabled;
     }
@@ -211,16 +213,37 @@ pub(crate) fn bad(field: &str, text: &str, problem: impl Into<String>, cure: Opt
 }
 
 fn name(text: &str) -> Result<TaskName, Refusal> {
-    TaskName::parse(text).map_err(|error| Refusal::BadField {
-        field: "name".to_owned(),
+    word("name", text)
+}
+
+/// A name, or what is written as one is.
+fn word(field: &str, text: &str) -> Result<TaskName, Refusal> {
+    TaskName::parse(text).map_err(|error| unnamed(field, text, &error))
+}
+
+/// What is no name, and where.
+pub(crate) fn unnamed(field: &str, text: &str, error: &NameError) -> Refusal {
+    Refusal::BadField {
+        field: field.to_owned(),
         text: text.to_owned(),
         at: match error {
-            NameError::BadCharacter { column, .. } => Some((u32::try_from(column).unwrap_or(u32::MAX), 1)),
+            NameError::BadCharacter { column, .. } => Some((u32::try_from(*column).unwrap_or(u32::MAX), 1)),
             NameError::Empty | NameError::TooLong(_) => None,
         },
         problem: error.to_string(),
         cure: None,
-    })
+    }
+}
+
+/// The labels of a task that is given some and loses others.
+fn labels(present: Vec<Label>, given: Vec<String>, lost: &[String]) -> Result<Vec<Label>, Refusal> {
+    let mut all: BTreeSet<Label> = present.into_iter().collect();
+    all.retain(|label| !lost.iter().any(|lost| lost == label.as_str()));
+    for text in given {
+        all.insert(word("label", &text)?);
+    }
+    within("labels of a task", LABELS_MAX as u64, all.len() as u64)?;
+    Ok(all.into_iter().collect())
 }
 
 /// A name made from the command: its last path component, or the first word of a shell line.

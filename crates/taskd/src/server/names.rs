@@ -1,9 +1,9 @@
 //! Names as users type them: tasks by name or pattern, runs as `TASK/N`.
 
-use taskd_core::pattern::fits;
+use taskd_core::pattern::{OF_LABELS, is_pattern, means};
 use taskd_core::run::RunKey;
 use taskd_core::scheduler::Scheduler;
-use taskd_core::task::{NAME_MAX, Owner, TaskId, TaskName};
+use taskd_core::task::{Label, NAME_MAX, Owner, TaskId, TaskName};
 use taskd_wire::refusal::Refusal;
 
 /// Most names looked at for a suggestion, so that a misspelt name costs the engine no scan of a million.
@@ -33,7 +33,7 @@ pub(super) const CHANGED_MAX: usize = 10_000;
 /// Most names looked at before others who wait for the engine have their turn.
 pub(super) const SCANNED_MAX: usize = 20_000;
 
-/// A name, or a pattern in which `*` stands for any characters and `?` for one.
+/// A name, or a pattern: of names, in which `*` stands for any characters and `?` for one, or behind [`OF_LABELS`] of labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern<'a>(&'a str);
 
@@ -44,17 +44,20 @@ impl<'a> Pattern<'a> {
 
     /// Whether it may stand for more than one name.
     pub(super) fn is_wild(&self) -> bool {
-        self.0.contains(['*', '?'])
+        is_pattern(self.0)
     }
 
     /// What every name it stands for begins with.
     pub(super) fn literal_prefix(&self) -> &'a str {
-        &self.0[..self.0.find(['*', '?']).unwrap_or(self.0.len())]
+        match self.0.starts_with(OF_LABELS) {
+            true => "",
+            false => &self.0[..self.0.find(['*', '?']).unwrap_or(self.0.len())],
+        }
     }
 
-    /// Whether it stands for this name.
-    pub(super) fn matches(&self, name: &str) -> bool {
-        fits(self.0, name)
+    /// Whether it stands for a task.
+    pub(super) fn matches(&self, name: &TaskName, labels: &[Label]) -> bool {
+        means(self.0, name, labels)
     }
 }
 
@@ -122,7 +125,7 @@ pub(super) fn scan(state: &Scheduler, owner: Owner, pattern: &str, after: Option
         _ => Box::new(with_prefix(state, owner, prefix)),
     };
     for (looked_at, (name, id)) in candidates.enumerate() {
-        if pattern.matches(name.as_str()) {
+        if pattern.matches(name, state.labels_of(id)) {
             scan.found.push((name.clone(), id));
         }
         if looked_at + 1 == SCANNED_MAX || scan.found.len() == most {
@@ -216,40 +219,19 @@ pub(super) mod tests {
     use super::*;
     use crate::testing::manual;
 
-    #[test]
-    fn a_pattern_matches_as_a_shell_would() {
-        for (pattern, name, matches) in [
-            ("a", "a", true),
-            ("a", "ab", false),
-            ("*", "anything", true),
-            ("nightly-*", "nightly-db", true),
-            ("nightly-*", "nightly", false),
-            ("*-db", "nightly-db", true),
-            ("*a*b*", "xxaxxbxx", true),
-            ("*a*b*", "xxbxxaxx", false),
-            ("?", "a", true),
-            ("?", "", false),
-            ("a?c*", "abcd", true),
-            ("**", "", true),
-        ] {
-            assert_eq!(Pattern::new(pattern).matches(name), matches, "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn a_pattern_made_to_be_slow_is_not() {
-        let pattern = "*a".repeat(32);
-        assert!(!Pattern::new(&pattern).matches(&"a".repeat(31)));
-        assert!(!Pattern::new(&(pattern + "b")).matches(&"a".repeat(64)));
-    }
-
-    /// Tasks of these names, of owner 7.
+    /// Tasks of these names, of owner 7; those that end with 7 have a label.
     pub(in crate::server) fn state_with(names: impl Iterator<Item = String>) -> Scheduler {
-        let records = names.zip(1..).map(|(name, id)| Record::TaskAdded {
-            id: TaskId(id),
-            owner: Owner(7),
-            at: Timestamp::from_millis(0),
-            definition: std::sync::Arc::new(manual(&name)),
+        let records = names.zip(1..).map(|(name, id)| {
+            let mut definition = manual(&name);
+            if name.ends_with('7') {
+                definition.labels = vec![TaskName::parse("seventh").unwrap()];
+            }
+            Record::TaskAdded {
+                id: TaskId(id),
+                owner: Owner(7),
+                at: Timestamp::from_millis(0),
+                definition: std::sync::Arc::new(definition),
+            }
         });
         let catalog = Catalog::new(Zones::new(jiff::tz::db().clone()));
         Scheduler::replay(catalog, Limits::default(), [1, 2], records)
@@ -262,12 +244,14 @@ pub(super) mod tests {
             ("*7777*", 5),
             ("t*", SCANNED_MAX),
             ("t0000??", 7),
+            ("label:seventh", 1000),
+            ("label:eighth", 10),
             ("*x", 3),
             ("t000001*", 100),
         ] {
             let whole = state.names_after(Owner(7), None);
             let whole: Vec<TaskId> = whole
-                .filter(|(name, _)| Pattern::new(pattern).matches(name.as_str()))
+                .filter(|(name, id)| Pattern::new(pattern).matches(name, state.labels_of(*id)))
                 .map(|(_, id)| id)
                 .collect();
             let (mut found, mut after) = (Vec::new(), None::<String>);
@@ -281,6 +265,11 @@ pub(super) mod tests {
                 }
             }
             assert_eq!(found, whole, "{pattern}");
+            assert_eq!(
+                found.is_empty(),
+                pattern == "label:eighth" || pattern == "*x",
+                "{pattern}"
+            );
         }
     }
 

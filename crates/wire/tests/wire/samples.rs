@@ -120,6 +120,7 @@ pub fn spec() -> TaskSpec {
             name: s("holidays"),
             keep: CalendarKeep::Only,
         }],
+        labels: vec![s("db")],
     }
 }
 
@@ -144,6 +145,8 @@ fn patch() -> TaskPatch {
         end: Some(Some(s("2027-12-01"))),
         count: Some(3),
         calendars: Some(spec().calendars),
+        set_labels: vec![s("db")],
+        unset_labels: vec![s("web")],
     }
 }
 

@@ -28,6 +28,7 @@ fn state(exprs: &[String]) -> Scheduler {
                 tz: "Asia/Kolkata".to_owned(),
                 dst: DstRule::default(),
             },
+            labels: Vec::new(),
             enabled: true,
             policies: Policies::default(),
         },

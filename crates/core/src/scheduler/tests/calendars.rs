@@ -89,6 +89,29 @@ fn a_calendar_freezes_tasks_by_their_names() {
 }
 
 #[test]
+fn a_calendar_freezes_tasks_by_their_labels() {
+    let labelled = |labels: &[&str]| Definition {
+        labels: labels.iter().map(|label| TaskName::parse(label).unwrap()).collect(),
+        ..definition("a", every(MINUTE))
+    };
+    let mut rig = Rig::new();
+    set(&mut rig, kept(&["label:prod*"]));
+    rig.add(labelled(&["db", "production"]));
+    assert_eq!(ran(&mut rig, 7), [1, 2, 6, 7]);
+    let mut rig = Rig::new();
+    set(&mut rig, kept(&["label:prod*"]));
+    let id = rig.add(labelled(&["db", "production"]));
+    assert_eq!(ran(&mut rig, 3), [1, 2]);
+    rig.apply(edit(id, labelled(&["db"]))).unwrap();
+    let snapshot = rig.core.snapshot();
+    assert_eq!(snapshot.tasks[0].outline.labels, labelled(&["db"]).labels);
+    let mut next = rig.restart();
+    next.attach(1, Vec::new());
+    next.pass(4 * MINUTE);
+    assert_eq!(next.starts().len(), 1, "without the label it is not frozen");
+}
+
+#[test]
 fn a_calendar_that_is_set_anew_counts_at_once() {
     let mut rig = Rig::new();
     set(&mut rig, kept(&[]));

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use taskd_core::calendar::{Calendar, CalendarName, Kept};
 use taskd_core::command::Command;
+use taskd_core::pattern;
 use taskd_core::scheduler::Scheduler;
 use taskd_core::task::{TaskId, TaskName};
 use taskd_wire::client::{CalendarDetail, CalendarInfo, Response};
@@ -38,6 +39,7 @@ pub(super) async fn add(
     names::limit("patterns to freeze", FREEZE_MAX, freeze.len())?;
     for pattern in &freeze {
         names::limit("bytes of a pattern", FREEZE_BYTES_MAX, pattern.len())?;
+        pattern::check(pattern).map_err(|error| accept::unnamed("freeze", pattern, &error))?;
     }
     let local = || {
         shared

@@ -95,7 +95,7 @@ fn runs_meant(state: &Scheduler, owner: Owner, kept: &Kept, text: &str) -> Resul
         // What runs is bounded, unlike the names that may fit.
         let is_theirs = |run: &RunKey| {
             let task = state.task(run.task);
-            task.is_some_and(|task| task.owner == owner && pattern.matches(task.name.as_str()))
+            task.is_some_and(|task| task.owner == owner && pattern.matches(task.name, task.labels))
         };
         state
             .active_runs()
