@@ -203,6 +203,15 @@ pub enum Record {
         /// Why.
         reason: String,
     },
+    /// A task that is due after a boot has no run for one. Its mark stays: this is none of its fire times.
+    BootSkipped {
+        /// The task.
+        task: TaskId,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
     /// A task with a count has had so many runs by its schedule.
     Fired {
         /// The task.

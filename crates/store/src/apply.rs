@@ -232,6 +232,7 @@ impl Applier<'_> {
                 passing,
                 reason,
             } => self.passed(*task, *first, *last, *count, *passing, reason),
+            Record::BootSkipped { task, at, reason } => self.span(*task, *at, *at, 1, Passing::Skipped, reason),
             Record::MarkReset { task, mark } => self.set_mark(*task, *mark),
             Record::Fired { task, count } => {
                 // A removed task has no mark any more, and no count.
@@ -366,18 +367,31 @@ impl Applier<'_> {
                 first.as_millis()
             ])?;
         if merged == 0 {
-            self.sql("INSERT INTO ledger (task, first, last, count, passing, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-                .execute(params![
-                    bits(task.0),
-                    first.as_millis(),
-                    last.as_millis(),
-                    bits(count),
-                    passing.word(),
-                    reason
-                ])?;
-            self.tally.more_spans.push(task);
+            self.span(task, first, last, count, passing, reason)?;
         }
         self.set_mark(task, last)
+    }
+
+    fn span(
+        &mut self,
+        task: TaskId,
+        first: Timestamp,
+        last: Timestamp,
+        count: u64,
+        passing: Passing,
+        reason: &str,
+    ) -> Result<(), Fault> {
+        self.sql("INSERT INTO ledger (task, first, last, count, passing, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .execute(params![
+                bits(task.0),
+                first.as_millis(),
+                last.as_millis(),
+                bits(count),
+                passing.word(),
+                reason
+            ])?;
+        self.tally.more_spans.push(task);
+        Ok(())
     }
 
     /// A removed task has no mark any more.

@@ -231,6 +231,18 @@ fn each_boot_of_the_machine_has_one_run() {
     world.kill();
     start_in_boot(&mut world, 3);
     assert_eq!(world.finished("up/2")["trigger"], "boot");
+    world.ctl(&["pause", "up"]).ok();
+    world.kill();
+    start_in_boot(&mut world, 4);
+    let span = wait_for("a boot that is skipped", || {
+        world.ctl(&["show", "up", "--json"]).json()["passed"]
+            .as_array()?
+            .first()
+            .cloned()
+    });
+    assert_eq!((&span["outcome"], &span["count"]), (&json!("skipped"), &json!(1)));
+    let why = world.ctl(&["why", "up"]).ok();
+    assert!(why.contains("After a boot: the task was paused by"), "{why}");
     assert_eq!(world.ctl(&["runs", "off", "--json"]).json(), json!([]));
 }
 

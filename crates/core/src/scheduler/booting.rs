@@ -1,13 +1,14 @@
 //! Boots of the machine: what is due once after each.
 
 use crate::record::Record;
-use crate::run::{RunKey, Trigger};
+use crate::run::{Passing, RunKey, Trigger};
+use crate::schedule::Passed;
 use crate::time::Timestamp;
 
 use super::Scheduler;
 
 impl Scheduler {
-    /// Gives tasks their run for a boot of the machine. They start once that is durable: nothing says before that they may
+    /// Gives tasks their run for a boot of the machine, or records why they have none. They start once that is durable: nothing says before that they may
     /// have.
     pub(super) fn fire_boot(&mut self, now: Timestamp) {
         let Some(boot) = self.life.booted.filter(|_| self.may_fire()) else {
@@ -23,8 +24,18 @@ impl Scheduler {
         let glued = self.facts.len();
         for id in self.boots.clone() {
             let Some(task) = self.tasks.get(id) else { continue };
-            let is_held = !task.enabled || task.held || self.imports.holds(id);
-            if is_held || !self.is_owed(id, task, now) || self.overlap(id).is_some() {
+            if !task.enabled || task.held || self.imports.holds(id) {
+                continue;
+            }
+            let overlap = || self.overlap(id, Trigger::Boot).map(|overlap| overlap.reason);
+            if let Some(why) = self.suppression(id, task, now).or_else(overlap) {
+                let reason = format!("after a boot: {why}");
+                self.notice_span(id, Passed::single(now), Passing::Skipped, reason.clone());
+                self.fact(Record::BootSkipped {
+                    task: id,
+                    at: now,
+                    reason,
+                });
                 continue;
             }
             let run = RunKey {

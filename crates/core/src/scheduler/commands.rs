@@ -266,7 +266,7 @@ impl Scheduler {
             if !wanted.insert(*id) {
                 continue;
             }
-            if let Some(overlap) = self.overlap(*id) {
+            if let Some(overlap) = self.overlap(*id, Trigger::Manual) {
                 return Err(Refusal::StillRunning {
                     name: task.name.clone(),
                     run: overlap.run,

@@ -166,7 +166,7 @@ impl Scheduler {
             }
             Record::Booted { boot } => self.header.boot = Some(*boot),
             // No decision depends on them; the ledger does.
-            Record::LifeBegan { at: _ } | Record::LifeEnded { at: _ } => {}
+            Record::LifeBegan { at: _ } | Record::LifeEnded { at: _ } | Record::BootSkipped { .. } => {}
         }
     }
 

@@ -101,11 +101,6 @@ impl Scheduler {
         None
     }
 
-    /// Whether nothing keeps a fire time of a task from starting, as far as is known ahead.
-    pub(super) fn is_owed(&self, id: TaskId, task: &Task, at: Timestamp) -> bool {
-        self.fate(id, task, at).suppressed.is_none()
-    }
-
     /// Why a fire time does not start, if that is known ahead.
     pub(super) fn suppression(&self, id: TaskId, task: &Task, at: Timestamp) -> Option<String> {
         self.fate(id, task, at).suppressed

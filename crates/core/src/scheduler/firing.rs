@@ -122,7 +122,7 @@ impl Scheduler {
     }
 
     fn fire_one(&mut self, now: Timestamp, id: TaskId, trigger: Trigger, fire_time: Timestamp) {
-        match self.overlap(id) {
+        match self.overlap(id, trigger) {
             None => self.create(now, id, trigger, fire_time, !self.has_place(0)),
             // What makes up for the past does not cost a live firing: that goes next.
             Some(overlap) if overlap.gives_way => self.create(now, id, trigger, fire_time, true),
@@ -147,12 +147,17 @@ impl Scheduler {
         in_time.then_some(Trigger::CatchUp)
     }
 
-    /// The run that keeps a task from starting another, if there is one. What waits to make up for the past does not.
-    pub(super) fn overlap(&self, id: TaskId) -> Option<Overlap> {
+    /// The run that keeps a task from starting another for a reason, if there is one. What waits to make up for the past does
+    /// not, but for what would do the same: where one is run for all that were missed, one is enough.
+    pub(super) fn overlap(&self, id: TaskId, trigger: Trigger) -> Option<Overlap> {
         let task = self.tasks.get(id)?;
         match task.policies.concurrency {
             Concurrency::Forbid => {
-                let is_in_the_way = |run: &Run| !(run.waits() && run.makes_up());
+                let is_one_for_all = trigger == Trigger::CatchUp && self.runs_all(id).is_none();
+                let is_in_the_way = |run: &Run| {
+                    let waits = run.waits() && run.makes_up();
+                    !waits || is_one_for_all && run.trigger == Trigger::CatchUp
+                };
                 let mut runs = self.runs.range(runs_of(id)).filter(|(_, run)| is_in_the_way(run));
                 let (key, run) = runs.next()?;
                 let doing = if run.waits() {

@@ -10,7 +10,8 @@ use std::ops::Range;
 use crate::command::Ticket;
 use crate::effect::{Effect, Notice, Weight};
 use crate::record::Record;
-use crate::run::{AttemptKey, RunKey};
+use crate::run::{AttemptKey, Passing, RunKey};
+use crate::schedule::Passed;
 use crate::task::{ImportId, Owner, TaskId};
 use crate::time::Timestamp;
 
@@ -266,6 +267,7 @@ impl Scheduler {
             Record::Horizon { .. }
             | Record::Fired { .. }
             | Record::Booted { .. }
+            | Record::BootSkipped { .. }
             | Record::LifeBegan { .. }
             | Record::LifeEnded { .. }
             | Record::RunnerAttached { .. }
@@ -305,16 +307,23 @@ impl Scheduler {
             passing,
             reason,
         } = record
-            && let Some(of) = self.tasks.get(*task)
         {
+            let (first, last, count) = (*first, *last, *count);
+            self.notice_span(*task, Passed { first, last, count }, *passing, reason.clone());
+        }
+    }
+
+    /// Tells of what passed without a run.
+    pub(super) fn notice_span(&mut self, task: TaskId, passed: Passed, passing: Passing, reason: String) {
+        if let Some(of) = self.tasks.get(task) {
             self.outbox.push_back(Effect::Notice(Notice::Passed {
-                task: *task,
+                task,
                 name: of.name.clone(),
-                first: *first,
-                last: *last,
-                count: *count,
-                passing: *passing,
-                reason: reason.clone(),
+                first: passed.first,
+                last: passed.last,
+                count: passed.count,
+                passing,
+                reason,
             }));
         }
     }

@@ -206,7 +206,7 @@ impl World {
             }
         }
         let longest = backlogs.values().max().copied().unwrap_or(0);
-        // One that is caught up under another policy waits as well.
+        // One for all that were missed, under another policy, waits as well.
         assert!(longest <= self.limits.backlog + 1, "a backlog of {longest} runs");
         let enabled = || image.tasks.iter().filter(|task| task.outline.enabled);
         let soonest = enabled()
@@ -246,7 +246,7 @@ impl World {
         let (mut removed, mut imports, mut pauses) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         for record in &self.disk {
             staging(record, &mut imports, &mut ledger);
-            pauses::check(record, &mut pauses);
+            pauses::check(record, &mut pauses, &self.before_changes);
             account(record, &mut ledger, &mut runs, &mut removed);
         }
         assert!(imports.is_empty(), "an import never ended: {imports:?}");
@@ -377,6 +377,7 @@ fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &m
         | Record::CalendarSet { .. }
         | Record::CalendarRemoved { .. }
         | Record::Booted { .. }
+        | Record::BootSkipped { .. }
         | Record::Paused { .. }
         | Record::Resumed { .. }
         | Record::LifeBegan { .. }
@@ -533,6 +534,7 @@ fn account(
         | Record::CalendarSet { .. }
         | Record::CalendarRemoved { .. }
         | Record::Booted { .. }
+        | Record::BootSkipped { .. }
         | Record::Paused { .. }
         | Record::Resumed { .. }
         | Record::LifeBegan { .. }

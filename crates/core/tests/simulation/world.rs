@@ -87,6 +87,8 @@ pub struct World {
     pub boot: u128,
     /// What earlier lives of the daemon made durable.
     pub disk: Vec<Record>,
+    /// What was told of tasks and fire times while a change of a pause was on its way.
+    pub before_changes: BTreeSet<(TaskId, Timestamp)>,
     /// The definitions on the disk.
     pub definitions: BTreeMap<TaskId, Definition>,
     /// The imports on the disk that have not ended: their last id and what is staged.
@@ -127,6 +129,7 @@ impl World {
             has_calendar: false,
             boot: 1,
             disk: Vec::new(),
+            before_changes: BTreeSet::new(),
             definitions: BTreeMap::new(),
             imports: BTreeMap::new(),
             full: false,
@@ -239,7 +242,20 @@ impl World {
                     let last = daemon.journal.last().map(|entry| entry.ticket);
                     assert!(last < Some(ticket), "tickets count up");
                     assert!(!records.is_empty(), "an empty batch");
+                    let changes = daemon.journal.iter().any(|entry| {
+                        let is_under_way = matches!(entry.stage, Stage::Sent | Stage::OnDisk);
+                        is_under_way
+                            && entry
+                                .records
+                                .iter()
+                                .any(|record| matches!(record, Record::Paused { .. } | Record::Resumed { .. }))
+                    });
                     for record in &records {
+                        if let Record::Passed { task, first, .. } = record
+                            && changes
+                        {
+                            self.before_changes.insert((*task, *first));
+                        }
                         self.spawned.emitted(record);
                         if let Record::RunCreated { run, .. } = record {
                             daemon.created.insert(*run);

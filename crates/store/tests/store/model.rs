@@ -179,6 +179,7 @@ impl Model {
                 }
             }
             Record::Booted { boot } => self.header.boot = Some(*boot),
+            Record::BootSkipped { .. } => {}
             Record::CalendarSet { name, calendar, .. } => {
                 self.calendars.insert(name.clone(), Arc::clone(calendar));
             }
@@ -341,6 +342,11 @@ impl Model {
             20 => Record::Booted {
                 boot: u128::from(value) << 77 | 5,
             },
+            24 => Record::BootSkipped {
+                task: task(step.pick)?,
+                at: now,
+                reason: "after a boot: paused".to_owned(),
+            },
             _ => Record::LifeEnded { at: now },
         })
     }
@@ -357,7 +363,7 @@ pub struct Step {
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..24, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+    let step = (0_u8..25, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
         kind,
         pick,
         value,

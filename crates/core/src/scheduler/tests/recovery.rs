@@ -272,3 +272,39 @@ fn events_told_twice_or_of_unknown_runs_change_nothing() {
     assert_eq!(rig.forgotten(), [stranger]);
     assert!(rig.core.run(run).is_some());
 }
+
+#[test]
+fn one_run_makes_up_for_all_that_was_missed_however_often() {
+    let one = || Limits {
+        running: 1,
+        ..Limits::default()
+    };
+    let mut rig = Rig::limited(one());
+    let busy = rig.add(definition("busy", When::Manual));
+    rig.add(definition("a", every(MINUTE)));
+    rig.run(busy);
+    let origin = rig.start();
+    rig.started(&origin);
+    let mut created = 0;
+    for life in 1..=3 {
+        let mut next = rig.restart();
+        next.core.set_limits(one());
+        next.now = at(life * 10 * MINUTE + 20_000);
+        next.attach(1, vec![live(&origin)]);
+        let records = next.records();
+        created += records
+            .iter()
+            .filter(|record| matches!(record, Record::RunCreated { .. }))
+            .count();
+        if life > 1 {
+            let reason = |record: &Record| match record {
+                Record::Passed { reason, .. } => Some(reason.clone()),
+                _ => None,
+            };
+            let reasons: Vec<_> = records.iter().filter_map(reason).collect();
+            assert_eq!(reasons, ["taskd was not running", "run a/1 still waits for a place"]);
+        }
+        rig = next;
+    }
+    assert_eq!(created, 1);
+}

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::*;
+use crate::pause::PauseScope;
 use crate::run::Trigger;
 use crate::task::Terms;
 
@@ -109,6 +110,46 @@ fn a_boot_starts_what_is_due_for_it_once() {
     assert_eq!(next.starts(), [], "a runner is wanted first");
     next.attach(2, Vec::new());
     assert_eq!(next.start().attempt.run, RunKey { task: id, n: 2 });
+}
+
+#[test]
+fn a_boot_without_a_run_is_in_the_ledger_and_owes_nothing() {
+    let mut rig = Rig::new();
+    let of = vec![When::Boot, every(HOUR)];
+    let id = rig.add(definition("a", When::Termed(Box::new(Terms::of_all(of)))));
+    rig.apply(Command::Run { ids: vec![id] }).unwrap();
+    let origin = rig.start();
+    rig.effects.clear();
+    let skipped = |rig: &mut Rig| -> Vec<_> {
+        let reason = |record| match record {
+            Record::BootSkipped { task, at, reason } => Some((task, at, reason)),
+            _ => None,
+        };
+        rig.records().into_iter().filter_map(reason).collect()
+    };
+    rig.tell(Event::Booted(7));
+    let reason = "after a boot: run a/1 is still running".to_owned();
+    assert_eq!(skipped(&mut rig), [(id, rig.now, reason)]);
+    finish(&mut rig, &origin);
+    rig.apply(Command::Pause {
+        scopes: vec![PauseScope::All],
+        until: None,
+        by: "uid 1000".to_owned(),
+        note: None,
+    })
+    .unwrap();
+    rig.now = rig.now.plus(Duration::from_millis(MINUTE));
+    rig.effects.clear();
+    rig.tell(Event::Booted(8));
+    let reason = "after a boot: all tasks were paused by uid 1000".to_owned();
+    assert_eq!(skipped(&mut rig), [(id, rig.now, reason)]);
+    assert_eq!(
+        rig.core.task(id).unwrap().mark,
+        at(0),
+        "a boot is none of its fire times"
+    );
+    rig.tell(Event::Booted(8));
+    assert_eq!(skipped(&mut rig), []);
 }
 
 #[test]
