@@ -117,16 +117,15 @@ impl Scheduler {
             suppressed: None,
             until: Timestamp::MAX,
         };
-        // A clock that was set back has not come to the beginning again, and the pause goes on all the same.
-        let told = self.life.told;
         for (scope, pause) in self.pauses_of(id) {
-            let is_in = |since: Timestamp| since < at && !pause.is_over(at);
-            if is_in(pause.since) || told.is_some_and(|now| now < pause.since) && !pause.is_over(at) {
+            // A clock that was set back has not come to the beginning again, and the pause goes on all the same.
+            let since = self.life.passed_before(pause.since).unwrap_or(pause.since);
+            if at <= since {
+                fate.until = fate.until.min(since);
+            } else if !pause.is_over(at) {
                 fate.suppressed.get_or_insert_with(|| pause.reason(scope));
                 let last = pause.until.map_or(Timestamp::MAX, |until| until.minus(INSTANT));
                 fate.until = fate.until.min(last);
-            } else if at <= pause.since {
-                fate.until = fate.until.min(pause.since);
             }
         }
         if fate.suppressed.is_none() {

@@ -128,6 +128,36 @@ fn a_pause_outlasts_a_clock_that_is_set_back_behind_its_beginning() {
 }
 
 #[test]
+fn what_was_due_long_before_a_pause_is_none_of_it_though_the_clock_was_set_back() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(HOUR)));
+    rig.prompt = false;
+    rig.tell(Event::RunnerLost);
+    rig.go(2 * HOUR + 1_000);
+    rig.prompt = true;
+    rig.store();
+    rig.apply(pause(PauseScope::Task(id), None)).unwrap();
+    let mut next = rig.restart();
+    next.now = at(2 * HOUR + 500);
+    next.attach(1, Vec::new());
+    let passed = next.passed();
+    assert!(
+        passed.iter().all(|(_, .., reason)| !reason.contains("paused")),
+        "{passed:?}"
+    );
+    next.pass(3 * HOUR);
+    let reasons: Vec<_> = next
+        .passed()
+        .into_iter()
+        .map(|(_, first, .., reason)| (first, reason))
+        .collect();
+    assert_eq!(
+        reasons,
+        [(3 * HOUR, "the task was paused by uid 1000: moving house".to_owned())]
+    );
+}
+
+#[test]
 fn decisions_about_all_come_one_after_the_other() {
     let mut rig = Rig::new();
     rig.add(definition("a", every(MINUTE)));
