@@ -344,3 +344,42 @@ fn what_is_wrong_is_pointed_at() {
         .refused(2);
     assert_eq!(world.ctl(&["list", "--json"]).json(), json!([]));
 }
+
+#[test]
+fn what_is_frozen_and_what_has_no_run_left_does_not_count() {
+    let world = World::served();
+    let add = |name: &str, rest: &[&str]| {
+        world
+            .ctl(
+                &[
+                    &["add", "--name", name, "--cron", "0 12 * * *", "--tz", "UTC"],
+                    rest,
+                    &["--", "true"],
+                ]
+                .concat(),
+            )
+            .ok();
+    };
+    add("frozen", &["--label", "db"]);
+    add("few", &["--start", "2098-03-03", "--count", "4"]);
+    world
+        .ctl(&[
+            "calendar",
+            "add",
+            "release",
+            "--day",
+            "2098-03-01..2098-03-10",
+            "--freeze",
+            "label:db",
+        ])
+        .ok();
+    let counts = |name: &str| -> Vec<u64> {
+        let days = world.ctl(&["next", name, "--month", "2098-03", "--json"]).json();
+        let days = days.as_array().expect("an array").iter();
+        days.map(|day| day["count"].as_u64().expect("a number")).collect()
+    };
+    assert_eq!(counts("frozen"), [[0; 10].as_slice(), &[1; 21]].concat());
+    assert_eq!(counts("few"), [[0; 2].as_slice(), &[1; 4], &[0; 25]].concat());
+    let next = world.ctl(&["next", "few", "-n", "10", "--json"]).json();
+    assert_eq!(next.as_array().map(Vec::len), Some(4));
+}

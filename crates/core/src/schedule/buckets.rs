@@ -5,11 +5,14 @@
 
 use std::time::Duration;
 
-use super::{Passed, Schedule};
+use super::{Keeping, Passed, Schedule};
 use crate::time::Timestamp;
 
 /// The unit in which instants are told apart.
 const INSTANT: Duration = Duration::from_millis(1);
+
+/// What it costs to ask a calendar, as [`Buckets::count`] measures it.
+const OF_A_CALENDAR: u64 = 20;
 
 /// Consecutive buckets of time.
 #[derive(Clone, Debug)]
@@ -68,31 +71,47 @@ impl Buckets {
         Stretches(stretches)
     }
 
-    /// The buckets in which a schedule has fire times within `stretches`, in order, with what they have. `work` is what this
-    /// may cost at most, in units of some 100 ns, and afterwards what is left of it; `None` where it does not suffice.
+    /// The buckets in which there are fire times, in order, with what they have. `work` is what this may cost at most, in units
+    /// of some 100 ns, and afterwards what is left of it; `None` where it does not suffice.
     #[must_use]
-    pub fn count(&self, schedule: &Schedule, stretches: &Stretches, work: &mut u64) -> Option<Vec<(usize, Passed)>> {
+    pub fn count(&self, counting: &Counting<'_>, work: &mut u64) -> Option<Vec<(usize, Passed)>> {
+        let schedule = counting.schedule;
+        let (bound, mut left) = counting.most.unwrap_or((Timestamp::MAX, u64::MAX));
         let mut found: Vec<(usize, Passed)> = Vec::new();
-        for (after, until) in &stretches.0 {
+        for (after, until) in &counting.stretches.0 {
             let mut after = *after;
             loop {
-                spend(work, schedule, 0)?;
+                counting.spend(work, 0)?;
                 let Some(first) = schedule.next_after(after).filter(|first| first <= until) else {
                     break;
                 };
-                let (suppressed, change) = schedule.suppressed(first);
+                let (is_suppressed, change) = counting.suppressed(first);
                 let before_change = change.minus(INSTANT);
-                if suppressed.is_some() {
+                if is_suppressed {
                     after = before_change;
                     continue;
                 }
                 // The bucket whose beginning is the last one not later.
                 let bucket = self.bounds.partition_point(|bound| *bound <= first) - 1;
-                let last = self.bounds[bucket + 1].minus(INSTANT).min(*until).min(before_change);
-                let Some(passed) = schedule.passed_from(first, last) else {
+                let mut last = self.bounds[bucket + 1].minus(INSTANT).min(*until).min(before_change);
+                if first <= bound {
+                    last = last.min(bound);
+                } else if left == 0 {
+                    return Some(found);
+                }
+                let Some(mut passed) = schedule.passed_from(first, last) else {
                     break;
                 };
-                spend(work, schedule, passed.count)?;
+                counting.spend(work, passed.count)?;
+                if first > bound {
+                    if passed.count > left {
+                        let nth = usize::try_from(left - 1).unwrap_or(usize::MAX);
+                        let mut all = std::iter::successors(Some(first), |at| schedule.next_after(*at));
+                        (passed.last, passed.count) = (all.nth(nth).unwrap_or(passed.last), left);
+                        *work = work.checked_sub(left)?;
+                    }
+                    left -= passed.count;
+                }
                 match found.last_mut() {
                     // A pause or a calendar parts the bucket.
                     Some((same, earlier)) if *same == bucket => {
@@ -108,23 +127,58 @@ impl Buckets {
     }
 }
 
-/// Takes what a search costs, or what it costs to count so many.
-fn spend(work: &mut u64, schedule: &Schedule, counted: u64) -> Option<()> {
-    let cost = match schedule {
-        Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => 1,
-        Schedule::Cron { .. } => 4,
-        Schedule::Termed(termed) => {
-            let parts = termed.of.len() as u64;
-            // What several schedules have in common is looked for one by one.
-            let looked_at = if parts > 1 { counted } else { 0 };
-            // Days are looked at one by one where they move.
-            let days = if termed.shift.is_some() { 16 } else { 1 };
-            parts.saturating_mul(looked_at.saturating_add(16)).saturating_mul(days)
+/// What is counted.
+pub struct Counting<'a> {
+    /// The fire times of this schedule that its calendars do not suppress,
+    pub schedule: &'a Schedule,
+    /// within these stretches,
+    pub stretches: &'a Stretches,
+    /// which none of these calendars suppresses,
+    pub freezing: &'a [Keeping],
+    /// and after that instant so many at most.
+    pub most: Option<(Timestamp, u64)>,
+}
+
+impl<'a> Counting<'a> {
+    /// All fire times within stretches that the calendars of the schedule do not suppress.
+    #[must_use]
+    pub fn all(schedule: &'a Schedule, stretches: &'a Stretches) -> Self {
+        Counting {
+            schedule,
+            stretches,
+            freezing: &[],
+            most: None,
         }
-    };
-    let left = work.checked_sub(cost);
-    *work = left.unwrap_or(0);
-    left.map(|_| ())
+    }
+
+    /// Whether a calendar suppresses a fire time, and the first instant at which that may be otherwise.
+    fn suppressed(&self, at: Timestamp) -> (bool, Timestamp) {
+        let keeping = self.schedule.keeps().iter().chain(self.freezing);
+        let fates = keeping.map(|keeping| keeping.fate(at));
+        fates.fold((false, Timestamp::MAX), |(is_suppressed, until), (reason, change)| {
+            (is_suppressed || reason.is_some(), until.min(change))
+        })
+    }
+
+    /// Takes what a search costs, or what it costs to count so many.
+    fn spend(&self, work: &mut u64, counted: u64) -> Option<()> {
+        let cost = match self.schedule {
+            Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => 1,
+            Schedule::Cron { .. } => 4,
+            Schedule::Termed(termed) => {
+                let parts = termed.of.len() as u64;
+                // What several schedules have in common is looked for one by one.
+                let looked_at = if parts > 1 { counted } else { 0 };
+                // Days are looked at one by one where they move.
+                let days = if termed.shift.is_some() { 16 } else { 1 };
+                parts.saturating_mul(looked_at.saturating_add(16)).saturating_mul(days)
+            }
+        };
+        let calendars = (self.schedule.keeps().len() + self.freezing.len()) as u64;
+        let left = work.checked_sub(cost.saturating_add(calendars * OF_A_CALENDAR));
+        *work = left.unwrap_or(0);
+        left.map(|_| ())
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::calendar::{Calendar, Entry, Keep, Kept, TimeRange};
-    use crate::schedule::{Catalog, DstRule, Keeping, Termed, Zones};
+    use crate::schedule::{Catalog, DstRule, Termed, Zones};
     use crate::task::TaskName;
 
     fn at(second: i64) -> Timestamp {
@@ -195,7 +249,8 @@ mod tests {
     fn counted(schedule: &Schedule, bounds: &[Timestamp], pauses: &[(Timestamp, Timestamp)]) -> Vec<(usize, Passed)> {
         let buckets = Buckets::new(bounds.to_vec()).unwrap();
         let stretches = buckets.outside(pauses);
-        buckets.count(schedule, &stretches, &mut u64::MAX.clone()).unwrap()
+        let counting = Counting::all(schedule, &stretches);
+        buckets.count(&counting, &mut u64::MAX.clone()).unwrap()
     }
 
     #[test]
@@ -264,6 +319,33 @@ mod tests {
         };
         assert_eq!(counts(Keep::Exclude), [3, 5], "0, 60 and 120; 360 to 600");
         assert_eq!(counts(Keep::Only), [3], "180, 240 and 300");
+        let buckets = Buckets::new(bounds.to_vec()).unwrap();
+        let (minutes, all) = (every(0, 60_000), buckets.outside(&[]));
+        let frozen = Counting {
+            freezing: &[keeping(Keep::Exclude)],
+            ..Counting::all(&minutes, &all)
+        };
+        let found = buckets.count(&frozen, &mut u64::MAX.clone()).unwrap();
+        assert_eq!(found.iter().map(|(_, passed)| passed.count).collect::<Vec<_>>(), [3, 5]);
+    }
+
+    #[test]
+    fn of_what_is_to_come_so_many_count_and_all_that_has_been() {
+        let buckets = Buckets::new(vec![at(0), at(301), at(601), at(901)]).unwrap();
+        let (minutes, all) = (every(0, 60_000), buckets.outside(&[]));
+        let most = |most| {
+            let counting = Counting {
+                most: Some((at(120), most)),
+                ..Counting::all(&minutes, &all)
+            };
+            let found = buckets.count(&counting, &mut u64::MAX.clone()).unwrap();
+            let told = |(bucket, passed): &(usize, Passed)| (*bucket, passed.last.as_second(), passed.count);
+            found.iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(most(0), [(0, 120, 3)]);
+        assert_eq!(most(2), [(0, 240, 5)]);
+        assert_eq!(most(5), [(0, 300, 6), (1, 420, 2)]);
+        assert_eq!(most(100), [(0, 300, 6), (1, 600, 5), (2, 900, 5)]);
     }
 
     #[test]
@@ -273,13 +355,17 @@ mod tests {
         let all = buckets.outside(&[]);
         // Ten searches and ten counts, and a search that finds no more.
         let mut work = 21;
-        assert!(buckets.count(&every(0, 1_000), &all, &mut work).is_some());
+        assert!(
+            buckets
+                .count(&Counting::all(&every(0, 1_000), &all), &mut work)
+                .is_some()
+        );
         assert_eq!(work, 0);
-        assert_eq!(buckets.count(&every(0, 1_000), &all, &mut 20), None);
+        assert_eq!(buckets.count(&Counting::all(&every(0, 1_000), &all), &mut 20), None);
         // Of several schedules what they have in common is looked for one by one.
         let both = termed(vec![every(0, 1_000), every(0, 2_000)], 0);
-        assert_eq!(buckets.count(&both, &all, &mut 1_000), None);
-        assert!(buckets.count(&both, &all, &mut 2_000).is_some());
+        assert_eq!(buckets.count(&Counting::all(&both, &all), &mut 1_000), None);
+        assert!(buckets.count(&Counting::all(&both, &all), &mut 2_000).is_some());
     }
 
     proptest! {

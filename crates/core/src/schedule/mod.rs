@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use at::{AtError, AtErrorKind, LocalTime, Resolution, Resolved, local_time, resolve_at};
-pub use buckets::{Buckets, Stretches};
+pub use buckets::{Buckets, Counting, Stretches};
 pub use catalog::{Catalog, ScheduleError};
 pub use cron::Cron;
 pub use dialect::EXPRESSION_MAX;

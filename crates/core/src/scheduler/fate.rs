@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::pause::{Pause, PauseScope};
-use crate::schedule::Passed;
+use crate::schedule::{Keeping, Passed};
 use crate::task::TaskId;
 use crate::time::Timestamp;
 
@@ -137,8 +137,7 @@ impl Scheduler {
     fn keep_to_calendars(&self, id: TaskId, task: &Task, at: Timestamp, fate: &mut Fate) {
         let (reason, change) = task.schedule.suppressed(at);
         fate.bound(reason, change);
-        let shelf = self.schedules.shelf();
-        for freezing in shelf.freezing(&task.name, self.labels_of(id), task.schedule.zone()) {
+        for freezing in self.freezing_of(id, task) {
             match freezing {
                 Ok(freezing) => {
                     let (reason, change) = freezing.fate(at);
@@ -151,6 +150,16 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    /// The calendars that freeze a task, or why one that does cannot be read.
+    pub(super) fn freezing_of<'a>(
+        &'a self,
+        id: TaskId,
+        task: &'a Task,
+    ) -> impl Iterator<Item = Result<Keeping, String>> + 'a {
+        let shelf = self.schedules.shelf();
+        shelf.freezing(&task.name, self.labels_of(id), task.schedule.zone())
     }
 
     /// The pauses that bear on a task, its own first.

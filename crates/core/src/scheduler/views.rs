@@ -6,7 +6,7 @@ use crate::calendar::CalendarUse;
 use crate::event::Origin;
 use crate::pause::{Pause, PauseScope};
 use crate::run::RunKey;
-use crate::schedule::Schedule;
+use crate::schedule::{Keeping, Schedule};
 use crate::task::{Label, Owner, TaskId, TaskName};
 use crate::time::Timestamp;
 
@@ -91,14 +91,33 @@ impl Scheduler {
         })
     }
 
-    /// The fire times of a task that come next and are to start; none while it is disabled or held.
-    pub fn coming(&self, id: TaskId, after: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
+    /// The fire times of a task that are to start, as far as is known now: one that is overdue, and those to come; none while
+    /// it is disabled or held, and no more than it may have.
+    pub fn coming(&self, id: TaskId, now: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
         let task = self.tasks.get(id).filter(|task| task.due().is_some());
-        let mut last = task.map_or(after, |task| task.mark.max(after));
-        std::iter::from_fn(move || {
+        let next = task.and_then(|task| self.next_owed(id, task));
+        let mut last = task.map_or(now, |task| task.mark.max(now));
+        let later = std::iter::from_fn(move || {
             last = self.first_owed(id, task?, last)?;
             Some(last)
-        })
+        });
+        let left = self
+            .runs_left(id)
+            .map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        next.filter(|next| *next <= now).into_iter().chain(later).take(left)
+    }
+
+    /// How many runs by its schedule a task may have yet, where that is bounded.
+    #[must_use]
+    pub fn runs_left(&self, id: TaskId) -> Option<u64> {
+        let count = self.tasks.get(id)?.count()?;
+        Some(count.saturating_sub(self.fired.get(&id).copied().unwrap_or(0)))
+    }
+
+    /// The calendars that freeze a task, or why one that does cannot be read.
+    pub fn freezing(&self, id: TaskId) -> impl Iterator<Item = Result<Keeping, String>> + '_ {
+        let freezing = move |task| self.freezing_of(id, task);
+        self.tasks.get(id).into_iter().flat_map(freezing)
     }
 
     /// What a task is grouped by.

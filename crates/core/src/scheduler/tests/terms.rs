@@ -241,3 +241,23 @@ fn an_overdue_instant_runs_however_late_though_a_boot_is_another_time() {
     next.attach(2, Vec::new());
     assert_eq!(next.start().fire_time, Some(at(HOUR)));
 }
+
+#[test]
+fn no_more_fire_times_come_than_there_are_runs_left() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", counted(3)));
+    let coming = |rig: &Rig| rig.core.coming(id, rig.now).take(10).count();
+    assert_eq!(coming(&rig), 3);
+    rig.pass(MINUTE);
+    let origin = rig.start();
+    finish(&mut rig, &origin);
+    assert_eq!(coming(&rig), 2);
+    rig.core.set_limits(Limits {
+        running: 0,
+        ..Limits::default()
+    });
+    rig.tell(Event::RunnerLost);
+    rig.go(2 * MINUTE + 1);
+    let all: Vec<_> = rig.core.coming(id, rig.now).collect();
+    assert_eq!(all, [at(2 * MINUTE), at(3 * MINUTE)], "one is overdue");
+}

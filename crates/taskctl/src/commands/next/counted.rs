@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
-use taskd_core::schedule::{Buckets, Schedule, clock_changes};
+use taskd_core::schedule::{Buckets, Counting, Schedule, clock_changes};
 use taskd_wire::client::{Bucket, ClockChange, Request, Response};
 use taskd_wire::codec::Rec;
 
@@ -107,7 +107,7 @@ fn of_expression<Frame>(
     let (frame, bounds) = frame(&zone)?;
     // OK because a frame is made of bounds that ascend, two at least.
     let buckets = Buckets::new(bounds).expect("a frame has buckets");
-    let found = buckets.count(&schedule, &buckets.outside(&[]), &mut u64::MAX.clone());
+    let found = buckets.count(&Counting::all(&schedule, &buckets.outside(&[])), &mut u64::MAX.clone());
     let mut counted = vec![Bucket::default(); buckets.number()];
     for (bucket, passed) in found.into_iter().flatten() {
         counted[bucket] = Bucket {

@@ -105,9 +105,8 @@ pub(super) fn accepted(
 /// The coming fire times of a task that are to start, at most `n`; none while it is disabled or held. What is due just
 /// now is the first of them.
 pub(super) fn coming(state: &Scheduler, id: TaskId, now: taskd_core::Timestamp, n: usize) -> Vec<i64> {
-    let overdue = state.task(id).and_then(|task| task.next).filter(|next| *next <= now);
-    let coming = overdue.into_iter().chain(state.coming(id, now));
-    coming.take(n).map(taskd_core::Timestamp::as_millis).collect()
+    let coming = state.coming(id, now).take(n);
+    coming.map(taskd_core::Timestamp::as_millis).collect()
 }
 
 /// `base`, or `base-2`, `base-3`, … Found in few steps however many there are, so that the number may not be the

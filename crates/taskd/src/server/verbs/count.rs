@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use taskd_core::Timestamp;
 use taskd_core::pause::{Pause, PauseScope};
-use taskd_core::schedule::{Buckets, Schedule};
+use taskd_core::schedule::{Buckets, Keeping, Schedule};
 use taskd_core::scheduler::Scheduler;
 use taskd_core::task::{Owner, TaskId, TaskName};
 use taskd_wire::client::Response;
@@ -47,7 +47,7 @@ pub(super) async fn answer(
     let alone = Arc::clone(&shared.counting).lock_owned().await;
     let tasks = taken(&shared.engine, shared.owner, asked).await?;
     let counted = tokio::task::spawn_blocking(move || {
-        let counted = tasks.count(&buckets, named, WORK_MAX);
+        let counted = tasks.count(&buckets, clock::now(), named, WORK_MAX);
         let were_many = tasks.len() >= MANY;
         drop(tasks);
         if were_many {
@@ -85,6 +85,10 @@ struct Looked {
     schedule: Option<Schedule>,
     /// Its own pause.
     pause: Option<Span>,
+    /// The calendars that freeze it.
+    freezing: Vec<Keeping>,
+    /// How many runs it may have yet, where that is bounded.
+    left: Option<u64>,
     /// Of its schedule, where it is the only one that is looked at.
     tz: Option<String>,
 }
@@ -93,9 +97,13 @@ impl Looked {
     fn of(state: &Scheduler, id: TaskId, now: Timestamp, alone: bool) -> Option<Self> {
         let task = state.task(id)?;
         let is_own = |(scope, pause): &(PauseScope, &Pause)| *scope != PauseScope::All && !pause.is_over(now);
+        // What freezes it and cannot be read lets nothing start.
+        let freezing: Result<Vec<_>, _> = state.freezing(id).collect();
         Some(Looked {
             name: task.name.clone(),
-            schedule: task.schedule.filter(|_| task.enabled).cloned(),
+            schedule: task.schedule.filter(|_| task.enabled && freezing.is_ok()).cloned(),
+            freezing: freezing.unwrap_or_default(),
+            left: state.runs_left(id),
             pause: state.pauses(id).find(is_own).map(|(_, pause)| pause.span()),
             tz: task.schedule.filter(|_| alone).and_then(zone_name),
         })

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use taskd_core::Timestamp;
-use taskd_core::schedule::{Buckets, DstRule, Passed, Schedule, clock_changes};
+use taskd_core::calendar::CalendarName;
+use taskd_core::schedule::{Buckets, Counting, DstRule, Keeping, Passed, Schedule, clock_changes};
 use taskd_core::task::TaskName;
 use taskd_wire::client::{Bucket, ClockChange, Counted};
 use taskd_wire::codec::Rec;
@@ -36,16 +37,22 @@ pub(super) struct Tasks {
     /// For each of them the next of its group; itself for the last.
     next: Vec<u32>,
     groups: Vec<Group>,
-    known: HashMap<(Kind, Option<Span>), u32>,
+    known: HashMap<Key, u32>,
 }
 
 struct Group {
     schedule: Schedule,
     pause: Option<Span>,
+    freezing: Vec<Keeping>,
+    left: Option<u64>,
     first: u32,
     last: u32,
     number: u64,
 }
+
+/// What tasks have in common that count as one: the schedule, the pause, and the calendars that freeze them. One that may
+/// have so many runs only has a schedule of its own.
+type Key = (Kind, Option<Span>, Vec<CalendarName>);
 
 /// What schedules have in common that have the same fire times. What is shared is told by its address, which stays its own
 /// as long as a group has it.
@@ -123,7 +130,9 @@ impl Tasks {
             self.names.push(task.name);
             self.next.push(index);
             let Some(kind) = Kind::of(&schedule) else { continue };
-            let group = *self.known.entry((kind, task.pause)).or_insert(self.groups.len() as u32) as usize;
+            let freezing = task.freezing.iter().map(|keeping| keeping.name.clone()).collect();
+            let key = (kind, task.pause, freezing);
+            let group = *self.known.entry(key).or_insert(self.groups.len() as u32) as usize;
             match self.groups.get_mut(group) {
                 Some(group) => {
                     self.next[group.last as usize] = index;
@@ -133,6 +142,8 @@ impl Tasks {
                 None => self.groups.push(Group {
                     schedule,
                     pause: task.pause,
+                    freezing: task.freezing,
+                    left: task.left,
                     first: index,
                     last: index,
                     number: 1,
@@ -142,7 +153,7 @@ impl Tasks {
     }
 
     /// Counts, with so much work at most, and the largest groups first, so that few tasks are left out.
-    pub(super) fn count(&self, buckets: &Buckets, named: bool, mut work: u64) -> Counted {
+    pub(super) fn count(&self, buckets: &Buckets, now: Timestamp, named: bool, mut work: u64) -> Counted {
         let mut groups: Vec<&Group> = self.groups.iter().collect();
         groups.sort_by_key(|group| Reverse(group.number));
         let whole = buckets.outside(&[]);
@@ -152,7 +163,13 @@ impl Tasks {
             let pauses: Vec<Span> = group.pause.into_iter().chain(self.pause_of_all).collect();
             let stretches = buckets.outside(&pauses);
             paused += if stretches == whole { 0 } else { group.number };
-            let Some(found) = buckets.count(&group.schedule, &stretches, &mut work) else {
+            let counting = Counting {
+                schedule: &group.schedule,
+                stretches: &stretches,
+                freezing: &group.freezing,
+                most: group.left.map(|left| (now, left)),
+            };
+            let Some(found) = buckets.count(&counting, &mut work) else {
                 left_out += group.number;
                 continue;
             };

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use taskd_core::schedule::{Catalog, Zones};
+use taskd_core::calendar::{Calendar, Entry, Keep, Kept, TimeRange};
+use taskd_core::schedule::{Catalog, Termed, Zones};
 
 use super::*;
 
@@ -19,6 +20,8 @@ fn looked(name: String, schedule: Option<Schedule>) -> Looked {
         name: TaskName::parse(&name).expect("a name"),
         schedule,
         pause: None,
+        freezing: Vec::new(),
+        left: None,
         tz: None,
     }
 }
@@ -39,7 +42,7 @@ fn tasks(of: &[(&str, &str, usize)]) -> Tasks {
 fn equal_schedules_are_counted_once_and_as_often_as_there_are_tasks() {
     let tasks = tasks(&[("a", "*/10 4 * * *", 3), ("b", "0 4 * * *", 2), ("c", "0 9 * * *", 4)]);
     assert_eq!(tasks.groups.len(), 3);
-    let counted = tasks.count(&hours(), true, u64::MAX);
+    let counted = tasks.count(&hours(), Timestamp::MIN, true, u64::MAX);
     // Two in the night do not exist, so four is the fourth hour.
     let four = &counted.buckets[3];
     assert_eq!((four.count, four.tasks), (3 * 6 + 2, 5));
@@ -49,7 +52,11 @@ fn equal_schedules_are_counted_once_and_as_often_as_there_are_tasks() {
     let nine = &counted.buckets[8];
     assert_eq!((nine.count, nine.names.len()), (4, 4));
     assert_eq!(counted.buckets.iter().filter(|bucket| bucket.count > 0).count(), 2);
-    assert!(tasks.count(&hours(), false, u64::MAX).buckets[3].names.is_empty());
+    assert!(
+        tasks.count(&hours(), Timestamp::MIN, false, u64::MAX).buckets[3]
+            .names
+            .is_empty()
+    );
 }
 
 #[test]
@@ -70,7 +77,7 @@ fn the_names_told_are_the_first_whatever_group_they_are_in() {
         tasks.take(vec![looked(format!("t{n:02}"), Some(schedule))]);
     }
     assert_eq!(tasks.groups.len(), 2, "grids that are the same are one");
-    let counted = tasks.count(&hours(), true, u64::MAX);
+    let counted = tasks.count(&hours(), Timestamp::MIN, true, u64::MAX);
     assert_eq!(counted.buckets[3].tasks, 20);
     assert_eq!(counted.buckets[3].names, ["t00", "t01", "t02", "t03", "t04"]);
 }
@@ -86,15 +93,56 @@ fn what_does_not_fire_does_not_count_and_is_told() {
     let pause = Some((at("2027-03-28T01:00:00Z"), at("2027-03-28T05:00:00Z")));
     let paused = looked("paused".to_owned(), Some(schedule));
     tasks.take(vec![Looked { pause, ..paused }]);
-    let counted = tasks.count(&hours(), true, u64::MAX);
+    let counted = tasks.count(&hours(), Timestamp::MIN, true, u64::MAX);
     assert_eq!(
         (counted.tasks, counted.idle, counted.paused, counted.left_out),
         (4, 1, 1, 0)
     );
     assert_eq!(counted.buckets[3].names, ["a0"]);
     tasks.pause_of_all = pause;
-    let counted = tasks.count(&hours(), true, u64::MAX);
+    let counted = tasks.count(&hours(), Timestamp::MIN, true, u64::MAX);
     assert_eq!((counted.paused, counted.buckets[3].count), (2, 0));
+}
+
+#[test]
+fn what_is_frozen_and_what_is_bounded_counts_as_far_as_it_starts() {
+    let mut tasks = tasks(&[("a", "0 * * * *", 1)]);
+    let schedule = tasks.groups[0].schedule.clone();
+    let closed = TimeRange::absolute(at("2027-03-28T03:00:00Z"), at("2027-03-28T05:00:00Z")).expect("a range");
+    let keeping = Keeping {
+        name: TaskName::parse("release").expect("a name"),
+        keep: Keep::Exclude,
+        calendar: Arc::new(Kept {
+            calendar: Calendar::new([Entry::Range(closed)]).expect("it has an entry"),
+            tz: "UTC".to_owned(),
+            freeze: Vec::new(),
+        }),
+        zone: Arc::clone(schedule.zone().expect("a cron schedule has one")),
+    };
+    let frozen = |name: &str| Looked {
+        freezing: vec![keeping.clone()],
+        ..looked(name.to_owned(), Some(schedule.clone()))
+    };
+    tasks.take(vec![frozen("b"), frozen("c")]);
+    assert_eq!(tasks.groups.len(), 2, "what is frozen alike is one");
+    let termed = Schedule::Termed(Arc::new(Termed {
+        of: vec![schedule.clone()],
+        offset: Duration::ZERO,
+        start: Timestamp::MIN,
+        end: Timestamp::MAX,
+        shift: None,
+        keeps: Vec::new(),
+    }));
+    tasks.take(vec![Looked {
+        left: Some(2),
+        ..looked("few".to_owned(), Some(termed))
+    }]);
+    let counted = tasks.count(&hours(), at("2027-03-28T02:00:00Z"), true, u64::MAX);
+    let tasks = |hour: usize| counted.buckets[hour].tasks;
+    assert_eq!(
+        (tasks(2), tasks(3), tasks(4), tasks(5), tasks(6), tasks(7)),
+        (4, 4, 2, 2, 3, 3)
+    );
 }
 
 #[test]
@@ -102,17 +150,17 @@ fn what_takes_too_long_is_left_out_and_the_largest_groups_are_not() {
     let tasks = tasks(&[("few", "* * * * *", 2), ("many", "0 4 * * *", 3)]);
     // Two searches and a count for the one, and for the other as much for each hour.
     let enough = 4 * (3 + (2 * 23 + 1));
-    assert_eq!(tasks.count(&hours(), false, enough).left_out, 0);
-    let counted = tasks.count(&hours(), false, enough - 1);
+    assert_eq!(tasks.count(&hours(), Timestamp::MIN, false, enough).left_out, 0);
+    let counted = tasks.count(&hours(), Timestamp::MIN, false, enough - 1);
     assert_eq!(counted.left_out, 2);
     assert_eq!(counted.buckets.iter().map(|bucket| bucket.count).sum::<u64>(), 3);
-    assert_eq!(tasks.count(&hours(), false, 0).left_out, 5);
+    assert_eq!(tasks.count(&hours(), Timestamp::MIN, false, 0).left_out, 5);
 }
 
 #[test]
 fn changes_of_the_clock_are_told_of_those_they_change() {
     let told = |of: &[(&str, &str, usize)]| {
-        let counted = tasks(of).count(&hours(), false, u64::MAX);
+        let counted = tasks(of).count(&hours(), Timestamp::MIN, false, u64::MAX);
         let told = counted
             .clock
             .into_iter()
