@@ -115,6 +115,7 @@ impl Scheduler {
         by: &str,
     ) -> Result<Accepted, Refusal> {
         self.all_decidable()?;
+        self.all_settled()?;
         let limit = self.limits.calendars;
         if !self.schedules.shelf().contains(&name) && self.schedules.shelf().len() >= limit {
             return Err(Refusal::TooManyCalendars { limit });
@@ -130,6 +131,7 @@ impl Scheduler {
 
     pub(super) fn remove_calendars(&mut self, names: Vec<CalendarName>) -> Result<Accepted, Refusal> {
         self.all_decidable()?;
+        self.all_settled()?;
         let names: BTreeSet<_> = names.into_iter().collect();
         if names.iter().any(|name| self.is_coming_into_use(name)) {
             return Err(Refusal::Busy);
@@ -154,6 +156,15 @@ impl Scheduler {
         match self.reserved_all {
             0 => Ok(()),
             _ => Err(Refusal::Busy),
+        }
+    }
+
+    /// What an earlier life may have started is judged by the calendars of its time.
+    fn all_settled(&self) -> Result<(), Refusal> {
+        let horizon = self.life.inherited.filter(|_| self.may_have_started());
+        match (horizon, self.due.first()) {
+            (Some(horizon), Some((due, _))) if *due <= horizon => Err(Refusal::NoRunner),
+            (Some(_) | None, Some(_) | None) => Ok(()),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use taskd_core::Timestamp;
 use taskd_core::effect::{Effect, Notice, Weight};
 use taskd_core::event::Origin;
+use taskd_core::pause::PauseScope;
 use taskd_core::policy::Misfire;
 use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger};
@@ -105,6 +106,8 @@ pub struct Spawned {
     set_back: bool,
     /// The epoch in which a run was created, by its trace id.
     created: BTreeMap<u128, u32>,
+    /// The runs that were created before each pause, by their trace ids: where the clock was set back, for instants in it.
+    pub before: BTreeMap<(PauseScope, Timestamp), BTreeSet<u128>>,
 }
 
 impl Spawned {
@@ -119,6 +122,10 @@ impl Spawned {
                 self.set_back = true;
             }
             self.horizon = *until;
+        }
+        if let Record::Paused { scope, at, .. } = record {
+            let before = self.created.keys().copied().collect();
+            self.before.insert((*scope, *at), before);
         }
         if let Record::MarkReset { task, .. } = record {
             *self.epochs.entry(*task).or_default() += 1;
@@ -246,7 +253,7 @@ impl World {
         let (mut removed, mut imports, mut pauses) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         for record in &self.disk {
             staging(record, &mut imports, &mut ledger);
-            pauses::check(record, &mut pauses, &self.before_changes);
+            pauses::check(record, &mut pauses, &self.before_changes, &self.spawned.before);
             account(record, &mut ledger, &mut runs, &mut removed);
         }
         assert!(imports.is_empty(), "an import never ended: {imports:?}");

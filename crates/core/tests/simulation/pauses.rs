@@ -14,6 +14,7 @@ pub fn check(
     record: &Record,
     pauses: &mut BTreeMap<PauseScope, Pause>,
     before_changes: &BTreeSet<(TaskId, Timestamp)>,
+    before: &BTreeMap<(PauseScope, Timestamp), BTreeSet<u128>>,
 ) {
     let bearing = |pauses: &BTreeMap<PauseScope, Pause>, task| {
         let scopes = [PauseScope::Task(task), PauseScope::All];
@@ -35,10 +36,17 @@ pub fn check(
             run,
             fire_time,
             trigger,
+            trace_id,
             ..
         } => {
             let fire_time = fire_time.filter(|_| *trigger != Trigger::Backfill);
-            let held = fire_time.is_some_and(|at| bearing(pauses, run.task).any(|(_, pause)| pause.covers(at)));
+            let was_there = |scope, pause: &Pause| {
+                let before = before.get(&(scope, pause.since));
+                before.is_some_and(|before| before.contains(&trace_id.0))
+            };
+            let held = fire_time.is_some_and(|at| {
+                bearing(pauses, run.task).any(|(scope, pause)| pause.covers(at) && !was_there(scope, &pause))
+            });
             assert!(!held, "{run:?} is for a fire time in a pause");
         }
         Record::Passed {

@@ -112,6 +112,38 @@ fn a_calendar_freezes_tasks_by_their_labels() {
 }
 
 #[test]
+fn no_calendar_is_set_while_an_earlier_life_may_have_started_what_is_due() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(MINUTE)));
+    rig.pass(MINUTE - 1_000);
+    rig.prompt = false;
+    rig.go(MINUTE);
+    assert_eq!(rig.starts().len(), 1);
+    // Start and runner are lost, and nothing tells of either.
+    let mut next = rig.restart();
+    next.now = at(MINUTE + 1_000);
+    next.go(MINUTE + 1_000);
+    let freeze = || Command::SetCalendar {
+        name: name(),
+        calendar: Box::new(Kept {
+            calendar: Calendar::new([Entry::Range(TimeRange::absolute(at(0), at(HOUR)).unwrap())]).unwrap(),
+            ..kept(&["*"])
+        }),
+        by: "uid 1000".to_owned(),
+    };
+    assert_eq!(next.apply(freeze()), Err(Refusal::NoRunner));
+    next.attach(2, Vec::new());
+    let told: Vec<_> = next
+        .passed()
+        .into_iter()
+        .map(|(passing, first, ..)| (passing, first))
+        .collect();
+    assert_eq!(told, [(Passing::Unknown, MINUTE)]);
+    next.apply(freeze()).unwrap();
+    assert_eq!(next.core.task(id).unwrap().mark, at(MINUTE));
+}
+
+#[test]
 fn a_calendar_that_is_set_anew_counts_at_once() {
     let mut rig = Rig::new();
     set(&mut rig, kept(&[]));
