@@ -8,7 +8,7 @@ use taskd_core::scheduler::Scheduler;
 use taskd_core::task::{Owner, TaskId, TaskName};
 use taskd_wire::refusal::Refusal;
 
-use super::names::{self, Pattern};
+use super::names::{self, Pattern, SCANNED_MAX};
 use crate::engine::Engine;
 
 /// Names looked up before others who wait for the engine have their turn.
@@ -174,6 +174,33 @@ pub(super) async fn any(engine: &Engine, owner: Owner, pattern: &str) -> Result<
         }
     }
     Err(unknown(engine, owner, pattern).await)
+}
+
+/// What there is to say of all tasks of an owner, in the order of their names and in parts.
+///
+/// # Errors
+/// When the engine is stopping.
+pub(super) async fn all<T: Send + 'static>(
+    engine: &Engine,
+    owner: Owner,
+    say: impl Fn(&Scheduler, &[TaskId]) -> T + Clone + Send + 'static,
+) -> Result<Vec<T>, Refusal> {
+    let (mut said, mut after) = (Vec::new(), None::<TaskName>);
+    loop {
+        let say = say.clone();
+        let look = engine.look(move |state, _| {
+            let rest = state.names_after(owner, after.as_ref().map(TaskName::as_str));
+            let (names, ids): (Vec<_>, Vec<_>) = rest.take(SCANNED_MAX).unzip();
+            let last = names.last().map(|name| TaskName::clone(name));
+            (say(state, &ids), last.filter(|_| ids.len() == SCANNED_MAX))
+        });
+        let (part, last) = look.await?;
+        said.push(part);
+        after = last;
+        if after.is_none() {
+            return Ok(said);
+        }
+    }
 }
 
 async fn unknown(engine: &Engine, owner: Owner, name: &str) -> Refusal {

@@ -13,7 +13,7 @@ use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 
 use crate::accept;
-use crate::server::{Shared, names};
+use crate::server::{Shared, meant, names};
 
 /// Most patterns of tasks that one calendar freezes, and most bytes of each.
 const FREEZE_MAX: usize = 64;
@@ -71,18 +71,21 @@ pub(super) async fn add(
 
 pub(super) async fn list(shared: &Shared) -> Result<Response, Refusal> {
     let owner = shared.owner;
+    let counted = meant::all(&shared.engine, owner, |state, ids| {
+        let mut users: HashMap<CalendarName, u64> = HashMap::new();
+        for used in ids.iter().flat_map(|id| uses(state, *id)) {
+            *users.entry(used.clone()).or_default() += 1;
+        }
+        users
+    });
+    let counted = counted.await?;
     let mut infos = shared
         .engine
         .look(move |state, _| {
-            let mut users: HashMap<&CalendarName, u64> = HashMap::new();
-            for (_, id) in state.names_after(owner, None) {
-                for used in uses(state, id) {
-                    *users.entry(used).or_default() += 1;
-                }
-            }
+            let users = |name| counted.iter().filter_map(|part| part.get(name)).sum();
             let calendars = state.calendars();
             calendars
-                .map(|(name, kept)| info(name, kept, users.get(name).copied().unwrap_or(0)))
+                .map(|(name, kept)| info(name, kept, users(name)))
                 .collect::<Vec<_>>()
         })
         .await?;
@@ -102,21 +105,28 @@ pub(super) async fn show(shared: &Shared, name: String) -> Result<Response, Refu
         .look(move |state, _| {
             let found = state.calendars().find(|(name, _)| name.as_str() == asked);
             let (name, kept) = found.ok_or_else(|| unknown(state, &asked))?;
-            let users: Vec<String> = state
-                .names_after(owner, None)
-                .filter(|(_, id)| uses(state, *id).any(|used| used == name))
-                .map(|(name, _)| name.to_string())
-                .collect();
             let body = serde_json::to_string(&kept.calendar).map_err(|error| Refusal::Internal {
                 what: format!("a calendar is no JSON: {error}"),
             })?;
             Ok::<_, Refusal>(CalendarDetail {
-                info: Rec(info(name, kept, users.len() as u64)),
+                info: Rec(info(name, kept, 0)),
                 body,
-                users: users.into_iter().take(USERS_SHOWN).collect(),
+                users: Vec::new(),
             })
         })
         .await??;
+    let wanted = name.clone();
+    let users = meant::all(&shared.engine, owner, move |state, ids| {
+        let is_user = |id: &&TaskId| uses(state, **id).any(|used| used.as_str() == wanted);
+        let users: Vec<TaskId> = ids.iter().filter(is_user).copied().collect();
+        let shown = names::named(state, &users[..users.len().min(USERS_SHOWN)]);
+        (users.len() as u64, shown)
+    });
+    for (number, shown) in users.await? {
+        detail.info.0.tasks += number;
+        detail.users.extend(shown);
+    }
+    detail.users.truncate(USERS_SHOWN);
     let set = shared.readers.read(|reader| reader.calendars_set()).await?;
     if let Some((_, at, by)) = set.into_iter().find(|(of, ..)| *of == name) {
         (detail.info.0.changed_ms, detail.info.0.by) = (Some(at.as_millis()), Some(by));

@@ -116,23 +116,15 @@ async fn taken(engine: &Engine, owner: Owner, asked: Vec<String>) -> Result<Task
     let of_all = move |state: &Scheduler| state.pause_of_all(now).map(Pause::span);
     let mut tasks = Tasks::default();
     if asked.is_empty() {
-        let mut after: Option<TaskName> = None;
-        loop {
-            let look = engine.look(move |state, _| {
-                let mut rest = state.names_after(owner, after.as_ref().map(TaskName::as_str));
-                let ids: Vec<TaskId> = rest.by_ref().take(SCANNED_MAX).map(|(_, id)| id).collect();
-                let alone = ids.len() == 1;
-                let looked = ids.into_iter().filter_map(|id| Looked::of(state, id, now, alone));
-                (looked.collect::<Vec<_>>(), of_all(state), rest.next().is_some())
-            });
-            let (looked, paused, more) = look.await?;
+        let parts = meant::all(engine, owner, move |state, ids| {
+            let looked = ids.iter().filter_map(|id| Looked::of(state, *id, now, ids.len() == 1));
+            (looked.collect::<Vec<_>>(), of_all(state))
+        });
+        for (looked, paused) in parts.await? {
             tasks.pause_of_all = paused;
-            after = looked.last().map(|looked| looked.name.clone());
             tasks.take(looked);
-            if !more || after.is_none() {
-                return Ok(tasks);
-            }
         }
+        return Ok(tasks);
     }
     let ids = meant::tasks(engine, owner, asked, usize::MAX).await?.ids();
     let alone = ids.len() == 1;
