@@ -113,7 +113,7 @@ fn fire_and_finish(bencher: Bencher, tasks: u64) {
                 pid: 7,
                 finished_at: at,
                 exit: Exit::Code(0),
-                stopped: false,
+                stopped: None,
                 usage: Usage::default(),
             };
             core.handle(at, Event::Ended { origin, end });

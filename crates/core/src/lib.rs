@@ -59,5 +59,6 @@ pub mod scheduler;
 pub mod snapshot;
 pub mod task;
 pub mod time;
+mod words;
 
 pub use time::Timestamp;

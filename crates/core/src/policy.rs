@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::words;
+
 /// Default of [`Misfire::Once`]: how late a missed fire time may still be run.
 pub const MISFIRE_WITHIN: Duration = Duration::from_secs(60 * 60);
 
 /// The same in milliseconds.
 const MISFIRE_WITHIN_MS: NonZeroU64 = NonZeroU64::new(MISFIRE_WITHIN.as_millis() as u64).expect("an hour is not 0");
+
+/// Longest grace that may be chosen.
+pub const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The policies of one task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +25,71 @@ pub struct Policies {
     /// What becomes of fire times that passed without a start.
     #[serde(default)]
     pub misfire: Misfire,
+    /// How long runs may take, and how they are stopped.
+    #[serde(default, skip_serializing_if = "TimeLimits::is_default")]
+    pub time: TimeLimits,
+}
+
+/// How long runs may take, and how they are stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeLimits {
+    /// Milliseconds that an attempt may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<NonZeroU64>,
+    /// Milliseconds that a run may take with all its attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<NonZeroU64>,
+    /// Milliseconds between the signal that asks a run to end and KILL; `None` for what holds for all tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
+    /// Which signal that is.
+    #[serde(default, skip_serializing_if = "StopSignal::is_default")]
+    pub signal: StopSignal,
+}
+
+impl TimeLimits {
+    /// How much time a run has between the signal that asks it to end and KILL, where that was chosen.
+    #[must_use]
+    pub fn grace(&self) -> Option<Duration> {
+        self.grace_ms.map(Duration::from_millis)
+    }
+
+    fn is_default(&self) -> bool {
+        *self == TimeLimits::default()
+    }
+}
+
+words! {
+    /// A signal that asks a process to end.
+    #[derive(Default)]
+    StopSignal {
+        /// Hang up.
+        Hup = "HUP",
+        /// As from a terminal's Ctrl-C.
+        Int = "INT",
+        /// As from a terminal's Ctrl-\\: it leaves a core.
+        Quit = "QUIT",
+        /// Abort: it leaves a core.
+        Abrt = "ABRT",
+        /// For programs to give a meaning to.
+        Usr1 = "USR1",
+        /// For programs to give a meaning to.
+        Usr2 = "USR2",
+        /// As from a timer.
+        Alrm = "ALRM",
+        /// Terminate.
+        #[default]
+        Term = "TERM",
+        /// As from a window that has changed: what some servers take for a wish to end gracefully.
+        Winch = "WINCH",
+    }
+}
+
+impl StopSignal {
+    fn is_default(&self) -> bool {
+        *self == StopSignal::default()
+    }
 }
 
 /// What becomes of a fire time while an earlier run of the task is in progress.

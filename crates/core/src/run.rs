@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::task::TaskId;
 use crate::time::Timestamp;
+use crate::words::words;
 
 /// One run: the `N`th of its task, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,38 +37,6 @@ impl fmt::Display for TraceId {
     }
 }
 
-/// Declares an enum whose variants have one stable word each, in messages, the store and logs.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $variant,)* }
-
-        impl $name {
-            /// Every one of them.
-            pub const ALL: &'static [$name] = &[$($name::$variant),*];
-
-            /// Its word.
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self { $($name::$variant => $word),* }
-            }
-
-            /// The one with this word.
-            #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word { $($word => Some($name::$variant),)* _ => None }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.word())
-            }
-        }
-    };
-}
-
 words! {
     /// Why a run exists.
     Trigger {
@@ -91,6 +60,8 @@ words! {
         Succeeded = "succeeded",
         /// Another exit code, or a signal nobody of ours sent.
         Failed = "failed",
+        /// Its time was up.
+        TimedOut = "timed-out",
         /// It was stopped on request.
         Cancelled = "cancelled",
         /// Its process could not be started.
@@ -130,6 +101,17 @@ pub enum Exit {
     },
 }
 
+/// Why an attempt was told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stopped {
+    /// A stop was asked for.
+    Asked,
+    /// The time limit of an attempt was over.
+    Timeout,
+    /// The time limit of its run was over.
+    Deadline,
+}
+
 /// What an attempt used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -156,8 +138,8 @@ pub struct AttemptEnd {
     pub finished_at: Timestamp,
     /// How.
     pub exit: Exit,
-    /// Whether a stop was asked for before it ended.
-    pub stopped: bool,
+    /// Why it had been told to end, if it was.
+    pub stopped: Option<Stopped>,
     /// What it used.
     pub usage: Usage,
 }

@@ -13,7 +13,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use taskd_wire::runner::{AttemptKey, End, Ended, Origin};
+use taskd_wire::codec::Tail;
+use taskd_wire::runner::{AttemptKey, End, Ended, Origin, TimeUp};
 
 use crate::notify::complain;
 
@@ -250,6 +251,15 @@ struct Line {
     output_bytes: u64,
     #[serde(default)]
     output_lost: u64,
+    #[serde(default)]
+    time_up: Option<LineTimeUp>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LineTimeUp {
+    Timeout,
+    Deadline,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -296,6 +306,10 @@ impl From<&Ended> for Line {
             system_us: ended.system_us,
             output_bytes: ended.output_bytes,
             output_lost: ended.output_lost,
+            time_up: ended.time_up.0.map(|up| match up {
+                TimeUp::Timeout => LineTimeUp::Timeout,
+                TimeUp::Deadline => LineTimeUp::Deadline,
+            }),
         }
     }
 }
@@ -329,6 +343,10 @@ impl From<Line> for Ended {
             system_us: line.system_us,
             output_bytes: line.output_bytes,
             output_lost: line.output_lost,
+            time_up: Tail(line.time_up.map(|up| match up {
+                LineTimeUp::Timeout => TimeUp::Timeout,
+                LineTimeUp::Deadline => TimeUp::Deadline,
+            })),
         }
     }
 }
@@ -356,6 +374,7 @@ mod tests {
             finished_ms: 14,
             end,
             stopped: true,
+            time_up: Tail(Some(TimeUp::Deadline)),
             max_rss_kib: 15,
             user_us: 16,
             system_us: 17,

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
-use taskd_wire::runner::{AttemptKey, End, Ended, Live, Origin, Start};
+use rustix::process::{Pid, Signal};
+use taskd_wire::codec::Tail;
+use taskd_wire::runner::{AttemptKey, End, Ended, Live, Origin, Start, TimeUp};
 
-use crate::attempt::State;
+use crate::attempt::{Cause, GRACE_MAX, Limit, State};
 use crate::output::{Output, Stream, output_path};
 use crate::pipes::Pipe;
 use crate::sweep::Family;
@@ -21,6 +22,10 @@ use crate::underway::Underway;
 pub(crate) struct Attempt {
     pub(crate) origin: Origin,
     pub(crate) state: State,
+    /// Which of its time limits is the shorter one.
+    up: TimeUp,
+    /// Asks it to end.
+    pub(crate) signal: Signal,
     pub(crate) pid: Option<Pid>,
     pub(crate) started_ms: i64,
     pub(crate) finished_ms: i64,
@@ -44,6 +49,13 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     fn new(start: &Start, state_dir: &Path, slot: u64) -> Self {
+        let limits = &start.limits.0;
+        let (timeout, deadline) = (limits.timeout_ms, limits.deadline_ms);
+        let within = timeout.into_iter().chain(deadline).min();
+        let limit = Limit {
+            within: within.map(Duration::from_millis),
+            grace: Duration::from_millis(limits.grace_ms).min(GRACE_MAX),
+        };
         Attempt {
             origin: Origin {
                 key: start.key,
@@ -53,7 +65,13 @@ impl Attempt {
                 created_ms: start.created_ms,
                 trace_id: start.trace_id,
             },
-            state: State::Spawning { kill_at: None },
+            state: State::Spawning { kill_at: None, limit },
+            up: if timeout.is_some() && timeout == within {
+                TimeUp::Timeout
+            } else {
+                TimeUp::Deadline
+            },
+            signal: Signal::from_named_raw(limits.signal).unwrap_or(Signal::TERM),
             pid: None,
             started_ms: 0,
             finished_ms: 0,
@@ -87,19 +105,20 @@ impl Attempt {
             origin: self.origin.clone(),
             pid: self.pid_number(),
             started_ms: self.started_ms,
-            stopping: self.state.is_stopping(),
+            stopping: self.state.stopping().is_some(),
         }
     }
 
-    /// Its result. `stopped` is what it was before it ended.
-    pub(crate) fn into_ended(self, stopped: bool) -> Ended {
+    /// Its result. `stopped` is why it had been told to end before it did.
+    pub(crate) fn into_ended(self, stopped: Option<Cause>) -> Ended {
         Ended {
             pid: self.pid_number(),
             origin: self.origin,
             started_ms: self.started_ms,
             finished_ms: self.finished_ms,
             end: self.end,
-            stopped,
+            stopped: stopped.is_some(),
+            time_up: Tail((stopped == Some(Cause::TimeUp)).then_some(self.up)),
             max_rss_kib: self.reaped.max_rss_kib,
             user_us: self.reaped.user_us,
             system_us: self.reaped.system_us,

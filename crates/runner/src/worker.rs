@@ -19,7 +19,7 @@ use rustix::process::{Pid, Resource, Signal};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner};
 
-use crate::attempt::{Action, Event, KILL_PATIENCE};
+use crate::attempt::{Action, Event, GRACE_MAX, KILL_PATIENCE};
 use crate::ender::Ender;
 use crate::guard::GUARD_PID;
 use crate::notify::{complain, notify};
@@ -46,9 +46,6 @@ const CONNECTIONS: u64 = 5;
 
 /// Grace of a stop that was asked for by a signal.
 const SIGNAL_GRACE: Duration = Duration::from_secs(10);
-
-/// Longer graces are cut, so that no deadline is out of range.
-const GRACE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What could not be done for want of room, memory or descriptors is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
@@ -504,7 +501,7 @@ impl Worker {
         let Some(attempt) = self.roster.get_mut(id) else {
             return;
         };
-        let stopped = attempt.state.is_stopping();
+        let (stopped, signal) = (attempt.state.stopping(), attempt.signal);
         let (state, actions) = attempt.state.on(event, clock::steady());
         attempt.state = state;
         let key = attempt.origin.key;
@@ -519,10 +516,10 @@ impl Worker {
                     self.server.say(&FromRunner::Started { key, pid, at_ms });
                 }
                 // Before the group: once parents have ended they do not tell of children any more.
-                Action::TellOthers(pid) => self.seek(id, pid, Some(Signal::TERM)),
+                Action::TellOthers(pid) => self.seek(id, pid, Some(signal)),
                 Action::TellGroup(pid) => {
                     // The process is not reaped, so the group is its own. They fail if nobody is left in it.
-                    let _ = rustix::process::kill_process_group(pid, Signal::TERM);
+                    let _ = rustix::process::kill_process_group(pid, signal);
                     // A stopped process would not notice.
                     let _ = rustix::process::kill_process_group(pid, Signal::CONT);
                 }

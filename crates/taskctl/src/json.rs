@@ -175,6 +175,10 @@ pub struct Detail<'a> {
     end: Option<&'a str>,
     count: Option<u64>,
     calendars: &'a [CalendarUse],
+    timeout_ms: Option<u64>,
+    deadline_ms: Option<u64>,
+    grace_ms: Option<u64>,
+    kill_signal: Option<&'a str>,
 }
 
 impl<'a> Detail<'a> {
@@ -207,6 +211,10 @@ impl<'a> Detail<'a> {
             end: detail.summary.spec.end.as_deref(),
             count: detail.summary.spec.count,
             calendars: &detail.summary.spec.calendars,
+            timeout_ms: detail.summary.spec.timeout_ms,
+            deadline_ms: detail.summary.spec.deadline_ms,
+            grace_ms: detail.summary.spec.grace_ms,
+            kill_signal: detail.summary.spec.kill_signal.as_deref(),
         }
     }
 }

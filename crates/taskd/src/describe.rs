@@ -6,7 +6,7 @@ use taskd_core::Timestamp;
 use taskd_core::calendar::Keep;
 use taskd_core::event::Origin;
 use taskd_core::pause::{Pause, PauseScope};
-use taskd_core::policy::Misfire;
+use taskd_core::policy::{Misfire, StopSignal};
 use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::RunView;
@@ -33,6 +33,7 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
     let first = parts.next().unwrap_or_default();
     let also = parts.map(Rec).collect();
     let (misfire, misfire_within_ms) = misfire(definition.policies.misfire);
+    let time = definition.policies.time;
     TaskSpec {
         name: definition.name.to_string(),
         schedule: first,
@@ -67,6 +68,10 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
             .collect(),
         description: definition.description,
         labels: definition.labels.iter().map(ToString::to_string).collect(),
+        timeout_ms: time.timeout_ms.map(NonZeroU64::get),
+        deadline_ms: time.deadline_ms.map(NonZeroU64::get),
+        grace_ms: time.grace_ms,
+        kill_signal: (time.signal != StopSignal::default()).then(|| time.signal.word().to_owned()),
         enabled: definition.enabled,
         misfire,
         misfire_within_ms,

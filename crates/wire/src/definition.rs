@@ -62,6 +62,18 @@ pub struct TaskSpec {
     /// What it is grouped by.
     #[serde(default)]
     pub labels: Vec<String>,
+    /// How many milliseconds an attempt may take.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// How many milliseconds a run may take with all its attempts.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
+    /// Milliseconds between the signal that asks a run to end and KILL; `None` for what the daemon has for all.
+    #[serde(default)]
+    pub grace_ms: Option<u64>,
+    /// The name of that signal, such as `INT`; `None` for TERM.
+    #[serde(default)]
+    pub kill_signal: Option<String>,
 }
 
 /// The use that a task makes of a calendar.
@@ -263,4 +275,12 @@ pub struct TaskPatch {
     pub set_labels: Vec<String>,
     /// Labels to take away.
     pub unset_labels: Vec<String>,
+    /// How many milliseconds an attempt may take; the inner `None` for however long.
+    pub timeout_ms: Option<Option<u64>>,
+    /// How many milliseconds a run may take; the inner `None` for however long.
+    pub deadline_ms: Option<Option<u64>>,
+    /// Milliseconds between the signal that asks a run to end and KILL; the inner `None` for what the daemon has for all.
+    pub grace_ms: Option<Option<u64>>,
+    /// The name of that signal; the inner `None` for TERM.
+    pub kill_signal: Option<Option<String>>,
 }

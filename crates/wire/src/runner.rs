@@ -67,6 +67,30 @@ pub struct Start {
     pub env: Vec<EnvVar>,
     /// Most bytes of output kept; head and tail of it when there is more.
     pub output_max: u64,
+    /// How long it may take, and how it is stopped.
+    pub limits: Tail<TimeLimits>,
+}
+
+/// How long an attempt may take, and how it is stopped. The runner sees to that, whether a daemon is there or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct TimeLimits {
+    /// Milliseconds this attempt may take.
+    pub timeout_ms: Option<u64>,
+    /// Milliseconds that are left for its run.
+    pub deadline_ms: Option<u64>,
+    /// Milliseconds between the signal that asks it to end and KILL, once the time is up.
+    pub grace_ms: u64,
+    /// The number of the signal that asks it to end; 0 for TERM.
+    pub signal: i32,
+}
+
+/// Which time limit was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum TimeUp {
+    /// That of the attempt.
+    Timeout,
+    /// That of its run.
+    Deadline,
 }
 
 /// What the runner tells the daemon.
@@ -199,7 +223,7 @@ pub struct Ended {
     pub finished_ms: i64,
     /// How.
     pub end: End,
-    /// Whether a stop was asked for before it ended.
+    /// Whether it was told to end before it did: for a stop that was asked for, or for a time limit.
     pub stopped: bool,
     /// Largest resident size, KiB.
     pub max_rss_kib: u64,
@@ -211,6 +235,8 @@ pub struct Ended {
     pub output_bytes: u64,
     /// Bytes of it that could not be kept, over the cap or for want of room.
     pub output_lost: u64,
+    /// Which time limit it was told to end for, before a stop was asked for.
+    pub time_up: Tail<Option<TimeUp>>,
 }
 
 /// How an attempt's process ended.

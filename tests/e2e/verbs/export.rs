@@ -124,7 +124,8 @@ fn a_definition_is_written_in_full() {
             "name": "a", "schedule": { "kind": "manual" }, "action": { "kind": "exec", "argv": ["true"] },
             "cwd": null, "env": [], "description": null, "enabled": true,
             "misfire": "once", "misfire_within_ms": 3_600_000, "dst_gap": "auto", "dst_overlap": "auto",
-            "also": [], "jitter_ms": 0, "start": null, "end": null, "count": null, "calendars": [], "labels": []
+            "also": [], "jitter_ms": 0, "start": null, "end": null, "count": null, "calendars": [], "labels": [],
+            "timeout_ms": null, "deadline_ms": null, "grace_ms": null, "kill_signal": null
         })
     );
 }

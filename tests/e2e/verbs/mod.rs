@@ -11,6 +11,7 @@ mod enable;
 mod export;
 mod import;
 mod labels;
+mod limits;
 mod lint;
 mod list;
 mod logs;

@@ -88,7 +88,7 @@ pub struct Limits {
     pub late: Duration,
     /// The furthest the clock may be set back without fire times coming again.
     pub clock_back: Duration,
-    /// Between TERM and KILL of a run that is stopped.
+    /// Between the signal that asks a run to end and KILL, where its task says nothing else.
     pub grace: Duration,
     /// Most facts in one batch: a night of missed fire times of a million tasks is many batches, so that others need not
     /// wait for all of them.
@@ -504,9 +504,15 @@ impl Scheduler {
         {
             self.outbox.push_back(Effect::Stop {
                 attempt: run.attempt(key),
-                grace: self.limits.grace,
+                grace: self.grace(key.task),
             });
         }
+    }
+
+    /// How much time the runs of a task have to end by themselves when they are stopped.
+    fn grace(&self, task: TaskId) -> Duration {
+        let chosen = self.tasks.get(task).and_then(|task| task.policies.time.grace());
+        chosen.unwrap_or(self.limits.grace)
     }
 
     /// Records the end of a run. People are told, and the runner may forget it, when that is durable.

@@ -138,7 +138,7 @@ impl Scheduler {
         }));
         self.outbox.push_back(Effect::Stop {
             attempt,
-            grace: self.limits.grace,
+            grace: self.grace(attempt.run.task),
         });
     }
 

@@ -5,7 +5,7 @@
 //! no longer here.
 
 use crate::event::Origin;
-use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger};
+use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger};
 use crate::snapshot::{RunImage, Stage};
 use crate::task::TaskName;
 use crate::time::Timestamp;
@@ -347,19 +347,26 @@ impl Run {
 /// The outcome that follows from how an attempt ended, and why, where the outcome alone does not say. `stopping` is why
 /// we had it stopped, if we had.
 pub(super) fn outcome(end: &AttemptEnd, stopping: Option<&str>) -> (Outcome, Option<String>) {
-    match &end.exit {
-        Exit::SpawnFailed { errno, what } => {
+    let (outcome, reason) = match (&end.exit, end.stopped) {
+        (Exit::SpawnFailed { errno, what }, _) => {
             let error = std::io::Error::from_raw_os_error(*errno);
-            (Outcome::SpawnFailed, Some(format!("{what}: {error}")))
+            (Outcome::SpawnFailed, format!("{what}: {error}"))
         }
-        Exit::Code(_) | Exit::Signal(_) if end.stopped => {
-            let reason = stopping.unwrap_or("the runner was stopped");
-            (Outcome::Cancelled, Some(reason.to_owned()))
+        (Exit::Code(_) | Exit::Signal(_), Some(Stopped::Asked)) => (
+            Outcome::Cancelled,
+            stopping.unwrap_or("the runner was stopped").to_owned(),
+        ),
+        (Exit::Code(_) | Exit::Signal(_), Some(Stopped::Timeout)) => {
+            (Outcome::TimedOut, "its timeout was over".to_owned())
         }
-        Exit::Code(0) => (Outcome::Succeeded, None),
-        Exit::Code(code) => (Outcome::Failed, Some(format!("exit code {code}"))),
-        Exit::Signal(signal) => (Outcome::Failed, Some(format!("signal {signal}"))),
-    }
+        (Exit::Code(_) | Exit::Signal(_), Some(Stopped::Deadline)) => {
+            (Outcome::TimedOut, "its deadline was over".to_owned())
+        }
+        (Exit::Code(0), None) => return (Outcome::Succeeded, None),
+        (Exit::Code(code), None) => (Outcome::Failed, format!("exit code {code}")),
+        (Exit::Signal(signal), None) => (Outcome::Failed, format!("signal {signal}")),
+    };
+    (outcome, Some(reason))
 }
 
 #[cfg(test)]

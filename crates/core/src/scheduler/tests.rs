@@ -76,7 +76,7 @@ fn ended(exit: Exit) -> AttemptEnd {
         pid: 7,
         finished_at: at(0),
         exit,
-        stopped: false,
+        stopped: None,
         usage: Usage::default(),
     }
 }

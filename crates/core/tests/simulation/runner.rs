@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Live, Origin};
-use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Usage};
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Stopped, Usage};
 
 use crate::dice::Dice;
 
@@ -26,6 +26,8 @@ pub struct Child {
     pub ends: u64,
     pub exit: Exit,
     pub stopping: bool,
+    /// The time limit it will have been stopped for, if it is.
+    time_up: Option<Stopped>,
 }
 
 pub type Ended = BTreeMap<AttemptKey, (Origin, AttemptEnd)>;
@@ -140,7 +142,7 @@ impl Runner {
                     pid: child.process.map_or(0, |(pid, _)| pid),
                     finished_at: wall,
                     exit: child.exit,
-                    stopped: child.stopping,
+                    stopped: child.stopping.then_some(Stopped::Asked).or(child.time_up),
                     usage: Usage::default(),
                 };
                 self.ended.insert(key, (child.origin.clone(), end.clone()));
@@ -174,6 +176,7 @@ fn child(origin: Origin, now: u64, dice: &mut Dice) -> Child {
         origin,
         process: None,
         ends: now + dice.length(Duration::from_millis(1), most).as_millis() as u64,
+        time_up: dice.chance(50).then_some(Stopped::Timeout),
         exit,
         stopping: false,
     }

@@ -95,7 +95,7 @@ impl Worker {
     }
 
     pub(super) fn take_sought(&mut self, id: u64, sought: Sought) {
-        if sought.signal == Some(Signal::TERM) {
+        if sought.signal.is_some_and(|signal| signal != Signal::KILL) {
             self.step(id, Event::OthersTold);
         }
         let Some(attempt) = self.roster.get_mut(id) else {

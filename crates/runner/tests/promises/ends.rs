@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use taskd_wire::runner::{End, ToRunner};
+use taskd_wire::codec::Tail;
+use taskd_wire::runner::{End, Start, TimeLimits, TimeUp, ToRunner};
 
 use crate::life::{Home, PATIENCE, is_alive, key, now, shell, wait_until};
 
@@ -11,6 +12,9 @@ crate::tests![
     a_stop_lets_a_run_end_by_itself,
     a_run_that_ignores_a_stop_is_killed_when_the_grace_is_over,
     a_stop_holds_when_no_daemon_is_there,
+    a_run_whose_time_is_up_is_stopped_by_its_own_signal,
+    a_time_limit_holds_when_no_daemon_is_there,
+    of_two_time_limits_the_shorter_one_counts,
     a_stopped_process_is_stopped_all_the_same,
     a_stop_at_once_after_the_start_is_not_lost,
     a_background_child_does_not_keep_a_run_alive,
@@ -82,6 +86,79 @@ fn a_stop_holds_when_no_daemon_is_there() {
         (&inventory.ended[0].end, inventory.ended[0].stopped),
         (&End::Signalled(9), true)
     );
+}
+
+/// A start with time limits.
+fn limited(start: Start, limits: TimeLimits) -> Start {
+    Start {
+        limits: Tail(limits),
+        ..start
+    }
+}
+
+fn a_run_whose_time_is_up_is_stopped_by_its_own_signal() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let line = "trap 'echo bye; exit 0' INT; trap '' TERM; echo ready; while :; do sleep 0.01; done";
+    let limits = TimeLimits {
+        timeout_ms: Some(300),
+        grace_ms: LONG,
+        signal: 2,
+        ..TimeLimits::default()
+    };
+    let asked = now();
+    daemon.start(limited(shell(1, line), limits));
+    let ended = daemon.ended();
+    assert!(asked.elapsed() >= Duration::from_millis(300), "its time was not up");
+    assert_eq!(
+        (ended.end, ended.stopped, ended.time_up.0),
+        (End::Exited(0), true, Some(TimeUp::Timeout))
+    );
+    assert_eq!(home.text(key(1), "stdout"), "ready\nbye\n");
+}
+
+fn a_time_limit_holds_when_no_daemon_is_there() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let limits = TimeLimits {
+        deadline_ms: Some(500),
+        grace_ms: 300,
+        ..TimeLimits::default()
+    };
+    let line = "trap '' TERM; (setsid sleep 1000 &) ; echo ready; while :; do sleep 0.01; done";
+    let pid = daemon.start(limited(shell(1, line), limits));
+    drop(daemon);
+    wait_until("the run is killed", || !is_alive(pid));
+    wait_until("its result is on disk", || !home.spool().is_empty());
+    let (_daemon, inventory) = life.attach();
+    let ended = &inventory.ended[0];
+    assert_eq!(
+        (&ended.end, ended.time_up.0),
+        (&End::Signalled(9), Some(TimeUp::Deadline))
+    );
+}
+
+fn of_two_time_limits_the_shorter_one_counts() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    for (run, timeout_ms, deadline_ms, up) in [
+        (1, Some(200), Some(LONG), Some(TimeUp::Timeout)),
+        (2, Some(LONG), Some(200), Some(TimeUp::Deadline)),
+        (3, Some(u64::MAX), None, None),
+    ] {
+        let limits = TimeLimits {
+            timeout_ms,
+            deadline_ms,
+            ..TimeLimits::default()
+        };
+        let line = if up.is_some() { "exec sleep 1000" } else { "exit 3" };
+        daemon.start(limited(shell(run, line), limits));
+        let ended = daemon.ended();
+        assert_eq!((ended.stopped, ended.time_up.0), (up.is_some(), up));
+    }
 }
 
 fn a_stopped_process_is_stopped_all_the_same() {

@@ -281,7 +281,7 @@ impl Model {
                                 what: "exec".to_owned(),
                             },
                         },
-                        stopped: false,
+                        stopped: None,
                         usage: Usage {
                             output_bytes: u64::from(value),
                             ..Usage::default()

@@ -236,7 +236,7 @@ pub fn finished(task: u64, n: u64, ms: i64, outcome: Outcome, output: u64) -> Re
             pid: 4711,
             finished_at: at(ms),
             exit: Exit::Code(if outcome == Outcome::Succeeded { 0 } else { 3 }),
-            stopped: false,
+            stopped: None,
             usage: Usage {
                 max_rss_kib: 2048,
                 user_us: 10,

@@ -99,6 +99,23 @@ pub enum Misfire {
     Skip,
 }
 
+/// How long runs may take, and how they are stopped, as typed.
+#[derive(Debug, Default, Args)]
+pub struct LimitArgs {
+    /// Stop an attempt that takes longer
+    #[arg(long, value_name = "DURATION", help_heading = "Time limits")]
+    pub timeout: Option<String>,
+    /// Stop a run that takes longer with all its attempts
+    #[arg(long, value_name = "DURATION", help_heading = "Time limits")]
+    pub deadline: Option<String>,
+    /// Time between the signal that asks a run to end and KILL, for whatever reason it is stopped (default: 10s)
+    #[arg(long, value_name = "DURATION", help_heading = "Time limits")]
+    pub grace: Option<String>,
+    /// The signal that asks it to end, such as INT (default: TERM)
+    #[arg(long, value_name = "SIGNAL", help_heading = "Time limits")]
+    pub kill_signal: Option<String>,
+}
+
 /// What a run does, as typed.
 #[derive(Debug, Default, Args)]
 pub struct ActionArgs {
@@ -129,6 +146,7 @@ Examples:
   taskctl add --cron '0 9 * * MON-FRI' --cron '0 12 * * SAT' -- report
   taskctl add --boot --cron '0 4 * * *' --jitter 30m -- fetch-mail
   taskctl add --every 5m --end 2026-12-31T18:00 --count 100 -- poll
+  taskctl add --cron @hourly --timeout 10m --grace 30s --kill-signal INT -- sync
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot with them: a time that several of them have is one.",
@@ -148,6 +166,9 @@ pub struct AddArgs {
     /// What becomes of fire times that were missed.
     #[command(flatten)]
     pub misfire: MisfireArgs,
+    /// How long it may take.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Working directory of its runs (default: the owner's home)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,
@@ -172,7 +193,7 @@ Examples:
   taskctl edit backup --cron '0 4 * * *'
   taskctl edit backup --tz UTC --description 'moved to UTC'
   taskctl edit backup --dst-overlap both --misfire-within 6h
-  taskctl edit backup --jitter 20m --end ''
+  taskctl edit backup --jitter 20m --end '' --timeout ''
   taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
 pub struct EditArgs {
     /// The task to change
@@ -190,6 +211,9 @@ pub struct EditArgs {
     /// What becomes of fire times that were missed.
     #[command(flatten)]
     pub misfire: MisfireArgs,
+    /// How long it may take.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// New working directory; '' for the owner's home
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,

@@ -124,7 +124,7 @@ pub fn calendars(args: &ScheduleArgs) -> Result<Option<Vec<CalendarUse>>, Failur
     Ok((!args.calendar.is_empty()).then_some(typed?))
 }
 
-/// A bound of fire times; the inner `None` takes it away.
+/// A text that may be taken away, which the inner `None` does.
 pub fn bound(typed: Option<&str>) -> Option<Option<String>> {
     typed.map(|text| (!text.is_empty()).then(|| text.to_owned()))
 }
@@ -178,6 +178,14 @@ pub fn misfire(args: &MisfireArgs) -> Result<(Option<MisfireSpec>, Option<u64>),
     let within = args.misfire_within.as_deref();
     let within = within.map(|text| duration("misfire-within", text)).transpose()?;
     Ok((kind, within.map(millis)))
+}
+
+/// A time limit that was typed; the inner `None` takes it away.
+pub fn limit(field: &str, typed: Option<&str>) -> Result<Option<Option<u64>>, Failure> {
+    let millis_of = |text: &str| duration(field, text).map(millis);
+    typed
+        .map(|text| (!text.is_empty()).then(|| millis_of(text)).transpose())
+        .transpose()
 }
 
 /// Refuses what is no cron expression, with its column and its cure.

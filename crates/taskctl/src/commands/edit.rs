@@ -64,5 +64,9 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         calendars: definition::calendars(&args.schedule)?,
         set_labels: args.label.clone(),
         unset_labels: args.unset_label.clone(),
+        timeout_ms: definition::limit("timeout", args.limits.timeout.as_deref())?,
+        deadline_ms: definition::limit("deadline", args.limits.deadline.as_deref())?,
+        grace_ms: definition::limit("grace", args.limits.grace.as_deref())?,
+        kill_signal: definition::bound(args.limits.kill_signal.as_deref()),
     })
 }

@@ -21,6 +21,9 @@ const SIGNAL_BASE: i32 = 128;
 /// Exit code for what cannot be started, as shells have it.
 const NOT_STARTED: u8 = 127;
 
+/// What timeout(1) ends with for a command whose time was up.
+const TIMED_OUT: i32 = 124;
+
 /// Runs tasks now, and with `--wait` becomes what they become.
 pub fn run(args: &RunArgs, session: &mut Session) -> Result<u8> {
     let mut client = session.connect()?;
@@ -110,6 +113,7 @@ fn say_ended(session: &mut Session, info: &RunInfo, printer: &Printer, always: b
 fn exit_code(run: &RunInfo) -> u8 {
     let succeeded = run.outcome.as_deref() == Some("succeeded");
     let code = match (run.exit_code, run.signal, run.outcome.as_deref()) {
+        (_, _, Some("timed-out")) => TIMED_OUT,
         (Some(0), _, _) if !succeeded => 1,
         (Some(code), _, _) => code,
         (None, Some(signal), _) => SIGNAL_BASE.saturating_add(signal),
@@ -139,6 +143,8 @@ mod tests {
         assert_eq!(exit_code(&run("spawn-failed", None, None)), 127);
         assert_eq!(exit_code(&run("unknown", None, None)), 1);
         assert_eq!(exit_code(&run("cancelled", Some(0), None)), 1);
+        assert_eq!(exit_code(&run("timed-out", Some(0), None)), 124);
+        assert_eq!(exit_code(&run("timed-out", None, Some(15))), 124);
         assert_eq!(exit_code(&run("failed", None, Some(i32::MAX))), 1);
     }
 }

@@ -113,6 +113,9 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     if let Some(missed) = task::misfire(spec) {
         row("if missed", missed, Tone::Plain);
     }
+    if let Some(limits) = task::limits(spec) {
+        row("limits", limits, Tone::Plain);
+    }
     row("command", task::action(&spec.action), Tone::Plain);
     if let Some(cwd) = &spec.cwd {
         row("directory", cwd.clone(), Tone::Plain);

@@ -107,6 +107,18 @@ pub fn misfire(spec: &TaskSpec) -> Option<String> {
     })
 }
 
+/// How long its runs may take, and how they are stopped; nothing where nothing was chosen.
+pub fn limits(spec: &TaskSpec) -> Option<String> {
+    let chosen = [
+        spec.timeout_ms.map(|ms| format!("{} an attempt", length(ms))),
+        spec.deadline_ms.map(|ms| format!("{} a run", length(ms))),
+        spec.grace_ms.map(|ms| format!("grace {}", length(ms))),
+        spec.kill_signal.as_ref().map(|signal| format!("stopped by {signal}")),
+    ];
+    let chosen: Vec<String> = chosen.into_iter().flatten().collect();
+    (!chosen.is_empty()).then(|| chosen.join(", "))
+}
+
 /// An action as it might be typed into a shell.
 pub fn action(spec: &ActionSpec) -> String {
     match spec {

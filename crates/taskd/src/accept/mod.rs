@@ -1,5 +1,6 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
+mod limits;
 mod schedule;
 mod terms;
 
@@ -93,6 +94,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         enabled: spec.enabled,
         policies: Policies {
             misfire,
+            time: limits::time(spec.timeout_ms, spec.deadline_ms, spec.grace_ms, spec.kill_signal)?,
             ..Policies::default()
         },
         action,
@@ -108,6 +110,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
 /// The first field that does not hold, and what to do.
 pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) -> Result<Definition, Refusal> {
     let mut new = old;
+    new.policies.time = limits::patched(new.policies.time, &patch)?;
     if let Some(text) = patch.name {
         new.name = name(&text)?;
     }

@@ -1,19 +1,23 @@
 //! The engine's side of the runner: what it says becomes events, what the core wants of it becomes messages.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Live, Origin};
-use taskd_core::run::{AttemptEnd, AttemptKey, Exit, RunKey, TraceId, Trigger, Usage};
+use taskd_core::policy::{StopSignal, TimeLimits};
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, RunKey, Stopped, TraceId, Trigger, Usage};
 use taskd_core::task::{Action, Definition, TaskId, TaskName};
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{ActionSpec, EnvVar};
-use taskd_wire::runner::{self as wire, End, FromRunner, ToRunner};
+use taskd_wire::runner::{self as wire, End, FromRunner, TimeUp, ToRunner};
 
 use super::Driver;
 use super::link::{self, Attached, Link, LinkError, Started};
 use super::stop::Stop;
 use crate::clock;
+use crate::config::Config;
 
 /// The first wait before another try to attach.
 pub(super) const PATIENCE_FIRST: Duration = Duration::from_millis(50);
@@ -193,7 +197,7 @@ impl Driver {
             Ok(None) => return self.cannot_start(origin, "the store has no such task".to_owned()),
             Err(error) => return self.cannot_start(origin, error.to_string()),
         };
-        let start = wire_start(&origin, &definition, self.config.limits.output_bytes);
+        let start = wire_start(&origin, &definition, &self.config);
         self.tell_runner(&ToRunner::Start(Box::new(Rec(start))));
         if self.link.as_ref().is_some_and(|link| link.waiting() >= SEND_AT) {
             self.flush_runner();
@@ -218,7 +222,7 @@ impl Driver {
                 errno: EIO,
                 what: "reading the definition".to_owned(),
             },
-            stopped: false,
+            stopped: None,
             usage: Usage::default(),
         };
         self.core.handle(now, Event::Ended { origin, end });
@@ -243,7 +247,7 @@ fn core_key(key: wire::AttemptKey) -> AttemptKey {
     }
 }
 
-fn wire_start(origin: &Origin, definition: &Definition, output_max: u64) -> wire::Start {
+fn wire_start(origin: &Origin, definition: &Definition, config: &Config) -> wire::Start {
     wire::Start {
         key: wire_key(origin.attempt),
         task: origin.name.to_string(),
@@ -264,8 +268,34 @@ fn wire_start(origin: &Origin, definition: &Definition, output_max: u64) -> wire
                 value: value.clone(),
             })
             .collect(),
-        output_max,
+        output_max: config.limits.output_bytes,
+        limits: Tail(time_limits(&definition.policies.time, config.runner.grace)),
     }
+}
+
+fn time_limits(limits: &TimeLimits, grace: Duration) -> wire::TimeLimits {
+    wire::TimeLimits {
+        timeout_ms: limits.timeout_ms.map(NonZeroU64::get),
+        deadline_ms: limits.deadline_ms.map(NonZeroU64::get),
+        grace_ms: u64::try_from(limits.grace().unwrap_or(grace).as_millis()).unwrap_or(u64::MAX),
+        signal: signal_number(limits.signal),
+    }
+}
+
+/// The number of a signal on this machine.
+fn signal_number(signal: StopSignal) -> i32 {
+    match signal {
+        StopSignal::Hup => Signal::HUP,
+        StopSignal::Int => Signal::INT,
+        StopSignal::Quit => Signal::QUIT,
+        StopSignal::Abrt => Signal::ABORT,
+        StopSignal::Usr1 => Signal::USR1,
+        StopSignal::Usr2 => Signal::USR2,
+        StopSignal::Alrm => Signal::ALARM,
+        StopSignal::Term => Signal::TERM,
+        StopSignal::Winch => Signal::WINCH,
+    }
+    .as_raw()
 }
 
 /// `None`, said in the log, when a runner of another version names a trigger or task this daemon cannot know.
@@ -310,7 +340,11 @@ fn core_ended(ended: wire::Ended) -> Option<(Origin, AttemptEnd)> {
             End::Signalled(signal) => Exit::Signal(signal),
             End::SpawnFailed { errno, what } => Exit::SpawnFailed { errno, what },
         },
-        stopped: ended.stopped,
+        stopped: match ended.time_up.0 {
+            Some(TimeUp::Timeout) => Some(Stopped::Timeout),
+            Some(TimeUp::Deadline) => Some(Stopped::Deadline),
+            None => ended.stopped.then_some(Stopped::Asked),
+        },
         usage: Usage {
             max_rss_kib: ended.max_rss_kib,
             user_us: ended.user_us,

@@ -140,7 +140,7 @@ mod tests {
             pid: 7,
             finished_at: now,
             exit: Exit::Code(0),
-            stopped: false,
+            stopped: None,
             usage: Usage::default(),
         };
         driver.core.handle(now, Event::Ended { origin, end });

@@ -215,16 +215,20 @@ fn records_inside_records_may_grow() {
     let usage = (ended.max_rss_kib, ended.user_us, ended.system_us);
     let output = (ended.output_bytes, ended.output_lost);
     let times = (ended.started_ms, ended.finished_ms);
-    let later = (
-        origin(),
-        ended.pid,
-        times,
-        ended.end.clone(),
-        ended.stopped,
-        usage,
-        output,
+    let fields = || {
+        let end = (ended.end.clone(), ended.stopped);
+        (origin(), ended.pid, times, end, usage, output)
+    };
+    let earlier = Ended {
+        time_up: Tail(None),
+        ..ended.clone()
+    };
+    assert_eq!(decode(&encode(&page(vec![fields()])).unwrap()), Ok(page(vec![earlier])));
+    let later = (fields(), ended.time_up);
+    assert_eq!(
+        decode(&encode(&page(vec![later])).unwrap()),
+        Ok(page(vec![ended.clone()]))
     );
-    assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![ended])));
 }
 
 #[test]

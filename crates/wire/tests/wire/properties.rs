@@ -53,6 +53,8 @@ prop_compose! {
         misfire_within_ms: Option<u64>,
         dst_gap in prop_oneof![Just(DstGap::Auto), Just(DstGap::Run), Just(DstGap::Skip)],
         dst_overlap in prop_oneof![Just(DstOverlap::First), Just(DstOverlap::Second), Just(DstOverlap::Both)],
+        limits in any::<(Option<u64>, Option<u64>, Option<u64>)>(),
+        kill_signal in option::of(".{0,10}"),
         labels in vec(".{0,20}", 0..3),
         calendars in vec((".{0,20}", any::<bool>()), 0..3),
         terms in (vec(schedule(), 0..3), any::<u64>(), option::of(".{0,20}"), option::of(".{0,20}"), any::<Option<u64>>()),
@@ -64,7 +66,7 @@ prop_compose! {
         let calendars = calendars.into_iter().map(used).collect();
         TaskSpec {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
-            also, jitter_ms, start, end, count, calendars, labels,
+            also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal,
         }
     }
 }

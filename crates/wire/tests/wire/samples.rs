@@ -121,6 +121,10 @@ pub fn spec() -> TaskSpec {
             keep: CalendarKeep::Only,
         }],
         labels: vec![s("db")],
+        timeout_ms: Some(60_000),
+        deadline_ms: Some(600_000),
+        grace_ms: Some(5_000),
+        kill_signal: Some(s("INT")),
     }
 }
 
@@ -147,6 +151,10 @@ fn patch() -> TaskPatch {
         calendars: Some(spec().calendars),
         set_labels: vec![s("db")],
         unset_labels: vec![s("web")],
+        timeout_ms: Some(Some(1_000)),
+        deadline_ms: Some(None),
+        grace_ms: Some(Some(0)),
+        kill_signal: Some(Some(s("HUP"))),
     }
 }
 
@@ -254,6 +262,12 @@ fn start() -> Start {
         cwd: spec().cwd,
         env: spec().env,
         output_max: 16 << 20,
+        limits: Tail(TimeLimits {
+            timeout_ms: Some(60_000),
+            deadline_ms: Some(600_000),
+            grace_ms: 5_000,
+            signal: 2,
+        }),
     }
 }
 
@@ -290,6 +304,7 @@ pub fn ended() -> Ended {
         system_us: 70_000,
         output_bytes: 1 << 33,
         output_lost: 1 << 32,
+        time_up: Tail(Some(TimeUp::Deadline)),
     }
 }
 

@@ -79,16 +79,32 @@ fn every_state_answers_every_input() {
 
 #[test]
 fn outcomes_follow_from_how_an_attempt_ended() {
+    let asked = Some(Stopped::Asked);
     for (exit, stopped, ours, outcome, reason) in [
-        (Exit::Code(0), false, false, Outcome::Succeeded, None),
-        (Exit::Code(0), false, true, Outcome::Succeeded, None),
-        (Exit::Code(3), false, false, Outcome::Failed, Some("exit code 3")),
-        (Exit::Signal(11), false, false, Outcome::Failed, Some("signal 11")),
-        (Exit::Code(0), true, true, Outcome::Cancelled, Some("asked")),
-        (Exit::Signal(9), true, true, Outcome::Cancelled, Some("asked")),
+        (Exit::Code(0), None, false, Outcome::Succeeded, None),
+        (Exit::Code(0), None, true, Outcome::Succeeded, None),
+        (Exit::Code(3), None, false, Outcome::Failed, Some("exit code 3")),
+        (Exit::Signal(11), None, false, Outcome::Failed, Some("signal 11")),
+        (Exit::Code(0), asked, true, Outcome::Cancelled, Some("asked")),
+        (Exit::Signal(9), asked, true, Outcome::Cancelled, Some("asked")),
+        (
+            Exit::Code(0),
+            Some(Stopped::Timeout),
+            false,
+            Outcome::TimedOut,
+            Some("its timeout was over"),
+        ),
+        // It was being stopped when its time was up.
+        (
+            Exit::Signal(9),
+            Some(Stopped::Deadline),
+            true,
+            Outcome::TimedOut,
+            Some("its deadline was over"),
+        ),
         (
             Exit::Signal(15),
-            true,
+            asked,
             false,
             Outcome::Cancelled,
             Some("the runner was stopped"),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::command::WhileRunning;
+use crate::run::Stopped;
 
 fn add_all(rig: &mut Rig, names: &[&str]) -> Result<Accepted, Refusal> {
     let definitions = names.iter().map(|name| definition(name, When::Manual)).collect();
@@ -200,7 +201,7 @@ fn a_cancelled_run_ends_when_its_process_does() {
     let again = rig.apply(cancel(run)).unwrap();
     assert_eq!(again.ticket, None, "there is nothing to decide");
     let mut end = ended(Exit::Signal(15));
-    end.stopped = true;
+    end.stopped = Some(Stopped::Asked);
     rig.ended(&origin, end);
     let why = Some("cancelled by uid 1000".to_owned());
     assert_eq!(rig.outcomes(), [(run, Outcome::Cancelled, why)]);

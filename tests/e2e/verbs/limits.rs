@@ -1,0 +1,129 @@
+//! Time limits of runs: `--timeout`, `--deadline`, `--grace` and `--kill-signal`.
+
+use serde_json::{Value, json};
+
+use crate::harness::{World, now};
+
+fn add(world: &World, name: &str, limits: &[&str], line: &str) {
+    world
+        .ctl(&[&["add", "--name", name, "--manual"], limits, &["--shell", line]].concat())
+        .ok();
+}
+
+fn ended(run: &Value) -> (&Value, &Value, &Value) {
+    (&run["outcome"], &run["reason"], &run["signal"])
+}
+
+#[test]
+fn a_run_whose_time_is_up_is_stopped_and_says_so() {
+    let world = World::served();
+    add(&world, "long", &["--timeout", "300ms"], "echo begun; exec sleep 1000");
+    let ran = world.ctl(&["run", "--wait", "long"]);
+    assert_eq!((ran.code(), ran.stdout.as_str()), (124, "begun\n"));
+    assert!(ran.stderr.contains("its timeout was over"), "{ran:?}");
+    let run = world.run_of("long/1");
+    assert_eq!(
+        ended(&run),
+        (&json!("timed-out"), &json!("its timeout was over"), &json!(15))
+    );
+    add(&world, "late", &["--deadline", "300ms"], "exec sleep 1000");
+    world.ctl(&["run", "late"]).ok();
+    let run = world.finished("late/1");
+    assert_eq!(ended(&run).1, &json!("its deadline was over"));
+    add(&world, "short", &["--timeout", "1h", "--deadline", "1h"], "exit 3");
+    assert_eq!(world.ctl(&["run", "--wait", "short"]).code(), 3);
+    let listed = world.ctl(&["runs", "--outcome", "timed-out", "--json"]).json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn it_is_asked_by_its_own_signal_and_has_its_own_grace() {
+    let world = World::served();
+    let line = "trap 'echo bye; exit 0' INT; trap '' TERM; echo up; while :; do sleep 0.01; done";
+    add(&world, "polite", &["--kill-signal", "sigint"], line);
+    world.run_up("polite");
+    world.ctl(&["cancel", "polite/1"]).ok();
+    assert_eq!(world.finished("polite/1")["outcome"], "cancelled");
+    assert_eq!(world.ctl(&["logs", "polite/1"]).ok(), "up\nbye\n");
+    let deaf = "trap '' TERM; while :; do sleep 0.01; done";
+    add(&world, "deaf", &["--timeout", "200ms", "--grace", "0s"], deaf);
+    let asked = now();
+    world.ctl(&["run", "deaf"]).ok();
+    assert_eq!(world.finished("deaf/1")["signal"], 9);
+    assert!(
+        asked.elapsed() < std::time::Duration::from_secs(8),
+        "it had more than its grace"
+    );
+}
+
+#[test]
+fn a_limit_holds_while_the_daemon_is_away() {
+    let mut world = World::served();
+    add(&world, "long", &["--timeout", "1s"], "echo up; exec sleep 1000");
+    let pid = world.run_up("long")["pid"].as_u64().expect("a process id");
+    world.kill();
+    crate::harness::wait_for("its process is gone", || {
+        (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+    });
+    world.start();
+    assert_eq!(world.finished("long/1")["outcome"], "timed-out");
+}
+
+#[test]
+fn limits_are_shown_changed_and_exported() {
+    let world = World::served();
+    add(
+        &world,
+        "a",
+        &[
+            "--timeout",
+            "90s",
+            "--deadline",
+            "2h",
+            "--grace",
+            "1m",
+            "--kill-signal",
+            "HUP",
+        ],
+        "true",
+    );
+    let limits = || {
+        let shown = world.ctl(&["show", "a", "--json"]).json();
+        ["timeout_ms", "deadline_ms", "grace_ms", "kill_signal"].map(|key| shown[key].clone())
+    };
+    assert_eq!(limits(), [json!(90_000), json!(7_200_000), json!(60_000), json!("HUP")]);
+    let shown = world.ctl(&["show", "a"]).ok();
+    assert!(
+        shown.contains("1 m 30 s an attempt, 2 h a run, grace 1 m, stopped by HUP"),
+        "{shown}"
+    );
+    let exported = world.ctl(&["export"]).ok();
+    let other = World::served();
+    other.ctl_reading(&["import", "-"], &exported).ok();
+    assert_eq!(other.ctl(&["export"]).ok(), exported);
+    world
+        .ctl(&[
+            "edit",
+            "a",
+            "--timeout",
+            "",
+            "--grace",
+            "",
+            "--kill-signal",
+            "",
+            "--deadline",
+            "1h",
+        ])
+        .ok();
+    assert_eq!(limits(), [json!(null), json!(3_600_000), json!(null), json!(null)]);
+    for (wrong, says) in [
+        (["--timeout", "0s"], "--timeout 0s: a run that may take no time"),
+        (["--deadline", "5"], "5 has no unit"),
+        (["--grace", "2d"], "write at most 24h"),
+        (["--kill-signal", "KILL"], "--grace 0s"),
+        (["--kill-signal", "TREM"], "TERM"),
+    ] {
+        let said = world.ctl(&[&["edit", "a"], wrong.as_slice()].concat()).refused(2);
+        assert!(said.contains(says), "{said}");
+    }
+}
