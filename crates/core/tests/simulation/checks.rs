@@ -231,7 +231,13 @@ impl World {
             let schedule = read(&task.outline.when);
             let mut parts = task.outline.when.parts().iter();
             let instant = parts.all(|part| matches!(part, When::At { .. } | When::Boot));
-            let far = task.mark > self.wall().plus(Limits::default().clock_back);
+            // What an earlier life may have started is dealt with up to its horizon.
+            let Limits {
+                clock_back,
+                horizon_ahead,
+                ..
+            } = Limits::default();
+            let far = task.mark > self.wall().plus(clock_back + horizon_ahead);
             assert!(instant || !far, "the mark of {:?} is far ahead", task.id);
             let view = daemon.core.task(task.id).expect("it is in the snapshot");
             let next = schedule.next_after(task.mark);
