@@ -203,6 +203,13 @@ pub enum Record {
         /// Why.
         reason: String,
     },
+    /// The clock was set back behind the beginning of a pause, which goes on from now.
+    PauseBegins {
+        /// Of what.
+        scope: PauseScope,
+        /// What was due by then is not held up by it.
+        since: Timestamp,
+    },
     /// A task that is due after a boot has no run for one. Its mark stays: this is none of its fire times.
     BootSkipped {
         /// The task.

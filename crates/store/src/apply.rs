@@ -232,7 +232,11 @@ impl Applier<'_> {
                 passing,
                 reason,
             } => self.passed(*task, *first, *last, *count, *passing, reason),
-            Record::BootSkipped { task, at, reason } => self.span(*task, *at, *at, 1, Passing::Skipped, reason),
+            Record::BootSkipped { task, at, reason } => {
+                self.tally.seen(*at);
+                self.span(*task, *at, *at, 1, Passing::Skipped, reason)
+            }
+            Record::PauseBegins { scope, since } => changes::pause_begins(self.db, *scope, *since),
             Record::MarkReset { task, mark } => self.set_mark(*task, *mark),
             Record::Fired { task, count } => {
                 // A removed task has no mark any more, and no count.

@@ -138,13 +138,26 @@ pub(crate) fn paused(db: &Connection, scope: PauseScope, pause: &Pause, at: Time
     )
 }
 
-/// A pause ends before its time.
-pub(crate) fn resumed(db: &Connection, scope: PauseScope, at: Timestamp, by: &str) -> Result<(), Fault> {
+/// A pause begins at another time: the clock was set back behind its beginning.
+pub(crate) fn pause_begins(db: &Connection, scope: PauseScope, since: Timestamp) -> Result<(), Fault> {
+    if let Some(mut pause) = pause_of(db, scope)? {
+        pause.since = since;
+        write_pause(db, scope, &pause)?;
+    }
+    Ok(())
+}
+
+fn pause_of(db: &Connection, scope: PauseScope) -> Result<Option<Pause>, Fault> {
     let found = db
         .prepare_cached(&format!("{PAUSES} WHERE task = ?1"))?
         .query_row([row_of(scope)], |row| Ok(pause(row)))
         .optional()?;
-    if let Some((_, mut pause)) = found.transpose()? {
+    Ok(found.transpose()?.map(|(_, pause)| pause))
+}
+
+/// A pause ends before its time.
+pub(crate) fn resumed(db: &Connection, scope: PauseScope, at: Timestamp, by: &str) -> Result<(), Fault> {
+    if let Some(mut pause) = pause_of(db, scope)? {
         pause.end(at);
         write_pause(db, scope, &pause)?;
     }

@@ -252,6 +252,17 @@ fn fire_times_move_to_the_nearest_open_day() {
         (
             &[
                 "--cron",
+                "0 9 1 * *",
+                "--cron",
+                "* * * 25 12 *",
+                "--calendar",
+                "closed=next",
+            ],
+            "more often than each hour",
+        ),
+        (
+            &[
+                "--cron",
                 "0 9 * * *",
                 "--calendar",
                 "closed=next",

@@ -105,10 +105,7 @@ impl Buckets {
                 counting.spend(work, passed.count)?;
                 if first > bound {
                     if passed.count > left {
-                        let nth = usize::try_from(left - 1).unwrap_or(usize::MAX);
-                        let mut all = std::iter::successors(Some(first), |at| schedule.next_after(*at));
-                        (passed.last, passed.count) = (all.nth(nth).unwrap_or(passed.last), left);
-                        *work = work.checked_sub(left)?;
+                        passed = counting.first_few(passed, left, work)?;
                     }
                     left -= passed.count;
                 }
@@ -149,6 +146,25 @@ impl<'a> Counting<'a> {
             freezing: &[],
             most: None,
         }
+    }
+
+    /// The first `few` of fire times that are more.
+    fn first_few(&self, all: Passed, few: u64, work: &mut u64) -> Option<Passed> {
+        // By halves: the first instant up to which there are too many, and one up to which there are not.
+        let mut found = Passed::single(all.first);
+        let (mut fits, mut too_late) = (all.first.as_millis(), all.last.as_millis());
+        while too_late - fits > 1 && found.count < few {
+            let middle = fits + (too_late - fits) / 2;
+            let passed = self.schedule.passed_from(all.first, Timestamp::from_millis(middle))?;
+            self.spend(work, passed.count)?;
+            if passed.count > few {
+                too_late = middle;
+            } else {
+                fits = middle;
+                found = passed;
+            }
+        }
+        Some(found)
     }
 
     /// Whether a calendar suppresses a fire time, and the first instant at which that may be otherwise.
@@ -346,6 +362,25 @@ mod tests {
         assert_eq!(most(2), [(0, 240, 5)]);
         assert_eq!(most(5), [(0, 300, 6), (1, 420, 2)]);
         assert_eq!(most(100), [(0, 300, 6), (1, 600, 5), (2, 900, 5)]);
+        // However many they are, they are not gone through one by one.
+        let year = Buckets::new(vec![at(0), at(400 * 86_400)]).unwrap();
+        let (seconds, all) = (termed(vec![cron("* * * * * *")], 1), year.outside(&[]));
+        let counting = Counting {
+            most: Some((at(-1), 30_000_000)),
+            ..Counting::all(&seconds, &all)
+        };
+        let mut work = 10_000;
+        let found = year.count(&counting, &mut work).unwrap();
+        assert_eq!(
+            (found[0].1.count, found[0].1.last),
+            (30_000_000, at(30_000_000).minus(INSTANT))
+        );
+        let mut little = 200;
+        assert_eq!(
+            (year.count(&counting, &mut little), little),
+            (None, 0),
+            "what was spent is gone"
+        );
     }
 
     #[test]

@@ -114,6 +114,19 @@ impl Schedule {
         }
     }
 
+    /// At most so many fire times are on one day, changes of the clock aside; `None` where that is not known by the schedule
+    /// alone.
+    #[must_use]
+    pub fn times_of_day(&self) -> Option<u64> {
+        match self {
+            Schedule::Cron { cron, .. } => Some(cron.times_of_day()),
+            Schedule::At(_) => Some(1),
+            Schedule::Manual => Some(0),
+            Schedule::Termed(termed) => termed.of.iter().map(Schedule::times_of_day).sum(),
+            Schedule::Every { .. } => None,
+        }
+    }
+
     /// The calendars that its fire times keep to or keep clear of.
     #[must_use]
     pub fn keeps(&self) -> &[Keeping] {

@@ -15,12 +15,12 @@ use super::zone::Zone;
 use crate::calendar::{Direction, Kept, OPEN_DAY_REACH};
 use crate::time::Timestamp;
 
-/// Most fire times of one day that are looked at.
-const OF_A_DAY: usize = 1_500;
 /// Most days that are counted.
 const COUNTED_MAX: usize = 4_000;
 /// Most open days that one search looks at.
 const DAYS_MAX: usize = 1_000;
+/// Longest closure that is looked over for the open day behind it: what comes of fire times does not depend on where one asks.
+const CLOSED_MAX: i64 = 50 * 366;
 /// Further back than any fire time comes from to the day it moves to.
 const REACH: Duration = Duration::from_secs((OPEN_DAY_REACH as u64 + 2) * DAY as u64);
 
@@ -53,7 +53,7 @@ impl Shift {
     /// The first moved fire time strictly later than `after`.
     pub(super) fn first_after(&self, unmoved: &impl Unmoved, after: Timestamp) -> Option<Timestamp> {
         // A day earlier, where clocks were set back over midnight.
-        let mut day = self.open_from(self.day(after) - 1)?;
+        let mut day = self.open_from(self.day(after) - 1, CLOSED_MAX)?;
         for _ in 0..DAYS_MAX {
             let entangled = Some(day + 1).filter(|next| self.begins_twice(*next) && self.is_open(*next));
             let days = std::iter::once(day).chain(entangled);
@@ -69,7 +69,7 @@ impl Shift {
 
     /// The last moved fire time later than `after` and not later than `until`.
     pub(super) fn last_between(&self, unmoved: &impl Unmoved, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
-        let mut day = self.open_back(self.day(until) + 1)?;
+        let mut day = self.open_back(self.day(until) + 1, CLOSED_MAX)?;
         for _ in 0..DAYS_MAX {
             let within = |at: &Timestamp| *at > after && *at <= until;
             let entangled = Some(day - 1).filter(|before| self.begins_twice(day) && self.is_open(*before));
@@ -85,8 +85,9 @@ impl Shift {
                 return None;
             }
             let last = unmoved.last_between(after.minus(REACH), before)?;
-            let target = self.target(self.day(last));
-            day = self.open_back(target.unwrap_or(day).min(day - 1))?;
+            let last = self.day(last);
+            let target = self.target(last).unwrap_or(last);
+            day = self.open_back(target.min(day - 1), CLOSED_MAX)?;
         }
         None
     }
@@ -95,7 +96,7 @@ impl Shift {
     pub(super) fn count(&self, unmoved: &impl Unmoved, first: Timestamp, last: Timestamp) -> u64 {
         // A set, since those of a day that clocks skip come to the first instant of the next.
         let mut all = BTreeSet::new();
-        let mut day = self.open_from(self.day(first) - 1);
+        let mut day = self.open_from(self.day(first) - 1, CLOSED_MAX);
         for _ in 0..COUNTED_MAX {
             let Some(counted) = day.filter(|day| self.begins(*day).is_some_and(|begins| begins <= last)) else {
                 break;
@@ -116,7 +117,7 @@ impl Shift {
             // It is none, and what follows it may be one.
             None => self.day(next),
         };
-        self.open_from(next)
+        self.open_from(next, CLOSED_MAX)
     }
 
     /// Whether no calendar covers a day.
@@ -124,19 +125,21 @@ impl Shift {
         !self.calendars.iter().any(|kept| kept.calendar.covers_day(day))
     }
 
-    fn open_from(&self, day: i64) -> Option<i64> {
-        (day..=day + OPEN_DAY_REACH).find(|day| self.is_open(*day))
+    /// The first open day from one on, so far ahead at most.
+    fn open_from(&self, day: i64, reach: i64) -> Option<i64> {
+        (day..=day + reach).find(|day| self.is_open(*day))
     }
 
-    fn open_back(&self, day: i64) -> Option<i64> {
-        (day - OPEN_DAY_REACH..=day).rev().find(|day| self.is_open(*day))
+    /// The last open day up to one, so far back at most.
+    fn open_back(&self, day: i64, reach: i64) -> Option<i64> {
+        (day - reach..=day).rev().find(|day| self.is_open(*day))
     }
 
     /// The day that a fire time of this one belongs to.
     fn target(&self, day: i64) -> Option<i64> {
         match self.direction {
-            Direction::Next => self.open_from(day),
-            Direction::Previous => self.open_back(day),
+            Direction::Next => self.open_from(day, OPEN_DAY_REACH),
+            Direction::Previous => self.open_back(day, OPEN_DAY_REACH),
         }
     }
 
@@ -166,7 +169,7 @@ impl Shift {
                 ends = ends.plus(SET_BACK_MAX);
             }
             let all = std::iter::successors(first, move |at| unmoved.first_after(*at));
-            let of_source = all.take_while(move |at| *at < ends).take(OF_A_DAY);
+            let of_source = all.take_while(move |at| *at < ends);
             of_source.filter_map(move |at| self.moved(at, source, day))
         })
     }
@@ -333,6 +336,29 @@ mod tests {
     }
 
     #[test]
+    fn a_closure_of_more_than_a_year_is_no_end() {
+        let closure = |from: &str, to: &str| {
+            let day = |text: &str| at(text).as_second().div_euclid(DAY);
+            (day(from), day(to))
+        };
+        let daily = cron("0 9 * * *", "UTC");
+        let days = [closure("2027-01-01T00:00:00Z", "2028-06-30T00:00:00Z")];
+        let later = shift(&[], &days, Direction::Next, "UTC");
+        let expected = ["2028-07-01T09:00:00Z", "2028-07-02T09:00:00Z"];
+        for after in ["2026-12-31T09:00:00Z", "2027-06-01T00:00:00Z", "2028-06-30T10:00:00Z"] {
+            assert_eq!(next(&later, &daily, after, 2), expected, "{after}");
+        }
+        let until = at("2028-02-01T00:00:00Z");
+        let last = later.last_between(&union(&daily), at("2026-12-25T00:00:00Z"), until);
+        assert_eq!(last, Some(at("2026-12-31T09:00:00Z")));
+        let earlier = shift(&[], &days, Direction::Previous, "UTC");
+        assert_eq!(
+            next(&earlier, &daily, "2027-01-15T00:00:00Z", 1),
+            ["2028-07-01T09:00:00Z"]
+        );
+    }
+
+    #[test]
     fn without_an_open_day_there_is_none() {
         let daily = cron("0 9 * * *", "UTC");
         let never = shift(&[], &[(0, 2_900_000)], Direction::Next, "UTC");
@@ -349,12 +375,14 @@ mod tests {
             previous in any::<bool>(),
             spans in prop::collection::vec((0_i64..400, 0_i64..9), 0..20),
             weekends in any::<bool>(),
+            closure in prop::option::of((0_i64..400, 300_i64..900)),
             from in 0_i64..300 * DAY,
         ) {
             let first_day = 15_200; // 2011-08
             let direction = if previous { Direction::Previous } else { Direction::Next };
             let mut days: Vec<_> = spans.iter().map(|(day, length)| (first_day + day, first_day + day + length)).collect();
             days.push((0, 0));
+            days.extend(closure.map(|(day, length)| (first_day + day, first_day + day + length)));
             let rules: &[&str] = if weekends { &["weekends"] } else { &[] };
             let shift = shift(rules, &days, direction, tz);
             let of = cron(expr, tz);

@@ -8,12 +8,16 @@ use crate::time::Timestamp;
 use super::Scheduler;
 
 impl Scheduler {
-    /// Gives tasks their run for a boot of the machine, or records why they have none. They start once that is durable: nothing says before that they may
-    /// have.
+    /// Gives tasks their run for a boot of the machine, or records why they have none. They start once that is durable: nothing
+    /// says before that they may have.
     pub(super) fn fire_boot(&mut self, now: Timestamp) {
         let Some(boot) = self.life.booted.filter(|_| self.may_fire()) else {
             return;
         };
+        // What fell due before it goes first.
+        if self.life.behind || self.due.first().is_some_and(|(due, _)| *due <= now) {
+            return;
+        }
         // What is being decided about a task may be that it shall not start.
         let is_reserved = |id: &_| self.tasks.get(*id).is_some_and(|task| task.reserved);
         if self.boots.iter().any(is_reserved) {
@@ -24,11 +28,12 @@ impl Scheduler {
         let glued = self.facts.len();
         for id in self.boots.clone() {
             let Some(task) = self.tasks.get(id) else { continue };
-            if !task.enabled || task.held || self.imports.holds(id) {
+            if !task.enabled || self.imports.holds(id) {
                 continue;
             }
+            let problem = self.problems.get(&id).cloned();
             let overlap = || self.overlap(id, Trigger::Boot).map(|overlap| overlap.reason);
-            if let Some(why) = self.suppression(id, task, now).or_else(overlap) {
+            if let Some(why) = problem.or_else(|| self.suppression(id, task, now)).or_else(overlap) {
                 let reason = format!("after a boot: {why}");
                 self.notice_span(id, Passed::single(now), Passing::Skipped, reason.clone());
                 self.fact(Record::BootSkipped {

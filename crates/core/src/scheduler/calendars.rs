@@ -115,11 +115,11 @@ impl Scheduler {
         by: &str,
     ) -> Result<Accepted, Refusal> {
         self.all_decidable()?;
-        self.all_settled()?;
         let limit = self.limits.calendars;
         if !self.schedules.shelf().contains(&name) && self.schedules.shelf().len() >= limit {
             return Err(Refusal::TooManyCalendars { limit });
         }
+        self.settle_fates(now);
         let record = Record::CalendarSet {
             name,
             calendar: Arc::new(calendar),
@@ -129,9 +129,8 @@ impl Scheduler {
         Ok(self.accept(vec![record], all_reserved(), Reply::Done))
     }
 
-    pub(super) fn remove_calendars(&mut self, names: Vec<CalendarName>) -> Result<Accepted, Refusal> {
+    pub(super) fn remove_calendars(&mut self, now: Timestamp, names: Vec<CalendarName>) -> Result<Accepted, Refusal> {
         self.all_decidable()?;
-        self.all_settled()?;
         let names: BTreeSet<_> = names.into_iter().collect();
         if names.iter().any(|name| self.is_coming_into_use(name)) {
             return Err(Refusal::Busy);
@@ -147,20 +146,23 @@ impl Scheduler {
                 });
             }
         }
+        self.settle_fates(now);
         let removed = |name| Record::CalendarRemoved { name };
         let records = names.into_iter().map(removed).collect();
         Ok(self.accept(records, all_reserved(), Reply::Done))
     }
 
-    pub(super) fn all_decidable(&self) -> Result<(), Refusal> {
+    /// Whether no decision that bears on all tasks is on its way.
+    pub(super) fn all_undecided(&self) -> Result<(), Refusal> {
         match self.reserved_all {
             0 => Ok(()),
             _ => Err(Refusal::Busy),
         }
     }
 
-    /// What an earlier life may have started is judged by the calendars of its time.
-    fn all_settled(&self) -> Result<(), Refusal> {
+    /// Whether something may be decided that bears on all tasks: what an earlier life may have started is not judged by it.
+    pub(super) fn all_decidable(&self) -> Result<(), Refusal> {
+        self.all_undecided()?;
         let horizon = self.life.inherited.filter(|_| self.may_have_started());
         match (horizon, self.due.first()) {
             (Some(horizon), Some((due, _))) if *due <= horizon => Err(Refusal::NoRunner),
@@ -170,11 +172,11 @@ impl Scheduler {
 
     /// Whether a definition that uses a calendar is on its way to the store.
     fn is_coming_into_use(&self, name: &CalendarName) -> bool {
-        let uses = |record: &Record| match record {
-            Record::TaskAdded { definition, .. } | Record::TaskChanged { definition, .. } => {
-                definition.when.calendars().iter().any(|used| used.name == *name)
-            }
-            _ => false,
+        let uses = |record: &Record| {
+            let (Record::TaskAdded { definition, .. } | Record::TaskChanged { definition, .. }) = record else {
+                return false;
+            };
+            definition.when.calendars().iter().any(|used| used.name == *name)
         };
         self.pending.values().any(|batch| match batch {
             Batch::Decision { records, .. } => records.iter().any(uses),

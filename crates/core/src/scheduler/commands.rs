@@ -45,7 +45,7 @@ impl Scheduler {
             Command::Remove { ids, running, reason } => self.remove(now, &ids, running, &reason),
             Command::Run { ids } => self.run_now(now, &ids),
             Command::SetCalendar { name, calendar, by } => self.set_calendar(now, name, *calendar, &by),
-            Command::RemoveCalendars { names } => self.remove_calendars(names),
+            Command::RemoveCalendars { names } => self.remove_calendars(now, names),
             Command::Backfill { id, from, until } => self.backfill(now, id, from, until),
             Command::Cancel { runs, reason } => self.cancel(now, &runs, &reason),
         }
@@ -95,7 +95,7 @@ impl Scheduler {
             self.check_name_free(&name, index)?;
             if !definition.when.calendars().is_empty() {
                 // One of them may be on its way out.
-                self.all_decidable()?;
+                self.all_undecided()?;
             }
             read.extend(self.check_schedule(&definition.when, index)?);
             if let Some(twice) = names.replace(name) {
@@ -110,6 +110,8 @@ impl Scheduler {
 
     fn edit(&mut self, now: Timestamp, id: TaskId, definition: Definition, by: &str) -> Result<Accepted, Refusal> {
         let task = self.decidable(id)?;
+        // Other calendars may freeze it under another name or label.
+        let is_meant_otherwise = task.name != definition.name || *self.labels_of(id) != definition.labels;
         let mut reserved = Reserved {
             tasks: vec![id],
             ..Reserved::default()
@@ -125,6 +127,9 @@ impl Scheduler {
         // One that is held may still be given another name or command.
         if task.when() != definition.when {
             self.check_schedule(&definition.when, 0)?;
+        }
+        if is_meant_otherwise {
+            self.settle_fate(now, id);
         }
         let mut records = Vec::new();
         self.change(now, id, definition, by, &mut records);

@@ -62,6 +62,11 @@ impl Scheduler {
                     pause.end(*at);
                 }
             }
+            Record::PauseBegins { scope, since } => {
+                if let Some(pause) = self.pauses.get_mut(scope) {
+                    pause.since = *since;
+                }
+            }
             Record::Horizon { until } => self.header.horizon = *until,
             Record::RunnerAttached { instance } => self.header.runner = Some(*instance),
             Record::RunCreated {

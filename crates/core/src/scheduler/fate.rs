@@ -118,10 +118,8 @@ impl Scheduler {
             until: Timestamp::MAX,
         };
         for (scope, pause) in self.pauses_of(id) {
-            // A clock that was set back has not come to the beginning again, and the pause goes on all the same.
-            let since = self.life.passed_before(pause.since).unwrap_or(pause.since);
-            if at <= since {
-                fate.until = fate.until.min(since);
+            if at <= pause.since {
+                fate.until = fate.until.min(pause.since);
             } else if !pause.is_over(at) {
                 fate.suppressed.get_or_insert_with(|| pause.reason(scope));
                 let last = pause.until.map_or(Timestamp::MAX, |until| until.minus(INSTANT));

@@ -36,30 +36,22 @@ pub(super) struct Life {
     pub(super) slowness: Duration,
     /// The last time it was told.
     pub(super) told: Option<Timestamp>,
-    /// The earliest time that it heard of when the clock was set back.
-    pub(super) set_back_to: Option<Timestamp>,
 }
 
 impl Life {
-    /// Up to when time had passed before the clock was set back behind an instant, if it was: this life may have begun after
-    /// that.
-    pub(super) fn passed_before(&self, instant: Timestamp) -> Option<Timestamp> {
-        self.told.filter(|now| *now < instant)?;
-        self.set_back_to.or(self.since)
-    }
-
     /// Takes in the time. Where the clock was set back, what this life remembers of earlier times goes back with it, for
-    /// reasons are told by the clock as it is.
-    pub(super) fn hear(&mut self, now: Timestamp) {
+    /// reasons are told by the clock as it is. Whether it may have been set back.
+    pub(super) fn hear(&mut self, now: Timestamp) -> bool {
+        let is_first = self.told.is_none();
         let back = self.told.replace(now).map_or(Duration::ZERO, |told| told.since(now));
         if back.is_zero() {
-            return;
+            return is_first;
         }
-        self.set_back_to = Some(self.set_back_to.map_or(now, |earlier| earlier.min(now)));
         let set_back = |at: &mut Timestamp| *at = at.minus(back);
         let spans = [&mut self.alone, &mut self.stall].into_iter().flatten();
         let (froms, tos): (Vec<_>, Vec<_>) = spans.map(|(from, to)| (from, to)).unzip();
         let instants = [&mut self.since, &mut self.alone_since].into_iter().flatten();
         instants.chain(froms).chain(tos).for_each(set_back);
+        true
     }
 }

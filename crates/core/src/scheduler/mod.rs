@@ -380,7 +380,9 @@ impl Scheduler {
 
     /// What a life does before anything else.
     fn wake(&mut self, now: Timestamp) {
-        self.life.hear(now);
+        if self.life.hear(now) {
+            self.begin_pauses_anew(now);
+        }
         if self.life.since.is_some() {
             return;
         }

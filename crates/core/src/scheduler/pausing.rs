@@ -4,10 +4,13 @@ use crate::command::{Accepted, Refusal, Reply};
 use crate::pause::{Pause, PauseScope};
 use crate::record::Record;
 use crate::run::Passing;
+use crate::task::TaskId;
 use crate::time::Timestamp;
 
 use super::Scheduler;
+use super::fate::Stretch;
 use super::pending::Reserved;
+use super::tasks::Task;
 
 impl Scheduler {
     pub(super) fn pause(
@@ -22,25 +25,12 @@ impl Scheduler {
         let mut records = Vec::new();
         for scope in scopes {
             let since = self.paused_since(now, scope);
-            if let PauseScope::Task(id) = scope
-                && since == now
-                && self.pauses.contains_key(&scope)
-                && let Some(task) = self.tasks.get(id)
-                && task.due().is_some_and(|due| due <= now)
-            {
+            if since == now && self.pauses.contains_key(&scope) {
                 // What the pause before held up, and nobody has dealt with.
-                let past = self.stretches(id, task, task.mark, now);
-                records.extend(
-                    past.take_while(|stretch| stretch.suppressed.is_some())
-                        .map(|stretch| Record::Passed {
-                            task: id,
-                            first: stretch.passed.first,
-                            last: stretch.passed.last,
-                            count: stretch.passed.count,
-                            passing: Passing::Skipped,
-                            reason: stretch.suppressed.unwrap_or_default(),
-                        }),
-                );
+                match scope {
+                    PauseScope::Task(id) => self.settle_fate(now, id),
+                    PauseScope::All => self.settle_fates(now),
+                }
             }
             records.push(Record::Paused {
                 scope,
@@ -54,6 +44,55 @@ impl Scheduler {
             });
         }
         Ok(self.accept(records, reserved, Reply::Done))
+    }
+
+    /// Deals with fire times of a task that are over, as far as the present pauses and calendars suppress some of them: others
+    /// are about to take their place.
+    pub(super) fn settle_fate(&mut self, now: Timestamp, id: TaskId) {
+        let is_due = |task: &&Task| task.due().is_some_and(|due| due <= now) && !self.imports.holds(id);
+        let Some(task) = self.tasks.get(id).filter(is_due) else {
+            return;
+        };
+        let mut stretches: Vec<_> = self.stretches(id, task, task.mark, now).collect();
+        let last = stretches.iter().rposition(|stretch| stretch.suppressed.is_some());
+        stretches.truncate(last.map_or(0, |last| last + 1));
+        for Stretch { passed, suppressed } in stretches {
+            match suppressed {
+                Some(why) => self.pass(id, passed, Passing::Skipped, why),
+                None => self.pass(id, passed, Passing::Missed, self.why_missed(passed.last).to_owned()),
+            }
+        }
+        // Ahead of what is decided.
+        self.flush();
+    }
+
+    /// The same of all tasks.
+    pub(super) fn settle_fates(&mut self, now: Timestamp) {
+        let over = ..=(now, TaskId(u64::MAX));
+        let due: Vec<TaskId> = self.due.range(over).map(|(_, id)| *id).collect();
+        for id in due {
+            self.settle_fate(now, id);
+        }
+    }
+
+    /// A clock that was set back behind the beginning of a pause has not come to it again, and the pause goes on all the same.
+    pub(super) fn begin_pauses_anew(&mut self, now: Timestamp) {
+        let scopes: Vec<PauseScope> = self.pauses.keys().copied().collect();
+        for scope in scopes {
+            self.begin_pause_anew(now, scope);
+        }
+    }
+
+    /// The same of one pause. While a decision about it is on its way, that comes first.
+    pub(super) fn begin_pause_anew(&mut self, now: Timestamp, scope: PauseScope) {
+        let is_ahead = |pause: &Pause| pause.since > now && !pause.is_over(now);
+        let is_decided = match scope {
+            PauseScope::All => self.reserved_all == 0,
+            PauseScope::Task(id) => self.tasks.get(id).is_some_and(|task| !task.reserved),
+        };
+        if is_decided && self.pauses.get(&scope).is_some_and(is_ahead) {
+            self.fact(Record::PauseBegins { scope, since: now });
+        }
     }
 
     /// A pause that goes on under another name covers what it covered.

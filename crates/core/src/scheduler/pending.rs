@@ -255,11 +255,10 @@ impl Scheduler {
                     self.drive(now, *run, Input::StopDecided);
                 }
             }
+            Record::Paused { scope, .. } | Record::Resumed { scope, .. } => self.begin_pause_anew(now, *scope),
             Record::TaskRemoved { .. }
             | Record::CalendarSet { .. }
             | Record::CalendarRemoved { .. }
-            | Record::Paused { .. }
-            | Record::Resumed { .. }
             | Record::Passed { .. }
             | Record::ImportBegun { .. }
             | Record::ImportEnded { .. } => {}
@@ -268,6 +267,7 @@ impl Scheduler {
             | Record::Fired { .. }
             | Record::Booted { .. }
             | Record::BootSkipped { .. }
+            | Record::PauseBegins { .. }
             | Record::LifeBegan { .. }
             | Record::LifeEnded { .. }
             | Record::RunnerAttached { .. }

@@ -16,7 +16,7 @@ use taskd_core::schedule::{Schedule, Termed};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::{ImportId, TaskId, When};
 
-use crate::pauses;
+use crate::pauses::History;
 use crate::world::{Daemon, Stage, World, catalog};
 
 /// What a life of the daemon knows to be durable: the ground every effect must stand on.
@@ -123,7 +123,7 @@ impl Spawned {
             }
             self.horizon = *until;
         }
-        if let Record::Paused { scope, at, .. } = record {
+        if let Record::Paused { scope, at, .. } | Record::PauseBegins { scope, since: at } = record {
             let before = self.created.keys().copied().collect();
             self.before.insert((*scope, *at), before);
         }
@@ -256,10 +256,11 @@ impl World {
     /// What must hold in the end, of all that was ever made durable. Nothing is under way, no task enabled.
     pub fn check_end(&self) {
         let (mut ledger, mut runs) = (BTreeMap::new(), BTreeMap::new());
-        let (mut removed, mut imports, mut pauses) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut removed, mut imports) = (BTreeSet::new(), BTreeMap::new());
+        let mut pauses = History::default();
         for record in &self.disk {
             staging(record, &mut imports, &mut ledger);
-            pauses::check(record, &mut pauses, &self.before_changes, &self.spawned.before);
+            pauses.check(record, &self.before_changes, &self.undecided, &self.spawned.before);
             account(record, &mut ledger, &mut runs, &mut removed);
         }
         assert!(imports.is_empty(), "an import never ended: {imports:?}");
@@ -391,6 +392,7 @@ fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &m
         | Record::CalendarRemoved { .. }
         | Record::Booted { .. }
         | Record::BootSkipped { .. }
+        | Record::PauseBegins { .. }
         | Record::Paused { .. }
         | Record::Resumed { .. }
         | Record::LifeBegan { .. }
@@ -548,6 +550,7 @@ fn account(
         | Record::CalendarRemoved { .. }
         | Record::Booted { .. }
         | Record::BootSkipped { .. }
+        | Record::PauseBegins { .. }
         | Record::Paused { .. }
         | Record::Resumed { .. }
         | Record::LifeBegan { .. }

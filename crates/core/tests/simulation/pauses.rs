@@ -8,72 +8,120 @@ use taskd_core::run::{Passing, Trigger};
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
 
-/// Checks a record against what was decided before it. What was told while a change of a pause was on its way may be told by
-/// what was before.
-pub fn check(
-    record: &Record,
-    pauses: &mut BTreeMap<PauseScope, Pause>,
-    before_changes: &BTreeSet<(TaskId, Timestamp)>,
-    before: &BTreeMap<(PauseScope, Timestamp), BTreeSet<u128>>,
-) {
-    let bearing = |pauses: &BTreeMap<PauseScope, Pause>, task| {
+/// Pauses as they were decided, the newest last: one that is over holds for the times that it covered.
+#[derive(Default)]
+pub struct History(BTreeMap<PauseScope, Vec<Decided>>);
+
+struct Decided {
+    at: Timestamp,
+    pause: Pause,
+    /// For these tasks it is forgotten.
+    forgotten: BTreeSet<TaskId>,
+}
+
+impl History {
+    /// The pauses that bear on a task.
+    fn bearing(&self, task: TaskId) -> impl Iterator<Item = (PauseScope, &Decided)> {
         let scopes = [PauseScope::Task(task), PauseScope::All];
-        scopes
-            .map(|scope| Some((scope, pauses.get(&scope)?.clone())))
-            .into_iter()
-            .flatten()
-    };
-    match record {
-        Record::Paused { scope, pause, .. } => {
-            pauses.insert(*scope, pause.clone());
-        }
-        Record::Resumed { scope, at, .. } => {
-            let pause = pauses.get_mut(scope).expect("only what is paused is resumed");
-            assert!(!pause.is_over(*at), "a pause ends twice");
-            pause.end(*at);
-        }
-        Record::RunCreated {
-            run,
-            fire_time,
-            trigger,
-            trace_id,
-            ..
-        } => {
-            let fire_time = fire_time.filter(|_| *trigger != Trigger::Backfill);
-            let was_there = |scope, pause: &Pause| {
-                let before = before.get(&(scope, pause.since));
-                before.is_some_and(|before| before.contains(&trace_id.0))
-            };
-            let held = fire_time.is_some_and(|at| {
-                bearing(pauses, run.task).any(|(scope, pause)| pause.covers(at) && !was_there(scope, &pause))
-            });
-            assert!(!held, "{run:?} is for a fire time in a pause");
-        }
-        Record::Passed {
-            task,
-            first,
-            last,
-            passing,
-            reason,
-            ..
-        } => {
-            for at in [first, last] {
-                // Where the clock was set back, a pause may bear on times before it began.
-                let may_bear: Vec<_> = bearing(pauses, *task)
-                    .filter(|(_, pause)| !pause.is_over(*at))
-                    .collect();
-                let told = may_bear.iter().any(|(scope, pause)| pause.reason(*scope) == *reason);
-                let is_so = told == reason.contains("paused") || before_changes.contains(&(*task, *first));
-                assert!(is_so, "{record:?} is of no pause");
-                // What a new life finds out about the one before stays so, though a pause was on its way meanwhile.
-                let found = *passing == Passing::Unknown || reason.ends_with("ended before it was recorded");
-                let held = may_bear.iter().any(|(_, pause)| pause.covers(*at)) && !found;
-                assert!(
-                    !held || told && *passing == Passing::Skipped,
-                    "{record:?} is of a pause"
-                );
+        let of = |scope| {
+            self.0
+                .get(&scope)
+                .into_iter()
+                .flatten()
+                .map(move |decided| (scope, decided))
+        };
+        let bears = move |(_, decided): &(PauseScope, &Decided)| !decided.forgotten.contains(&task);
+        scopes.into_iter().flat_map(of).filter(bears)
+    }
+
+    fn newest(&mut self, scope: &PauseScope) -> &mut Pause {
+        let decided = self.0.get_mut(scope).and_then(|all| all.last_mut());
+        &mut decided.expect("only what is paused is changed").pause
+    }
+
+    /// Checks a record against what was decided before it. What was told while a change of a pause was on its way may be told
+    /// by what was before.
+    pub fn check(
+        &mut self,
+        record: &Record,
+        before_changes: &BTreeSet<(TaskId, Timestamp)>,
+        undecided: &BTreeMap<(PauseScope, Timestamp), BTreeSet<TaskId>>,
+        before: &BTreeMap<(PauseScope, Timestamp), BTreeSet<u128>>,
+    ) {
+        match record {
+            Record::Paused { scope, at, pause } => {
+                let (at, pause) = (*at, pause.clone());
+                let all = self.0.entry(*scope).or_default();
+                // One that was going on goes on in it.
+                all.pop_if(|earlier| !earlier.pause.is_over(at));
+                for earlier in all.iter_mut() {
+                    earlier
+                        .forgotten
+                        .extend(undecided.get(&(*scope, at)).into_iter().flatten());
+                }
+                let forgotten = BTreeSet::new();
+                all.push(Decided { at, pause, forgotten });
             }
+            Record::Resumed { scope, at, .. } => {
+                let pause = self.newest(scope);
+                assert!(!pause.is_over(*at), "a pause ends twice");
+                pause.end(*at);
+            }
+            Record::PauseBegins { scope, since } => {
+                let pause = self.newest(scope);
+                assert!(*since < pause.since, "a pause begins later than it did");
+                pause.since = *since;
+            }
+            // Where the clock was set back far, times come again that an earlier pause covered.
+            Record::MarkReset { .. } => {
+                for all in self.0.values_mut() {
+                    all.drain(..all.len().saturating_sub(1));
+                }
+            }
+            Record::RunCreated {
+                run,
+                fire_time,
+                trigger,
+                trace_id,
+                ..
+            } => {
+                let fire_time = fire_time.filter(|_| *trigger != Trigger::Backfill);
+                let was_there = |scope, decided: &Decided| {
+                    // By then, or by when the clock was set back behind its beginning.
+                    let mut times = [decided.at, decided.pause.since].into_iter();
+                    times.any(|at| {
+                        let before = before.get(&(scope, at));
+                        before.is_some_and(|before| before.contains(&trace_id.0))
+                    })
+                };
+                let held = fire_time.is_some_and(|at| {
+                    self.bearing(run.task)
+                        .any(|(scope, decided)| decided.pause.covers(at) && !was_there(scope, decided))
+                });
+                assert!(!held, "{run:?} is for a fire time in a pause");
+            }
+            Record::Passed {
+                task,
+                first,
+                last,
+                passing,
+                reason,
+                ..
+            } => {
+                for at in [first, last] {
+                    let held = || self.bearing(*task).filter(|(_, decided)| decided.pause.covers(*at));
+                    let told = held().any(|(scope, decided)| decided.pause.reason(scope) == *reason);
+                    let is_so = told == reason.contains("paused") || before_changes.contains(&(*task, *first));
+                    assert!(is_so, "{record:?} is of no pause");
+                    // What a new life finds out about the one before stays so, though a pause was on its way meanwhile.
+                    let found = *passing == Passing::Unknown || reason.ends_with("ended before it was recorded");
+                    assert!(
+                        held().next().is_none() || found || told && *passing == Passing::Skipped,
+                        "{record:?} is of a pause"
+                    );
+                }
+            }
+            _ => {}
         }
-        _ => {}
     }
 }

@@ -10,6 +10,7 @@ use taskd_core::Timestamp;
 use taskd_core::command::{Refusal, Reply, Ticket};
 use taskd_core::effect::{Effect, Weight};
 use taskd_core::event::Event;
+use taskd_core::pause::PauseScope;
 use taskd_core::record::Record;
 use taskd_core::run::{RunKey, TraceId};
 use taskd_core::schedule::{Catalog, Zones};
@@ -89,6 +90,9 @@ pub struct World {
     pub disk: Vec<Record>,
     /// What was told of tasks and fire times while a change of a pause was on its way.
     pub before_changes: BTreeSet<(TaskId, Timestamp)>,
+    /// The tasks that a decision was on its way about when a pause was decided: what an earlier one covered of them and
+    /// nobody had dealt with is forgotten.
+    pub undecided: BTreeMap<(PauseScope, Timestamp), BTreeSet<TaskId>>,
     /// The definitions on the disk.
     pub definitions: BTreeMap<TaskId, Definition>,
     /// The imports on the disk that have not ended: their last id and what is staged.
@@ -130,6 +134,7 @@ impl World {
             boot: 1,
             disk: Vec::new(),
             before_changes: BTreeSet::new(),
+            undecided: BTreeMap::new(),
             definitions: BTreeMap::new(),
             imports: BTreeMap::new(),
             full: false,
@@ -242,6 +247,27 @@ impl World {
                     let last = daemon.journal.last().map(|entry| entry.ticket);
                     assert!(last < Some(ticket), "tickets count up");
                     assert!(!records.is_empty(), "an empty batch");
+                    let under_way = daemon
+                        .journal
+                        .iter()
+                        .filter(|entry| matches!(entry.stage, Stage::Sent | Stage::OnDisk))
+                        .flat_map(|entry| &entry.records);
+                    for record in &records {
+                        if let Record::Paused { scope, at, .. } = record {
+                            let touched = under_way.clone().filter_map(|record| match record {
+                                Record::TaskAdded { id, .. }
+                                | Record::TaskChanged { id, .. }
+                                | Record::TaskSwitched { id, .. } => Some(*id),
+                                Record::Paused { scope, .. } | Record::Resumed { scope, .. } => match scope {
+                                    PauseScope::Task(id) => Some(*id),
+                                    PauseScope::All => None,
+                                },
+                                Record::RunCreated { run, .. } | Record::RunStopping { run, .. } => Some(run.task),
+                                _ => None,
+                            });
+                            self.undecided.insert((*scope, *at), touched.collect());
+                        }
+                    }
                     let changes = daemon.journal.iter().any(|entry| {
                         let is_under_way = matches!(entry.stage, Stage::Sent | Stage::OnDisk);
                         is_under_way

@@ -180,6 +180,11 @@ impl Model {
             }
             Record::Booted { boot } => self.header.boot = Some(*boot),
             Record::BootSkipped { .. } => {}
+            Record::PauseBegins { scope, since } => {
+                if let Some(pause) = self.pauses.get_mut(scope) {
+                    pause.since = *since;
+                }
+            }
             Record::CalendarSet { name, calendar, .. } => {
                 self.calendars.insert(name.clone(), Arc::clone(calendar));
             }
@@ -342,6 +347,10 @@ impl Model {
             20 => Record::Booted {
                 boot: u128::from(value) << 77 | 5,
             },
+            25 => Record::PauseBegins {
+                scope: scope(step.pick)?,
+                since: at(now.as_millis() - 10),
+            },
             24 => Record::BootSkipped {
                 task: task(step.pick)?,
                 at: now,
@@ -363,7 +372,7 @@ pub struct Step {
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..25, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+    let step = (0_u8..26, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
         kind,
         pick,
         value,

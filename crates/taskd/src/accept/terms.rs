@@ -17,10 +17,8 @@ use super::{Context, bad, within};
 /// Most schedules of one task.
 const SCHEDULES_MAX: u64 = 16;
 
-/// Most fire times in the day from the next on of a schedule whose fire times move to other days: each day is searched
-/// one by one.
-const MOVED_MAX: u64 = 26;
-const MOVED_OVER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most times of day of schedules whose fire times move to other days: each day is searched one by one.
+const MOVED_MAX: u64 = 24;
 
 /// Most calendars that one task uses.
 const CALENDARS_MAX: u64 = 16;
@@ -181,11 +179,8 @@ fn shifting(terms: &Terms, context: &Context<'_>) -> Result<(), Refusal> {
         return Err(bad("calendar", name, problem, Some("give --cron or --at with it")));
     }
     let schedule = context.reading(&When::Termed(Box::new(Terms::of_all(terms.of.clone()))));
-    let passed = schedule.and_then(|schedule| {
-        let first = schedule.next_after(context.now)?;
-        schedule.passed(context.now, first.plus(MOVED_OVER))
-    });
-    if passed.is_some_and(|passed| passed.count > MOVED_MAX) {
+    let times = schedule.and_then(|schedule| schedule.times_of_day());
+    if times.is_some_and(|times| times > MOVED_MAX) {
         let problem = "what fires more often than each hour cannot be moved to another day";
         return Err(bad(
             "calendar",

@@ -14,6 +14,13 @@ pub(in crate::schedule) struct Matches {
 }
 
 impl Cron {
+    /// How many times of day it names: so often it fires at most on a day without a change of the clock.
+    #[must_use]
+    pub fn times_of_day(&self) -> u64 {
+        let of = |mask: u64| u64::from(mask.count_ones());
+        of(self.seconds) * of(self.minutes) * of(u64::from(self.hours))
+    }
+
     /// The matching local seconds from `from` on and before `until`, or `None` if there are none. Each month is looked at once.
     pub(in crate::schedule) fn matches_between(&self, from: i64, until: i64) -> Option<Matches> {
         if from >= until {

@@ -220,3 +220,43 @@ fn a_clock_that_was_decades_off_makes_few_records() {
     let started = u64::from(rig.core.runs_of(id).next().is_some());
     assert_eq!(count + started, ahead.as_secs() / 60, "and none is left out");
 }
+
+#[test]
+fn what_was_frozen_is_no_debt_when_it_no_longer_is() {
+    let labelled = |labels: &[&str]| Definition {
+        labels: labels.iter().map(|label| TaskName::parse(label).unwrap()).collect(),
+        policies: Policies {
+            misfire: Misfire::All { within_ms: None },
+            ..Policies::default()
+        },
+        ..definition("a", every(MINUTE))
+    };
+    for change in ["label", "calendar", "name"] {
+        let mut rig = Rig::new();
+        set(&mut rig, kept(&["label:db", "a"]));
+        let mut task = labelled(&["db"]);
+        let id = rig.add(task.clone());
+        rig.pass(30_000);
+        rig.tell(Event::RunnerLost);
+        rig.now = at(8 * MINUTE + 30_000);
+        rig.effects.clear();
+        match change {
+            "label" => rig.apply(edit(id, labelled(&[]))).unwrap(),
+            "name" => {
+                task.name = TaskName::parse("b").unwrap();
+                rig.apply(edit(id, task)).unwrap()
+            }
+            _ => rig.apply(Command::RemoveCalendars { names: vec![name()] }).unwrap(),
+        };
+        let spans: Vec<_> = rig
+            .passed()
+            .into_iter()
+            .map(|(passing, first, last, ..)| (passing, first / MINUTE, last / MINUTE))
+            .collect();
+        assert_eq!(
+            spans,
+            [(Passing::Missed, 1, 2), (Passing::Skipped, 3, 5)],
+            "another {change}"
+        );
+    }
+}

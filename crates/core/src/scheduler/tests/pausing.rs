@@ -214,3 +214,90 @@ fn what_is_not_paused_is_not_resumed() {
         "it is over"
     );
 }
+
+/// A task that is due each minute and whose missed fire times are all run.
+fn patient() -> Definition {
+    Definition {
+        policies: Policies {
+            misfire: Misfire::All { within_ms: None },
+            ..Policies::default()
+        },
+        ..definition("a", every(MINUTE))
+    }
+}
+
+/// What passed without a run, as first and last minute, and the minutes that runs were created for.
+fn told(rig: &mut Rig) -> (Vec<(Passing, u64, u64)>, Vec<u64>) {
+    let (mut passed, mut created) = (Vec::new(), Vec::new());
+    let minute = |at: Timestamp| (at.as_millis() - super::at(0).as_millis()) as u64 / MINUTE;
+    for record in rig.records() {
+        match record {
+            Record::Passed {
+                passing, first, last, ..
+            } => passed.push((passing, minute(first), minute(last))),
+            Record::RunCreated { fire_time, .. } => created.extend(fire_time.map(minute)),
+            _ => {}
+        }
+    }
+    (passed, created)
+}
+
+#[test]
+fn what_a_pause_held_up_is_no_debt_of_the_one_that_takes_its_place() {
+    for of_all in [true, false] {
+        let mut rig = Rig::new();
+        let id = rig.add(patient());
+        let scope = if of_all { PauseScope::All } else { PauseScope::Task(id) };
+        // The first minute is owed, and nobody has dealt with it.
+        rig.pass(30_000);
+        rig.tell(Event::RunnerLost);
+        rig.now = at(MINUTE + 30_000);
+        rig.apply(pause(scope, Some(10 * MINUTE))).unwrap();
+        rig.now = at(12 * MINUTE + 30_000);
+        rig.effects.clear();
+        rig.apply(pause(scope, Some(HOUR))).unwrap();
+        rig.attach(1, Vec::new());
+        let (passed, created) = told(&mut rig);
+        assert_eq!(passed, [(Passing::Missed, 1, 1), (Passing::Skipped, 2, 9)]);
+        assert_eq!(created, [10, 11, 12]);
+    }
+}
+
+#[test]
+fn a_pause_goes_on_in_the_next_life_where_the_clock_was_set_back_behind_its_beginning() {
+    let mut rig = Rig::new();
+    let id = rig.add(definition("a", every(10 * MINUTE)));
+    rig.pass(10 * HOUR + 30_000);
+    let origin = rig.start();
+    rig.started(&origin);
+    rig.ended(&origin, ended(Exit::Code(0)));
+    rig.apply(pause(PauseScope::Task(id), None)).unwrap();
+    rig.now = at(5 * HOUR + 30_000);
+    rig.tell(Event::ClockStepped);
+    rig.pass(5 * HOUR + 25 * MINUTE);
+    let mut next = rig.restart();
+    next.now = at(5 * HOUR + 35 * MINUTE);
+    next.attach(1, Vec::new());
+    let (passed, created) = told(&mut next);
+    let last = 5 * 60 + 30;
+    assert_eq!((passed, created), (vec![(Passing::Skipped, last, last)], vec![]));
+}
+
+#[test]
+fn all_are_not_paused_while_an_earlier_life_may_have_started_what_is_due() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", every(MINUTE)));
+    rig.pass(MINUTE - 1_000);
+    rig.prompt = false;
+    rig.go(MINUTE);
+    assert_eq!(rig.starts().len(), 1);
+    // Start and runner are lost, and the clock is set back.
+    let mut next = rig.restart();
+    next.now = at(MINUTE - 20_000);
+    next.tell(Event::Tick);
+    assert_eq!(next.apply(pause(PauseScope::All, None)), Err(Refusal::NoRunner));
+    next.attach(2, Vec::new());
+    next.apply(pause(PauseScope::All, None)).unwrap();
+    let (passed, _) = told(&mut next);
+    assert_eq!(passed, [(Passing::Unknown, 1, 1)]);
+}

@@ -261,3 +261,53 @@ fn no_more_fire_times_come_than_there_are_runs_left() {
     let all: Vec<_> = rig.core.coming(id, rig.now).collect();
     assert_eq!(all, [at(2 * MINUTE), at(3 * MINUTE)], "one is overdue");
 }
+
+#[test]
+fn what_fell_due_before_a_boot_was_seen_goes_first() {
+    let mut rig = Rig::new();
+    let of = vec![When::Boot, every(HOUR)];
+    let id = rig.add(definition("a", When::Termed(Box::new(Terms::of_all(of)))));
+    rig.pass(30 * MINUTE);
+    let mut next = rig.restart();
+    next.now = at(2 * HOUR + 30 * MINUTE);
+    next.tell(Event::Booted(7));
+    next.attach(2, Vec::new());
+    let told: Vec<_> = next
+        .records()
+        .into_iter()
+        .filter_map(|record| match record {
+            Record::RunCreated { trigger, .. } => Some(trigger.word().to_owned()),
+            Record::BootSkipped { task, reason, .. } => {
+                assert_eq!(task, id);
+                Some(reason)
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["catch-up", "after a boot: run a/1 is still running"]);
+}
+
+#[test]
+fn a_boot_that_finds_a_task_held_is_in_the_ledger() {
+    let mut rig = Rig::new();
+    let gone = |expr: &str| When::Cron {
+        expr: expr.to_owned(),
+        tz: "Mars/Olympus".to_owned(),
+        dst: DstRule::default(),
+    };
+    rig.disk.push(Record::TaskAdded {
+        id: TaskId(1),
+        owner: ME,
+        at: at(0),
+        definition: std::sync::Arc::new(definition(
+            "a",
+            When::Termed(Box::new(Terms::of_all(vec![When::Boot, gone("0 * * * *")]))),
+        )),
+    });
+    let mut next = rig.restart();
+    next.tell(Event::Booted(7));
+    next.attach(1, Vec::new());
+    let is_told =
+        |record: Record| matches!(record, Record::BootSkipped { reason, .. } if reason.contains("Mars/Olympus"));
+    assert!(next.records().into_iter().any(is_told));
+}

@@ -225,11 +225,35 @@ pub(super) struct Covered {
     pub past: bool,
 }
 
-/// Finds what an event covers in the window and, where it does not repeat, after it. `replaced` are the events that stand for
-/// some of its occurrences.
+/// The occurrences of an event that others stand for, read once for all events of its UID.
+#[derive(Default)]
+pub(super) struct Replaced<'a> {
+    pub written: Vec<&'a Property>,
+    of_days: Option<Excluded>,
+    of_times: Option<Excluded>,
+}
+
+impl Replaced<'_> {
+    fn excluded(&mut self, of_days: bool, zones: &mut ZoneBook) -> Result<&Excluded, Fault> {
+        let read = match of_days {
+            true => &mut self.of_days,
+            false => &mut self.of_times,
+        };
+        if read.is_none() {
+            let mut excluded = Excluded::default();
+            for property in &self.written {
+                excluded.add(&value::when(property, zones)?, of_days);
+            }
+            *read = Some(excluded);
+        }
+        Ok(read.get_or_insert_default())
+    }
+}
+
+/// Finds what an event covers in the window and, where it does not repeat, after it.
 pub(super) fn cover(
     event: &Event,
-    replaced: &[&Property],
+    replaced: Option<&mut Replaced<'_>>,
     window: Window,
     zones: &mut ZoneBook,
     budget: &mut Budget,
@@ -248,9 +272,9 @@ pub(super) fn cover(
             excluded.add(&when, start.is_date());
         }
     }
-    for property in replaced {
-        excluded.add(&value::when(property, zones)?, start.is_date());
-    }
+    let replaced = replaced
+        .map(|replaced| replaced.excluded(start.is_date(), zones))
+        .transpose()?;
     let mut starts = vec![(start.clone(), length, exactness)];
     if let Some(property) = &event.rule {
         starts.clear();
@@ -272,7 +296,7 @@ pub(super) fn cover(
     }
     covered.instant = !starts.is_empty() && starts.iter().all(|(_, length, _)| length.is_zero());
     let before = starts.len();
-    starts.retain(|(start, ..)| !excluded.has(start));
+    starts.retain(|(start, ..)| !excluded.has(start) && !replaced.is_some_and(|replaced| replaced.has(start)));
     let all_there = starts.len() == before;
     let place = event.rule.as_ref().or(event.start.as_ref());
     for (start, length, exactness) in starts {

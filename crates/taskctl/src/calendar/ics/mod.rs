@@ -27,9 +27,9 @@ use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
 use taskd_core::calendar::{Calendar, CalendarError, ENTRIES_MAX, Entry, LOOK_AHEAD_DAYS, TimeRange};
 
-use self::event::{Event, Window, cover};
+use self::event::{Event, Replaced, Window, cover};
 use self::expand::{Budget, WORK_MAX};
-use self::lines::{Line, Lines, Property};
+use self::lines::{Line, Lines};
 use self::zones::{Description, Observance, ZoneBook};
 use super::fault::{Fault, FaultKind, brief};
 use super::{Note, Reading};
@@ -54,20 +54,19 @@ pub(super) fn read(bytes: &[u8], now: Timestamp, zones: &dyn Fn(&str) -> Option<
     let mut budget = Budget(WORK_MAX);
     let mut found = Found::default();
     let mut counts = Counts::default();
-    let mut replaced: HashMap<&str, Vec<&Property>> = HashMap::new();
+    let mut replaced: HashMap<&str, Replaced<'_>> = HashMap::new();
     for event in &file.events {
         if let (Some(uid), Some(occurrence)) = (&event.uid, &event.instead_of) {
             if occurrence.param("RANGE").is_some() {
                 let what = "a change of all later occurrences (RANGE=THISANDFUTURE)";
                 return Err(occurrence.line_fault(FaultKind::Unsupported { what }));
             }
-            replaced.entry(uid.value()).or_default().push(occurrence);
+            replaced.entry(uid.value()).or_default().written.push(occurrence);
         }
     }
     for event in &file.events {
-        let of_uid = event.uid.as_ref().and_then(|uid| replaced.get(uid.value()));
-        let replaced = of_uid.filter(|_| event.instead_of.is_none());
-        let replaced = replaced.map_or(&[][..], Vec::as_slice);
+        let uid = event.uid.as_ref().filter(|_| event.instead_of.is_none());
+        let replaced = uid.and_then(|uid| replaced.get_mut(uid.value()));
         let covered = cover(event, replaced, window, &mut zones, &mut budget)?;
         let counted = [
             (event.cancelled, &mut counts.cancelled),
