@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use taskd_core::Timestamp;
 use taskd_core::pause::{Pause, PauseScope};
-use taskd_core::schedule::Schedule;
+use taskd_core::schedule::{Schedule, clock_changes};
 use taskd_store::{Change, ChangeKind, Lifetime, Span};
 use taskd_wire::client::{self, Fate, RunInfo};
 use taskd_wire::codec::Rec;
@@ -22,6 +22,9 @@ const BACK: [Duration; 5] = [
     Duration::from_secs(400 * 24 * 60 * 60),
     Duration::from_secs(10 * 366 * 24 * 60 * 60),
 ];
+
+/// So near a change of the clock has a say.
+const CLOCK_NEAR: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// All that is known of a task and of the time that is asked about.
 pub(crate) struct Facts {
@@ -71,6 +74,7 @@ pub(crate) fn fate(facts: Facts) -> Fate {
         ..Fate::default()
     };
     if let Some(schedule) = &facts.schedule {
+        rules(schedule, fire_time, (from, until), &mut fate);
         let at = fire_time.unwrap_or(from);
         fate.before_ms = before(schedule, at).map(Timestamp::as_millis);
         let after = if fire_time.is_some() { at } else { until };
@@ -109,7 +113,7 @@ pub(crate) fn fate(facts: Facts) -> Fate {
         "not-yet-added"
     } else if let Some(change) = disabled(&facts.changes, facts.added_at, facts.enabled, at) {
         fate.change = Some(Box::new(Rec(change)));
-        "disabled"
+        if at > facts.now { "will-not-start" } else { "disabled" }
     } else if let Some(held) = facts.held {
         fate.held = Some(held);
         "held"
@@ -125,6 +129,26 @@ pub(crate) fn fate(facts: Facts) -> Fate {
     };
     verdict.clone_into(&mut fate.verdict);
     fate
+}
+
+/// What moves a fire time, or the time that was asked about and is none.
+fn rules(schedule: &Schedule, fire_time: Option<Timestamp>, (from, until): (Timestamp, Timestamp), fate: &mut Fate) {
+    let (moved_from, moved_to) = match fire_time {
+        Some(at) => (schedule.comes_from(at), None),
+        None => schedule
+            .goes_to(from, until)
+            .map_or((None, None), |(at, to)| (Some(at), to)),
+    };
+    fate.moved_from_ms = moved_from.map(Timestamp::as_millis);
+    fate.moved_to_ms = moved_to.map(Timestamp::as_millis);
+    fate.moved_by = moved_from.and_then(|_| schedule.moved_by());
+    let (first, last) = (
+        moved_from.or(fire_time).unwrap_or(from),
+        moved_from.or(fire_time).unwrap_or(until),
+    );
+    let changes = clock_changes(schedule, first.minus(CLOCK_NEAR), last.plus(CLOCK_NEAR));
+    let changes: Vec<String> = changes.into_iter().map(|change| change.finding.message).collect();
+    fate.clock = (!changes.is_empty()).then(|| changes.join(" "));
 }
 
 /// The last fire time before an instant.

@@ -302,6 +302,8 @@ pub struct Accepted {
     pub tz: Option<String>,
     /// Remarks about the schedule a user would want to hear.
     pub warnings: Vec<String>,
+    /// Where it has no fire time to come, why.
+    pub idle: Option<String>,
 }
 
 /// A run by name.

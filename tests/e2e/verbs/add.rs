@@ -29,7 +29,11 @@ fn every_schedule_is_taken_and_the_next_three_fire_times_are_shown() {
             fire_times,
             "{added}"
         );
-        assert_eq!(added.contains("never by itself"), fire_times == 0, "{added}");
+        assert_eq!(
+            added.contains("never by itself, it is manual"),
+            fire_times == 0,
+            "{added}"
+        );
         let listed = world.ctl(&["show", name, "--json"]).json();
         assert_eq!(listed["next"].is_null(), fire_times == 0, "{listed}");
     }

@@ -394,3 +394,45 @@ fn what_is_frozen_and_what_has_no_run_left_does_not_count() {
     let next = world.ctl(&["next", "few", "-n", "10", "--json"]).json();
     assert_eq!(next.as_array().map(Vec::len), Some(4));
 }
+
+#[test]
+fn what_its_calendars_never_let_start_is_said() {
+    let world = World::served();
+    world.ctl(&["calendar", "add", "wk", "--rule", "weekends"]).ok();
+    let added = world
+        .ctl(&[
+            "add",
+            "--name",
+            "never",
+            "--cron",
+            "0 6 * * SAT",
+            "--calendar",
+            "wk",
+            "--",
+            "true",
+        ])
+        .ok();
+    assert!(
+        added.contains("never by itself, its calendars let none start") && added.contains("calendar wk excludes it"),
+        "{added}"
+    );
+    let lint = world.ctl(&["lint", "never", "--json"]);
+    assert_eq!(lint.code(), 1, "{lint:?}");
+    let found: serde_json::Value = serde_json::from_str(&lint.stdout).expect("JSON");
+    assert_eq!(found[0]["code"], "never-fires");
+    let disabled = world
+        .ctl(&[
+            "add",
+            "--name",
+            "off",
+            "--cron",
+            "0 6 * * SAT",
+            "--disabled",
+            "--",
+            "true",
+        ])
+        .ok();
+    assert!(disabled.contains("never by itself, it is disabled"), "{disabled}");
+    let boot = world.ctl(&["add", "--name", "up", "--boot", "--", "true"]).ok();
+    assert!(boot.contains("  next: at the next boot\n"), "{boot}");
+}

@@ -387,6 +387,17 @@ fn a_day_of_an_expression_shows_its_hours() {
 }
 
 #[test]
+fn what_says_how_an_expression_is_read_is_not_taken_for_tasks() {
+    let world = World::served();
+    world.ctl(&["add", "--name", "a", "--every", "1h", "--", "true"]).ok();
+    for option in [["--from", "2027-03-27"], ["--tz", "Mars/X"], ["--dst-gap", "skip"]] {
+        let said = world.ctl(&[&["next", "a"], option.as_slice()].concat()).refused(2);
+        assert!(said.contains(&format!("{} goes with --cron", option[0])), "{said}");
+    }
+    world.ctl(&["lint", "a", "--tz", "UTC"]).refused(2);
+}
+
+#[test]
 fn a_month_or_day_that_is_none_is_pointed_at() {
     let said = cron(&["@daily", "--month", "2027-13"]).refused(2);
     assert!(said.contains("  --month 2027-13\n          ^^^^^^^\n"), "{said}");

@@ -242,6 +242,7 @@ fn each_boot_of_the_machine_has_one_run() {
     });
     assert_eq!((&span["outcome"], &span["count"]), (&json!("skipped"), &json!(1)));
     let why = world.ctl(&["why", "up"]).ok();
+    assert!(why.contains("Run up/2: succeeded, trigger boot"), "{why}");
     assert!(why.contains("After a boot: the task was paused by"), "{why}");
     assert_eq!(world.ctl(&["runs", "off", "--json"]).json(), json!([]));
 }

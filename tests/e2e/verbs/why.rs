@@ -147,6 +147,8 @@ fn who_disabled_it_and_who_paused_it_is_named() {
         let told = world.ctl(&["why", "off", told[0]["after"].as_str()?, "--json"]).json();
         (told[0]["verdict"] == "disabled").then(|| told[0].clone())
     });
+    let to_come = world.ctl(&["why", "off", "2099-01-01T00:00:00Z"]).ok();
+    assert!(to_come.contains("will not start: disabled"), "{to_come}");
     assert_eq!(later["change"]["kind"], "disabled");
     assert!(
         later["change"]["by"].as_str().is_some_and(|by| by.starts_with("uid ")),
@@ -201,4 +203,53 @@ fn a_time_that_is_none_names_its_neighbours_and_ends_with_4() {
     );
     world.ctl(&["why", "daily", "then"]).refused(2);
     world.ctl(&["why", "dayli"]).refused(4);
+}
+
+#[test]
+fn what_moves_a_fire_time_is_told() {
+    let world = World::served();
+    let add = |name: &str, rest: &[&str]| {
+        world
+            .ctl(&[&["add", "--name", name], rest, &["--", "true"]].concat())
+            .ok();
+    };
+    world.ctl(&["calendar", "add", "wk", "--rule", "weekends"]).ok();
+    add(
+        "shifted",
+        &["--cron", "0 6 1 * *", "--tz", "UTC", "--calendar", "wk=next"],
+    );
+    add("spread", &["--cron", "0 0 1 12 *", "--tz", "UTC", "--jitter", "1h"]);
+    add("night", &["--cron", "30 2 * * *", "--tz", "Europe/Berlin"]);
+    // 1 May 2027 is a Saturday.
+    let moved = world.ctl(&["why", "shifted", "2027-05-03T06:00Z"]).ok();
+    assert!(
+        moved.contains("will start") && moved.contains("the schedule's 2027-05-01 06:00:00"),
+        "{moved}"
+    );
+    let none = world.ctl(&["why", "shifted", "2027-05-01T06:00Z"]);
+    assert!(
+        none.code() == 4 && none.stdout.contains("it is moved to 2027-05-03 06:00:00"),
+        "{none:?}"
+    );
+    let spread = world.ctl(&["why", "spread", "2027-12-01T00:00:00Z", "--json"]);
+    let spread: Value = serde_json::from_str(&spread.stdout).expect("JSON");
+    assert_eq!(
+        (&spread[0]["verdict"], &spread[0]["moved_by"]),
+        (&json!("no-fire-time"), &json!("its jitter"))
+    );
+    let at = spread[0]["moved_to"].as_str().expect("an instant");
+    let there = world.ctl(&["why", "spread", at, "--json"]).json();
+    assert_eq!(
+        (&there[0]["verdict"], &there[0]["moved_from"]),
+        (&json!("planned"), &json!("2027-12-01T00:00:00Z"))
+    );
+    let night = world.ctl(&["why", "night", "2027-03-28T01:00Z"]).ok();
+    assert!(
+        night.contains("Clocks in Europe/Berlin skip 2027-03-28 02:30"),
+        "{night}"
+    );
+    let plain = world.ctl(&["why", "night", "2027-06-28T00:30Z"]).ok();
+    assert!(!plain.contains("Clocks"), "{plain}");
+    let said = world.ctl(&["why", "ni*"]).refused(2);
+    assert!(said.contains("is a pattern"), "{said}");
 }

@@ -114,6 +114,38 @@ impl Schedule {
         }
     }
 
+    /// The time that a fire time has by its expression, where terms move it to another.
+    #[must_use]
+    pub fn comes_from(&self, at: Timestamp) -> Option<Timestamp> {
+        match self {
+            Schedule::Termed(termed) => termed.comes_from(at).filter(|from| *from != at),
+            Schedule::Cron { .. } | Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => None,
+        }
+    }
+
+    /// The first time between two instants that its expression has and terms move, and the fire time that it becomes, if it
+    /// becomes one.
+    #[must_use]
+    pub fn goes_to(&self, from: Timestamp, until: Timestamp) -> Option<(Timestamp, Option<Timestamp>)> {
+        match self {
+            Schedule::Termed(termed) => termed.goes_to(from, until).filter(|(at, to)| *to != Some(*at)),
+            Schedule::Cron { .. } | Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => None,
+        }
+    }
+
+    /// What moves its fire times, in words; `None` where nothing does.
+    #[must_use]
+    pub fn moved_by(&self) -> Option<String> {
+        let Schedule::Termed(termed) = self else { return None };
+        let jitter = (!termed.offset.is_zero()).then(|| "its jitter".to_owned());
+        let calendars = termed
+            .shift
+            .as_ref()
+            .map(|_| "a calendar that covers its day".to_owned());
+        let both: Vec<String> = calendars.into_iter().chain(jitter).collect();
+        (!both.is_empty()).then(|| both.join(" and "))
+    }
+
     /// At most so many fire times are on one day, changes of the clock aside; `None` where that is not known by the schedule
     /// alone.
     #[must_use]

@@ -92,6 +92,25 @@ impl Shift {
         None
     }
 
+    /// Where a fire time goes, which is one of the unmoved; `None` where it goes nowhere.
+    pub(super) fn goes_to(&self, at: Timestamp) -> Option<Timestamp> {
+        let day = self.day(at);
+        self.moved(at, day, self.target(day)?)
+    }
+
+    /// The first of the unmoved that goes to an instant.
+    pub(super) fn comes_from(&self, unmoved: &impl Unmoved, at: Timestamp) -> Option<Timestamp> {
+        let (first, last) = self.sources(self.day(at))?;
+        let mut from = self.begins(first)?.minus(INSTANT);
+        let ends = self.begins(last + 1)?.plus(SET_BACK_MAX);
+        loop {
+            from = unmoved.first_after(from).filter(|from| *from < ends)?;
+            if self.goes_to(from) == Some(at) {
+                return Some(from);
+            }
+        }
+    }
+
     /// How many there are from one of them to another.
     pub(super) fn count(&self, unmoved: &impl Unmoved, first: Timestamp, last: Timestamp) -> u64 {
         // A set, since those of a day that clocks skip come to the first instant of the next.
@@ -287,6 +306,22 @@ mod tests {
         let earlier = shift(&["weekends"], &[], Direction::Previous, "UTC");
         let expected = ["2026-07-15T09:00:00Z", "2026-08-14T09:00:00Z", "2026-09-15T09:00:00Z"];
         assert_eq!(next(&earlier, &salary, "2026-07-01T00:00:00Z", 3), expected);
+    }
+
+    #[test]
+    fn where_a_time_goes_and_where_it_comes_from() {
+        let daily = cron("0 9 * * *", "UTC");
+        let later = shift(&["weekends"], &[], Direction::Next, "UTC");
+        let (saturday, monday) = (at("2026-08-15T09:00:00Z"), at("2026-08-17T09:00:00Z"));
+        assert_eq!(later.goes_to(saturday), Some(monday));
+        assert_eq!(later.goes_to(monday), Some(monday));
+        assert_eq!(
+            later.comes_from(&union(&daily), monday),
+            Some(saturday),
+            "the first of several"
+        );
+        let never = shift(&[], &[(0, 2_900_000)], Direction::Next, "UTC");
+        assert_eq!(never.goes_to(saturday), None);
     }
 
     #[test]

@@ -103,6 +103,28 @@ impl Termed {
         })
     }
 
+    /// The time that a fire time has by its schedules alone, before it is moved.
+    pub(super) fn comes_from(&self, at: Timestamp) -> Option<Timestamp> {
+        let slot = self.slot_of(at)?;
+        match &self.shift {
+            Some(shift) => shift.comes_from(&self.union(), slot),
+            None => Some(slot),
+        }
+    }
+
+    /// The first time that the schedules alone have between two instants, and the fire time that it is moved to.
+    pub(super) fn goes_to(&self, from: Timestamp, until: Timestamp) -> Option<(Timestamp, Option<Timestamp>)> {
+        let at = self
+            .union()
+            .first_after(from.minus(INSTANT))
+            .filter(|at| *at <= until)?;
+        let slot = match &self.shift {
+            Some(shift) => shift.goes_to(at),
+            None => Some(at),
+        };
+        Some((at, slot.map(|slot| self.moved(slot))))
+    }
+
     fn moved(&self, slot: Timestamp) -> Timestamp {
         if self.offset.is_zero() {
             return slot;
@@ -263,6 +285,18 @@ mod tests {
         let last = Timestamp::from_millis(119_999);
         assert_eq!(minutes.next_after(Timestamp::from_millis(59_999)), Some(last));
         assert_eq!(minutes.next_after(last), Some(Timestamp::from_millis(179_999)));
+    }
+
+    #[test]
+    fn a_fire_time_and_the_time_it_comes_from_tell_each_other() {
+        let hours = Schedule::Termed(std::sync::Arc::new(termed(vec![cron("0 * * * *")], 600)));
+        assert_eq!(hours.comes_from(at(4200)), Some(at(3600)));
+        assert_eq!(hours.goes_to(at(3600), at(3659)), Some((at(3600), Some(at(4200)))));
+        assert_eq!(hours.goes_to(at(3601), at(3659)), None);
+        assert_eq!(hours.moved_by().as_deref(), Some("its jitter"));
+        let plain = Schedule::Termed(std::sync::Arc::new(termed(vec![cron("0 * * * *")], 0)));
+        assert_eq!((plain.comes_from(at(3600)), plain.moved_by()), (None, None));
+        assert_eq!(plain.goes_to(at(3600), at(3600)), None);
     }
 
     #[test]

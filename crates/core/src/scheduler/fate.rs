@@ -12,7 +12,9 @@ use super::firing::INSTANT;
 use super::tasks::Task;
 
 /// Most spans that are looked through for a fire time that will start.
-const SPANS_MAX: usize = 200;
+const SPANS_MAX: usize = 500;
+/// How far ahead one is looked for: leap days come eight years apart, and on a weekday of their own in twenty-eight.
+const LOOKED_AHEAD: Duration = Duration::from_secs(60 * 366 * 24 * 60 * 60);
 
 /// So many stretches are told apart however long ago they were, and those of this long ago.
 const STRETCHES_MAX: usize = 200;
@@ -88,8 +90,9 @@ impl Scheduler {
     /// The first fire time of a task after this instant that is to start, as far as is known now.
     pub(super) fn first_owed(&self, id: TaskId, task: &Task, after: Timestamp) -> Option<Timestamp> {
         let mut mark = after;
-        // What comes later has no date.
+        // What comes later than that has no date.
         let last = Timestamp::from_jiff(jiff::Timestamp::MAX);
+        let last = last.min(task.schedule.next_after(after)?.plus(LOOKED_AHEAD));
         for _ in 0..SPANS_MAX {
             let at = task.schedule.next_after(mark).filter(|at| *at <= last)?;
             let fate = self.fate(id, task, at);

@@ -368,19 +368,19 @@ impl Scheduler {
             .tasks
             .iter()
             .filter(|(_, task)| task.written.is_some())
-            .map(|(id, task)| (id, task.when(), task.held))
+            .map(|(id, task)| (id, task.when(), self.problems.get(&id).cloned()))
             .collect();
-        for (id, when, was_held) in zoned {
+        for (id, when, problem) in zoned {
             self.read_anew(id, &when);
             let Some(task) = self.tasks.get(id) else { continue };
-            match (was_held, task.held) {
-                (false, true) => self.notice_held(id),
+            match (problem, task.held) {
+                (None, true) => self.notice_held(id),
                 // Before the first runner of a life is asked, an earlier one may have started them.
-                (true, false) if task.due().is_some() && !task.reserved && !self.may_have_started() => {
+                (Some(problem), false) if task.due().is_some() && !task.reserved && !self.may_have_started() => {
                     let until = now.minus(INSTANT);
-                    self.pass_all(id, until, Passing::Missed, "its schedule could not be read");
+                    self.pass_all(id, until, Passing::Missed, &format!("it was held: {problem}"));
                 }
-                (true, true | false) | (false, false) => {}
+                (Some(_), true | false) | (None, false) => {}
             }
         }
     }

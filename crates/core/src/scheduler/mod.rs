@@ -437,6 +437,9 @@ impl Scheduler {
         // What is due and was not dealt with was not started, though the horizon says that it may have been.
         let undealt = self.tasks.iter().filter_map(|(_, task)| task.due()).min();
         let until = undealt.map_or(now, |at| now.min(at.minus(firing::INSTANT)));
+        // Nor was any of a task that is held, whose fire times nobody knows.
+        let held = self.problems.keys().filter_map(|id| self.tasks.get(*id));
+        let until = held.map(|task| task.mark).min().map_or(until, |mark| until.min(mark));
         if self.header.horizon > until {
             self.draw_horizon_back(now, until);
         }

@@ -41,6 +41,8 @@ pub struct TaskView<'a> {
     pub calendars: &'a [CalendarUse],
     /// What it is grouped by.
     pub labels: &'a [Label],
+    /// Whether it is due after each boot of the machine.
+    pub at_boot: bool,
     /// Why its schedule cannot be read, if it cannot: then it is never due.
     pub held: Option<&'a str>,
 }
@@ -86,6 +88,7 @@ impl Scheduler {
             last_run: task.last_run,
             calendars: task.written.as_ref().map_or(&[], |written| written.calendars()),
             labels: self.labels_of(id),
+            at_boot: task.at_boot(),
             schedule: (!task.held).then_some(&task.schedule),
             held: self.problems.get(&id).map(String::as_str),
         })

@@ -38,10 +38,10 @@ pub struct ScheduleArgs {
     /// Move fire times by up to this much, each task by an offset of its own that stays; 0s for none
     #[arg(long, value_name = "DURATION", help_heading = "Schedule")]
     pub jitter: Option<String>,
-    /// No fire time before this time; '' for no bound
+    /// No fire time before this time, by the schedule, before jitter or a calendar moves it; '' for no bound
     #[arg(long, value_name = "TIME", help_heading = "Schedule")]
     pub start: Option<String>,
-    /// No fire time after this time; '' for no bound
+    /// No fire time after this time, by the schedule, before jitter or a calendar moves it; '' for no bound
     #[arg(long, value_name = "TIME", help_heading = "Schedule")]
     pub end: Option<String>,
     /// Skip fire times in what a calendar covers; with NAME=only all others; with NAME=next or =previous have them on the

@@ -67,7 +67,8 @@ Examples:
   taskctl why backup 02:30
   taskctl why backup '2026-11-24 02:30' --json
 
-With --json: [{at, verdict, run, passed, change, down, before, after, held}].")]
+With --json: [{at, verdict, run, passed, change, down, before, after, held, reason,
+moved_from, moved_to, moved_by, clock}].")]
 pub struct WhyArgs {
     /// The task
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]

@@ -66,10 +66,14 @@ pub fn say(session: &mut Session, verb: &str, accepted: &Accepted) -> Result<()>
         head = "     ";
     }
     if accepted.next_ms.is_empty() {
-        session.out.said(&format!(
-            "  next: never by itself (manual, disabled or past); `taskctl run {}` runs it",
-            accepted.name
-        ))?;
+        let idle = accepted.idle.as_deref().unwrap_or("nobody knows when");
+        session.out.said(&match idle {
+            "at the next boot" => format!("  next: {idle}"),
+            idle => format!(
+                "  next: never by itself, {idle}; `taskctl run {}` runs it",
+                accepted.name
+            ),
+        })?;
     }
     for warning in &accepted.warnings {
         session.out.said(&format!("  note: {warning}"))?;

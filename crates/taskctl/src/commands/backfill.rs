@@ -1,5 +1,6 @@
 //! `taskctl backfill`
 
+use taskd_core::scheduler::Limits;
 use taskd_wire::client::{Request, Response};
 
 use super::when;
@@ -39,6 +40,13 @@ pub fn run(args: &BackfillArgs, session: &mut Session) -> Result<()> {
         return session
             .out
             .said(&format!("{} has no fire time in that span", args.task));
+    }
+    // One more than may wait is told where there are more.
+    let most = Limits::default().backlog;
+    if args.dry_run && runs.len() > most {
+        session.remark(&format!(
+            "there are more than the {most} that may wait: without --dry-run it is refused; choose a shorter span"
+        ));
     }
     let times = session.times();
     for run in &runs {

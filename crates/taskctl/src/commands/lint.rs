@@ -4,7 +4,7 @@ use taskd_core::schedule::{Cron, DstRule, Finding, Schedule, findings};
 use taskd_wire::client::{self as wire, Request, Response};
 use taskd_wire::codec::Rec;
 
-use super::{definition, when};
+use super::{definition, only_with_cron, when};
 use crate::args::LintArgs;
 use crate::client::pages;
 use crate::error::{Error, Result};
@@ -20,6 +20,9 @@ const FOUND: u8 = 1;
 
 /// Says what may surprise in schedules, and gives the exit code.
 pub fn run(args: &LintArgs, session: &mut Session) -> Result<u8> {
+    if args.cron.is_none() {
+        only_with_cron(&[("--tz", args.tz.is_some())])?;
+    }
     // The exit code counts also where nobody reads on, as in `lint | head`.
     session.out.outlive_reader();
     let mut report = Report {

@@ -77,6 +77,15 @@ fn is_one(names: &[String]) -> bool {
     matches!(names, [name] if !is_pattern(name))
 }
 
+/// Refuses options that say how an expression is read where there is none: clap does not where tasks are named.
+fn only_with_cron(options: &[(&str, bool)]) -> Result<(), Failure> {
+    match options.iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((option, _)) => Err(Failure::usage(format!("{option} goes with --cron"))
+            .hint("a task has its own zone and rules; `taskctl show` shows them, and --cron takes any expression")),
+    }
+}
+
 /// The names in an answer that says what was done.
 fn done(client: &Client, response: Response) -> Result<Vec<String>, Failure> {
     match response {

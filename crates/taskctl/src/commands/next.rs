@@ -13,7 +13,7 @@ use taskd_core::schedule::{Cron, CronErrorKind, DstRule, Gap, Overlap, Schedule,
 use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::Rec;
 
-use super::{definition, when};
+use super::{definition, only_with_cron, when};
 use crate::args::{self, NextArgs};
 use crate::error::Result;
 use crate::json;
@@ -28,6 +28,15 @@ const SOME: u32 = 5;
 
 /// Shows coming fire times.
 pub fn run(args: &NextArgs, session: &mut Session) -> Result<()> {
+    if args.cron.is_none() {
+        let given = [
+            ("--tz", args.tz.is_some()),
+            ("--from", args.from.is_some()),
+            ("--dst-gap", args.dst_gap.is_some()),
+            ("--dst-overlap", args.dst_overlap.is_some()),
+        ];
+        only_with_cron(&given)?;
+    }
     if let Some(typed) = &args.month {
         return month::run(typed.as_deref(), args, session);
     }

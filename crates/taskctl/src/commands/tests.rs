@@ -72,6 +72,7 @@ fn add_says_when_it_is_due_in_both_zones() {
             next_ms: vec![ms("2026-11-23T17:00:00Z"), ms("2026-11-24T17:00:00Z")],
             tz: Some("Asia/Tokyo".into()),
             warnings: vec!["clocks change".into()],
+            idle: None,
         }))
     });
     let line = [

@@ -4,7 +4,7 @@ use taskd_wire::client::{Fate, Request, Response, Why};
 
 use super::when;
 use crate::args::WhyArgs;
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Result, one_only};
 use crate::json;
 use crate::out::JsonArray;
 use crate::render::fate;
@@ -13,6 +13,7 @@ use crate::session::Session;
 
 /// Says what became of a fire time, or what will. Gives the exit code.
 pub fn run(args: &WhyArgs, session: &mut Session) -> Result<u8> {
+    one_only(&args.task)?;
     let window = match &args.time {
         Some(text) => Some(when::window("TIME", text, session)?),
         None => None,
@@ -44,9 +45,14 @@ pub fn run(args: &WhyArgs, session: &mut Session) -> Result<u8> {
 fn print(why: &Why, is_asked: bool, session: &mut Session) -> Result<()> {
     let times = session.times();
     if why.fates.is_empty() {
+        let to_come = if why.at_boot {
+            "the next boot is its next"
+        } else {
+            "has none to come"
+        };
         return session
             .out
-            .line(&format!("{} has had no fire time, and has none to come", why.name));
+            .line(&format!("{} has had no fire time, and {to_come}", why.name));
     }
     for fate in &why.fates {
         let tz = why.tz.as_deref();

@@ -87,6 +87,10 @@ pub struct WhyFate<'a> {
     after: Option<String>,
     held: Option<&'a str>,
     reason: Option<&'a str>,
+    moved_from: Option<String>,
+    moved_to: Option<String>,
+    moved_by: Option<&'a str>,
+    clock: Option<&'a str>,
 }
 
 impl<'a> WhyFate<'a> {
@@ -112,6 +116,10 @@ impl<'a> WhyFate<'a> {
             after: fate.after_ms.map(rfc3339),
             held: fate.held.as_deref(),
             reason: fate.reason.as_deref(),
+            moved_from: fate.moved_from_ms.map(rfc3339),
+            moved_to: fate.moved_to_ms.map(rfc3339),
+            moved_by: fate.moved_by.as_deref(),
+            clock: fate.clock.as_deref(),
         }
     }
 }

@@ -17,6 +17,7 @@ pub fn verdict(fate: &Fate) -> (&str, Tone) {
         "not-yet-added" => ("did not start: it was not there yet", Tone::Plain),
         "forgotten" => ("is not known any more", Tone::Plain),
         "disabled" => ("did not start: disabled", Tone::Dim),
+        "will-not-start" => ("will not start: disabled", Tone::Dim),
         "held" => ("does not start: held", Tone::Bad),
         "suppressed" => ("will be skipped", Tone::Dim),
         "paused" => ("will be skipped: paused", Tone::Dim),
@@ -60,6 +61,19 @@ pub fn sentences(fate: &Fate, times: &Times) -> Vec<String> {
     }
     if let Some(reason) = &fate.reason {
         lines.push(format!("{}.", capital(reason)));
+    }
+    if let (Some(from), Some(by)) = (fate.moved_from_ms, &fate.moved_by) {
+        let from = times.full(from);
+        lines.push(match (fate.verdict.as_str(), fate.moved_to_ms) {
+            ("no-fire-time", Some(to)) => {
+                format!("The schedule has {from}; it is moved to {} by {by}.", times.full(to))
+            }
+            ("no-fire-time", None) => format!("The schedule has {from}, and {by} leaves it no day within a year."),
+            (_, _) => format!("It is the schedule's {from}, moved by {by}."),
+        });
+    }
+    if let Some(clock) = &fate.clock {
+        lines.push(clock.clone());
     }
     if fate.verdict == "forgotten" {
         lines.push("The history of that time is not kept any more, or the clock was set since.".to_owned());

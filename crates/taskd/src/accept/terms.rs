@@ -229,7 +229,7 @@ pub(crate) fn draw_offset(definition: &mut Definition, owner: Owner) {
 pub(crate) fn remark(schedule: Option<&Schedule>) -> Option<String> {
     match schedule? {
         Schedule::Termed(termed) if !termed.offset.is_zero() => Some(format!(
-            "Each fire time is moved by {}, and none as far as the next.",
+            "Each fire time is moved by {}, or up to just before the next where that is sooner.",
             format_duration(termed.offset)
         )),
         Schedule::Termed(_) | Schedule::Cron { .. } | Schedule::Every { .. } | Schedule::At(_) | Schedule::Manual => {

@@ -72,6 +72,8 @@ pub struct Why {
     pub tz: Option<String>,
     /// One for the time that was asked about; else the last fire time dealt with and the next, where there are any.
     pub fates: Vec<Rec<Fate>>,
+    /// Whether it is due after each boot of the machine.
+    pub at_boot: bool,
 }
 
 /// What became of one fire time, or will.
@@ -80,7 +82,8 @@ pub struct Fate {
     /// The fire time, or the time that was asked about.
     pub at_ms: i64,
     /// `ran` (see `run`), `skipped`, `missed`, `unknown` (see `passed`), `due` (it is being dealt with), `planned`,
-    /// `paused` and `suppressed` (it will be skipped), `disabled`, `held`, `no-fire-time`, `not-yet-added` or `forgotten`.
+    /// `paused` and `suppressed` (it will be skipped), `disabled`, `will-not-start` (it is to come, and the task is
+    /// disabled), `held`, `no-fire-time`, `not-yet-added` or `forgotten`.
     pub verdict: String,
     /// The run for it.
     pub run: Option<Box<Rec<RunInfo>>>,
@@ -98,6 +101,14 @@ pub struct Fate {
     pub held: Option<String>,
     /// Why a fire time to come will be skipped.
     pub reason: Option<String>,
+    /// The time that the expression has for it, where terms move it, or of one that was asked about.
+    pub moved_from_ms: Option<i64>,
+    /// Where that goes, where it was asked about and is no fire time.
+    pub moved_to_ms: Option<i64>,
+    /// By what.
+    pub moved_by: Option<String>,
+    /// What changes of the clock do to it.
+    pub clock: Option<String>,
 }
 
 /// What somebody changed of a task.

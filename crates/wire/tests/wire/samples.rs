@@ -428,6 +428,7 @@ impl Said for Response {
                 next_ms: vec![1_796_000_000_000],
                 tz: Some(s("Europe/Berlin")),
                 warnings: vec![s("runs twice on 2026-10-25")],
+                idle: Some(s("it is disabled")),
             })),
             Response::Done(vec![s("backup"), s("sync/3")]),
             Response::RunsStarted(vec![Rec(RunRef {

@@ -210,9 +210,32 @@ fn a_task_whose_zone_vanished_is_held_and_never_run_in_utc() {
     rig.core.schedules = Schedules::new(catalog());
     rig.tell(Event::ZonesChanged);
     let passed = rig.passed();
-    assert!(matches!(passed.as_slice(), [(Passing::Missed, .., why)] if why == "its schedule could not be read"));
+    assert!(
+        matches!(passed.as_slice(), [(Passing::Missed, .., why)] if why.starts_with("it was held: ") && why.contains("Europe/Berlin"))
+    );
     assert!(rig.core.task(id).unwrap().held.is_none());
     assert!(rig.core.next_due().is_some());
+}
+
+#[test]
+fn what_was_held_at_an_orderly_stop_was_not_started() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", zoned()));
+    rig.add(definition("b", every(MINUTE)));
+    rig.core.schedules = without_zones();
+    rig.tell(Event::ZonesChanged);
+    rig.go(2 * MINUTE);
+    for origin in rig.starts() {
+        rig.started(&origin);
+        rig.ended(&origin, ended(Exit::Code(0)));
+    }
+    rig.tell(Event::Closing);
+    let mut next = rig.restart();
+    next.now = at(3 * MINUTE + 30_000);
+    // Another life of the runner: what the horizon says may have started is unknown then.
+    next.attach(2, Vec::new());
+    let passings: Vec<_> = next.passed().into_iter().map(|(passing, ..)| passing).collect();
+    assert!(!passings.contains(&Passing::Unknown), "{passings:?}");
 }
 
 #[test]

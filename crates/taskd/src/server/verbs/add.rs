@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use taskd_core::command::{Command, Reply};
-use taskd_core::schedule::Finding;
+use taskd_core::schedule::{Finding, FindingCode, Schedule};
 use taskd_core::scheduler::{Crowds, Scheduler};
 use taskd_core::task::{Owner, TaskId, TaskName, When};
 use taskd_wire::client::{Accepted, Response};
@@ -89,6 +89,8 @@ pub(super) fn accepted(
 ) -> Option<Accepted> {
     let task = state.task(id)?;
     findings.extend(Crowds::default().find(state, id));
+    findings.extend(kept_from_starting(state, id, now));
+    let idle = idle(state, id, now);
     Some(Accepted {
         name: task.name.to_string(),
         id: id.0,
@@ -99,7 +101,42 @@ pub(super) fn accepted(
             .map(Finding::to_string)
             .chain(accept::remark(task.schedule))
             .collect(),
+        idle,
     })
+}
+
+/// Why a task has no fire time to come that starts, where it has none.
+fn idle(state: &Scheduler, id: TaskId, now: taskd_core::Timestamp) -> Option<String> {
+    let task = state.task(id).filter(|task| task.next.is_none())?;
+    let pause = || state.pauses(id).find(|(_, pause)| !pause.is_over(now));
+    let to_come = || task.schedule.is_some_and(|schedule| schedule.next_after(now).is_some());
+    Some(if !task.enabled {
+        "it is disabled".to_owned()
+    } else if let Some(held) = task.held {
+        format!("it is held: {held}")
+    } else if let Some((scope, pause)) = pause().filter(|_| to_come()) {
+        pause.reason(scope)
+    } else if to_come() {
+        "its calendars let none start, as far as was looked ahead".to_owned()
+    } else if task.at_boot {
+        "at the next boot".to_owned()
+    } else if matches!(task.schedule, Some(Schedule::Manual)) {
+        "it is manual".to_owned()
+    } else {
+        "all its times are over".to_owned()
+    })
+}
+
+/// A finding for a task whose calendars let none of its fire times start.
+pub(super) fn kept_from_starting(state: &Scheduler, id: TaskId, now: taskd_core::Timestamp) -> Option<Finding> {
+    let task = state.task(id).filter(|task| task.enabled && task.next.is_none())?;
+    let is_paused = state.pauses(id).any(|(_, pause)| !pause.is_over(now));
+    let to_come = task.schedule?.next_after(now)?;
+    let message = format!(
+        "It never starts, as far as was looked ahead: {}.",
+        state.suppressed(id, to_come)?
+    );
+    (!is_paused).then(|| Finding::new(FindingCode::NeverFires, message))
 }
 
 /// The coming fire times of a task that are to start, at most `n`; none while it is disabled or held. What is due just

@@ -10,7 +10,7 @@ use taskd_wire::client::{self as wire, Response, TaskFindings};
 use taskd_wire::codec::{Rec, encoded_len};
 use taskd_wire::refusal::Refusal;
 
-use super::list;
+use super::{add, list};
 use crate::accept;
 use crate::clock;
 use crate::server::names::SCANNED_MAX;
@@ -23,15 +23,18 @@ pub(super) struct Live {
     /// Whether it has a fire time to come, be it late.
     is_due: bool,
     crowd: Option<Finding>,
+    /// Its calendars let none of its fire times start.
+    kept: Option<Finding>,
 }
 
 impl Live {
-    pub(super) fn of(state: &Scheduler, crowds: &mut Crowds, id: TaskId) -> Self {
+    pub(super) fn of(state: &Scheduler, crowds: &mut Crowds, id: TaskId, now: Timestamp) -> Self {
         let task = state.task(id);
         Live {
             held: task.and_then(|task| task.held).map(str::to_owned),
             is_due: task.is_some_and(|task| task.next.is_some()),
             crowd: crowds.find(state, id),
+            kept: add::kept_from_starting(state, id, now),
         }
     }
 
@@ -43,6 +46,7 @@ impl Live {
         }
         let mut findings = accept::findings(definition, &shared.schedules, now);
         findings.retain(|finding| finding.code != FindingCode::NeverFires || !self.is_due);
+        findings.extend(self.kept);
         findings.extend(self.crowd);
         findings
     }
@@ -56,7 +60,7 @@ pub(super) async fn answer(
 ) -> Result<Response, Refusal> {
     let now = clock::now();
     let (ids, more) = list::page(shared, asked, after, limit.clamp(1, PAGE_MAX) as usize).await?;
-    let mut live = looked_at(shared, ids.clone()).await?;
+    let mut live = looked_at(shared, ids.clone(), now).await?;
     let (stored, cut) = list::definitions(shared, ids).await?;
     let mut more = more || cut;
     let (mut tasks, mut bytes) = (Vec::with_capacity(stored.len()), 0);
@@ -80,7 +84,7 @@ pub(super) async fn answer(
 }
 
 /// What the engine knows of each task, asked for in parts.
-async fn looked_at(shared: &Shared, ids: Vec<TaskId>) -> Result<HashMap<TaskId, Live>, Refusal> {
+async fn looked_at(shared: &Shared, ids: Vec<TaskId>, now: Timestamp) -> Result<HashMap<TaskId, Live>, Refusal> {
     let (mut live, mut crowds, mut rest) = (HashMap::with_capacity(ids.len()), Crowds::default(), ids.into_iter());
     while rest.len() > 0 {
         (live, crowds, rest) = shared
@@ -90,7 +94,7 @@ async fn looked_at(shared: &Shared, ids: Vec<TaskId>) -> Result<HashMap<TaskId, 
                 while crowds.looked_at() < until
                     && let Some(id) = rest.next()
                 {
-                    live.insert(id, Live::of(state, &mut crowds, id));
+                    live.insert(id, Live::of(state, &mut crowds, id, now));
                 }
                 (live, crowds, rest)
             })

@@ -25,7 +25,7 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
             let gone = || names::unknown(state, owner, &asked);
             let task = state.task(id).ok_or_else(gone)?;
             let live = list::live_task(state, id, now).ok_or_else(gone)?;
-            let found = lint::Live::of(state, &mut Crowds::default(), id);
+            let found = lint::Live::of(state, &mut Crowds::default(), id, now);
             let found = (found, accept::remark(task.schedule));
             let next_ms = add::coming(state, id, now, add::SHOWN);
             Ok::<_, Refusal>((id, live, next_ms, task.mark, task.last_run, found))

@@ -4,9 +4,10 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use taskd_core::Timestamp;
+use taskd_core::run::Trigger;
 use taskd_core::schedule::Schedule;
 use taskd_core::task::{TaskId, When};
-use taskd_store::{Change, Lifetime, Reader, Span, StoredTask};
+use taskd_store::{Change, Lifetime, Reader, RunQuery, RunRow, Select, Span, StoredTask};
 use taskd_wire::client::{Fate, Response, RunInfo, Why};
 use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
@@ -16,6 +17,9 @@ use crate::clock;
 use crate::describe::{self, LiveRun};
 use crate::server::{Shared, names};
 use crate::why::{self, Facts};
+
+/// Most runs that are looked through for one after a boot.
+const BOOTS_LOOKED_AT: usize = 1_000;
 
 /// The unit in which instants are told apart.
 const INSTANT: Duration = Duration::from_millis(1);
@@ -77,7 +81,16 @@ pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64
     let Some(stored) = stored else {
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
-    let mut fates = Vec::new();
+    let mut fates: Vec<Rec<Fate>> = Vec::new();
+    let at_boot = stored.definition.when.at_boot();
+    if let Some(run) = boot_run(shared, id, asked).await?.filter(|_| at_boot) {
+        fates.push(Rec(Fate {
+            at_ms: run.created_ms,
+            verdict: "ran".to_owned(),
+            run: Some(Box::new(Rec(run))),
+            ..Fate::default()
+        }));
+    }
     for window in windows {
         let mut fate = fate(shared, now, window, &live, &stored, &changes, &lives).await?;
         if fate.verdict == "planned" {
@@ -93,7 +106,28 @@ pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64
         name: stored.definition.name.to_string(),
         tz: accept::zone_of(&stored.definition),
         fates,
+        at_boot,
     }))))
+}
+
+/// The newest run for a boot of the machine, within the window if there is one.
+async fn boot_run(shared: &Shared, id: TaskId, window: Option<(i64, i64)>) -> Result<Option<RunInfo>, Refusal> {
+    let newest = shared
+        .readers
+        .read(move |reader| {
+            let query = RunQuery {
+                select: Select::Tasks(vec![id]),
+                ..RunQuery::default()
+            };
+            reader.runs(&query, None, BOOTS_LOOKED_AT)
+        })
+        .await?;
+    let is_meant = |run: &RunRow| {
+        let at = run.created_at.as_millis();
+        run.trigger == Trigger::Boot && window.is_none_or(|(from, until)| from <= at && at <= until)
+    };
+    let found = newest.0.into_iter().find(is_meant);
+    Ok(found.map(|row| describe::run(row, None)))
 }
 
 /// The newest fire time that the ledger has.

@@ -40,6 +40,10 @@ fn fate() -> Fate {
         after_ms: Some(1_796_086_400_000),
         held: Some(s("no such zone")),
         reason: Some(s("calendar holidays excludes it")),
+        moved_from_ms: Some(1_795_999_000_000),
+        moved_to_ms: Some(1_796_086_400_000),
+        moved_by: Some(s("its jitter")),
+        clock: Some(s("Clocks in Europe/Berlin skip it.")),
     }
 }
 
@@ -48,6 +52,7 @@ pub(super) fn why() -> Why {
         name: s("backup"),
         tz: Some(s("Europe/Berlin")),
         fates: vec![Rec(fate()), Rec(Fate::default())],
+        at_boot: true,
     }
 }
 
