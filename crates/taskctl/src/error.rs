@@ -211,6 +211,8 @@ pub fn said(error: &io::Error) -> String {
 fn option_of(field: &str) -> String {
     match field {
         "command" | "line" => field.to_owned(),
+        // What stands without an option is named as in the usage.
+        place if place.chars().all(|c| c.is_ascii_uppercase()) => place.to_owned(),
         _ => format!("--{field}"),
     }
 }

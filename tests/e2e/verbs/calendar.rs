@@ -87,7 +87,7 @@ fn a_calendar_is_made_of_rules_and_days_and_files() {
         world
             .ctl(&["calendar", "list"])
             .ok()
-            .contains("closed: weekends, 12-25, 1 day; used by 0 tasks")
+            .contains("closed: weekends, 12-25, 3 days; used by 0 tasks")
     );
     assert!(
         world
@@ -326,6 +326,8 @@ fn what_is_wrong_is_pointed_at() {
         .ctl(&["calendar", "add", "x", "--rule", "weekend days"])
         .refused(2);
     assert!(said.contains("--rule weekend days"), "{said}");
+    let said = world.ctl(&["calendar", "add", "a b", "--rule", "weekends"]).refused(2);
+    assert!(said.contains("  NAME a b\n        ^"), "{said}");
     let said = world.ctl(&["calendar", "add", "x", "--day", "2026-02-30"]).refused(2);
     assert!(said.contains("2026-02-30"), "{said}");
     let said = world

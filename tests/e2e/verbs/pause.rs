@@ -21,7 +21,7 @@ fn paused_fire_times_are_skipped_with_the_reason_and_the_pause_ends_by_itself() 
     let said = world
         .ctl(&["pause", "tick", "--until", "4s", "--note", "moving house"])
         .ok();
-    assert_eq!(said, "paused tick\n");
+    assert!(said.starts_with("paused tick until 20"), "{said}");
     let paused = world.ctl(&["list", "--json"]).json()[0]["paused"].take();
     has_keys(&paused, "all since until by note");
     is_instant(&paused["until"]);

@@ -243,6 +243,19 @@ fn what_moves_a_fire_time_is_told() {
         (&there[0]["verdict"], &there[0]["moved_from"]),
         (&json!("planned"), &json!("2027-12-01T00:00:00Z"))
     );
+    // Each of a minute is told.
+    add("often", &["--cron", "*/20 * * * * *", "--tz", "UTC"]);
+    let each = world.ctl(&["why", "often", "2099-03-28T01:00Z", "--json"]).json();
+    let seconds: Vec<_> = each
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|fate| fate["at"].clone())
+        .collect();
+    assert_eq!(
+        seconds,
+        ["2099-03-28T01:00:00Z", "2099-03-28T01:00:20Z", "2099-03-28T01:00:40Z"]
+    );
     let night = world.ctl(&["why", "night", "2027-03-28T01:00Z"]).ok();
     assert!(
         night.contains("Clocks in Europe/Berlin skip 2027-03-28 02:30"),

@@ -33,6 +33,12 @@ impl DaySpan {
         Ok(DaySpan { first, last })
     }
 
+    /// How many days it has, one at least.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        (self.last - self.first).unsigned_abs() + 1
+    }
+
     /// The days from one date to another.
     ///
     /// # Errors

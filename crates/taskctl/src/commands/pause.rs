@@ -18,8 +18,17 @@ pub fn run(args: &PauseArgs, session: &mut Session) -> Result<()> {
         note: args.note.clone(),
     })?;
     let names = done(&client, response)?;
-    if args.all && !session.json {
-        return session.out.said("paused all tasks");
+    if session.json {
+        return say_done(session, "name", "paused", &names);
     }
-    say_done(session, "name", "paused", &names)
+    let times = session.times();
+    let until = until_ms.map(|ms| format!(" until {}, {}", times.full(ms), times.relative(ms)));
+    let until = until.unwrap_or_default();
+    if args.all {
+        return session.out.said(&format!("paused all tasks{until}"));
+    }
+    for name in &names {
+        session.out.said(&format!("paused {name}{until}"))?;
+    }
+    Ok(())
 }

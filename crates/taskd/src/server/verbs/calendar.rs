@@ -159,7 +159,7 @@ pub(super) async fn remove(shared: &Shared, asked: Vec<String>) -> Result<Respon
 }
 
 fn calendar_name(name: &str) -> Result<CalendarName, Refusal> {
-    TaskName::parse(name).map_err(|error| accept::bad("name", name, error.to_string(), None))
+    TaskName::parse(name).map_err(|error| accept::unnamed("NAME", name, &error))
 }
 
 /// The calendars that a task uses.
@@ -173,7 +173,7 @@ fn info(name: &CalendarName, kept: &Kept, tasks: u64) -> CalendarInfo {
         name: name.to_string(),
         tz: kept.tz.clone(),
         freeze: kept.freeze.clone(),
-        days: kept.calendar.days().count() as u64,
+        days: kept.calendar.days().map(|span| span.length()).sum(),
         ranges: kept.calendar.ranges().count() as u64,
         rules: kept.calendar.rules().iter().map(ToString::to_string).collect(),
         tasks,

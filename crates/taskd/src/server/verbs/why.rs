@@ -18,6 +18,9 @@ use crate::describe::{self, LiveRun};
 use crate::server::{Shared, names};
 use crate::why::{self, Facts};
 
+/// Most fire times of the time that was asked about that are told one by one: those of a minute.
+const EACH_MAX: usize = 60;
+
 /// Most runs that are looked through for one after a boot.
 const BOOTS_LOOKED_AT: usize = 1_000;
 
@@ -66,13 +69,16 @@ pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64
         })
         .await??;
     let now = clock::now();
-    let (id, asked) = (live.id, window_ms);
+    let (id, asked) = (
+        live.id,
+        window_ms.map(|(from, until)| (Timestamp::from_millis(from), Timestamp::from_millis(until))),
+    );
     let next = live.next;
     let (stored, changes, lives, windows) = shared
         .readers
         .read(move |reader| {
             let windows = match asked {
-                Some((from, until)) => vec![(Timestamp::from_millis(from), Timestamp::from_millis(until))],
+                Some(asked) => vec![asked],
                 None => newest(reader, id)?.into_iter().chain(next).map(|at| (at, at)).collect(),
             };
             Ok((reader.definition(id)?, reader.changes(id)?, reader.lives()?, windows))
@@ -81,9 +87,20 @@ pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64
     let Some(stored) = stored else {
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
+    // Each of several in the time that was asked about.
+    let windows = match asked {
+        Some((from, until)) => {
+            let schedule = schedule_of(shared, &live, &stored, &changes, from);
+            let next = |at: &Timestamp| schedule.as_ref()?.next_after(*at).filter(|next| *next <= until);
+            let all = std::iter::successors(next(&from.minus(INSTANT)), next).take(EACH_MAX);
+            let each: Vec<_> = all.map(|at| (at, at)).collect();
+            if each.len() > 1 { each } else { windows }
+        }
+        None => windows,
+    };
     let mut fates: Vec<Rec<Fate>> = Vec::new();
     let at_boot = stored.definition.when.at_boot();
-    if let Some(run) = boot_run(shared, id, asked).await?.filter(|_| at_boot) {
+    if let Some(run) = boot_run(shared, id, window_ms).await?.filter(|_| at_boot) {
         fates.push(Rec(Fate {
             at_ms: run.created_ms,
             verdict: "ran".to_owned(),
@@ -147,11 +164,7 @@ async fn fate(
     changes: &[Change],
     lives: &[Lifetime],
 ) -> Result<Fate, Refusal> {
-    // The scheduler knows the calendars as well, where it is not held.
-    let schedule = match why::schedule_at(changes, window.0) {
-        Some(earlier) => read(shared, earlier),
-        None => live.schedule.clone().or_else(|| read(shared, &stored.definition.when)),
-    };
+    let schedule = schedule_of(shared, live, stored, changes, window.0);
     // Of several fire times in the window, the first is meant.
     let first = schedule
         .as_ref()
@@ -192,6 +205,21 @@ async fn fate(
         run,
         span: kept.span,
     }))
+}
+
+/// The schedule that a task had at an instant; `None` where it cannot be read.
+fn schedule_of(
+    shared: &Shared,
+    live: &Live,
+    stored: &StoredTask,
+    changes: &[Change],
+    at: Timestamp,
+) -> Option<Schedule> {
+    match why::schedule_at(changes, at) {
+        Some(earlier) => read(shared, earlier),
+        // The scheduler knows the calendars as well, where it is not held.
+        None => live.schedule.clone().or_else(|| read(shared, &stored.definition.when)),
+    }
 }
 
 /// A schedule as it is read now; `None` where it cannot be.
