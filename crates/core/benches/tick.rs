@@ -70,7 +70,7 @@ fn settle(core: &mut Scheduler, now: Timestamp) -> Vec<Origin> {
     while let Some(effect) = core.poll_effect() {
         match effect {
             Effect::Record { ticket, .. } => core.handle(now, Event::Durable(ticket)),
-            Effect::Start(origin) => started.push(origin),
+            Effect::Start { origin, .. } => started.push(origin),
             _ => {}
         }
     }

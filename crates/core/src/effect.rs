@@ -24,7 +24,12 @@ pub enum Effect {
         weight: Weight,
     },
     /// Have the runner start an attempt. The action stands in the store.
-    Start(Origin),
+    Start {
+        /// Which, and what it belongs to.
+        origin: Origin,
+        /// What is left of the time that its run may take.
+        deadline: Option<Duration>,
+    },
     /// Have the runner stop an attempt: TERM, grace, KILL.
     Stop {
         /// Which.
@@ -78,6 +83,23 @@ pub enum Notice {
         name: TaskName,
         /// Why.
         reason: String,
+    },
+    /// An attempt ended and another follows, and the record of that is durable.
+    AttemptEnded {
+        /// The run.
+        run: RunKey,
+        /// Which attempt of it.
+        attempt: u32,
+        /// Its task.
+        name: TaskName,
+        /// Its trace id.
+        trace_id: TraceId,
+        /// How it ended.
+        outcome: Outcome,
+        /// Why, where the outcome alone does not say.
+        reason: Option<String>,
+        /// When the next one is due.
+        retry_at: Timestamp,
     },
     /// A run ended, and its record is durable.
     RunFinished {

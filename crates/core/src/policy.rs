@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::words;
 
+mod retry;
+
+pub use retry::{BACKOFF_MAX, Backoff, Codes, RETRIES_MAX, Retry, RetryOn};
+
 /// Default of [`Misfire::Once`]: how late a missed fire time may still be run.
 pub const MISFIRE_WITHIN: Duration = Duration::from_secs(60 * 60);
 
@@ -17,7 +21,7 @@ const MISFIRE_WITHIN_MS: NonZeroU64 = NonZeroU64::new(MISFIRE_WITHIN.as_millis()
 pub const GRACE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The policies of one task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Policies {
     /// What becomes of a fire time while a run is in progress.
     #[serde(default)]
@@ -28,6 +32,28 @@ pub struct Policies {
     /// How long runs may take, and how they are stopped.
     #[serde(default, skip_serializing_if = "TimeLimits::is_default")]
     pub time: TimeLimits,
+    /// Whether another attempt follows one that did not succeed.
+    #[serde(default, skip_serializing_if = "Retry::is_default")]
+    pub retry: Retry,
+    /// The exit codes that are a success.
+    #[serde(default = "success", skip_serializing_if = "Codes::is_success")]
+    pub success: Codes,
+}
+
+fn success() -> Codes {
+    Codes::SUCCESS
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Policies {
+            concurrency: Concurrency::default(),
+            misfire: Misfire::default(),
+            time: TimeLimits::default(),
+            retry: Retry::default(),
+            success: Codes::SUCCESS,
+        }
+    }
 }
 
 /// How long runs may take, and how they are stopped.

@@ -188,6 +188,28 @@ pub enum Record {
         /// What the runner said of its last attempt; `None` when nobody knows.
         end: Option<AttemptEnd>,
     },
+    /// An attempt ended, and another follows.
+    AttemptEnded {
+        /// Which.
+        attempt: AttemptKey,
+        /// When.
+        at: Timestamp,
+        /// How.
+        outcome: Outcome,
+        /// Why, where the outcome alone does not say.
+        reason: Option<String>,
+        /// What the runner said of it; `None` when nobody knows.
+        end: Option<AttemptEnd>,
+        /// When the next is due.
+        retry_at: Timestamp,
+    },
+    /// The next attempt of a run is due: the run waits for a place.
+    RetryDue {
+        /// Which.
+        run: RunKey,
+        /// When.
+        at: Timestamp,
+    },
     /// Fire times of a task passed without a run. Its mark is `last`.
     Passed {
         /// The task.

@@ -62,6 +62,10 @@ pub struct RunImage {
     pub created_at: Timestamp,
     /// Its trace id.
     pub trace_id: TraceId,
+    /// The attempt it is at, or that comes next, from 1.
+    pub attempt: u32,
+    /// When its first attempt started.
+    pub started_at: Option<Timestamp>,
     /// Where it stands.
     pub stage: Stage,
     /// Why it is being stopped, if it is.
@@ -77,12 +81,15 @@ pub enum Stage {
     Starting,
     /// Its attempt's process runs.
     Running {
-        /// Attempt, from 1.
-        attempt: u32,
         /// Process id.
         pid: u32,
-        /// When it started.
+        /// When the attempt started.
         started_at: Timestamp,
+    },
+    /// Another attempt follows.
+    BackingOff {
+        /// When it is due.
+        until: Timestamp,
     },
 }
 

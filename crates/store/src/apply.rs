@@ -2,7 +2,7 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
 use taskd_core::record::Record;
-use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger};
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger, Usage};
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
 
@@ -97,6 +97,34 @@ pub(crate) fn apply(
 /// A size of output as it can have been written.
 pub(crate) fn plausible(kept: i64) -> i64 {
     kept.clamp(0, bits(COUNT_MAX))
+}
+
+/// How an attempt ended.
+struct AttemptOver<'a> {
+    at: Timestamp,
+    outcome: Outcome,
+    reason: Option<&'a str>,
+    end: Option<&'a AttemptEnd>,
+}
+
+impl AttemptOver<'_> {
+    /// Its exit code, and the signal that ended it.
+    fn exit(&self) -> (Option<i32>, Option<i32>) {
+        match self.end.map(|end| &end.exit) {
+            Some(Exit::Code(code)) => (Some(*code), None),
+            Some(Exit::Signal(signal)) => (None, Some(*signal)),
+            Some(Exit::SpawnFailed { .. }) | None => (None, None),
+        }
+    }
+
+    /// What is known of its process, if it had one.
+    fn ran(&self) -> Option<&AttemptEnd> {
+        self.end.filter(|end| end.pid != 0)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.end.map(|end| end.usage)
+    }
 }
 
 struct Applier<'a> {
@@ -213,7 +241,11 @@ impl Applier<'_> {
             Record::RunStopping { run, at, reason } => {
                 self.tally.seen(*at);
                 let changed = self
-                    .sql("UPDATE runs SET stopping = ?3 WHERE task = ?1 AND n = ?2 AND finished_at IS NULL")?
+                    .sql(
+                        "UPDATE runs SET stopping = ?3, retry_at = NULL,
+                            state = CASE state WHEN 'backing-off' THEN 'waiting' ELSE state END
+                         WHERE task = ?1 AND n = ?2 AND finished_at IS NULL",
+                    )?
                     .execute(params![bits(run.task.0), bits(run.n), reason])?;
                 self.expect_run(*run, changed)
             }
@@ -223,7 +255,41 @@ impl Applier<'_> {
                 outcome,
                 reason,
                 end,
-            } => self.run_finished(*run, *at, *outcome, reason.as_deref(), end.as_ref()),
+            } => {
+                let ended = AttemptOver {
+                    at: *at,
+                    outcome: *outcome,
+                    reason: reason.as_deref(),
+                    end: end.as_ref(),
+                };
+                self.run_finished(*run, &ended)
+            }
+            Record::AttemptEnded {
+                attempt,
+                at,
+                outcome,
+                reason,
+                end,
+                retry_at,
+            } => {
+                let ended = AttemptOver {
+                    at: *at,
+                    outcome: *outcome,
+                    reason: reason.as_deref(),
+                    end: end.as_ref(),
+                };
+                self.attempt_ended(*attempt, &ended, *retry_at)
+            }
+            Record::RetryDue { run, at } => {
+                self.tally.seen(*at);
+                let changed = self
+                    .sql(
+                        "UPDATE runs SET state = 'waiting', retry_at = NULL
+                         WHERE task = ?1 AND n = ?2 AND state = 'backing-off'",
+                    )?
+                    .execute(params![bits(run.task.0), bits(run.n)])?;
+                self.expect_run(*run, changed)
+            }
             Record::Passed {
                 task,
                 first,
@@ -284,49 +350,26 @@ impl Applier<'_> {
         Ok(other.is_some())
     }
 
-    fn run_finished(
-        &mut self,
-        run: RunKey,
-        at: Timestamp,
-        outcome: Outcome,
-        reason: Option<&str>,
-        end: Option<&AttemptEnd>,
-    ) -> Result<(), Fault> {
-        self.tally.seen(at);
-        let (task, n) = (bits(run.task.0), bits(run.n));
-        let open: Option<(i64, u32)> = self
-            .sql("SELECT id, attempt FROM runs WHERE task = ?1 AND n = ?2 AND finished_at IS NULL")?
-            .query_row([task, n], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((id, attempt)) = open else {
+    fn run_finished(&mut self, run: RunKey, ended: &AttemptOver<'_>) -> Result<(), Fault> {
+        self.tally.seen(ended.at);
+        let Some((id, attempt)) = self.open_run(run)? else {
             return self.expect_run(run, 0);
         };
-        let (exit_code, signal) = match end.map(|end| &end.exit) {
-            Some(Exit::Code(code)) => (Some(*code), None),
-            Some(Exit::Signal(signal)) => (None, Some(*signal)),
-            Some(Exit::SpawnFailed { .. }) | None => (None, None),
-        };
-        let ran = end.filter(|end| end.pid != 0);
-        let usage = end.map(|end| end.usage);
-        let kept = usage.map_or(0, |usage| {
-            let told = usage.output_bytes.saturating_sub(usage.output_lost);
-            match self.output_size {
-                Some(size) if told > 0 => size(AttemptKey { run, attempt }).unwrap_or(told),
-                _ => told,
-            }
-            .min(COUNT_MAX)
-        });
+        let kept = self.kept(AttemptKey { run, attempt }, ended);
+        let (exit_code, signal) = ended.exit();
+        let (ran, usage) = (ended.ran(), ended.usage());
         self.sql(
             "UPDATE runs SET state = 'finished', finished_at = ?2, outcome = ?3, reason = ?4, exit_code = ?5,
                     signal = ?6, started_at = coalesce(started_at, ?7), pid = coalesce(pid, ?8), max_rss_kib = ?9,
-                    user_us = ?10, system_us = ?11, output_bytes = ?12, output_lost = ?13, output_kept = ?14
+                    user_us = ?10, system_us = ?11, output_bytes = ?12, output_lost = ?13,
+                    output_kept = output_kept + ?14, retry_at = NULL
              WHERE id = ?1",
         )?
         .execute(params![
             id,
-            at.as_millis(),
-            outcome.word(),
-            reason,
+            ended.at.as_millis(),
+            ended.outcome.word(),
+            ended.reason,
             exit_code,
             signal,
             ran.map(|end| end.started_at.as_millis()),
@@ -339,10 +382,82 @@ impl Applier<'_> {
             bits(kept),
         ])?;
         self.sql("UPDATE marks SET last_n = ?2, last_outcome = ?3, last_finished_at = ?4 WHERE task = ?1")?
-            .execute(params![task, n, outcome.word(), at.as_millis()])?;
+            .execute(params![
+                bits(run.task.0),
+                bits(run.n),
+                ended.outcome.word(),
+                ended.at.as_millis()
+            ])?;
         self.tally.output(id, bits(kept));
         self.tally.more_runs.push(run.task);
         Ok(())
+    }
+
+    /// Puts what the row of a run tells of an attempt aside, and makes it tell of the next.
+    fn attempt_ended(&mut self, key: AttemptKey, ended: &AttemptOver<'_>, retry_at: Timestamp) -> Result<(), Fault> {
+        self.tally.seen(ended.at);
+        let Some((id, _)) = self.open_run(key.run)? else {
+            return self.expect_run(key.run, 0);
+        };
+        let kept = self.kept(key, ended);
+        let (exit_code, signal) = ended.exit();
+        let (ran, usage) = (ended.ran(), ended.usage());
+        self.sql(
+            "INSERT OR REPLACE INTO attempts (run, attempt, started_at, finished_at, outcome, reason, exit_code, signal,
+                    pid, max_rss_kib, user_us, system_us, output_bytes, output_lost)
+             SELECT id, ?2, coalesce(started_at, ?7), ?3, ?4, ?5, ?6, ?8, coalesce(pid, ?9), ?10, ?11, ?12, ?13, ?14
+             FROM runs WHERE id = ?1",
+        )?
+        .execute(params![
+            id,
+            key.attempt,
+            ended.at.as_millis(),
+            ended.outcome.word(),
+            ended.reason,
+            exit_code,
+            ran.map(|end| end.started_at.as_millis()),
+            signal,
+            ran.map(|end| end.pid),
+            usage.map(|usage| bits(usage.max_rss_kib)),
+            usage.map(|usage| bits(usage.user_us)),
+            usage.map(|usage| bits(usage.system_us)),
+            usage.map(|usage| bits(usage.output_bytes)),
+            usage.map(|usage| bits(usage.output_lost)),
+        ])?;
+        self.sql(
+            "UPDATE runs SET state = iif(stopping IS NULL, 'backing-off', 'waiting'), attempt = ?2,
+                    retry_at = iif(stopping IS NULL, ?3, NULL), started_at = NULL, pid = NULL,
+                    output_kept = output_kept + ?4
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            id,
+            key.attempt.saturating_add(1),
+            retry_at.as_millis(),
+            bits(kept)
+        ])?;
+        self.tally.output(id, bits(kept));
+        Ok(())
+    }
+
+    /// The row of a run that has not ended, and the attempt it is at.
+    fn open_run(&self, run: RunKey) -> Result<Option<(i64, u32)>, Fault> {
+        Ok(self
+            .sql("SELECT id, attempt FROM runs WHERE task = ?1 AND n = ?2 AND finished_at IS NULL")?
+            .query_row([bits(run.task.0), bits(run.n)], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?)
+    }
+
+    /// How many bytes the output of an attempt takes on disk.
+    fn kept(&self, attempt: AttemptKey, ended: &AttemptOver<'_>) -> u64 {
+        ended.usage().map_or(0, |usage| {
+            let told = usage.output_bytes.saturating_sub(usage.output_lost);
+            match self.output_size {
+                Some(size) if told > 0 => size(attempt).unwrap_or(told),
+                _ => told,
+            }
+            .min(COUNT_MAX)
+        })
     }
 
     /// Merges with the span before it when that ends at the mark: then nothing lies between the two.

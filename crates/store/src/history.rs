@@ -72,6 +72,8 @@ pub enum State {
     Starting,
     /// Its process runs.
     Running,
+    /// Another attempt follows, and is not due yet.
+    BackingOff,
     /// It has been asked to stop, and has not ended.
     Stopping,
     /// It has ended.
@@ -86,15 +88,22 @@ impl State {
             State::Waiting => "waiting",
             State::Starting => "starting",
             State::Running => "running",
+            State::BackingOff => "backing-off",
             State::Stopping => "stopping",
             State::Finished => "finished",
         }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        [State::Waiting, State::Starting, State::Running, State::Finished]
-            .into_iter()
-            .find(|state| state.word() == word)
+        [
+            State::Waiting,
+            State::Starting,
+            State::Running,
+            State::BackingOff,
+            State::Finished,
+        ]
+        .into_iter()
+        .find(|state| state.word() == word)
     }
 }
 
@@ -133,6 +142,8 @@ pub struct RunRow {
     pub pid: Option<u32>,
     /// Its newest attempt, from 1.
     pub attempt: u32,
+    /// When its next attempt is due, while it waits for that.
+    pub retry_at: Option<Timestamp>,
     /// Its trace id.
     pub trace_id: TraceId,
     /// What it used, where that is known.
@@ -158,8 +169,10 @@ pub struct Span {
 
 /// What [`run_row`] reads.
 pub(crate) const RUN: &str = "SELECT r.id, r.task, r.n, coalesce(t.name, 'task-' || r.task), coalesce(t.owner, 0), \
-                   r.\"trigger\", r.fire_time, r.created_at, r.started_at, r.finished_at, r.state, r.stopping, r.outcome, r.reason, r.exit_code, r.signal, r.pid, r.attempt, \
-                   r.trace, r.max_rss_kib, r.user_us, r.system_us, r.output_bytes, r.output_lost, r.output_removed \
+                   r.\"trigger\", r.fire_time, r.created_at, \
+                   coalesce((SELECT min(a.started_at) FROM attempts a WHERE a.run = r.id), r.started_at), r.finished_at, r.state, r.stopping, r.outcome, r.reason, r.exit_code, r.signal, r.pid, r.attempt, \
+                   r.trace, r.max_rss_kib, r.user_us, r.system_us, r.output_bytes, r.output_lost, r.output_removed, \
+                   r.started_at IS NULL AND r.attempt > 1 AND coalesce(r.outcome, '') <> 'spawn-failed', r.retry_at \
                    FROM runs r LEFT JOIN tasks t ON t.id = r.task";
 
 pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
@@ -206,7 +219,9 @@ pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
         exit_code: small(14)?,
         signal: small(15)?,
         pid: optional_number(row, 16)?.map(positive).transpose()?,
-        attempt: positive(number(row, 17)?)?,
+        // The next one has not begun.
+        attempt: positive(number(row, 17)? - number(row, 25)?)?,
+        retry_at: optional_instant(row, 26)?,
         trace_id: trace(row, 18)?,
         usage,
         output_removed: number(row, 24)? != 0,
@@ -286,7 +301,7 @@ impl Reader {
     pub fn newest_started(&self, task: TaskId) -> Result<Option<RunKey>, ReadError> {
         self.told(|db| {
             let mut statement = db.prepare_cached(
-                "SELECT n FROM runs WHERE task = ?1 AND started_at IS NOT NULL ORDER BY n DESC LIMIT 1",
+                "SELECT n FROM runs WHERE task = ?1 AND (started_at IS NOT NULL OR attempt > 1) ORDER BY n DESC LIMIT 1",
             )?;
             let mut rows = statement.query([bits(task.0)])?;
             match rows.next()? {

@@ -27,10 +27,10 @@
 //! the state of its last whole transaction, as after a crash. What has no sum is the value of a single number in marks,
 //! runs, ledger and what is not of one task; it refuses no commit. [`Reader::check`] looks at everything.
 //!
-//! # Why attempts have no table
+//! # Where attempts are
 //!
-//! A run has one attempt until there are retries, and what is known of it stands in the run's row: half the writes. With
-//! retries comes a table for the attempts before the newest, and a schema version.
+//! Most runs have one attempt, and what is known of the newest stands in the run's row: half the writes. Those before it, which
+//! another one followed, are in a table of their own.
 
 mod apply;
 mod calendars;

@@ -213,7 +213,8 @@ fn check_last_task(db: &Connection, last_task: u64) -> Result<(), Fault> {
 fn open_runs(db: &Connection) -> Result<Vec<RunImage>, Fault> {
     let mut statement = db.prepare(
         "SELECT r.task, r.n, coalesce(t.name, 'task-' || r.task), r.\"trigger\", r.fire_time, r.created_at, r.trace, r.state, r.stopping, r.attempt,
-                r.pid, r.started_at
+                r.pid, r.started_at, r.retry_at,
+                coalesce((SELECT min(a.started_at) FROM attempts a WHERE a.run = r.id), r.started_at)
          FROM runs r LEFT JOIN tasks t ON t.id = r.task WHERE r.finished_at IS NULL ORDER BY r.task, r.n",
     )?;
     let mut rows = statement.query([])?;
@@ -234,8 +235,10 @@ fn run_image(row: &Row<'_>) -> Result<RunImage, Fault> {
     let stage = match text(row, 7)? {
         "waiting" => Stage::Waiting,
         "starting" => Stage::Starting,
+        "backing-off" => Stage::BackingOff {
+            until: optional_instant(row, 12)?.ok_or_else(|| damaged("it waits for no time"))?,
+        },
         "running" => Stage::Running {
-            attempt: u32::try_from(number(row, 9)?).map_err(|_| damaged("its attempt is no number of one"))?,
             pid: optional_number(row, 10)?
                 .and_then(|pid| u32::try_from(pid).ok())
                 .ok_or_else(|| damaged("it runs without a process id"))?,
@@ -250,6 +253,8 @@ fn run_image(row: &Row<'_>) -> Result<RunImage, Fault> {
         fire_time: optional_number(row, 4)?.map(Timestamp::from_millis),
         created_at: instant(row, 5)?,
         trace_id: trace(row, 6)?,
+        attempt: u32::try_from(number(row, 9)?).map_err(|_| damaged("its attempt is no number of one"))?,
+        started_at: optional_instant(row, 13)?,
         stage,
         stopping: optional_text(row, 8)?.map(str::to_owned),
     })

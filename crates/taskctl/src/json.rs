@@ -7,7 +7,9 @@ use serde::Serialize;
 use taskd_wire::client::{
     self as wire, Accepted, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
 };
-use taskd_wire::definition::{ActionSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec};
+use taskd_wire::definition::{
+    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec,
+};
 
 pub use firings::{Backfilled, CalendarShape, CalendarWhole, WhyFate};
 
@@ -179,6 +181,10 @@ pub struct Detail<'a> {
     deadline_ms: Option<u64>,
     grace_ms: Option<u64>,
     kill_signal: Option<&'a str>,
+    retries: u32,
+    backoff: Option<BackoffSpec>,
+    retry_on: Option<&'a [String]>,
+    success_codes: Option<&'a [u32]>,
 }
 
 impl<'a> Detail<'a> {
@@ -215,6 +221,10 @@ impl<'a> Detail<'a> {
             deadline_ms: detail.summary.spec.deadline_ms,
             grace_ms: detail.summary.spec.grace_ms,
             kill_signal: detail.summary.spec.kill_signal.as_deref(),
+            retries: detail.summary.spec.retries,
+            backoff: detail.summary.spec.backoff,
+            retry_on: detail.summary.spec.retry_on.as_deref(),
+            success_codes: detail.summary.spec.success_codes.as_deref(),
         }
     }
 }
@@ -282,6 +292,7 @@ pub struct Run<'a> {
     duration_ms: Option<u64>,
     lateness_ms: Option<i64>,
     reason: Option<&'a str>,
+    retry_at: Option<String>,
     created_at: String,
     pid: Option<u32>,
     max_rss_kib: Option<u64>,
@@ -309,6 +320,7 @@ impl<'a> Run<'a> {
             duration_ms: run.duration_ms,
             lateness_ms: run.lateness_ms,
             reason: run.reason.as_deref(),
+            retry_at: run.retry_ms.map(rfc3339),
             created_at: rfc3339(run.created_ms),
             pid: run.pid,
             max_rss_kib: run.max_rss_kib,

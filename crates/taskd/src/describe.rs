@@ -6,7 +6,7 @@ use taskd_core::Timestamp;
 use taskd_core::calendar::Keep;
 use taskd_core::event::Origin;
 use taskd_core::pause::{Pause, PauseScope};
-use taskd_core::policy::{Misfire, StopSignal};
+use taskd_core::policy::{Backoff, Codes, Misfire, Policies, RetryOn, StopSignal};
 use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::RunView;
@@ -15,7 +15,7 @@ use taskd_store::{RunRow, Span};
 use taskd_wire::client::{self, RunInfo};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{
-    ActionSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec,
+    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec,
 };
 
 /// A definition as it may be said again: importing it gives the same task.
@@ -33,7 +33,10 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
     let first = parts.next().unwrap_or_default();
     let also = parts.map(Rec).collect();
     let (misfire, misfire_within_ms) = misfire(definition.policies.misfire);
-    let time = definition.policies.time;
+    let Policies {
+        time, retry, success, ..
+    } = definition.policies;
+    let (backoff, on) = (retry.backoff, retry.on);
     TaskSpec {
         name: definition.name.to_string(),
         schedule: first,
@@ -72,6 +75,15 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
         deadline_ms: time.deadline_ms.map(NonZeroU64::get),
         grace_ms: time.grace_ms,
         kill_signal: (time.signal != StopSignal::default()).then(|| time.signal.word().to_owned()),
+        retries: definition.policies.retry.times,
+        backoff: (backoff != Backoff::default()).then_some(BackoffSpec {
+            initial_ms: backoff.initial_ms.get(),
+            max_ms: backoff.max_ms.get(),
+            factor_percent: backoff.factor_percent,
+            jitter: backoff.jitter,
+        }),
+        retry_on: (on != RetryOn::default()).then(|| retry_on(&on)),
+        success_codes: (success != Codes::SUCCESS).then(|| success.iter().map(u32::from).collect()),
         enabled: definition.enabled,
         misfire,
         misfire_within_ms,
@@ -129,6 +141,20 @@ pub(crate) fn overlap(said: DstOverlap) -> Overlap {
     }
 }
 
+/// After what another attempt follows, in words.
+fn retry_on(on: &RetryOn) -> Vec<String> {
+    let words = [
+        (on.failed, "failed"),
+        (on.timed_out, "timed-out"),
+        (on.spawn_failed, "spawn-failed"),
+        (on.unknown, "unknown"),
+    ];
+    let words = words.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned());
+    words
+        .chain(on.codes.iter().map(|code| format!("exit:{code}")))
+        .collect()
+}
+
 /// What becomes of missed fire times, and within how many milliseconds.
 pub(crate) fn misfire(policy: Misfire) -> (MisfireSpec, Option<u64>) {
     match policy {
@@ -172,9 +198,18 @@ pub(crate) struct LiveRun {
     state: &'static str,
     pid: Option<u32>,
     started_at: Option<Timestamp>,
+    retry_at: Option<Timestamp>,
 }
 
 impl LiveRun {
+    /// How many attempts have begun.
+    fn attempts(&self) -> u32 {
+        let at = self.origin.attempt.attempt;
+        // The one it is at has a process, or is being given one.
+        let has_begun = self.pid.is_some() || at == 1 && self.started_at.is_some();
+        if has_begun { at } else { at - 1 }
+    }
+
     /// The fire time it is for.
     pub(crate) fn fire_time(&self) -> Option<Timestamp> {
         self.origin.fire_time
@@ -187,6 +222,7 @@ impl LiveRun {
             state: view.state,
             pid: view.pid,
             started_at: view.started_at,
+            retry_at: view.retry_at,
         }
     }
 }
@@ -206,6 +242,7 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         exit_code: row.exit_code,
         signal: row.signal,
         attempts: row.attempt,
+        retry_ms: row.retry_at.map(Timestamp::as_millis),
         trace_id: row.trace_id.to_string(),
         reason: row.reason,
         pid: None,
@@ -222,7 +259,8 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         info.state = live.state.to_owned();
         info.pid = live.pid;
         info.started_ms = live.started_at.map(Timestamp::as_millis).or(info.started_ms);
-        info.attempts = info.attempts.max(u32::from(live.started_at.is_some()));
+        info.attempts = info.attempts.max(live.attempts());
+        info.retry_ms = live.retry_at.map(Timestamp::as_millis);
     }
     with_lengths(info)
 }
@@ -238,7 +276,8 @@ pub(crate) fn unrecorded(live: LiveRun) -> RunInfo {
         created_ms: live.origin.created_at.as_millis(),
         started_ms: live.started_at.map(Timestamp::as_millis),
         state: live.state.to_owned(),
-        attempts: u32::from(live.started_at.is_some()),
+        attempts: live.attempts(),
+        retry_ms: live.retry_at.map(Timestamp::as_millis),
         trace_id: live.origin.trace_id.to_string(),
         pid: live.pid,
         ..RunInfo::default()

@@ -418,6 +418,8 @@ pub struct RunInfo {
     pub duration_ms: Option<u64>,
     /// From fire time to start.
     pub lateness_ms: Option<i64>,
+    /// When the next attempt is due, while it waits for that.
+    pub retry_ms: Option<i64>,
     /// Why it ended so, where the outcome alone does not say.
     pub reason: Option<String>,
     /// Process id of the attempt in progress.

@@ -74,6 +74,33 @@ pub struct TaskSpec {
     /// The name of that signal, such as `INT`; `None` for TERM.
     #[serde(default)]
     pub kill_signal: Option<String>,
+    /// How often another attempt follows one that did not succeed, at most.
+    #[serde(default)]
+    pub retries: u32,
+    /// How long each waits; `None` for 1 s, doubled each time, up to 5 min.
+    #[serde(default)]
+    pub backoff: Option<BackoffSpec>,
+    /// After what: `failed`, `timed-out`, `spawn-failed`, `unknown` or `exit:CODE`; `None` for failed and timed-out.
+    #[serde(default)]
+    pub retry_on: Option<Vec<String>>,
+    /// The exit codes that are a success; `None` for 0.
+    #[serde(default)]
+    pub success_codes: Option<Vec<u32>>,
+}
+
+/// How long an attempt waits after the one before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackoffSpec {
+    /// Milliseconds before the first.
+    pub initial_ms: u64,
+    /// Milliseconds before any, at most.
+    pub max_ms: u64,
+    /// By how many hundredths it grows from one to the next: 200 doubles it.
+    pub factor_percent: u32,
+    /// Whether each waits for a random part of that.
+    #[serde(default)]
+    pub jitter: bool,
 }
 
 /// The use that a task makes of a calendar.
@@ -229,6 +256,17 @@ impl Default for ActionSpec {
     }
 }
 
+/// What of a backoff is changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct BackoffPatch {
+    /// Milliseconds before the first, and before any at most.
+    pub bounds_ms: Option<(u64, u64)>,
+    /// By how many hundredths it grows.
+    pub factor_percent: Option<u32>,
+    /// Whether each waits for a random part of that.
+    pub jitter: Option<bool>,
+}
+
 /// What `taskctl edit` changes; `None` leaves a field as it is. It says what to do to the definition that is there when
 /// the change is made, so that of two edits at one time neither undoes the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -283,4 +321,12 @@ pub struct TaskPatch {
     pub grace_ms: Option<Option<u64>>,
     /// The name of that signal; the inner `None` for TERM.
     pub kill_signal: Option<Option<String>>,
+    /// How often another attempt follows one that did not succeed.
+    pub retries: Option<u32>,
+    /// How long each waits, as far as it is said; all of it `None` leaves it as it is.
+    pub backoff: Option<BackoffPatch>,
+    /// After what; the inner `None` for failed and timed-out.
+    pub retry_on: Option<Option<Vec<String>>>,
+    /// The exit codes that are a success; the inner `None` for 0.
+    pub success_codes: Option<Option<Vec<u32>>>,
 }

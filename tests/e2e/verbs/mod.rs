@@ -18,6 +18,7 @@ mod logs;
 mod next;
 mod pause;
 mod remove;
+mod retries;
 mod run;
 mod runs;
 mod show;

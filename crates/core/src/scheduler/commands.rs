@@ -243,7 +243,7 @@ impl Scheduler {
                     }
                     WhileRunning::Cancel => !matches!(run.state, State::Stopping { .. }),
                     // What has not begun cannot begin without its definition.
-                    WhileRunning::Keep => matches!(run.state, State::Waiting),
+                    WhileRunning::Keep => matches!(run.state, State::Waiting | State::BackingOff { .. }),
                 };
                 if stopped {
                     records.push(stop(now, *key, reason));

@@ -95,6 +95,8 @@ impl Scheduler {
                         fire_time: *fire_time,
                         created_at: *at,
                         trace_id: *trace_id,
+                        attempt: 1,
+                        started_at: None,
                         state,
                     },
                 );
@@ -117,6 +119,7 @@ impl Scheduler {
                 },
                 State::Starting(_)
                 | State::Running(_)
+                | State::BackingOff { .. }
                 | State::Stopping {
                     reason: _,
                     of: Halted::Starting(_) | Halted::Running(_),
@@ -128,8 +131,14 @@ impl Scheduler {
                     pid: *pid,
                     started_at: *at,
                 };
+                if let Some(run) = self.runs.get_mut(&attempt.run) {
+                    run.attempt = attempt.attempt;
+                    run.started_at.get_or_insert(*at);
+                }
                 self.move_run(attempt.run, |state| match state {
-                    State::Waiting | State::Starting(_) | State::Running(_) => State::Running(process),
+                    State::Waiting | State::Starting(_) | State::Running(_) | State::BackingOff { .. } => {
+                        State::Running(process)
+                    }
                     State::Stopping { reason, of: _ } => State::Stopping {
                         reason,
                         of: Halted::Running(process),
@@ -138,7 +147,7 @@ impl Scheduler {
             }
             Record::RunStopping { run, at: _, reason } => self.move_run(*run, |state| {
                 let of = match state {
-                    State::Waiting => Halted::Waiting,
+                    State::Waiting | State::BackingOff { .. } => Halted::Waiting,
                     State::Starting(told) => Halted::Starting(told),
                     State::Running(process) => Halted::Running(process),
                     State::Stopping { reason: _, of } => of,
@@ -148,8 +157,29 @@ impl Scheduler {
                     of,
                 }
             }),
+            Record::AttemptEnded { attempt, retry_at, .. } => {
+                if let Some(run) = self.runs.get_mut(&attempt.run) {
+                    run.attempt = attempt.attempt.saturating_add(1);
+                }
+                self.move_run(attempt.run, |state| match state {
+                    State::Waiting | State::Starting(_) | State::Running(_) | State::BackingOff { .. } => {
+                        State::BackingOff { until: *retry_at }
+                    }
+                    State::Stopping { reason, of: _ } => State::Stopping {
+                        reason,
+                        of: Halted::Waiting,
+                    },
+                });
+            }
+            Record::RetryDue { run, at: _ } => self.move_run(*run, |state| match state {
+                State::BackingOff { .. } => State::Waiting,
+                State::Waiting | State::Starting(_) | State::Running(_) | State::Stopping { .. } => state,
+            }),
             Record::RunFinished { run, .. } => {
                 if let Some(ended) = self.runs.remove(run) {
+                    if let Some(until) = ended.state.backs_off_until() {
+                        self.retries.remove(&(until, *run));
+                    }
                     self.leave_line(*run, ended.makes_up(), ended.created_at);
                     self.line_up(run.task);
                 }
@@ -298,7 +328,13 @@ impl Scheduler {
     /// Moves a run on by consuming its state; one that waits stands in the queue for places, others do not.
     fn move_run(&mut self, key: RunKey, to: impl FnOnce(State) -> State) {
         let Some(run) = self.runs.get_mut(&key) else { return };
+        if let Some(until) = run.state.backs_off_until() {
+            self.retries.remove(&(until, key));
+        }
         run.state = to(std::mem::replace(&mut run.state, State::Waiting));
+        if let Some(until) = run.state.backs_off_until() {
+            self.retries.insert((until, key));
+        }
         if !run.waits() {
             let (makes_up, since) = (run.makes_up(), run.created_at);
             self.leave_line(key, makes_up, since);

@@ -15,7 +15,7 @@ use super::Scheduler;
 use super::evolve::runs_of;
 use super::fate::Stretch;
 use super::pending::After;
-use super::runs::{Input, Run};
+use super::runs::{Input, Run, State};
 use super::tasks::Task;
 
 /// Most tasks dealt with in one call. After a night of sleep all of a million are due: the others come with the next
@@ -160,10 +160,10 @@ impl Scheduler {
                 };
                 let mut runs = self.runs.range(runs_of(id)).filter(|(_, run)| is_in_the_way(run));
                 let (key, run) = runs.next()?;
-                let doing = if run.waits() {
-                    "still waits for a place"
-                } else {
-                    "is still running"
+                let doing = match run.state {
+                    State::Waiting => "still waits for a place",
+                    State::BackingOff { .. } => "waits for its next attempt",
+                    State::Starting(_) | State::Running(_) | State::Stopping { .. } => "is still running",
                 };
                 let is_of_many = match run.trigger {
                     Trigger::Backfill => true,

@@ -32,6 +32,7 @@ mod pausing;
 mod pending;
 mod places;
 mod recovery;
+mod retrying;
 mod runs;
 mod table;
 mod tasks;
@@ -58,6 +59,7 @@ use crate::command::Ticket;
 use crate::effect::{Effect, Notice};
 use crate::event::Event;
 use crate::pause::{Pause, PauseScope};
+use crate::policy::Codes;
 use crate::record::Record;
 use crate::run::{AttemptEnd, Exit, Outcome, RunKey};
 use crate::schedule::Catalog;
@@ -138,6 +140,8 @@ pub struct Scheduler {
     waiting: BTreeSet<Turn>,
     /// Runs that wait for others of their task.
     lined_up: BTreeSet<RunKey>,
+    /// Runs whose next attempt is due at a time.
+    retries: BTreeSet<(Timestamp, RunKey)>,
     // How it is read, and bounded.
     schedules: Schedules,
     limits: Limits,
@@ -181,6 +185,7 @@ impl Scheduler {
             due: BTreeSet::new(),
             waiting: BTreeSet::new(),
             lined_up: BTreeSet::new(),
+            retries: BTreeSet::new(),
             schedules: Schedules::new(catalog),
             limits,
             traces: Traces::new(seed),
@@ -239,6 +244,8 @@ impl Scheduler {
         scheduler.pauses = pauses.into_iter().collect();
         scheduler.fired = fired.into_iter().collect();
         scheduler.runs = runs.into_iter().map(Run::of_image).collect();
+        let backing_off = |(key, run): (&RunKey, &Run)| run.state.backs_off_until().map(|until| (until, *key));
+        scheduler.retries = scheduler.runs.iter().filter_map(backing_off).collect();
         let tasks: BTreeSet<_> = scheduler.runs.keys().map(|key| key.task).collect();
         for task in tasks {
             scheduler.line_up(task);
@@ -350,7 +357,10 @@ impl Scheduler {
                 self.started(now, attempt.run, process, Input::Started);
             }
             Event::Ended { origin, end } => self.ended(now, origin, end),
-            Event::ClockStepped => self.clamp_all_marks(now),
+            Event::ClockStepped => {
+                self.clamp_all_marks(now);
+                self.clamp_retries(now);
+            }
             Event::Booted(boot) => self.life.booted = Some(boot).filter(|_| self.header.boot != Some(boot)),
             Event::ZonesChanged => self.read_all_anew(now),
             Event::Closing => self.close(now),
@@ -370,7 +380,8 @@ impl Scheduler {
         let may_fire = self.may_fire() && !self.life.behind;
         let startable = first.filter(|at| *at <= self.durable_horizon && may_fire);
         let beyond = self.first_beyond_horizon().map(|at| at.minus(self.limits.horizon_lead));
-        [startable, beyond].into_iter().flatten().min()
+        let retry = self.retries.first().map(|(at, _)| *at);
+        [startable, beyond, retry].into_iter().flatten().min()
     }
 
     /// The next thing to be done.
@@ -419,6 +430,7 @@ impl Scheduler {
         if self.life.attached && !self.life.closing {
             self.fire_due(now);
             self.fire_boot(now);
+            self.retry_due(now);
             self.admit(now);
             self.extend_horizon(now);
         }
@@ -467,8 +479,12 @@ impl Scheduler {
             Act::Finish => {
                 if let Some(end) = end {
                     let stopping = self.runs.get(&key).and_then(|run| run.state.stopping());
-                    let (outcome, reason) = runs::outcome(&end, stopping);
-                    self.finish(end.finished_at, key, outcome, reason, Some(end));
+                    let success = self
+                        .tasks
+                        .get(key.task)
+                        .map_or(Codes::SUCCESS, |task| task.policies.success);
+                    let (outcome, reason) = runs::outcome(&end, stopping, &success);
+                    self.conclude(now, end.finished_at, key, outcome, reason, Some(end));
                 }
             }
             Act::Cancel => {
@@ -481,7 +497,7 @@ impl Scheduler {
             }
             Act::Lose => {
                 let reason = Some("the runner ended under it".to_owned());
-                self.finish(now, key, Outcome::Unknown, reason, None);
+                self.conclude(now, now, key, Outcome::Unknown, reason, None);
             }
         }
     }
@@ -493,11 +509,12 @@ impl Scheduler {
             let reason = Some("its task was removed before it started".to_owned());
             return self.finish(now, key, Outcome::Cancelled, reason, None);
         }
-        let attached = self.life.attached;
+        let (attached, deadline) = (self.life.attached, self.deadline_left(now, key));
         if let Some(run) = self.runs.get_mut(&key) {
             run.state.set_told(if attached { Told::Yes } else { Told::Owed });
             if attached {
-                self.outbox.push_back(Effect::Start(run.origin(key)));
+                let origin = run.origin(key);
+                self.outbox.push_back(Effect::Start { origin, deadline });
             }
         }
     }

@@ -273,6 +273,8 @@ impl Scheduler {
             | Record::RunnerAttached { .. }
             | Record::RunAdmitted { .. }
             | Record::AttemptStarted { .. }
+            | Record::AttemptEnded { .. }
+            | Record::RetryDue { .. }
             | Record::RunFinished { .. }
             | Record::MarkReset { .. }
             | Record::ImportDropped { .. } => {}

@@ -98,7 +98,7 @@ impl Scheduler {
 
     /// Runs that are starting, running or stopping.
     pub(super) fn occupied(&self) -> usize {
-        self.runs.len() - self.waiting.len() - self.lined_up.len()
+        self.runs.len() - self.waiting.len() - self.lined_up.len() - self.retries.len()
     }
 
     /// Whether a live run may be started now, after `more` others.

@@ -29,13 +29,13 @@ impl Scheduler {
         if let Some(since) = self.life.alone_since.take() {
             self.life.alone = Some((since, now));
         }
-        let mut ours: BTreeSet<RunKey> = self.runs.keys().copied().collect();
+        let mut ours: BTreeSet<AttemptKey> = self.runs.iter().map(|(key, run)| run.attempt(*key)).collect();
         for origin in live
             .iter()
             .map(|live| &live.origin)
             .chain(ended.iter().map(|(origin, _)| origin))
         {
-            ours.remove(&origin.attempt.run);
+            ours.remove(&origin.attempt);
         }
         self.adopt_unrecorded(now, &live, &ended, same);
         for (origin, end) in ended {
@@ -44,8 +44,8 @@ impl Scheduler {
         for live in live {
             self.listed(now, &live);
         }
-        for run in ours {
-            self.absent(now, run, same, first);
+        for attempt in ours {
+            self.absent(now, attempt.run, same, first);
         }
         let far_back = std::mem::take(&mut self.life.far_back);
         if first && !same {
@@ -71,7 +71,10 @@ impl Scheduler {
 
     /// A run has a process.
     pub(super) fn started(&mut self, now: Timestamp, key: RunKey, process: Process, input: Input) {
-        let Some(run) = self.runs.get(&key) else { return };
+        // Of an earlier attempt nothing is news.
+        let Some(run) = self.runs.get(&key).filter(|run| run.attempt <= process.attempt) else {
+            return;
+        };
         let step = run.state.step(input);
         if step.note_start {
             self.note_start(key, process, false);
@@ -85,7 +88,7 @@ impl Scheduler {
         if self.is_unrecorded(&origin) {
             self.adopt(now, &origin, true);
         }
-        let Some(run) = self.runs.get(&key) else {
+        let Some(run) = self.runs.get(&key).filter(|run| run.attempt <= origin.attempt.attempt) else {
             // Its end is recorded, if not durable yet.
             self.after.push(After::Forget(origin.attempt));
             return;
@@ -105,7 +108,7 @@ impl Scheduler {
     /// A runner that was just attached has this run.
     fn listed(&mut self, now: Timestamp, live: &Live) {
         let AttemptKey { run: key, attempt } = live.origin.attempt;
-        let Some(run) = self.runs.get_mut(&key) else {
+        let Some(run) = self.runs.get_mut(&key).filter(|run| run.attempt <= attempt) else {
             return self.stop_lost(live);
         };
         run.state.set_told(Told::Yes);
@@ -149,6 +152,7 @@ impl Scheduler {
         let starts = first && matches!(run.state.step(input).act, Act::Start);
         // What an earlier life was to start is as late now as a fire time that nobody dealt with.
         if starts
+            && run.attempt == 1
             && let Some(fire_time) = run.fire_time
             && run.trigger != Trigger::Backfill
             && let Some(task) = self.tasks.get(key.task)

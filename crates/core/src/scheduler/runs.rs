@@ -1,17 +1,16 @@
 //! The life of one run.
 //!
-//! `waiting → starting → running → finished`, and from each of the first three to `stopping` and from there to finished.
+//! `waiting → starting → running → finished`, from starting and running to `backing-off` where another attempt follows, from
+//! there to waiting again, and from all of them to `stopping` and from there to finished.
 //! [`State::step`] says for every state and every input what follows; the scheduler does it, by records. A finished run is
 //! no longer here.
 
 use crate::event::Origin;
+use crate::policy::Codes;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger};
 use crate::snapshot::{RunImage, Stage};
 use crate::task::TaskName;
 use crate::time::Timestamp;
-
-/// Every run has one attempt; a retry would be the next.
-pub(super) const FIRST_ATTEMPT: u32 = 1;
 
 /// One run that has not ended.
 pub(super) struct Run {
@@ -20,6 +19,10 @@ pub(super) struct Run {
     pub(super) fire_time: Option<Timestamp>,
     pub(super) created_at: Timestamp,
     pub(super) trace_id: TraceId,
+    /// The attempt it is at, or that comes next, from 1.
+    pub(super) attempt: u32,
+    /// When its first attempt started.
+    pub(super) started_at: Option<Timestamp>,
     pub(super) state: State,
 }
 
@@ -33,6 +36,11 @@ pub(super) enum State {
     /// Its process runs. The runner moves it when that ends. A crash of the daemon is nothing to it; if the runner ended
     /// under it, its fate is unknown.
     Running(Process),
+    /// An attempt did not succeed, and another follows. The scheduler moves it when that is due, after a crash as well.
+    BackingOff {
+        /// When it is.
+        until: Timestamp,
+    },
     /// A stop was decided. The runner moves it when the process is gone; without a process it ends at once. After a
     /// crash the runner is told again.
     Stopping {
@@ -156,6 +164,15 @@ impl State {
                 Input::Absent { .. } => Act::Lose.step(),
                 Input::Ended => Act::Finish.step(),
             },
+            // Its last attempt is over, and the runner has not been told of another.
+            State::BackingOff { until: _ } => match input {
+                Input::Cleared
+                | Input::StopDecided
+                | Input::Started
+                | Input::Listed { .. }
+                | Input::Absent { .. }
+                | Input::Ended => Act::Nothing.step(),
+            },
             State::Stopping { reason: _, of } => of.step(input),
         }
     }
@@ -166,6 +183,7 @@ impl State {
             State::Waiting => Stage::Waiting,
             State::Starting(_) => Stage::Starting,
             State::Running(process) => process.stage(),
+            State::BackingOff { until } => Stage::BackingOff { until: *until },
             State::Stopping { reason: _, of } => match of {
                 Halted::Waiting => Stage::Waiting,
                 Halted::Starting(_) => Stage::Starting,
@@ -178,7 +196,15 @@ impl State {
     pub(super) fn stopping(&self) -> Option<&str> {
         match self {
             State::Stopping { reason, of: _ } => Some(reason),
-            State::Waiting | State::Starting(_) | State::Running(_) => None,
+            State::Waiting | State::Starting(_) | State::Running(_) | State::BackingOff { .. } => None,
+        }
+    }
+
+    /// When its next attempt is due, while it waits for that.
+    pub(super) fn backs_off_until(&self) -> Option<Timestamp> {
+        match self {
+            State::BackingOff { until } => Some(*until),
+            State::Waiting | State::Starting(_) | State::Running(_) | State::Stopping { .. } => None,
         }
     }
 
@@ -192,6 +218,7 @@ impl State {
             } => Some(*process),
             State::Waiting
             | State::Starting(_)
+            | State::BackingOff { .. }
             | State::Stopping {
                 reason: _,
                 of: Halted::Waiting | Halted::Starting(_),
@@ -209,6 +236,7 @@ impl State {
             } => *told = new,
             State::Waiting
             | State::Running(_)
+            | State::BackingOff { .. }
             | State::Stopping {
                 reason: _,
                 of: Halted::Waiting | Halted::Running(_),
@@ -222,6 +250,7 @@ impl State {
             State::Waiting => "waiting",
             State::Starting(_) => "starting",
             State::Running(_) => "running",
+            State::BackingOff { .. } => "backing-off",
             State::Stopping { .. } => "stopping",
         }
     }
@@ -272,7 +301,6 @@ const fn stop_unless(stopping: bool) -> Act {
 impl Process {
     fn stage(self) -> Stage {
         Stage::Running {
-            attempt: self.attempt,
             pid: self.pid,
             started_at: self.started_at,
         }
@@ -282,21 +310,20 @@ impl Process {
 impl Run {
     pub(super) fn of_image(image: RunImage) -> (RunKey, Self) {
         let of = match image.stage {
-            Stage::Waiting => Halted::Waiting,
+            Stage::Waiting | Stage::BackingOff { .. } => Halted::Waiting,
             Stage::Starting => Halted::Starting(Told::Yes),
-            Stage::Running {
-                attempt,
-                pid,
-                started_at,
-            } => Halted::Running(Process {
-                attempt,
+            Stage::Running { pid, started_at } => Halted::Running(Process {
+                attempt: image.attempt,
                 pid,
                 started_at,
             }),
         };
         let state = match (image.stopping, of) {
             (Some(reason), of) => State::Stopping { reason, of },
-            (None, Halted::Waiting) => State::Waiting,
+            (None, Halted::Waiting) => match image.stage {
+                Stage::BackingOff { until } => State::BackingOff { until },
+                Stage::Waiting | Stage::Starting | Stage::Running { .. } => State::Waiting,
+            },
             (None, Halted::Starting(told)) => State::Starting(told),
             (None, Halted::Running(process)) => State::Running(process),
         };
@@ -306,6 +333,8 @@ impl Run {
             fire_time: image.fire_time,
             created_at: image.created_at,
             trace_id: image.trace_id,
+            attempt: image.attempt,
+            started_at: image.started_at,
             state,
         };
         (image.key, run)
@@ -319,6 +348,8 @@ impl Run {
             fire_time: self.fire_time,
             created_at: self.created_at,
             trace_id: self.trace_id,
+            attempt: self.attempt,
+            started_at: self.started_at,
             stage: self.state.stage(),
             stopping: self.state.stopping().map(str::to_owned),
         }
@@ -339,14 +370,14 @@ impl Run {
     pub(super) fn attempt(&self, run: RunKey) -> AttemptKey {
         AttemptKey {
             run,
-            attempt: self.state.process().map_or(FIRST_ATTEMPT, |process| process.attempt),
+            attempt: self.attempt,
         }
     }
 }
 
 /// The outcome that follows from how an attempt ended, and why, where the outcome alone does not say. `stopping` is why
-/// we had it stopped, if we had.
-pub(super) fn outcome(end: &AttemptEnd, stopping: Option<&str>) -> (Outcome, Option<String>) {
+/// we had it stopped, if we had, and `success` are the exit codes that are one.
+pub(super) fn outcome(end: &AttemptEnd, stopping: Option<&str>, success: &Codes) -> (Outcome, Option<String>) {
     let (outcome, reason) = match (&end.exit, end.stopped) {
         (Exit::SpawnFailed { errno, what }, _) => {
             let error = std::io::Error::from_raw_os_error(*errno);
@@ -362,7 +393,8 @@ pub(super) fn outcome(end: &AttemptEnd, stopping: Option<&str>) -> (Outcome, Opt
         (Exit::Code(_) | Exit::Signal(_), Some(Stopped::Deadline)) => {
             (Outcome::TimedOut, "its deadline was over".to_owned())
         }
-        (Exit::Code(0), None) => return (Outcome::Succeeded, None),
+        (Exit::Code(0), None) if success.has(0) => return (Outcome::Succeeded, None),
+        (Exit::Code(code), None) if success.has(*code) => (Outcome::Succeeded, format!("exit code {code}")),
         (Exit::Code(code), None) => (Outcome::Failed, format!("exit code {code}")),
         (Exit::Signal(signal), None) => (Outcome::Failed, format!("signal {signal}")),
     };

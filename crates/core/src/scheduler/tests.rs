@@ -9,6 +9,7 @@ mod imports;
 mod lateness;
 mod pausing;
 mod recovery;
+mod retrying;
 mod terms;
 
 use std::time::Duration;
@@ -237,7 +238,7 @@ impl Rig {
     /// What was started since this was last asked, or anything else.
     fn starts(&mut self) -> Vec<Origin> {
         let starts = |effect| match effect {
-            Effect::Start(origin) => Some(origin),
+            Effect::Start { origin, .. } => Some(origin),
             _ => None,
         };
         std::mem::take(&mut self.effects)

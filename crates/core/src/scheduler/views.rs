@@ -52,12 +52,14 @@ pub struct TaskView<'a> {
 pub struct RunView<'a> {
     /// What it is.
     pub origin: Origin,
-    /// `waiting`, `starting`, `running` or `stopping`.
+    /// `waiting`, `starting`, `running`, `backing-off` or `stopping`.
     pub state: &'static str,
     /// Its process id, if it has a process.
     pub pid: Option<u32>,
-    /// When that started.
+    /// When its first attempt started.
     pub started_at: Option<Timestamp>,
+    /// When its next attempt is due, while it waits for that.
+    pub retry_at: Option<Timestamp>,
     /// Why it is being stopped, if it is.
     pub stopping: Option<&'a str>,
 }
@@ -250,7 +252,8 @@ fn view(key: RunKey, run: &Run) -> RunView<'_> {
         origin: run.origin(key),
         state: run.state.word(),
         pid: process.map(|process| process.pid),
-        started_at: process.map(|process| process.started_at),
+        started_at: run.started_at,
+        retry_at: run.state.backs_off_until(),
         stopping: run.state.stopping(),
     }
 }

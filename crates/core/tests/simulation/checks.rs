@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use taskd_core::Timestamp;
-use taskd_core::effect::{Effect, Notice, Weight};
+use taskd_core::effect::Weight;
 use taskd_core::event::Origin;
 use taskd_core::pause::PauseScope;
 use taskd_core::policy::Misfire;
@@ -17,78 +17,8 @@ use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::{ImportId, TaskId, When};
 
 use crate::pauses::History;
+use crate::users::RETRIES;
 use crate::world::{Daemon, Stage, World, catalog};
-
-/// What a life of the daemon knows to be durable: the ground every effect must stand on.
-#[derive(Default)]
-pub struct Known {
-    horizon: Option<Timestamp>,
-    created: BTreeSet<RunKey>,
-    waiting: BTreeSet<RunKey>,
-    stopping: BTreeSet<RunKey>,
-    finished: BTreeSet<RunKey>,
-}
-
-impl Known {
-    pub fn learn(&mut self, record: &Record) {
-        match record {
-            Record::Horizon { until } => self.horizon = Some(*until),
-            Record::RunCreated { run, waiting, .. } => {
-                self.created.insert(*run);
-                if *waiting {
-                    self.waiting.insert(*run);
-                }
-            }
-            Record::RunAdmitted { run, .. } => {
-                self.waiting.remove(run);
-            }
-            Record::RunStopping { run, .. } => {
-                self.stopping.insert(*run);
-            }
-            Record::RunFinished { run, .. } => {
-                self.finished.insert(*run);
-            }
-            _ => {}
-        }
-    }
-
-    /// Nothing is done or said before what explains it is durable; a start inside the horizon may run ahead of its record.
-    pub fn check(&self, effect: &Effect, sent: &BTreeSet<RunKey>) {
-        match effect {
-            Effect::Start(origin) => {
-                let run = origin.attempt.run;
-                let ahead = origin.trigger != Trigger::Manual
-                    && sent.contains(&run)
-                    && origin.fire_time.is_some_and(|at| Some(at) <= self.horizon);
-                assert!(
-                    self.created.contains(&run) || ahead,
-                    "{run:?} starts before it may: {origin:?}"
-                );
-                assert!(!self.waiting.contains(&run), "{run:?} starts before it is admitted");
-                assert!(!self.finished.contains(&run), "{run:?} starts after its end");
-            }
-            Effect::Stop { attempt, .. } => {
-                assert!(
-                    self.stopping.contains(&attempt.run),
-                    "{attempt:?} is stopped before that is durable"
-                );
-            }
-            Effect::Forget(attempt) => {
-                assert!(
-                    self.finished.contains(&attempt.run),
-                    "{attempt:?} is forgotten before its end is durable"
-                );
-            }
-            Effect::Notice(Notice::RunFinished { run, .. }) => {
-                assert!(
-                    self.finished.contains(run),
-                    "the end of {run:?} is told before it is durable"
-                );
-            }
-            Effect::Record { .. } | Effect::Prepare(_) | Effect::Notice(_) => {}
-        }
-    }
-}
 
 /// What the runners of all lives really did.
 #[derive(Default)]
@@ -97,10 +27,14 @@ pub struct Spawned {
     epochs: BTreeMap<TaskId, u32>,
     whens: BTreeMap<TaskId, When>,
     firings: BTreeMap<(TaskId, u32, Timestamp), (RunKey, u128)>,
-    runs: BTreeSet<(RunKey, u128)>,
+    /// The newest attempt of each run, by its trace id.
+    runs: BTreeMap<(RunKey, u128), u32>,
     live: BTreeMap<RunKey, TraceId>,
     /// Tasks that had their run for a boot.
     booted: BTreeSet<(TaskId, u128)>,
+    /// How often the machine has booted, and how often when a run was created, by its trace id.
+    pub boot: u128,
+    boots: BTreeMap<u128, u128>,
     horizon: Timestamp,
     /// Whether the horizon was ever drawn back far.
     set_back: bool,
@@ -133,6 +67,7 @@ impl Spawned {
         if let Record::RunCreated { run, trace_id, .. } = record {
             let epoch = self.epochs.get(&run.task).copied().unwrap_or(0);
             self.created.entry(trace_id.0).or_insert(epoch);
+            self.boots.entry(trace_id.0).or_insert(self.boot);
         }
     }
 
@@ -146,20 +81,32 @@ impl Spawned {
         }
     }
 
-    pub fn start(&mut self, origin: &Origin, limit: usize, boot: u128) {
+    pub fn start(&mut self, origin: &Origin, limit: usize) {
         let run = origin.attempt.run;
-        let is_first = origin.trigger != Trigger::Boot || self.booted.insert((run.task, boot));
-        assert!(is_first, "{run:?} is the second of its task for one boot");
-        assert!(self.runs.insert((run, origin.trace_id.0)), "{run:?} started twice");
+        let attempt = origin.attempt.attempt;
+        if origin.trigger == Trigger::Boot && attempt == 1 {
+            // It may have waited for longer than its boot lasted.
+            let boot = self.boots[&origin.trace_id.0];
+            assert!(
+                self.booted.insert((run.task, boot)),
+                "{run:?} is the second of its task for one boot"
+            );
+        }
+        let started = self.runs.entry((run, origin.trace_id.0)).or_default();
+        // Some cannot be started.
+        assert!(attempt > *started, "{run:?} starts an attempt twice");
+        assert!(attempt <= 1 + RETRIES, "{run:?} has more attempts than any task allows");
+        *started = attempt;
         if let Some(at) = origin.fire_time.filter(|_| origin.trigger != Trigger::Backfill) {
             let epoch = self
                 .created
                 .get(&origin.trace_id.0)
                 .copied()
                 .expect("it is created before it starts");
-            let earlier = self.firings.insert((run.task, epoch, at), (run, origin.trace_id.0));
-            assert_eq!(
-                earlier, None,
+            let this = (run, origin.trace_id.0);
+            let earlier = self.firings.insert((run.task, epoch, at), this);
+            assert!(
+                earlier.is_none_or(|earlier| earlier == this),
                 "the firing of {:?} at {at} started twice, now as {run:?}",
                 run.task
             );
@@ -284,7 +231,7 @@ impl World {
             assert!(runs.contains_key(run), "{run:?} was acknowledged and is lost");
         }
         for (run, (trace, outcome)) in &runs {
-            let ran = self.spawned.runs.contains(&(*run, *trace));
+            let ran = self.spawned.runs.contains_key(&(*run, *trace));
             let told = matches!(outcome, Some(Outcome::Succeeded | Outcome::Failed));
             assert!(ran || !told, "{run:?} is {outcome:?} and never had a process");
         }
@@ -384,6 +331,8 @@ fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &m
         | Record::RunnerAttached { .. }
         | Record::RunAdmitted { .. }
         | Record::AttemptStarted { .. }
+        | Record::AttemptEnded { .. }
+        | Record::RetryDue { .. }
         | Record::RunStopping { .. }
         | Record::RunFinished { .. }
         | Record::MarkReset { .. }
@@ -494,6 +443,14 @@ fn account(
                 "{run:?} is created twice"
             );
         }
+        Record::AttemptEnded { attempt, outcome, .. } => {
+            let open = runs.get(&attempt.run).is_some_and(|(_, ended)| ended.is_none());
+            assert!(open, "{attempt:?} ends and its run was not in progress");
+            assert!(
+                !matches!(outcome, Outcome::Succeeded | Outcome::Cancelled),
+                "another attempt follows one that {outcome}"
+            );
+        }
         Record::RunFinished { run, outcome, .. } => {
             let open = runs.get_mut(run).filter(|(_, ended)| ended.is_none());
             let (_, ended) = open.unwrap_or_else(|| panic!("{run:?} ends and was not in progress"));
@@ -542,6 +499,7 @@ fn account(
         | Record::RunnerAttached { .. }
         | Record::RunAdmitted { .. }
         | Record::AttemptStarted { .. }
+        | Record::RetryDue { .. }
         | Record::RunStopping { .. }
         | Record::ImportBegun { .. }
         | Record::ImportEnded { .. }

@@ -7,6 +7,7 @@
 
 mod checks;
 mod dice;
+mod known;
 mod pauses;
 mod runner;
 mod users;
@@ -169,6 +170,7 @@ fn go_wrong(world: &mut World) {
                 world.spool.clear();
             }
             world.boot += 1;
+            world.spawned.boot += 1;
             let length = world.dice.length(SECOND, 10 * HOUR);
             world.advance(length);
         }
@@ -198,7 +200,12 @@ fn settle(world: &mut World) {
     users::give_up_imports(world);
     world.rest();
     users::disable_all(world);
-    while world.runner.as_ref().is_some_and(|runner| !runner.children.is_empty()) {
+    let is_busy = |world: &World| {
+        let daemon = world.daemon.as_ref();
+        world.runner.as_ref().is_some_and(|runner| !runner.children.is_empty())
+            || daemon.is_some_and(|daemon| daemon.core.active_runs().next().is_some())
+    };
+    while is_busy(world) {
         let at = world.next_moment().unwrap();
         world.advance(Duration::from_millis(at.saturating_sub(world.elapsed)));
         world.rest();

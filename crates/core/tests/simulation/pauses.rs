@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::record::Record;
 use taskd_core::run::{Passing, Trigger};
-use taskd_core::task::TaskId;
+use taskd_core::task::{ImportId, TaskId};
 use taskd_core::time::Timestamp;
 
 /// Pauses as they were decided, the newest last: one that is over holds for the times that it covered.
 #[derive(Default)]
-pub struct History(BTreeMap<PauseScope, Vec<Decided>>);
+pub struct History {
+    pauses: BTreeMap<PauseScope, Vec<Decided>>,
+    /// The first and the last task of each import under way: they are not dealt with before another pause takes its place.
+    staged: BTreeMap<ImportId, TaskId>,
+}
 
 struct Decided {
     at: Timestamp,
@@ -24,7 +28,7 @@ impl History {
     fn bearing(&self, task: TaskId) -> impl Iterator<Item = (PauseScope, &Decided)> {
         let scopes = [PauseScope::Task(task), PauseScope::All];
         let of = |scope| {
-            self.0
+            self.pauses
                 .get(&scope)
                 .into_iter()
                 .flatten()
@@ -35,7 +39,7 @@ impl History {
     }
 
     fn newest(&mut self, scope: &PauseScope) -> &mut Pause {
-        let decided = self.0.get_mut(scope).and_then(|all| all.last_mut());
+        let decided = self.pauses.get_mut(scope).and_then(|all| all.last_mut());
         &mut decided.expect("only what is paused is changed").pause
     }
 
@@ -51,13 +55,14 @@ impl History {
         match record {
             Record::Paused { scope, at, pause } => {
                 let (at, pause) = (*at, pause.clone());
-                let all = self.0.entry(*scope).or_default();
+                let all = self.pauses.entry(*scope).or_default();
                 // One that was going on goes on in it.
                 all.pop_if(|earlier| !earlier.pause.is_over(at));
                 for earlier in all.iter_mut() {
-                    earlier
-                        .forgotten
-                        .extend(undecided.get(&(*scope, at)).into_iter().flatten());
+                    let forgotten = &mut earlier.forgotten;
+                    forgotten.extend(undecided.get(&(*scope, at)).into_iter().flatten());
+                    let staged = self.staged.iter();
+                    forgotten.extend(staged.flat_map(|(first, last)| (first.0..=last.0).map(TaskId)));
                 }
                 let forgotten = BTreeSet::new();
                 all.push(Decided { at, pause, forgotten });
@@ -72,9 +77,18 @@ impl History {
                 assert!(*since < pause.since, "a pause begins later than it did");
                 pause.since = *since;
             }
+            Record::ImportBegun { import, last, .. } => {
+                self.staged.insert(*import, *last);
+            }
+            Record::ImportEnded { import } => {
+                self.staged.remove(import);
+            }
+            Record::ImportDropped { import, from } if from.0 == import.0 => {
+                self.staged.remove(import);
+            }
             // Where the clock was set back far, times come again that an earlier pause covered.
             Record::MarkReset { .. } => {
-                for all in self.0.values_mut() {
+                for all in self.pauses.values_mut() {
                     all.drain(..all.len().saturating_sub(1));
                 }
             }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use taskd_core::calendar::{Calendar, CalendarUse, Entry, Keep, Kept, Rule, TimeRange};
 use taskd_core::command::{Command, Refusal, WhileRunning};
 use taskd_core::pause::PauseScope;
-use taskd_core::policy::{Misfire, Policies};
+use taskd_core::policy::{Backoff, Misfire, Policies, Retry, RetryOn, TimeLimits};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
-use taskd_core::task::{Action, Definition, Owner, TaskId, TaskName, Terms, When};
+use taskd_core::task::{Action, Definition, ImportId, Owner, TaskId, TaskName, Terms, When};
 
 use crate::world::{Importing, Wish, World};
 
@@ -80,12 +80,19 @@ fn add(world: &mut World) {
     answered(world.apply(Command::Add { owner, definitions }, Wish::default()));
 }
 
+const IMPORT_MAX: u64 = 3;
+
+/// What ids the tasks of an import have at most.
+pub fn ids(import: ImportId) -> impl Iterator<Item = TaskId> {
+    (import.0..import.0 + IMPORT_MAX).map(TaskId)
+}
+
 /// Goes on with an import under way, or begins one.
 fn import(world: &mut World) {
     let (owner, wish) = (OWNER, Wish::default());
     let imports = world.importing();
     let Some(Importing { import, left, ids }) = world.dice.pick(&imports).cloned() else {
-        let count = NonZeroU64::MIN.saturating_add(world.dice.below(3));
+        let count = NonZeroU64::MIN.saturating_add(world.dice.below(IMPORT_MAX));
         return answered(world.apply(Command::BeginImport { owner, count }, wish));
     };
     match world.dice.below(10) {
@@ -226,6 +233,9 @@ fn cancel(world: &mut World) {
     }
 }
 
+/// Most retries of a task.
+pub const RETRIES: u32 = 3;
+
 fn definition(world: &mut World) -> Definition {
     world.names += 1;
     let name = if world.dice.chance(900) {
@@ -261,6 +271,22 @@ fn definition(world: &mut World) -> Definition {
                 _ => Misfire::Once {
                     within_ms: (within.as_millis() as u64).try_into().unwrap(),
                 },
+            },
+            retry: Retry {
+                times: world.dice.below(u64::from(RETRIES) + 1) as u32,
+                backoff: Backoff {
+                    jitter: world.dice.chance(500),
+                    ..Backoff::default()
+                },
+                on: RetryOn {
+                    unknown: world.dice.chance(100),
+                    spawn_failed: world.dice.chance(300),
+                    ..RetryOn::default()
+                },
+            },
+            time: TimeLimits {
+                deadline_ms: NonZeroU64::new(world.dice.below(10_000_000)).filter(|_| world.dice.chance(300)),
+                ..TimeLimits::default()
             },
             ..Policies::default()
         },

@@ -17,9 +17,11 @@ use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::{Definition, ImportId, TaskId};
 
-use crate::checks::{Known, Spawned};
+use crate::checks::Spawned;
 use crate::dice::Dice;
+use crate::known::Known;
 use crate::runner::{Ended, Message, Runner};
+use crate::users;
 
 /// 2026-03-28, the day before the clocks of Berlin change.
 const BEGIN: i64 = 1_774_656_000_000;
@@ -254,6 +256,10 @@ impl World {
                         .flat_map(|entry| &entry.records);
                     for record in &records {
                         if let Record::Paused { scope, at, .. } = record {
+                            let ended = under_way.clone().filter_map(|record| match record {
+                                Record::ImportEnded { import } => Some(users::ids(*import)),
+                                _ => None,
+                            });
                             let touched = under_way.clone().filter_map(|record| match record {
                                 Record::TaskAdded { id, .. }
                                 | Record::TaskChanged { id, .. }
@@ -265,7 +271,8 @@ impl World {
                                 Record::RunCreated { run, .. } | Record::RunStopping { run, .. } => Some(run.task),
                                 _ => None,
                             });
-                            self.undecided.insert((*scope, *at), touched.collect());
+                            self.undecided
+                                .insert((*scope, *at), touched.chain(ended.flatten()).collect());
                         }
                     }
                     let changes = daemon.journal.iter().any(|entry| {
@@ -294,7 +301,7 @@ impl World {
                         stage: Stage::Sent,
                     });
                 }
-                Effect::Start(origin) => send(Message::Start(origin)),
+                Effect::Start { origin, .. } => send(Message::Start(origin)),
                 Effect::Stop { attempt, grace } => send(Message::Stop(attempt, grace)),
                 Effect::Forget(attempt) => send(Message::Forget(attempt)),
                 Effect::Prepare(_) | Effect::Notice(_) => {}
@@ -454,7 +461,7 @@ impl World {
             self.spawned.died(&origin);
         }
         for origin in runner.spawn(wall) {
-            self.spawned.start(&origin, limit, self.boot);
+            self.spawned.start(&origin, limit);
         }
         let linked = self.daemon.as_ref().is_some_and(|daemon| daemon.linked);
         let said = runner.outbox.len() > before;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::record::Record;
-use taskd_core::run::{Outcome, Passing};
+use taskd_core::run::{AttemptKey, Outcome, Passing, RunKey};
 use taskd_core::task::{Owner, TaskId, When};
 use taskd_store::{Options, RunQuery};
 
@@ -21,7 +21,7 @@ fn golden(version: u32) -> PathBuf {
 }
 
 /// The newest version.
-const NEWEST: u32 = 4;
+const NEWEST: u32 = 5;
 
 /// What the golden file of a version was made of.
 fn records(version: u32) -> Vec<Record> {
@@ -58,6 +58,60 @@ fn records(version: u32) -> Vec<Record> {
     if version >= 4 {
         records.extend(told_of_people());
     }
+    if version >= 5 {
+        records.extend(retried());
+    }
+    records
+}
+
+/// Runs with more than one attempt: one that waits for its third, and one that has ended with its second.
+fn retried() -> Vec<Record> {
+    let ended = |n, attempt, ms| Record::AttemptEnded {
+        attempt: AttemptKey {
+            run: RunKey { task: TaskId(2), n },
+            attempt,
+        },
+        at: at(ms),
+        outcome: Outcome::Failed,
+        reason: Some("exit code 3".to_owned()),
+        end: None,
+        retry_at: at(ms + 1_000),
+    };
+    let due = |n, ms| Record::RetryDue {
+        run: RunKey { task: TaskId(2), n },
+        at: at(ms),
+    };
+    let admitted = |n, ms| Record::RunAdmitted {
+        run: RunKey { task: TaskId(2), n },
+        at: at(ms),
+    };
+    let started = |n, attempt, ms| Record::AttemptStarted {
+        attempt: AttemptKey {
+            run: RunKey { task: TaskId(2), n },
+            attempt,
+        },
+        pid: 7,
+        at: at(ms),
+    };
+    let run = |n, ms| {
+        vec![
+            created(2, n, ms),
+            started(n, 1, ms + 1),
+            ended(n, 1, ms + 2),
+            due(n, ms + 1_002),
+        ]
+    };
+    let mut records = run(2, 70_000);
+    records.extend([admitted(2, 71_003), started(2, 2, 71_004), ended(2, 2, 71_005)]);
+    records.extend(run(3, 72_000));
+    records.extend([admitted(3, 73_003), started(3, 2, 73_004)]);
+    records.push(Record::RunFinished {
+        run: RunKey { task: TaskId(2), n: 3 },
+        at: at(73_005),
+        outcome: Outcome::Succeeded,
+        reason: None,
+        end: None,
+    });
     records
 }
 
@@ -146,7 +200,20 @@ fn opens(version: u32) {
         }
         assert_eq!(task.definition, written);
     }
-    assert_eq!(reader.runs(&RunQuery::default(), None, 10).unwrap().0.len(), 4);
+    let runs = reader.runs(&RunQuery::default(), None, 10).unwrap().0;
+    assert_eq!(runs.len(), if version >= 5 { 6 } else { 4 });
+    if version >= 5 {
+        let told = |n: usize| {
+            (
+                runs[n].state.word(),
+                runs[n].attempt,
+                runs[n].started_at,
+                runs[n].retry_at,
+            )
+        };
+        assert_eq!(told(0), ("finished", 2, Some(at(72_001)), None));
+        assert_eq!(told(1), ("backing-off", 2, Some(at(70_001)), Some(at(72_005))));
+    }
     assert_eq!(reader.passed(TaskId(3), 10).unwrap().len(), 1);
     assert_eq!(
         reader.resolve_removed(Owner(0), &name("task-8")).unwrap(),

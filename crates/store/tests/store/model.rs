@@ -144,6 +144,8 @@ impl Model {
                         fire_time: *fire_time,
                         created_at: *at,
                         trace_id: *trace_id,
+                        attempt: 1,
+                        started_at: None,
                         stage: if *waiting { Stage::Waiting } else { Stage::Starting },
                         stopping: None,
                     },
@@ -156,16 +158,37 @@ impl Model {
             }
             Record::AttemptStarted { attempt, pid, at } => {
                 if let Some(run) = self.runs.get_mut(&attempt.run) {
+                    run.attempt = attempt.attempt;
+                    run.started_at.get_or_insert(*at);
                     run.stage = Stage::Running {
-                        attempt: attempt.attempt,
                         pid: *pid,
                         started_at: *at,
                     };
                 }
             }
+            Record::AttemptEnded { attempt, retry_at, .. } => {
+                if let Some(run) = self.runs.get_mut(&attempt.run) {
+                    run.attempt = attempt.attempt + 1;
+                    // One that is being stopped has no other attempt.
+                    run.stage = match run.stopping {
+                        None => Stage::BackingOff { until: *retry_at },
+                        Some(_) => Stage::Waiting,
+                    };
+                }
+            }
+            Record::RetryDue { run, .. } => {
+                if let Some(run) = self.runs.get_mut(run)
+                    && matches!(run.stage, Stage::BackingOff { .. })
+                {
+                    run.stage = Stage::Waiting;
+                }
+            }
             Record::RunStopping { run, reason, .. } => {
                 if let Some(run) = self.runs.get_mut(run) {
                     run.stopping = Some(reason.clone());
+                    if matches!(run.stage, Stage::BackingOff { .. }) {
+                        run.stage = Stage::Waiting;
+                    }
                 }
             }
             Record::RunFinished { run, .. } => {
@@ -257,7 +280,7 @@ impl Model {
             9 => Record::AttemptStarted {
                 attempt: AttemptKey {
                     run: run(|stage| *stage == Stage::Starting)?,
-                    attempt: 1,
+                    attempt: self.runs[&run(|stage| *stage == Stage::Starting)?].attempt,
                 },
                 pid: value,
                 at: now,
@@ -351,6 +374,34 @@ impl Model {
                 scope: scope(step.pick)?,
                 since: at(now.as_millis() - 10),
             },
+            26 => {
+                let key = run(|stage| matches!(stage, Stage::Running { .. }))?;
+                Record::AttemptEnded {
+                    attempt: AttemptKey {
+                        run: key,
+                        attempt: self.runs[&key].attempt,
+                    },
+                    at: now,
+                    outcome: Outcome::Failed,
+                    reason: Some("exit code 3".to_owned()),
+                    end: value.is_multiple_of(3).then(|| AttemptEnd {
+                        started_at: now,
+                        pid: value,
+                        finished_at: now,
+                        exit: Exit::Code(3),
+                        stopped: None,
+                        usage: Usage {
+                            output_bytes: u64::from(value),
+                            ..Usage::default()
+                        },
+                    }),
+                    retry_at: at(now.as_millis() + i64::from(value % 1_000)),
+                }
+            }
+            27 => Record::RetryDue {
+                run: run(|stage| matches!(stage, Stage::BackingOff { .. }))?,
+                at: now,
+            },
             24 => Record::BootSkipped {
                 task: task(step.pick)?,
                 at: now,
@@ -372,7 +423,7 @@ pub struct Step {
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..26, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+    let step = (0_u8..28, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
         kind,
         pick,
         value,

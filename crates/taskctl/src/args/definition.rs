@@ -116,6 +116,29 @@ pub struct LimitArgs {
     pub kill_signal: Option<String>,
 }
 
+/// Whether another attempt follows one that did not succeed, as typed.
+#[derive(Debug, Default, Args)]
+pub struct RetryArgs {
+    /// How often another attempt follows one that did not succeed (default: 0)
+    #[arg(long, value_name = "N", help_heading = "Retries")]
+    pub retries: Option<u32>,
+    /// How long each waits: the first, and the longest (default: 1s..5m)
+    #[arg(long, value_name = "INITIAL..MAX", help_heading = "Retries")]
+    pub backoff: Option<String>,
+    /// By how much the wait grows from one to the next (default: 2)
+    #[arg(long, value_name = "FACTOR", help_heading = "Retries")]
+    pub backoff_factor: Option<f64>,
+    /// Wait for a random part of it only
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Retries")]
+    pub backoff_jitter: Option<bool>,
+    /// After what: failed, timed-out, spawn-failed, unknown, exit:CODE (default: failed,timed-out)
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', help_heading = "Retries")]
+    pub retry_on: Vec<String>,
+    /// Exit codes that are a success (default: 0)
+    #[arg(long, value_name = "CODE", value_delimiter = ',', help_heading = "Retries")]
+    pub success_codes: Vec<String>,
+}
+
 /// What a run does, as typed.
 #[derive(Debug, Default, Args)]
 pub struct ActionArgs {
@@ -147,6 +170,7 @@ Examples:
   taskctl add --boot --cron '0 4 * * *' --jitter 30m -- fetch-mail
   taskctl add --every 5m --end 2026-12-31T18:00 --count 100 -- poll
   taskctl add --cron @hourly --timeout 10m --grace 30s --kill-signal INT -- sync
+  taskctl add --cron @daily --retries 5 --backoff 10s..10m --retry-on exit:75 -- upload
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot with them: a time that several of them have is one.",
@@ -169,6 +193,9 @@ pub struct AddArgs {
     /// How long it may take.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Whether another attempt follows.
+    #[command(flatten)]
+    pub retry: RetryArgs,
     /// Working directory of its runs (default: the owner's home)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,
@@ -214,6 +241,9 @@ pub struct EditArgs {
     /// How long it may take.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Whether another attempt follows.
+    #[command(flatten)]
+    pub retry: RetryArgs,
     /// New working directory; '' for the owner's home
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,

@@ -1,11 +1,12 @@
 //! `taskctl add`
 
+use taskd_core::policy::Backoff;
 use taskd_wire::client::{Accepted, Request, Response};
 use taskd_wire::codec::Rec;
-use taskd_wire::definition::TaskSpec;
+use taskd_wire::definition::{BackoffSpec, TaskSpec};
 
 use super::definition;
-use crate::args::AddArgs;
+use crate::args::{AddArgs, RetryArgs};
 use crate::error::{Failure, Result};
 use crate::json;
 use crate::session::Session;
@@ -42,12 +43,33 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         deadline_ms: definition::limit("deadline", args.limits.deadline.as_deref())?.flatten(),
         grace_ms: definition::limit("grace", args.limits.grace.as_deref())?.flatten(),
         kill_signal: definition::bound(args.limits.kill_signal.as_deref()).flatten(),
+        retries: args.retry.retries.unwrap_or_default(),
+        backoff: backoff(&args.retry)?,
+        retry_on: definition::retry_on(&args.retry.retry_on).flatten(),
+        success_codes: definition::codes(&args.retry.success_codes)?.flatten(),
         enabled: !args.disabled,
         misfire: misfire.unwrap_or_default(),
         misfire_within_ms,
         dst_gap: args.schedule.dst_gap.map(definition::gap).unwrap_or_default(),
         dst_overlap: args.schedule.dst_overlap.map(definition::overlap).unwrap_or_default(),
     })
+}
+
+/// The backoff that was typed, with what is the default of the rest.
+fn backoff(args: &RetryArgs) -> Result<Option<BackoffSpec>, Failure> {
+    let bounds = definition::backoff(args.backoff.as_deref())?;
+    let (factor, jitter) = (definition::percent(args.backoff_factor), args.backoff_jitter);
+    if bounds.is_none() && factor.is_none() && jitter.is_none() {
+        return Ok(None);
+    }
+    let default = Backoff::default();
+    let (initial_ms, max_ms) = bounds.unwrap_or((default.initial_ms.get(), default.max_ms.get()));
+    Ok(Some(BackoffSpec {
+        initial_ms,
+        max_ms,
+        factor_percent: factor.unwrap_or(default.factor_percent),
+        jitter: jitter.unwrap_or(default.jitter),
+    }))
 }
 
 /// Says what was accepted, and when it is due.

@@ -188,6 +188,58 @@ pub fn limit(field: &str, typed: Option<&str>) -> Result<Option<Option<u64>>, Fa
         .transpose()
 }
 
+/// The wait before the first retry, and the longest: `1s..5m`.
+pub fn backoff(typed: Option<&str>) -> Result<Option<(u64, u64)>, Failure> {
+    let Some(text) = typed else { return Ok(None) };
+    let (initial, max) = text.split_once("..").unwrap_or((text, text));
+    let bound = |part: &str, before: usize| {
+        parse_duration(part).map(millis).map_err(|error| {
+            let (column, width) = columns(error.span);
+            let before = u32::try_from(before).unwrap_or(u32::MAX);
+            let at = Some((before.saturating_add(column), width));
+            Failure::field("backoff", text, at, &error.problem(), error.cure().as_deref())
+        })
+    };
+    let initial_ms = bound(initial, 0)?;
+    Ok(Some((
+        initial_ms,
+        bound(max, text.chars().count() - max.chars().count())?,
+    )))
+}
+
+/// A factor in hundredths.
+pub fn percent(typed: Option<f64>) -> Option<u32> {
+    // What is out of range becomes something that is refused as well.
+    typed.map(|factor| (factor * 100.0).round() as u32)
+}
+
+/// Exit codes that were typed; the inner `None` for the default, as '' gives it.
+pub fn codes(typed: &[String]) -> Result<Option<Option<Vec<u32>>>, Failure> {
+    if typed.is_empty() {
+        return Ok(None);
+    }
+    if typed.iter().all(String::is_empty) {
+        return Ok(Some(None));
+    }
+    let code = |text: &String| {
+        text.trim().parse().map_err(|_| {
+            let (problem, cure) = ("this is no exit code", Some("write codes as 0,2"));
+            Failure::field("success-codes", text, Some((0, 1)), problem, cure)
+        })
+    };
+    typed
+        .iter()
+        .map(code)
+        .collect::<Result<_, _>>()
+        .map(|codes| Some(Some(codes)))
+}
+
+/// After what another attempt follows; the inner `None` for the default, as '' gives it.
+pub fn retry_on(typed: &[String]) -> Option<Option<Vec<String>>> {
+    let is_default = typed.iter().all(String::is_empty);
+    (!typed.is_empty()).then(|| (!is_default).then(|| typed.to_vec()))
+}
+
 /// Refuses what is no cron expression, with its column and its cure.
 pub fn check_cron(expr: &str) -> Result<Cron, Failure> {
     Cron::parse(expr).map_err(|error| {

@@ -2,10 +2,10 @@
 
 use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::Rec;
-use taskd_wire::definition::TaskPatch;
+use taskd_wire::definition::{BackoffPatch, TaskPatch};
 
 use super::{add, definition};
-use crate::args::EditArgs;
+use crate::args::{EditArgs, RetryArgs};
 use crate::error::{Failure, Result, one_only};
 use crate::session::Session;
 
@@ -68,5 +68,18 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         deadline_ms: definition::limit("deadline", args.limits.deadline.as_deref())?,
         grace_ms: definition::limit("grace", args.limits.grace.as_deref())?,
         kill_signal: definition::bound(args.limits.kill_signal.as_deref()),
+        retries: args.retry.retries,
+        backoff: backoff(&args.retry)?,
+        retry_on: definition::retry_on(&args.retry.retry_on),
+        success_codes: definition::codes(&args.retry.success_codes)?,
     })
+}
+
+fn backoff(args: &RetryArgs) -> Result<Option<BackoffPatch>, Failure> {
+    let patch = BackoffPatch {
+        bounds_ms: definition::backoff(args.backoff.as_deref())?,
+        factor_percent: definition::percent(args.backoff_factor),
+        jitter: args.backoff_jitter,
+    };
+    Ok((patch != BackoffPatch::default()).then_some(patch))
 }

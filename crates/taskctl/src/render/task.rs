@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use taskd_core::schedule::format_duration;
 use taskd_wire::client::{Pause, RunInfo, TaskSummary};
-use taskd_wire::definition::{ActionSpec, CalendarKeep, DstGap, DstOverlap, MisfireSpec, ScheduleSpec, TaskSpec};
+use taskd_wire::definition::{
+    ActionSpec, BackoffSpec, CalendarKeep, DstGap, DstOverlap, MisfireSpec, ScheduleSpec, TaskSpec,
+};
 
 use super::table::Tone;
 use super::time::{Times, length, took};
@@ -117,6 +119,35 @@ pub fn limits(spec: &TaskSpec) -> Option<String> {
     ];
     let chosen: Vec<String> = chosen.into_iter().flatten().collect();
     (!chosen.is_empty()).then(|| chosen.join(", "))
+}
+
+/// Whether another attempt follows one that did not succeed, and what a success is; nothing where nothing was chosen.
+pub fn retries(spec: &TaskSpec) -> Option<String> {
+    let mut chosen = Vec::new();
+    if spec.retries > 0 {
+        let backoff = spec.backoff.unwrap_or(BackoffSpec {
+            initial_ms: 1_000,
+            max_ms: 300_000,
+            factor_percent: 200,
+            jitter: false,
+        });
+        let part = if backoff.jitter { "a random part of " } else { "" };
+        chosen.push(format!(
+            "up to {}, after {part}{} to {}, times {}",
+            spec.retries,
+            length(backoff.initial_ms),
+            length(backoff.max_ms),
+            f64::from(backoff.factor_percent) / 100.0
+        ));
+        if let Some(on) = &spec.retry_on {
+            chosen.push(format!("on {}", on.join(", ")));
+        }
+    }
+    if let Some(codes) = &spec.success_codes {
+        let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+        chosen.push(format!("exit code {} is a success", codes.join(" or ")));
+    }
+    (!chosen.is_empty()).then(|| chosen.join("; "))
 }
 
 /// An action as it might be typed into a shell.

@@ -1,6 +1,7 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
 mod limits;
+mod retries;
 mod schedule;
 mod terms;
 
@@ -95,6 +96,8 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         policies: Policies {
             misfire,
             time: limits::time(spec.timeout_ms, spec.deadline_ms, spec.grace_ms, spec.kill_signal)?,
+            retry: retries::retry(spec.retries, spec.backoff, spec.retry_on.as_deref())?,
+            success: retries::codes("success-codes", spec.success_codes.as_deref())?,
             ..Policies::default()
         },
         action,
@@ -111,6 +114,10 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
 pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) -> Result<Definition, Refusal> {
     let mut new = old;
     new.policies.time = limits::patched(new.policies.time, &patch)?;
+    new.policies.retry = retries::patched(new.policies.retry, &patch)?;
+    if let Some(codes) = &patch.success_codes {
+        new.policies.success = retries::codes("success-codes", codes.as_deref())?;
+    }
     if let Some(text) = patch.name {
         new.name = name(&text)?;
     }

@@ -45,6 +45,27 @@ impl Driver {
                 tracing::info!(task = name.as_str(), run = run.n, reason, "run is being stopped");
                 self.watchers.changed(run);
             }
+            Notice::AttemptEnded {
+                run,
+                attempt,
+                name,
+                trace_id,
+                outcome,
+                reason,
+                retry_at,
+            } => {
+                tracing::info!(
+                    task = name.as_str(),
+                    run = run.n,
+                    attempt,
+                    trace_id = %trace_id,
+                    outcome = outcome.word(),
+                    reason,
+                    retry_at = %retry_at,
+                    "attempt ended, another one follows"
+                );
+                self.watchers.changed(run);
+            }
             Notice::RunFinished {
                 run,
                 attempt,

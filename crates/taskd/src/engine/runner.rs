@@ -190,14 +190,14 @@ impl Driver {
     }
 
     /// Has the runner start an attempt.
-    pub(super) fn start(&mut self, origin: Origin) {
+    pub(super) fn start(&mut self, origin: Origin, deadline: Option<Duration>) {
         let task = origin.attempt.run.task;
         let definition = match self.actions.get(task) {
             Ok(Some(definition)) => definition,
             Ok(None) => return self.cannot_start(origin, "the store has no such task".to_owned()),
             Err(error) => return self.cannot_start(origin, error.to_string()),
         };
-        let start = wire_start(&origin, &definition, &self.config);
+        let start = wire_start(&origin, deadline, &definition, &self.config);
         self.tell_runner(&ToRunner::Start(Box::new(Rec(start))));
         if self.link.as_ref().is_some_and(|link| link.waiting() >= SEND_AT) {
             self.flush_runner();
@@ -247,7 +247,7 @@ fn core_key(key: wire::AttemptKey) -> AttemptKey {
     }
 }
 
-fn wire_start(origin: &Origin, definition: &Definition, config: &Config) -> wire::Start {
+fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definition, config: &Config) -> wire::Start {
     wire::Start {
         key: wire_key(origin.attempt),
         task: origin.name.to_string(),
@@ -269,15 +269,16 @@ fn wire_start(origin: &Origin, definition: &Definition, config: &Config) -> wire
             })
             .collect(),
         output_max: config.limits.output_bytes,
-        limits: Tail(time_limits(&definition.policies.time, config.runner.grace)),
+        limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
     }
 }
 
-fn time_limits(limits: &TimeLimits, grace: Duration) -> wire::TimeLimits {
+fn time_limits(limits: &TimeLimits, deadline: Option<Duration>, grace: Duration) -> wire::TimeLimits {
+    let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
     wire::TimeLimits {
         timeout_ms: limits.timeout_ms.map(NonZeroU64::get),
-        deadline_ms: limits.deadline_ms.map(NonZeroU64::get),
-        grace_ms: u64::try_from(limits.grace().unwrap_or(grace).as_millis()).unwrap_or(u64::MAX),
+        deadline_ms: deadline.map(millis),
+        grace_ms: millis(limits.grace().unwrap_or(grace)),
         signal: signal_number(limits.signal),
     }
 }

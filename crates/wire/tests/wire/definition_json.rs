@@ -4,7 +4,7 @@ use taskd_wire::definition::{ActionSpec, ScheduleSpec, TaskSpec};
 
 use crate::samples::{self, Said};
 
-const WHOLE: &str = r#"{"name":"backup","schedule":{"kind":"cron","expr":"30 2 * * *","tz":"Europe/Berlin"},"action":{"kind":"exec","argv":["/usr/bin/restic","backup","/home"]},"cwd":"/var/backups","env":[{"name":"LEVEL","value":"9=ü"}],"description":"nightly","enabled":true,"misfire":"once","misfire_within_ms":7200000,"dst_gap":"skip","dst_overlap":"second","also":[{"kind":"boot"}],"jitter_ms":600000,"start":"2026-12-01T00:00:00Z","end":"2027-12-01T00:00:00Z","count":100,"calendars":[{"name":"holidays","keep":"only"}],"labels":["db"],"timeout_ms":60000,"deadline_ms":600000,"grace_ms":5000,"kill_signal":"INT"}"#;
+const WHOLE: &str = r#"{"name":"backup","schedule":{"kind":"cron","expr":"30 2 * * *","tz":"Europe/Berlin"},"action":{"kind":"exec","argv":["/usr/bin/restic","backup","/home"]},"cwd":"/var/backups","env":[{"name":"LEVEL","value":"9=ü"}],"description":"nightly","enabled":true,"misfire":"once","misfire_within_ms":7200000,"dst_gap":"skip","dst_overlap":"second","also":[{"kind":"boot"}],"jitter_ms":600000,"start":"2026-12-01T00:00:00Z","end":"2027-12-01T00:00:00Z","count":100,"calendars":[{"name":"holidays","keep":"only"}],"labels":["db"],"timeout_ms":60000,"deadline_ms":600000,"grace_ms":5000,"kill_signal":"INT","retries":3,"backoff":{"initial_ms":2000,"max_ms":60000,"factor_percent":150,"jitter":true},"retry_on":["timed-out","exit:75"],"success_codes":[0,2]}"#;
 
 fn parse(json: &str) -> Result<TaskSpec, String> {
     serde_json::from_str(json).map_err(|error| error.to_string())

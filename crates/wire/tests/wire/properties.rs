@@ -7,7 +7,7 @@ use taskd_wire::basic::Basic;
 use taskd_wire::client::{LastRun, Pause, Request, Response, RunInfo, TaskSummary};
 use taskd_wire::codec::{Rec, decode, encode, encoded_len};
 use taskd_wire::definition::{
-    ActionSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec,
+    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec,
 };
 use taskd_wire::frame::{FrameReader, Payload, put_frame, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
@@ -55,25 +55,30 @@ prop_compose! {
         dst_overlap in prop_oneof![Just(DstOverlap::First), Just(DstOverlap::Second), Just(DstOverlap::Both)],
         limits in any::<(Option<u64>, Option<u64>, Option<u64>)>(),
         kill_signal in option::of(".{0,10}"),
+        retry in (any::<u32>(), any::<Option<(u64, u64, u32, bool)>>(), option::of(vec(".{0,12}", 0..3)), option::of(vec(any::<u32>(), 0..3))),
         labels in vec(".{0,20}", 0..3),
         calendars in vec((".{0,20}", any::<bool>()), 0..3),
         terms in (vec(schedule(), 0..3), any::<u64>(), option::of(".{0,20}"), option::of(".{0,20}"), any::<Option<u64>>()),
     ) -> TaskSpec {
         let (also, jitter_ms, start, end, count) = terms;
+        let (retries, backoff, retry_on, success_codes) = retry;
+        let backoff = backoff.map(|(initial_ms, max_ms, factor_percent, jitter)| BackoffSpec {
+            initial_ms, max_ms, factor_percent, jitter,
+        });
         let also = also.into_iter().map(Rec).collect();
         let keep = |only| if only { CalendarKeep::Only } else { CalendarKeep::Exclude };
         let used = |(name, only)| CalendarUse { name, keep: keep(only) };
         let calendars = calendars.into_iter().map(used).collect();
         TaskSpec {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
-            also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal,
+            also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes,
         }
     }
 }
 
 prop_compose! {
     fn summary()(
-        spec in spec(),
+        spec in spec().boxed(),
         id: u64,
         owner: u32,
         tz in option::of(".{0,20}"),
@@ -105,7 +110,7 @@ prop_compose! {
         let [outcome, reason] = maybe_texts.try_into().expect("two were asked for");
         RunInfo {
             run, task, trigger, state, trace_id, outcome, reason, created_ms, attempts, pid,
-            fire_time_ms: instants[0], started_ms: instants[1], finished_ms: instants[2], lateness_ms: instants[3],
+            fire_time_ms: instants[0], started_ms: instants[1], finished_ms: instants[2], lateness_ms: instants[3], retry_ms: instants[0],
             exit_code: small[0], signal: small[1],
             duration_ms: sizes[0], max_rss_kib: sizes[1], user_us: sizes[2], system_us: sizes[3], output_bytes: sizes[4],
         }
@@ -145,7 +150,7 @@ proptest! {
     }
 
     #[test]
-    fn requests_come_back_as_they_were(spec in spec(), tasks in vec(spec(), 0..4), names in vec(".{0,20}", 0..4)) {
+    fn requests_come_back_as_they_were(spec in spec().boxed(), tasks in vec(spec().boxed(), 0..4), names in vec(".{0,20}", 0..4)) {
         for request in [
             Request::Add(Rec(spec)),
             Request::ImportMore { lines: (1..).take(tasks.len()).collect(), tasks: tasks.into_iter().map(Rec).collect() },
@@ -170,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn a_definition_comes_back_from_json_as_it_was(spec in spec()) {
+    fn a_definition_comes_back_from_json_as_it_was(spec in spec().boxed()) {
         let json = serde_json::to_string(&spec).unwrap();
         prop_assert_eq!(serde_json::from_str::<TaskSpec>(&json).unwrap(), spec);
     }

@@ -125,6 +125,15 @@ pub fn spec() -> TaskSpec {
         deadline_ms: Some(600_000),
         grace_ms: Some(5_000),
         kill_signal: Some(s("INT")),
+        retries: 3,
+        backoff: Some(BackoffSpec {
+            initial_ms: 2_000,
+            max_ms: 60_000,
+            factor_percent: 150,
+            jitter: true,
+        }),
+        retry_on: Some(vec![s("timed-out"), s("exit:75")]),
+        success_codes: Some(vec![0, 2]),
     }
 }
 
@@ -155,6 +164,14 @@ fn patch() -> TaskPatch {
         deadline_ms: Some(None),
         grace_ms: Some(Some(0)),
         kill_signal: Some(Some(s("HUP"))),
+        retries: Some(5),
+        backoff: Some(BackoffPatch {
+            bounds_ms: Some((1_000, 2_000)),
+            factor_percent: Some(300),
+            jitter: Some(false),
+        }),
+        retry_on: Some(None),
+        success_codes: Some(Some(vec![3])),
     }
 }
 
@@ -193,6 +210,7 @@ pub fn run_info() -> RunInfo {
         trace_id: s("4bf92f3577b34da6a3ce929d0e0e4736"),
         duration_ms: Some(60_000),
         lateness_ms: Some(-2),
+        retry_ms: Some(1_796_000_000_000),
         reason: Some(s("timeout")),
         pid: Some(4711),
         max_rss_kib: Some(2048),

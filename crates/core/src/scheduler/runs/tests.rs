@@ -67,6 +67,12 @@ fn every_state_answers_every_input() {
         (State::Starting(Told::Owed), "snNnNNssf"),
         (State::Starting(Told::Yes), "snNnNNslf"),
         (State::Running(process()), "nnnnnnllf"),
+        (
+            State::BackingOff {
+                until: Timestamp::from_millis(5),
+            },
+            "nnnnnnnnn",
+        ),
         (stopping(Halted::Waiting), "ncHhHNccf"),
         (stopping(Halted::Starting(Told::Unrecorded)), "ccNhHNccf"),
         (stopping(Halted::Starting(Told::Owed)), "ccNhHNccf"),
@@ -118,7 +124,23 @@ fn outcomes_follow_from_how_an_attempt_ended() {
             stopped,
             usage: crate::run::Usage::default(),
         };
-        let found = super::outcome(&end, ours.then_some("asked"));
+        let found = super::outcome(&end, ours.then_some("asked"), &Codes::SUCCESS);
         assert_eq!(found, (outcome, reason.map(str::to_owned)), "{end:?}");
     }
+}
+
+#[test]
+fn a_success_is_what_a_task_says_it_is() {
+    let end = |code| AttemptEnd {
+        started_at: Timestamp::from_millis(0),
+        pid: 7,
+        finished_at: Timestamp::from_millis(1),
+        exit: Exit::Code(code),
+        stopped: None,
+        usage: crate::run::Usage::default(),
+    };
+    let success: Codes = [2, 3].into_iter().collect();
+    let outcome = |code| super::outcome(&end(code), None, &success);
+    assert_eq!(outcome(2), (Outcome::Succeeded, Some("exit code 2".to_owned())));
+    assert_eq!(outcome(0), (Outcome::Failed, Some("exit code 0".to_owned())));
 }

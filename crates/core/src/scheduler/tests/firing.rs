@@ -23,7 +23,7 @@ fn a_firing_starts_at_its_time_and_ahead_of_its_record() {
         .iter()
         .map(|effect| match effect {
             Effect::Record { .. } => "record",
-            Effect::Start(_) => "start",
+            Effect::Start { .. } => "start",
             Effect::Notice(_) => "notice",
             _ => "other",
         })

@@ -78,7 +78,7 @@ fn what_was_due_before_a_pause_is_caught_up_in_it() {
     rig.go(150_000);
     rig.attach(1, Vec::new());
     let fire_times = rig.effects.iter().filter_map(|effect| match effect {
-        Effect::Start(origin) => Some(origin.fire_time),
+        Effect::Start { origin, .. } => Some(origin.fire_time),
         _ => None,
     });
     assert_eq!(fire_times.collect::<Vec<_>>(), [Some(at(MINUTE))]);

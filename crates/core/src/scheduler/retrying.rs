@@ -1,0 +1,124 @@
+//! What follows when an attempt has ended: another one after a while, or the end of its run.
+
+use std::time::Duration;
+
+use crate::effect::Notice;
+use crate::record::Record;
+use crate::run::{AttemptEnd, Exit, Outcome, RunKey};
+use crate::time::Timestamp;
+
+use super::Scheduler;
+use super::pending::After;
+use super::runs::State;
+
+/// What is left for a run whose deadline has come, so that it is stopped at once.
+const NO_TIME: Duration = Duration::from_millis(1);
+
+impl Scheduler {
+    /// Records the end of an attempt: the run goes on with another one, or has ended with it.
+    pub(super) fn conclude(
+        &mut self,
+        now: Timestamp,
+        at: Timestamp,
+        key: RunKey,
+        outcome: Outcome,
+        reason: Option<String>,
+        end: Option<AttemptEnd>,
+    ) {
+        let exit = end.as_ref().map(|end| &end.exit);
+        match self.next_attempt(now, at, key, outcome, exit) {
+            Some(retry_at) => self.back_off(at, key, outcome, reason, end, retry_at),
+            None => self.finish(at, key, outcome, reason, end),
+        }
+    }
+
+    /// When another attempt of a run follows one that ended so, if it does.
+    fn next_attempt(
+        &mut self,
+        now: Timestamp,
+        at: Timestamp,
+        key: RunKey,
+        outcome: Outcome,
+        exit: Option<&Exit>,
+    ) -> Option<Timestamp> {
+        let run = self.runs.get(&key)?;
+        let policies = &self.tasks.get(key.task)?.policies;
+        if matches!(run.state, State::Stopping { .. }) || !policies.retry.follows(run.attempt, outcome, exit) {
+            return None;
+        }
+        // The half of a random number that is random on its own.
+        let dice = u64::try_from(self.traces.draw().0 >> 64).unwrap_or(0);
+        // A clock that was set back since does not make it wait longer.
+        let retry_at = at.min(now).plus(policies.retry.backoff.wait(run.attempt, dice));
+        let ends = policies.time.deadline_ms.zip(run.started_at);
+        let in_time = ends.is_none_or(|(deadline, began)| retry_at < began.plus(Duration::from_millis(deadline.get())));
+        in_time.then_some(retry_at)
+    }
+
+    fn back_off(
+        &mut self,
+        at: Timestamp,
+        key: RunKey,
+        outcome: Outcome,
+        reason: Option<String>,
+        end: Option<AttemptEnd>,
+        retry_at: Timestamp,
+    ) {
+        let Some(run) = self.runs.get(&key) else { return };
+        let attempt = run.attempt(key);
+        self.after.push(After::Notice(Notice::AttemptEnded {
+            run: key,
+            attempt: attempt.attempt,
+            name: run.name.clone(),
+            trace_id: run.trace_id,
+            outcome,
+            reason: reason.clone(),
+            retry_at,
+        }));
+        if end.is_some() {
+            self.after.push(After::Forget(attempt));
+        }
+        self.fact(Record::AttemptEnded {
+            attempt,
+            at,
+            outcome,
+            reason,
+            end,
+            retry_at,
+        });
+    }
+
+    /// Has the attempts wait for a place that are due.
+    pub(super) fn retry_due(&mut self, now: Timestamp) {
+        while let Some((_, run)) = self.retries.first().copied().filter(|(until, _)| *until <= now) {
+            self.fact(Record::RetryDue { run, at: now });
+        }
+    }
+
+    /// Where the clock was set back, no attempt waits longer than the longest wait of its task.
+    pub(super) fn clamp_retries(&mut self, now: Timestamp) {
+        let longest = |key: &RunKey| {
+            let task = self.tasks.get(key.task);
+            task.map_or(Duration::ZERO, |task| {
+                Duration::from_millis(task.policies.retry.backoff.max_ms.get())
+            })
+        };
+        let far: Vec<RunKey> = self
+            .retries
+            .iter()
+            .filter(|(until, key)| until.since(now) > longest(key))
+            .map(|(_, key)| *key)
+            .collect();
+        for run in far {
+            self.fact(Record::RetryDue { run, at: now });
+        }
+    }
+
+    /// What is left of the time that a run may take with all its attempts, where that is bounded.
+    pub(super) fn deadline_left(&self, now: Timestamp, key: RunKey) -> Option<Duration> {
+        let deadline = self.tasks.get(key.task)?.policies.time.deadline_ms?;
+        let began = self.runs.get(&key)?.started_at;
+        let taken = began.map_or(Duration::ZERO, |began| now.since(began));
+        Some(Duration::from_millis(deadline.get()).saturating_sub(taken).max(NO_TIME))
+    }
+}

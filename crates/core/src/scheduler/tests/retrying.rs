@@ -1,0 +1,221 @@
+//! Attempts that follow one that did not succeed.
+
+use std::num::NonZeroU64;
+
+use super::*;
+use crate::policy::{Retry, TimeLimits};
+use crate::run::Stopped;
+use crate::scheduler::Counts;
+
+const SECOND: u64 = 1_000;
+
+/// A manual task that is tried so often again.
+fn tried(times: u32) -> Definition {
+    Definition {
+        policies: Policies {
+            retry: Retry {
+                times,
+                ..Retry::default()
+            },
+            ..Policies::default()
+        },
+        ..definition("a", When::Manual)
+    }
+}
+
+/// Starts a run of it.
+fn begin(rig: &mut Rig, definition: Definition) -> (TaskId, Origin) {
+    let id = rig.add(definition);
+    rig.run(id);
+    let origin = rig.start();
+    rig.started(&origin);
+    (id, origin)
+}
+
+/// An end at the time of the rig.
+fn fail(rig: &mut Rig, origin: &Origin, exit: Exit) {
+    let end = AttemptEnd {
+        started_at: rig.now,
+        finished_at: rig.now,
+        ..ended(exit)
+    };
+    rig.ended(origin, end);
+}
+
+#[test]
+fn attempts_follow_each_other_ever_later_and_the_last_one_is_the_end() {
+    let mut rig = Rig::new();
+    let (id, first) = begin(&mut rig, tried(2));
+    fail(&mut rig, &first, Exit::Code(3));
+    let view = rig.core.run(first.attempt.run).unwrap();
+    assert_eq!((view.state, view.retry_at), ("backing-off", Some(at(SECOND))));
+    assert_eq!(rig.core.next_wakeup(), Some(at(SECOND)));
+    assert_eq!(
+        rig.apply(Command::Run { ids: vec![id] }),
+        Err(Refusal::StillRunning {
+            name: TaskName::parse("a").unwrap(),
+            run: first.attempt.run,
+        })
+    );
+    rig.go(SECOND - 1);
+    assert_eq!(rig.starts(), []);
+    rig.go(SECOND);
+    let second = rig.start();
+    assert_eq!((second.attempt.run, second.attempt.attempt), (first.attempt.run, 2));
+    assert_eq!(second.trace_id, first.trace_id);
+    rig.started(&second);
+    rig.effects.clear();
+    fail(&mut rig, &second, Exit::Signal(11));
+    rig.go(3 * SECOND);
+    let third = rig.start();
+    assert_eq!(third.attempt.attempt, 3);
+    rig.started(&third);
+    rig.effects.clear();
+    fail(&mut rig, &third, Exit::Code(4));
+    let reason = Some("exit code 4".to_owned());
+    assert_eq!(rig.outcomes(), [(first.attempt.run, Outcome::Failed, reason)]);
+    assert_eq!(
+        rig.core.counts(),
+        Counts {
+            tasks: 1,
+            running: 0,
+            waiting: 0
+        }
+    );
+}
+
+#[test]
+fn a_success_is_the_end_and_so_is_a_cancellation() {
+    let mut rig = Rig::new();
+    let (_, origin) = begin(&mut rig, tried(5));
+    rig.effects.clear();
+    fail(&mut rig, &origin, Exit::Code(0));
+    assert_eq!(rig.outcomes(), [(origin.attempt.run, Outcome::Succeeded, None)]);
+    let mut rig = Rig::new();
+    let (_, origin) = begin(&mut rig, tried(5));
+    rig.apply(cancel(origin.attempt.run)).unwrap();
+    rig.effects.clear();
+    let mut end = ended(Exit::Signal(15));
+    end.stopped = Some(Stopped::Asked);
+    rig.ended(&origin, end);
+    assert_eq!(rig.outcomes()[0].1, Outcome::Cancelled);
+}
+
+#[test]
+fn a_run_between_two_attempts_takes_no_place_and_can_be_cancelled() {
+    let mut rig = Rig::limited(Limits {
+        running: 1,
+        ..Limits::default()
+    });
+    let (_, origin) = begin(&mut rig, tried(5));
+    fail(&mut rig, &origin, Exit::Code(1));
+    assert_eq!(rig.core.counts().running, 0);
+    let other = rig.add(definition("b", When::Manual));
+    rig.run(other);
+    let busy = rig.start();
+    rig.started(&busy);
+    rig.go(SECOND);
+    assert_eq!(
+        (rig.starts(), rig.core.counts().waiting),
+        (vec![], 1),
+        "it waits for a place"
+    );
+    rig.ended(&busy, ended(Exit::Code(0)));
+    let second = rig.start();
+    assert_eq!(second.attempt.attempt, 2);
+    rig.started(&second);
+    fail(&mut rig, &second, Exit::Code(1));
+    rig.effects.clear();
+    rig.apply(cancel(origin.attempt.run)).unwrap();
+    assert_eq!(
+        rig.outcomes(),
+        [(
+            origin.attempt.run,
+            Outcome::Cancelled,
+            Some("cancelled by uid 1000".to_owned())
+        )]
+    );
+    rig.go(60 * SECOND);
+    assert_eq!(rig.starts(), []);
+}
+
+#[test]
+fn a_pending_attempt_survives_a_life_and_starts_when_it_is_due() {
+    let mut rig = Rig::new();
+    let (_, origin) = begin(&mut rig, tried(2));
+    fail(&mut rig, &origin, Exit::Code(1));
+    let mut next = rig.restart();
+    next.attach(1, Vec::new());
+    assert_eq!(next.starts(), []);
+    next.go(SECOND);
+    let second = next.start();
+    assert_eq!(
+        second.attempt,
+        AttemptKey {
+            run: origin.attempt.run,
+            attempt: 2
+        }
+    );
+    // Killed here, its start is unrecorded: the runner knows.
+    let mut last = next.restart();
+    last.attach(1, vec![live(&second)]);
+    assert_eq!((last.starts(), last.stops()), (vec![], vec![]));
+    assert_eq!(last.core.run(origin.attempt.run).unwrap().state, "running");
+    let mut late = rig.restart();
+    late.now = at(60 * SECOND);
+    late.attach(1, Vec::new());
+    assert_eq!(late.start().attempt.attempt, 2, "it was due meanwhile");
+}
+
+#[test]
+fn the_end_of_an_earlier_attempt_is_news_once() {
+    let mut rig = Rig::new();
+    let (_, origin) = begin(&mut rig, tried(2));
+    fail(&mut rig, &origin, Exit::Code(1));
+    rig.go(SECOND);
+    let second = rig.start();
+    rig.started(&second);
+    rig.effects.clear();
+    // The runner had not heard that it may forget it.
+    rig.ended(&origin, ended(Exit::Code(1)));
+    assert_eq!(rig.effects, [Effect::Forget(origin.attempt)]);
+    assert_eq!(rig.core.run(origin.attempt.run).unwrap().state, "running");
+}
+
+#[test]
+fn no_attempt_begins_after_the_deadline_and_each_has_what_is_left_of_it() {
+    let mut task = tried(10);
+    task.policies.time = TimeLimits {
+        deadline_ms: NonZeroU64::new(4_000),
+        ..TimeLimits::default()
+    };
+    let mut rig = Rig::new();
+    let (_, first) = begin(&mut rig, task);
+    rig.go(SECOND);
+    fail(&mut rig, &first, Exit::Code(1));
+    rig.effects.clear();
+    rig.go(2 * SECOND);
+    let left = rig.effects.iter().find_map(|effect| match effect {
+        Effect::Start { deadline, .. } => *deadline,
+        _ => None,
+    });
+    assert_eq!(left, Some(Duration::from_secs(2)));
+    let second = rig.start();
+    rig.started(&second);
+    rig.effects.clear();
+    // The next would begin at its deadline.
+    fail(&mut rig, &second, Exit::Code(1));
+    assert_eq!(rig.outcomes().len(), 1);
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_no_attempt_wait_for_hours() {
+    let mut rig = Rig::new();
+    rig.now = at(5 * HOUR);
+    let (_, origin) = begin(&mut rig, tried(2));
+    fail(&mut rig, &origin, Exit::Code(1));
+    rig.effects.clear();
+    rig.now = at(HOUR);
+    rig.tell(Event::ClockStepped);
+    assert_eq!(rig.start().attempt.attempt, 2);
+}
