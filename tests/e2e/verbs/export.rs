@@ -4,6 +4,14 @@ use serde_json::{Value, json};
 
 use crate::harness::World;
 
+/// What is exported, of tasks that are asked for, makes the same tasks elsewhere.
+pub fn is_whole(world: &World, asked: &[&str]) {
+    let exported = world.ctl(&[&["export"], asked].concat()).ok();
+    let other = World::served();
+    other.ctl_reading(&["import", "-"], &exported).ok();
+    assert_eq!(other.ctl(&["export"]).ok(), exported);
+}
+
 #[test]
 fn what_is_exported_is_imported_the_same() {
     let world = World::served();

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{World, texts};
+use crate::verbs::export;
 
 fn add(world: &World, name: &str, labels: &[&str]) {
     let labels: Vec<&str> = labels.iter().flat_map(|label| ["--label", *label]).collect();
@@ -58,10 +59,7 @@ fn labels_are_given_and_taken_away_one_by_one() {
     assert_eq!(labels(), json!(["three", "two"]));
     world.ctl(&["edit", "a", "--description", "as it was"]).ok();
     assert_eq!(labels(), json!(["three", "two"]));
-    let exported = world.ctl(&["export", "label:two"]).ok();
-    let other = World::served();
-    other.ctl_reading(&["import", "-"], &exported).ok();
-    assert_eq!(other.ctl(&["export"]).ok(), exported);
+    export::is_whole(&world, &["label:two"]);
 }
 
 #[test]

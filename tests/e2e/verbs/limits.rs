@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{World, now};
+use crate::verbs::export;
 
 fn add(world: &World, name: &str, limits: &[&str], line: &str) {
     world
@@ -97,10 +98,7 @@ fn limits_are_shown_changed_and_exported() {
         shown.contains("1 m 30 s an attempt, 2 h a run, grace 1 m, stopped by HUP"),
         "{shown}"
     );
-    let exported = world.ctl(&["export"]).ok();
-    let other = World::served();
-    other.ctl_reading(&["import", "-"], &exported).ok();
-    assert_eq!(other.ctl(&["export"]).ok(), exported);
+    export::is_whole(&world, &[]);
     world
         .ctl(&[
             "edit",

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{World, instant, wait_for};
+use crate::verbs::export;
 
 fn add(world: &World, name: &str, retry: &[&str], line: &str) {
     world
@@ -163,10 +164,7 @@ fn retries_are_shown_changed_and_exported() {
         text.contains("up to 5, after a random part of 2 s to 1 m, times 1.5; on timed-out, exit:75"),
         "{text}"
     );
-    let exported = world.ctl(&["export"]).ok();
-    let other = World::served();
-    other.ctl_reading(&["import", "-"], &exported).ok();
-    assert_eq!(other.ctl(&["export"]).ok(), exported);
+    export::is_whole(&world, &[]);
     world
         .ctl(&[
             "edit",
