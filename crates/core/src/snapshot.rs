@@ -64,7 +64,7 @@ pub struct RunImage {
     pub trace_id: TraceId,
     /// The attempt it is at, or that comes next, from 1.
     pub attempt: u32,
-    /// When its first attempt started.
+    /// When its first attempt started, or could not.
     pub started_at: Option<Timestamp>,
     /// Where it stands.
     pub stage: Stage,

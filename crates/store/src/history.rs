@@ -170,7 +170,7 @@ pub struct Span {
 /// What [`run_row`] reads.
 pub(crate) const RUN: &str = "SELECT r.id, r.task, r.n, coalesce(t.name, 'task-' || r.task), coalesce(t.owner, 0), \
                    r.\"trigger\", r.fire_time, r.created_at, \
-                   coalesce((SELECT min(a.started_at) FROM attempts a WHERE a.run = r.id), r.started_at), r.finished_at, r.state, r.stopping, r.outcome, r.reason, r.exit_code, r.signal, r.pid, r.attempt, \
+                   coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at), r.finished_at, r.state, r.stopping, r.outcome, r.reason, r.exit_code, r.signal, r.pid, r.attempt, \
                    r.trace, r.max_rss_kib, r.user_us, r.system_us, r.output_bytes, r.output_lost, r.output_removed, \
                    r.started_at IS NULL AND r.attempt > 1 AND coalesce(r.outcome, '') <> 'spawn-failed', r.retry_at \
                    FROM runs r LEFT JOIN tasks t ON t.id = r.task";

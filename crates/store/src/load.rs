@@ -214,7 +214,7 @@ fn open_runs(db: &Connection) -> Result<Vec<RunImage>, Fault> {
     let mut statement = db.prepare(
         "SELECT r.task, r.n, coalesce(t.name, 'task-' || r.task), r.\"trigger\", r.fire_time, r.created_at, r.trace, r.state, r.stopping, r.attempt,
                 r.pid, r.started_at, r.retry_at,
-                coalesce((SELECT min(a.started_at) FROM attempts a WHERE a.run = r.id), r.started_at)
+                coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at)
          FROM runs r LEFT JOIN tasks t ON t.id = r.task WHERE r.finished_at IS NULL ORDER BY r.task, r.n",
     )?;
     let mut rows = statement.query([])?;

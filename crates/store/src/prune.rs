@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rusqlite::{Row, params};
+use taskd_core::policy::RETRIES_MAX;
 use taskd_core::run::{AttemptKey, RunKey};
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
@@ -27,7 +28,7 @@ const COUNTED: usize = 1_000;
 /// Most tasks looked at in one step: each takes as long as a few rows.
 const TASKS: usize = 100;
 /// Most attempts of one run whose files are asked to be removed.
-const ATTEMPTS_MAX: u32 = 1_000;
+const ATTEMPTS_MAX: u32 = RETRIES_MAX + 1;
 /// Between two looks at everything's age.
 const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -309,7 +310,10 @@ impl Pruner {
         }
         self.remove_files(&pruned);
         let tally = session.transaction(Durability::Lazy, |db, tally| {
-            let mut update = db.prepare_cached("UPDATE runs SET output_kept = 0, output_removed = 1 WHERE id = ?1")?;
+            // Of a run that has not ended more is to come.
+            let mut update = db.prepare_cached(
+                "UPDATE runs SET output_kept = 0, output_removed = finished_at IS NOT NULL WHERE id = ?1",
+            )?;
             for run in &pruned {
                 update.execute([run.id])?;
                 tally.output(run.id, -run.output_kept);
@@ -428,7 +432,7 @@ impl Pruner {
         let attempts: Vec<AttemptKey> = runs
             .iter()
             .filter(|run| run.may_have_output)
-            .flat_map(|run| (1..=run.attempt.min(ATTEMPTS_MAX)).map(|attempt| AttemptKey { run: run.key, attempt }))
+            .flat_map(|run| (1..=run.ended().min(ATTEMPTS_MAX)).map(|attempt| AttemptKey { run: run.key, attempt }))
             .collect();
         if !attempts.is_empty() {
             remove_output(&attempts);
@@ -477,9 +481,14 @@ impl Pruned {
             created_at: number(row, 4)?,
             finished_at: optional_number(row, 5)?,
             output_kept: plausible(number(row, 6)?),
-            // A run whose end nobody told may have written any amount.
-            may_have_output: number(row, 7)? == 0 && optional_number(row, 8)? != Some(0),
+            // A run whose end nobody told may have written any amount, and earlier attempts did what they did.
+            may_have_output: number(row, 7)? == 0 && (optional_number(row, 8)? != Some(0) || number(row, 3)? > 1),
         })
+    }
+
+    /// How many of its attempts have ended: the last one of a run that has not ended may write.
+    fn ended(&self) -> u32 {
+        self.attempt - u32::from(self.finished_at.is_none() && self.attempt > 0)
     }
 }
 

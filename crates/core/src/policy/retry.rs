@@ -59,16 +59,18 @@ impl Backoff {
     /// How long retry `n`, from 1, waits. `dice` is random.
     #[must_use]
     pub fn wait(&self, n: u32, dice: u64) -> Duration {
-        let max = u128::from(self.max_ms.get());
-        let mut ms = u128::from(self.initial_ms.get()).min(max);
+        // In microseconds, so that the shortest waits grow as well.
+        let max = u128::from(self.max_ms.get()) * 1_000;
+        let mut us = (u128::from(self.initial_ms.get()) * 1_000).min(max);
         // Growth ends at the greatest, and without growth there is nothing to repeat.
         for _ in 1..n {
-            let grown = (ms * u128::from(self.factor_percent) / 100).min(max);
-            if grown <= ms {
+            let grown = (us * u128::from(self.factor_percent) / 100).min(max);
+            if grown <= us {
                 break;
             }
-            ms = grown;
+            us = grown;
         }
+        let mut ms = us / 1_000;
         if self.jitter {
             ms = ((ms + 1) * u128::from(dice)) >> 64;
         }
@@ -208,6 +210,12 @@ mod tests {
             ..backoff
         };
         assert_eq!(huge.wait(9, 0).as_millis(), u128::from(u64::MAX));
+        let short = Backoff {
+            initial_ms: NonZeroU64::MIN,
+            factor_percent: 110,
+            ..backoff
+        };
+        assert_eq!(short.wait(9, 0).as_millis(), 2);
     }
 
     #[test]

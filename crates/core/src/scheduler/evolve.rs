@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::pause::PauseScope;
+use crate::policy::Codes;
 use crate::record::Record;
 use crate::run::{RunKey, Trigger};
 use crate::task::{Label, Outline, Owner, TaskId, When};
@@ -97,6 +98,7 @@ impl Scheduler {
                         trace_id: *trace_id,
                         attempt: 1,
                         started_at: None,
+                        success: Codes::SUCCESS,
                         state,
                     },
                 );
@@ -157,9 +159,12 @@ impl Scheduler {
                     of,
                 }
             }),
-            Record::AttemptEnded { attempt, retry_at, .. } => {
+            Record::AttemptEnded {
+                attempt, at, retry_at, ..
+            } => {
                 if let Some(run) = self.runs.get_mut(&attempt.run) {
                     run.attempt = attempt.attempt.saturating_add(1);
+                    run.started_at.get_or_insert(*at);
                 }
                 self.move_run(attempt.run, |state| match state {
                     State::Waiting | State::Starting(_) | State::Running(_) | State::BackingOff { .. } => {
@@ -304,6 +309,9 @@ impl Scheduler {
     pub(super) fn remove_task(&mut self, id: TaskId) {
         self.unqueue(id);
         let Some(task) = self.tasks.remove(id) else { return };
+        for (_, run) in self.runs.range_mut(runs_of(id)) {
+            run.success = task.policies.success;
+        }
         self.problems.remove(&id);
         self.pauses.remove(&PauseScope::Task(id));
         self.fired.remove(&id);

@@ -59,7 +59,6 @@ use crate::command::Ticket;
 use crate::effect::{Effect, Notice};
 use crate::event::Event;
 use crate::pause::{Pause, PauseScope};
-use crate::policy::Codes;
 use crate::record::Record;
 use crate::run::{AttemptEnd, Exit, Outcome, RunKey};
 use crate::schedule::Catalog;
@@ -478,12 +477,12 @@ impl Scheduler {
             Act::Stop => self.stop(key),
             Act::Finish => {
                 if let Some(end) = end {
-                    let stopping = self.runs.get(&key).and_then(|run| run.state.stopping());
+                    let Some(run) = self.runs.get(&key) else { return };
                     let success = self
                         .tasks
                         .get(key.task)
-                        .map_or(Codes::SUCCESS, |task| task.policies.success);
-                    let (outcome, reason) = runs::outcome(&end, stopping, &success);
+                        .map_or(run.success, |task| task.policies.success);
+                    let (outcome, reason) = runs::outcome(&end, run.state.stopping(), &success);
                     self.conclude(now, end.finished_at, key, outcome, reason, Some(end));
                 }
             }
@@ -504,12 +503,10 @@ impl Scheduler {
 
     /// Has the runner start a run, or notes that this is owed to it.
     fn start(&mut self, now: Timestamp, key: RunKey) {
-        if !self.tasks.contains(key.task) {
-            // What it would do went with its task.
-            let reason = Some("its task was removed before it started".to_owned());
-            return self.finish(now, key, Outcome::Cancelled, reason, None);
-        }
         let (attached, deadline) = (self.life.attached, self.deadline_left(now, key));
+        if let Some((outcome, reason)) = self.hindrance(key, deadline) {
+            return self.finish(now, key, outcome, Some(reason.to_owned()), None);
+        }
         if let Some(run) = self.runs.get_mut(&key) {
             run.state.set_told(if attached { Told::Yes } else { Told::Owed });
             if attached {

@@ -256,8 +256,8 @@ impl Scheduler {
                 }
             }
             Record::Paused { scope, .. } | Record::Resumed { scope, .. } => self.begin_pause_anew(now, *scope),
-            Record::TaskRemoved { .. }
-            | Record::CalendarSet { .. }
+            Record::TaskRemoved { id, at: _ } => self.drop_retries(now, *id),
+            Record::CalendarSet { .. }
             | Record::CalendarRemoved { .. }
             | Record::Passed { .. }
             | Record::ImportBegun { .. }

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use crate::effect::Notice;
 use crate::record::Record;
-use crate::run::{AttemptEnd, Exit, Outcome, RunKey};
+use crate::run::{AttemptEnd, Outcome, RunKey, Stopped};
+use crate::task::TaskId;
 use crate::time::Timestamp;
 
 use super::Scheduler;
+use super::evolve::runs_of;
 use super::pending::After;
-use super::runs::State;
-
-/// What is left for a run whose deadline has come, so that it is stopped at once.
-const NO_TIME: Duration = Duration::from_millis(1);
+use super::runs::{Run, State};
 
 impl Scheduler {
     /// Records the end of an attempt: the run goes on with another one, or has ended with it.
@@ -25,8 +24,7 @@ impl Scheduler {
         reason: Option<String>,
         end: Option<AttemptEnd>,
     ) {
-        let exit = end.as_ref().map(|end| &end.exit);
-        match self.next_attempt(now, at, key, outcome, exit) {
+        match self.next_attempt(now, at, key, outcome, end.as_ref()) {
             Some(retry_at) => self.back_off(at, key, outcome, reason, end, retry_at),
             None => self.finish(at, key, outcome, reason, end),
         }
@@ -39,18 +37,21 @@ impl Scheduler {
         at: Timestamp,
         key: RunKey,
         outcome: Outcome,
-        exit: Option<&Exit>,
+        end: Option<&AttemptEnd>,
     ) -> Option<Timestamp> {
         let run = self.runs.get(&key)?;
         let policies = &self.tasks.get(key.task)?.policies;
-        if matches!(run.state, State::Stopping { .. }) || !policies.retry.follows(run.attempt, outcome, exit) {
+        // The runner counts a deadline by a clock that nobody sets.
+        let is_over = end.is_some_and(|end| end.stopped == Some(Stopped::Deadline));
+        let follows = policies.retry.follows(run.attempt, outcome, end.map(|end| &end.exit));
+        if matches!(run.state, State::Stopping { .. }) || is_over || !follows {
             return None;
         }
         // The half of a random number that is random on its own.
         let dice = u64::try_from(self.traces.draw().0 >> 64).unwrap_or(0);
         // A clock that was set back since does not make it wait longer.
         let retry_at = at.min(now).plus(policies.retry.backoff.wait(run.attempt, dice));
-        let ends = policies.time.deadline_ms.zip(run.started_at);
+        let ends = policies.time.deadline_ms.zip(run.started_at.or(Some(at)));
         let in_time = ends.is_none_or(|(deadline, began)| retry_at < began.plus(Duration::from_millis(deadline.get())));
         in_time.then_some(retry_at)
     }
@@ -114,11 +115,34 @@ impl Scheduler {
         }
     }
 
+    /// Ends the runs of a removed task that wait for another attempt: what it would do went with the task.
+    pub(super) fn drop_retries(&mut self, now: Timestamp, id: TaskId) {
+        let theirs = self.runs.range(runs_of(id));
+        let waits = |(_, run): &(&RunKey, &Run)| matches!(run.state, State::BackingOff { .. });
+        let keys: Vec<RunKey> = theirs.filter(waits).map(|(key, _)| *key).collect();
+        for key in keys {
+            let reason = Some("its task was removed before its next attempt".to_owned());
+            self.finish(now, key, Outcome::Cancelled, reason, None);
+        }
+    }
+
+    /// Why an attempt cannot start any more, of a run that has this much time left.
+    pub(super) fn hindrance(&self, key: RunKey, left: Option<Duration>) -> Option<(Outcome, &'static str)> {
+        if !self.tasks.contains(key.task) {
+            // What it would do went with its task.
+            Some((Outcome::Cancelled, "its task was removed before it started"))
+        } else if left.is_some_and(|left| left.is_zero()) {
+            Some((Outcome::TimedOut, "its deadline was over before its next attempt"))
+        } else {
+            None
+        }
+    }
+
     /// What is left of the time that a run may take with all its attempts, where that is bounded.
     pub(super) fn deadline_left(&self, now: Timestamp, key: RunKey) -> Option<Duration> {
         let deadline = self.tasks.get(key.task)?.policies.time.deadline_ms?;
         let began = self.runs.get(&key)?.started_at;
         let taken = began.map_or(Duration::ZERO, |began| now.since(began));
-        Some(Duration::from_millis(deadline.get()).saturating_sub(taken).max(NO_TIME))
+        Some(Duration::from_millis(deadline.get()).saturating_sub(taken))
     }
 }

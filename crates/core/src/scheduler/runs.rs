@@ -21,8 +21,10 @@ pub(super) struct Run {
     pub(super) trace_id: TraceId,
     /// The attempt it is at, or that comes next, from 1.
     pub(super) attempt: u32,
-    /// When its first attempt started.
+    /// When its first attempt started, or could not.
     pub(super) started_at: Option<Timestamp>,
+    /// The exit codes that are a success, once its task was removed; until then its task says.
+    pub(super) success: Codes,
     pub(super) state: State,
 }
 
@@ -335,6 +337,7 @@ impl Run {
             trace_id: image.trace_id,
             attempt: image.attempt,
             started_at: image.started_at,
+            success: Codes::SUCCESS,
             state,
         };
         (image.key, run)

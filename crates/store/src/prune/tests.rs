@@ -1,3 +1,5 @@
+use std::sync::{Arc, Mutex};
+
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
 
@@ -178,4 +180,31 @@ fn a_step_looks_at_a_few_tasks_however_many_grew() {
         pruner.step(&mut session);
     }
     assert_eq!(left(&pruner), (0, 0));
+}
+
+#[test]
+fn an_attempt_that_runs_keeps_its_file_and_none_outlives_its_run() {
+    let mut session = with_runs(&[(1, 2_000)]);
+    let at = |session: &Session, what: &str| session.db().execute_batch(&format!("UPDATE runs SET {what}")).unwrap();
+    at(&session, "finished_at = NULL, state = 'running', attempt = 2");
+    let removed = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&removed);
+    let mut pruner = Pruner {
+        remove_output: Some(Box::new(move |attempts| {
+            let mut removed = noted.lock().unwrap();
+            removed.extend(attempts.iter().map(|attempt| attempt.attempt));
+        })),
+        ..small()
+    };
+    assert_eq!(prune(&mut pruner, &mut session, &tally(1)), (vec![1], vec![1]));
+    assert_eq!(*removed.lock().unwrap(), [1]);
+    // The last attempt wrote nothing, and the one before it what is not told by the row of the run.
+    at(
+        &session,
+        "finished_at = 1, state = 'finished', attempt = 3, output_bytes = 0",
+    );
+    removed.lock().unwrap().clear();
+    pruner.limits.history_runs = 0;
+    assert_eq!(prune(&mut pruner, &mut session, &tally(2)), (vec![], vec![]));
+    assert_eq!(*removed.lock().unwrap(), [1, 2, 3]);
 }

@@ -166,8 +166,11 @@ impl Model {
                     };
                 }
             }
-            Record::AttemptEnded { attempt, retry_at, .. } => {
+            Record::AttemptEnded {
+                attempt, at, retry_at, ..
+            } => {
                 if let Some(run) = self.runs.get_mut(&attempt.run) {
+                    run.started_at.get_or_insert(*at);
                     run.attempt = attempt.attempt + 1;
                     // One that is being stopped has no other attempt.
                     run.stage = match run.stopping {

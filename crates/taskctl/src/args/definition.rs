@@ -116,6 +116,17 @@ pub struct LimitArgs {
     pub kill_signal: Option<String>,
 }
 
+/// A factor in hundredths.
+fn percent(typed: &str) -> Result<u32, &'static str> {
+    let factor = typed
+        .parse::<f64>()
+        .ok()
+        .filter(|factor| (1.0..=100.0).contains(factor));
+    factor
+        .map(|factor| (factor * 100.0).round() as u32)
+        .ok_or("it is a number from 1 to 100")
+}
+
 /// Whether another attempt follows one that did not succeed, as typed.
 #[derive(Debug, Default, Args)]
 pub struct RetryArgs {
@@ -126,8 +137,8 @@ pub struct RetryArgs {
     #[arg(long, value_name = "INITIAL..MAX", help_heading = "Retries")]
     pub backoff: Option<String>,
     /// By how much the wait grows from one to the next (default: 2)
-    #[arg(long, value_name = "FACTOR", help_heading = "Retries")]
-    pub backoff_factor: Option<f64>,
+    #[arg(long, value_name = "FACTOR", value_parser = percent, help_heading = "Retries")]
+    pub backoff_factor: Option<u32>,
     /// Wait for a random part of it only
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Retries")]
     pub backoff_jitter: Option<bool>,
@@ -170,7 +181,7 @@ Examples:
   taskctl add --boot --cron '0 4 * * *' --jitter 30m -- fetch-mail
   taskctl add --every 5m --end 2026-12-31T18:00 --count 100 -- poll
   taskctl add --cron @hourly --timeout 10m --grace 30s --kill-signal INT -- sync
-  taskctl add --cron @daily --retries 5 --backoff 10s..10m --retry-on exit:75 -- upload
+  taskctl add --cron @daily --retries 5 --retry-on exit:75,timed-out -- upload
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot with them: a time that several of them have is one.",

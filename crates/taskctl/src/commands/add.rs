@@ -58,7 +58,7 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
 /// The backoff that was typed, with what is the default of the rest.
 fn backoff(args: &RetryArgs) -> Result<Option<BackoffSpec>, Failure> {
     let bounds = definition::backoff(args.backoff.as_deref())?;
-    let (factor, jitter) = (definition::percent(args.backoff_factor), args.backoff_jitter);
+    let (factor, jitter) = (args.backoff_factor, args.backoff_jitter);
     if bounds.is_none() && factor.is_none() && jitter.is_none() {
         return Ok(None);
     }

@@ -207,12 +207,6 @@ pub fn backoff(typed: Option<&str>) -> Result<Option<(u64, u64)>, Failure> {
     )))
 }
 
-/// A factor in hundredths.
-pub fn percent(typed: Option<f64>) -> Option<u32> {
-    // What is out of range becomes something that is refused as well.
-    typed.map(|factor| (factor * 100.0).round() as u32)
-}
-
 /// Exit codes that were typed; the inner `None` for the default, as '' gives it.
 pub fn codes(typed: &[String]) -> Result<Option<Option<Vec<u32>>>, Failure> {
     if typed.is_empty() {

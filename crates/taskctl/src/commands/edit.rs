@@ -78,7 +78,7 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
 fn backoff(args: &RetryArgs) -> Result<Option<BackoffPatch>, Failure> {
     let patch = BackoffPatch {
         bounds_ms: definition::backoff(args.backoff.as_deref())?,
-        factor_percent: definition::percent(args.backoff_factor),
+        factor_percent: args.backoff_factor,
         jitter: args.backoff_jitter,
     };
     Ok((patch != BackoffPatch::default()).then_some(patch))

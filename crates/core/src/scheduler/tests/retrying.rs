@@ -219,3 +219,97 @@ fn a_clock_that_is_set_back_makes_no_attempt_wait_for_hours() {
     rig.tell(Event::ClockStepped);
     assert_eq!(rig.start().attempt.attempt, 2);
 }
+
+/// How runs have ended.
+fn ends(rig: &mut Rig) -> Vec<Outcome> {
+    rig.outcomes().into_iter().map(|(_, outcome, _)| outcome).collect()
+}
+
+/// A task that is tried ten times more, in four seconds altogether.
+fn bounded() -> Definition {
+    let mut task = tried(10);
+    task.policies.time.deadline_ms = NonZeroU64::new(4_000);
+    task
+}
+
+#[test]
+fn what_its_deadline_stopped_is_not_tried_again_whatever_the_clock_says() {
+    let mut rig = Rig::new();
+    rig.now = at(5 * HOUR);
+    let (_, origin) = begin(&mut rig, bounded());
+    rig.now = at(4 * HOUR);
+    let end = AttemptEnd {
+        started_at: rig.now,
+        finished_at: rig.now,
+        stopped: Some(Stopped::Deadline),
+        ..ended(Exit::Signal(15))
+    };
+    rig.ended(&origin, end);
+    assert_eq!(ends(&mut rig), [Outcome::TimedOut]);
+}
+
+#[test]
+fn a_deadline_bounds_attempts_that_cannot_start() {
+    let mut task = bounded();
+    task.policies.retry.on.spawn_failed = true;
+    let mut rig = Rig::new();
+    let id = rig.add(task);
+    rig.run(id);
+    let (mut tries, mut told) = (0, Vec::new());
+    while told.is_empty() {
+        let origin = rig.start();
+        rig.effects.clear();
+        let end = AttemptEnd {
+            pid: 0,
+            started_at: rig.now,
+            finished_at: rig.now,
+            ..ended(Exit::SpawnFailed {
+                errno: 2,
+                what: "true".to_owned(),
+            })
+        };
+        rig.ended(&origin, end);
+        tries += 1;
+        told = ends(&mut rig);
+        if let Some(due) = rig.core.next_wakeup() {
+            rig.now = due;
+            rig.tell(Event::Tick);
+        }
+    }
+    // After 0, 1 and 3 s; the next would be after 7.
+    assert_eq!((tries, told), (3, vec![Outcome::SpawnFailed]));
+}
+
+#[test]
+fn an_attempt_whose_deadline_came_meanwhile_does_not_start() {
+    let mut rig = Rig::new();
+    let (_, origin) = begin(&mut rig, bounded());
+    fail(&mut rig, &origin, Exit::Code(1));
+    rig.effects.clear();
+    rig.go(HOUR);
+    assert!(!rig.effects.iter().any(|effect| matches!(effect, Effect::Start { .. })));
+    assert_eq!(ends(&mut rig), [Outcome::TimedOut]);
+}
+
+#[test]
+fn a_task_that_is_removed_while_an_attempt_ends_has_no_other_and_its_exit_codes_count() {
+    for (code, outcome) in [(1, Outcome::Succeeded), (2, Outcome::Cancelled)] {
+        let mut task = tried(1);
+        task.policies.success = [0, 1].into_iter().collect();
+        let mut rig = Rig::new();
+        let (id, origin) = begin(&mut rig, task);
+        let remove = Command::Remove {
+            ids: vec![id],
+            running: WhileRunning::Keep,
+            reason: "its task was removed".to_owned(),
+        };
+        rig.core.apply(rig.now, remove).unwrap();
+        // The end comes before the removal is durable, or, where it is a success, after.
+        if outcome == Outcome::Succeeded {
+            rig.pump();
+        }
+        fail(&mut rig, &origin, Exit::Code(code));
+        assert_eq!(ends(&mut rig), [outcome]);
+        assert!(rig.core.run(origin.attempt.run).is_none());
+    }
+}
