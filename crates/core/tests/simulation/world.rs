@@ -271,8 +271,9 @@ impl World {
                                 Record::RunCreated { run, .. } | Record::RunStopping { run, .. } => Some(run.task),
                                 _ => None,
                             });
-                            self.undecided
-                                .insert((*scope, *at), touched.chain(ended.flatten()).collect());
+                            // Two may be decided at one instant.
+                            let undecided = self.undecided.entry((*scope, *at)).or_default();
+                            undecided.extend(touched.chain(ended.flatten()));
                         }
                     }
                     let changes = daemon.journal.iter().any(|entry| {
