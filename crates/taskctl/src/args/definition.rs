@@ -182,6 +182,7 @@ Examples:
   taskctl add --every 5m --end 2026-12-31T18:00 --count 100 -- poll
   taskctl add --cron @hourly --timeout 10m --grace 30s --kill-signal INT -- sync
   taskctl add --cron @daily --retries 5 --retry-on exit:75,timed-out -- upload
+  taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot with them: a time that several of them have is one.",
@@ -232,6 +233,7 @@ Examples:
   taskctl edit backup --tz UTC --description 'moved to UTC'
   taskctl edit backup --dst-overlap both --misfire-within 6h
   taskctl edit backup --jitter 20m --end '' --timeout ''
+  taskctl edit backup --retries 3 --backoff 10s..10m --label night
   taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
 pub struct EditArgs {
     /// The task to change
