@@ -65,7 +65,9 @@ fn how_a_run_ended_on_a_full_disk_outlives_an_orderly_stop() {
     // With its database closed there is a little room, into which the runner may put the result and then end.
     let kept = || {
         let spool = std::fs::read_dir(world.path("state/spool")).expect("the spool");
-        spool.flatten().any(|file| file.metadata().is_ok_and(|file| file.len() > 0))
+        spool
+            .flatten()
+            .any(|file| file.metadata().is_ok_and(|file| file.len() > 0))
     };
     assert!(alive(runner) || kept(), "it gave up what it alone knows");
     std::fs::remove_file(&ballast).expect("room again");

@@ -208,6 +208,14 @@ pub enum Refusal {
         /// The run.
         run: RunKey,
     },
+    /// The task may have so many runs in progress, or waiting.
+    #[error("task {name} has {limit} runs in progress or waiting, and may have no more")]
+    TooManyRuns {
+        /// Its name.
+        name: TaskName,
+        /// The limit.
+        limit: u32,
+    },
     /// No such calendar.
     #[error("there is no calendar {0}")]
     NoCalendar(CalendarName),

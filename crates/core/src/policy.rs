@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::words;
 
+mod concurrency;
 mod retry;
 
+pub use concurrency::{AT_ONCE_MAX, Concurrency, ConcurrencyError, QUEUE, QUEUE_MAX};
 pub use retry::{BACKOFF_MAX, Backoff, Codes, RETRIES_MAX, Retry, RetryOn};
 
 /// Default of [`Misfire::Once`]: how late a missed fire time may still be run.
@@ -116,15 +118,6 @@ impl StopSignal {
     fn is_default(&self) -> bool {
         *self == StopSignal::default()
     }
-}
-
-/// What becomes of a fire time while an earlier run of the task is in progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Concurrency {
-    /// It is skipped, and the skip is recorded.
-    #[default]
-    Forbid,
 }
 
 /// What becomes of fire times that passed without a start: daemon down, machine asleep, store or runner away.

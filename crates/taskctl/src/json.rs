@@ -185,6 +185,7 @@ pub struct Detail<'a> {
     backoff: Option<BackoffSpec>,
     retry_on: Option<&'a [String]>,
     success_codes: Option<&'a [u32]>,
+    concurrency: &'a str,
 }
 
 impl<'a> Detail<'a> {
@@ -225,6 +226,7 @@ impl<'a> Detail<'a> {
             backoff: detail.summary.spec.backoff,
             retry_on: detail.summary.spec.retry_on.as_deref(),
             success_codes: detail.summary.spec.success_codes.as_deref(),
+            concurrency: detail.summary.spec.concurrency.as_deref().unwrap_or("forbid"),
         }
     }
 }

@@ -6,7 +6,7 @@ use taskd_core::Timestamp;
 use taskd_core::calendar::Keep;
 use taskd_core::event::Origin;
 use taskd_core::pause::{Pause, PauseScope};
-use taskd_core::policy::{Backoff, Codes, Misfire, Policies, RetryOn, StopSignal};
+use taskd_core::policy::{Backoff, Codes, Concurrency, Misfire, Policies, RetryOn, StopSignal};
 use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::RunView;
@@ -34,7 +34,11 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
     let also = parts.map(Rec).collect();
     let (misfire, misfire_within_ms) = misfire(definition.policies.misfire);
     let Policies {
-        time, retry, success, ..
+        concurrency,
+        misfire: _,
+        time,
+        retry,
+        success,
     } = definition.policies;
     let (backoff, on) = (retry.backoff, retry.on);
     TaskSpec {
@@ -83,6 +87,7 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
             jitter: backoff.jitter,
         }),
         retry_on: (on != RetryOn::default()).then(|| retry_on(&on)),
+        concurrency: (concurrency != Concurrency::default()).then(|| concurrency.to_string()),
         success_codes: (success != Codes::SUCCESS).then(|| success.iter().map(u32::from).collect()),
         enabled: definition.enabled,
         misfire,

@@ -46,6 +46,11 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
             run: format!("{name}/{}", run.n),
             name: name.to_string(),
         },
+        Core::TooManyRuns { name, limit } => Refusal::Limit {
+            what: format!("runs of {name} in progress or waiting"),
+            limit: u64::from(limit),
+            actual: u64::from(limit) + 1,
+        },
         Core::NoCalendar(name) => Refusal::UnknownCalendar {
             name: name.to_string(),
             near: Vec::new(),

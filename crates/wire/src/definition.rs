@@ -86,6 +86,10 @@ pub struct TaskSpec {
     /// The exit codes that are a success; `None` for 0.
     #[serde(default)]
     pub success_codes: Option<Vec<u32>>,
+    /// What becomes of a new run while others are in progress: `allow`, `allow:N`, `queue`, `queue:N` or `replace`; `None`
+    /// for `forbid`.
+    #[serde(default)]
+    pub concurrency: Option<String>,
 }
 
 /// How long an attempt waits after the one before it.
@@ -329,4 +333,6 @@ pub struct TaskPatch {
     pub retry_on: Option<Option<Vec<String>>>,
     /// The exit codes that are a success; the inner `None` for 0.
     pub success_codes: Option<Option<Vec<u32>>>,
+    /// What becomes of a new run while others are in progress; the inner `None` for `forbid`.
+    pub concurrency: Option<Option<String>>,
 }

@@ -5,6 +5,7 @@ mod backfill;
 mod calendar;
 mod cancel;
 mod completions;
+mod concurrency;
 mod demo;
 mod edit;
 mod enable;

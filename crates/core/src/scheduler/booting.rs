@@ -6,6 +6,7 @@ use crate::schedule::Passed;
 use crate::time::Timestamp;
 
 use super::Scheduler;
+use super::admission::Admission;
 
 impl Scheduler {
     /// Gives tasks their run for a boot of the machine, or records why they have none. They start once that is durable: nothing
@@ -32,7 +33,11 @@ impl Scheduler {
                 continue;
             }
             let problem = self.problems.get(&id).cloned();
-            let overlap = || self.overlap(id, Trigger::Boot).map(|overlap| overlap.reason);
+            let admission = self.admission(id, Trigger::Boot);
+            let overlap = || match &admission {
+                Admission::Skip { reason, .. } => Some(reason.clone()),
+                Admission::Go | Admission::Wait { .. } | Admission::Replace(_) => None,
+            };
             if let Some(why) = problem.or_else(|| self.suppression(id, task, now)).or_else(overlap) {
                 let reason = format!("after a boot: {why}");
                 self.notice_span(id, Passed::single(now), Passing::Skipped, reason.clone());
@@ -47,6 +52,9 @@ impl Scheduler {
                 task: id,
                 n: task.last_run + 1,
             };
+            if let Admission::Replace(replaced) = admission {
+                self.replace(now, id, &replaced);
+            }
             let trace_id = self.traces.draw();
             self.fact(Record::RunCreated {
                 run,

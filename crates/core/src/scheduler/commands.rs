@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::command::{Accepted, Command, Refusal, Reply, WhileRunning};
+use crate::policy::Concurrency;
 use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
 use crate::task::{Definition, Owner, TaskId, When};
 use crate::time::Timestamp;
 
 use super::Scheduler;
+use super::admission::Admission;
 use super::evolve::runs_of;
 use super::fate::Stretch;
 use super::import::added;
@@ -262,6 +264,7 @@ impl Scheduler {
     fn run_now(&mut self, now: Timestamp, ids: &[TaskId]) -> Result<Accepted, Refusal> {
         let mut wanted = BTreeSet::new();
         let mut runs = Vec::with_capacity(ids.len());
+        let mut records = Vec::with_capacity(ids.len());
         for id in ids {
             let task = self.decidable(*id)?;
             let run = RunKey {
@@ -271,13 +274,22 @@ impl Scheduler {
             if !wanted.insert(*id) {
                 continue;
             }
-            if let Some(overlap) = self.overlap(*id, Trigger::Manual) {
-                return Err(Refusal::StillRunning {
-                    name: task.name.clone(),
-                    run: overlap.run,
-                });
-            }
-            runs.push(run);
+            let name = task.name.clone();
+            let forbids = task.policies.concurrency == Concurrency::Forbid;
+            let waits = match self.admission(*id, Trigger::Manual) {
+                Admission::Go => false,
+                // Nobody who asks for a run waits for a whole backlog, unless that was chosen.
+                Admission::Wait { behind: run } if forbids => return Err(Refusal::StillRunning { name, run }),
+                Admission::Wait { .. } => true,
+                Admission::Replace(replaced) => {
+                    let reason = self.replaced(*id).unwrap_or_default();
+                    records.extend(replaced.into_iter().map(|run| stop(now, run, &reason)));
+                    true
+                }
+                Admission::Skip { run, most: None, .. } => return Err(Refusal::StillRunning { name, run }),
+                Admission::Skip { most: Some(limit), .. } => return Err(Refusal::TooManyRuns { name, limit }),
+            };
+            runs.push((run, waits));
         }
         if !self.life.attached {
             return Err(Refusal::NoRunner);
@@ -286,10 +298,9 @@ impl Scheduler {
             tasks: wanted.into_iter().collect(),
             ..Reserved::default()
         };
-        let mut records = Vec::with_capacity(runs.len());
         let mut reply = Vec::with_capacity(runs.len());
-        for run in runs {
-            let waiting = !self.has_place(reserved.places);
+        for (run, waits) in runs {
+            let waiting = waits || !self.has_place(reserved.places);
             reserved.places += usize::from(!waiting);
             let trace_id = self.traces.draw();
             records.push(Record::RunCreated {

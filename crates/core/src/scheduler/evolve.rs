@@ -263,6 +263,8 @@ impl Scheduler {
         }
         self.label(id, &outline.labels);
         self.read_anew(id, &outline.when);
+        // More of its runs may go side by side.
+        self.line_up(id);
     }
 
     fn switch_task(&mut self, id: TaskId, enabled: bool, mark: Option<Timestamp>) {

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use crate::effect::{Effect, Notice};
-use crate::policy::{Concurrency, Misfire};
+use crate::policy::Misfire;
 use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
 use crate::schedule::Passed;
@@ -12,10 +12,10 @@ use crate::task::TaskId;
 use crate::time::Timestamp;
 
 use super::Scheduler;
-use super::evolve::runs_of;
+use super::admission::Admission;
 use super::fate::Stretch;
 use super::pending::After;
-use super::runs::{Input, Run, State};
+use super::runs::Input;
 use super::tasks::Task;
 
 /// Most tasks dealt with in one call. After a night of sleep all of a million are due: the others come with the next
@@ -30,15 +30,6 @@ const PREPARE_MAX: usize = 4096;
 
 /// The unit in which instants are told apart.
 pub(super) const INSTANT: Duration = Duration::from_millis(1);
-
-/// A run that keeps its task from starting another.
-pub(super) struct Overlap {
-    pub(super) run: RunKey,
-    /// What is recorded of a fire time that is skipped for it.
-    pub(super) reason: String,
-    /// Whether a live firing goes next instead.
-    gives_way: bool,
-}
 
 impl Scheduler {
     /// Deals with tasks that are due, as far as the durable horizon allows.
@@ -122,11 +113,15 @@ impl Scheduler {
     }
 
     fn fire_one(&mut self, now: Timestamp, id: TaskId, trigger: Trigger, fire_time: Timestamp) {
-        match self.overlap(id, trigger) {
-            None => self.create(now, id, trigger, fire_time, !self.has_place(0)),
+        match self.admission(id, trigger) {
+            Admission::Go => self.create(now, id, trigger, fire_time, !self.has_place(0)),
             // What makes up for the past does not cost a live firing: that goes next.
-            Some(overlap) if overlap.gives_way => self.create(now, id, trigger, fire_time, true),
-            Some(overlap) => self.pass(id, Passed::single(fire_time), Passing::Skipped, overlap.reason),
+            Admission::Wait { .. } => self.create(now, id, trigger, fire_time, true),
+            Admission::Replace(runs) => {
+                self.replace(now, id, &runs);
+                self.create(now, id, trigger, fire_time, true);
+            }
+            Admission::Skip { reason, .. } => self.pass(id, Passed::single(fire_time), Passing::Skipped, reason),
         }
     }
 
@@ -145,38 +140,6 @@ impl Scheduler {
             }
         };
         in_time.then_some(Trigger::CatchUp)
-    }
-
-    /// The run that keeps a task from starting another for a reason, if there is one. What waits to make up for the past does
-    /// not, but for what would do the same: where one is run for all that were missed, one is enough.
-    pub(super) fn overlap(&self, id: TaskId, trigger: Trigger) -> Option<Overlap> {
-        let task = self.tasks.get(id)?;
-        match task.policies.concurrency {
-            Concurrency::Forbid => {
-                let is_one_for_all = trigger == Trigger::CatchUp && self.runs_all(id).is_none();
-                let is_in_the_way = |run: &Run| {
-                    let waits = run.waits() && run.makes_up();
-                    !waits || is_one_for_all && run.trigger == Trigger::CatchUp
-                };
-                let mut runs = self.runs.range(runs_of(id)).filter(|(_, run)| is_in_the_way(run));
-                let (key, run) = runs.next()?;
-                let doing = match run.state {
-                    State::Waiting => "still waits for a place",
-                    State::BackingOff { .. } => "waits for its next attempt",
-                    State::Starting(_) | State::Running(_) | State::Stopping { .. } => "is still running",
-                };
-                let is_of_many = match run.trigger {
-                    Trigger::Backfill => true,
-                    Trigger::CatchUp => self.runs_all(id).is_some(),
-                    Trigger::Schedule | Trigger::Manual | Trigger::Boot => false,
-                };
-                Some(Overlap {
-                    run: *key,
-                    reason: format!("run {}/{} {doing}", task.name, key.n),
-                    gives_way: is_of_many && runs.next().is_none(),
-                })
-            }
-        }
     }
 
     /// Creates the run of a firing, which waits or starts. It starts ahead of its record, since the horizon says that it may

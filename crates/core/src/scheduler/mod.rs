@@ -18,6 +18,7 @@
 //! it was told, and since when this life goes. A restored scheduler starts nothing until a runner is attached, since the
 //! inventory tells what an earlier life started without having recorded it.
 
+mod admission;
 mod backlog;
 mod booting;
 mod calendars;
@@ -156,6 +157,8 @@ pub struct Scheduler {
     reserved_places: usize,
     /// Decisions about all tasks on their way.
     reserved_all: usize,
+    /// Runs whose stop is a fact that is not durable yet: the runner hears of it when it is.
+    unrecorded_stops: BTreeSet<RunKey>,
     // What the call that is in progress has come to, in the order it leaves.
     facts: Vec<Record>,
     /// Which of these become durable together.
@@ -197,6 +200,7 @@ impl Scheduler {
             reserved_adds: BTreeMap::new(),
             reserved_places: 0,
             reserved_all: 0,
+            unrecorded_stops: BTreeSet::new(),
             facts: Vec::new(),
             glued: Vec::new(),
             after: Vec::new(),
@@ -520,6 +524,7 @@ impl Scheduler {
     fn stop(&mut self, key: RunKey) {
         if let Some(run) = self.runs.get(&key)
             && self.life.attached
+            && !self.unrecorded_stops.contains(&key)
         {
             self.outbox.push_back(Effect::Stop {
                 attempt: run.attempt(key),

@@ -35,6 +35,8 @@ pub(super) enum After {
     Reset,
     /// A run that got its place may start.
     Start(RunKey),
+    /// A run that is replaced may be stopped.
+    Stop(RunKey),
     /// The runner may forget an attempt.
     Forget(AttemptKey),
     /// People may be told.
@@ -153,6 +155,10 @@ impl Scheduler {
                         After::Horizon { until, asked_at } => self.horizon_durable(now, until, asked_at),
                         After::Reset => self.life.resets -= 1,
                         After::Start(run) => self.drive(now, run, Input::Cleared),
+                        After::Stop(run) => {
+                            self.unrecorded_stops.remove(&run);
+                            self.drive(now, run, Input::StopDecided);
+                        }
                         After::DropMore(import) => self.drop_more(import),
                         After::Forget(_) | After::Notice(_) => self.follow_fact(after),
                     }
@@ -220,7 +226,7 @@ impl Scheduler {
             After::Forget(attempt) => self.outbox.push_back(Effect::Forget(attempt)),
             After::Notice(notice) => self.outbox.push_back(Effect::Notice(notice)),
             // These come with a record of their own, never behind an earlier one.
-            After::Horizon { .. } | After::Reset | After::Start(_) | After::DropMore(_) => {}
+            After::Horizon { .. } | After::Reset | After::Start(_) | After::Stop(_) | After::DropMore(_) => {}
         }
     }
 

@@ -1,8 +1,10 @@
 //! Who waits, and for what: a place among all runs, or first for its turn among those of its task.
 //!
-//! A run that waits *may be admitted* when no other run of its task has a place and none of its task goes before it. Live
-//! firings go before what is made up for; among equals the lower number goes first. What may be admitted gets places in
-//! the same order, by age.
+//! A run that waits *may be admitted* when no more runs of its task have a place than may go side by side, and none of its
+//! task goes before it. Live firings go before what is made up for; among equals the lower number goes first. What may be
+//! admitted gets places in the same order, by age.
+
+use std::num::NonZeroU32;
 
 use crate::record::Record;
 use crate::run::{RunKey, Trigger};
@@ -48,23 +50,29 @@ impl Run {
 impl Scheduler {
     /// Sorts out which of the waiting runs of a task may be admitted, after any of its runs has changed.
     pub(super) fn line_up(&mut self, task: TaskId) {
-        let mut first: Option<(Turn, bool)> = None;
-        let mut has_place = false;
-        let mut lined_up = Vec::new();
+        let at_once = match self.tasks.get(task) {
+            Some(of) => of.policies.concurrency.at_once(),
+            // What of it runs on does so by itself.
+            None => Some(NonZeroU32::MIN),
+        };
+        let mut free = at_once.map_or(usize::MAX, |most| usize::try_from(most.get()).unwrap_or(usize::MAX));
+        // What is made up for goes in order, one after the other, however many may go side by side.
+        let mut makes_up_goes = false;
+        let mut turns = Vec::new();
         for (key, run) in self.runs.range(runs_of(task)) {
-            if !run.waits() {
-                has_place = true;
-                continue;
-            }
-            let turn = run.turn(*key);
-            lined_up.push(turn);
-            if first.is_none_or(|(_, makes_up)| makes_up && !run.makes_up()) {
-                first = Some((turn, run.makes_up()));
+            if run.waits() {
+                turns.push(run.turn(*key));
+            } else {
+                free = free.saturating_sub(1);
+                makes_up_goes |= run.makes_up();
             }
         }
-        let may = first.map(|(turn, _)| turn).filter(|_| !has_place);
-        for turn in lined_up {
-            if Some(turn) == may {
+        turns.sort_unstable_by_key(|turn| (turn.makes_up, turn.run));
+        for turn in turns {
+            let may = free > 0 && !(turn.makes_up && makes_up_goes);
+            if may {
+                free -= 1;
+                makes_up_goes |= turn.makes_up;
                 self.lined_up.remove(&turn.run);
                 self.waiting.insert(turn);
             } else {

@@ -4,6 +4,7 @@ mod backlog;
 mod calendars;
 mod clock;
 mod commands;
+mod concurrency;
 mod firing;
 mod imports;
 mod lateness;

@@ -1,11 +1,13 @@
 //! What one life of the daemon knows to be durable, and may act on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use taskd_core::Timestamp;
 use taskd_core::effect::{Effect, Notice};
+use taskd_core::policy::Concurrency;
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptKey, RunKey, Trigger};
+use taskd_core::task::TaskId;
 
 /// What a life of the daemon knows to be durable: the ground every effect must stand on.
 #[derive(Default)]
@@ -17,12 +19,17 @@ pub struct Known {
     finished: BTreeSet<RunKey>,
     /// Attempts that another one follows.
     ended: BTreeSet<AttemptKey>,
+    /// What tasks do with several runs.
+    pub concurrency: BTreeMap<TaskId, Concurrency>,
 }
 
 impl Known {
     pub fn learn(&mut self, record: &Record) {
         match record {
             Record::Horizon { until } => self.horizon = Some(*until),
+            Record::TaskAdded { id, definition, .. } | Record::TaskChanged { id, definition, .. } => {
+                self.concurrency.insert(*id, definition.policies.concurrency);
+            }
             Record::RunCreated { run, waiting, .. } => {
                 self.created.insert(*run);
                 if *waiting {

@@ -1,13 +1,13 @@
 //! Users: they add, change, run and cancel at random, and hold the daemon to what it answered.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, Entry, Keep, Kept, Rule, TimeRange};
 use taskd_core::command::{Command, Refusal, WhileRunning};
 use taskd_core::pause::PauseScope;
-use taskd_core::policy::{Backoff, Misfire, Policies, Retry, RetryOn, TimeLimits};
+use taskd_core::policy::{Backoff, Concurrency, Misfire, Policies, Retry, RetryOn, TimeLimits};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::task::{Action, Definition, ImportId, Owner, TaskId, TaskName, Terms, When};
 
@@ -61,6 +61,7 @@ fn answered(result: Result<(), Refusal>) {
             | Refusal::NoImport(_)
             | Refusal::TooManyTasks { .. }
             | Refusal::StillRunning { .. }
+            | Refusal::TooManyRuns { .. }
             | Refusal::BacklogFull { .. }
             | Refusal::NoCalendar(_)
             | Refusal::CalendarInUse { .. }
@@ -262,6 +263,16 @@ fn definition(world: &mut World) -> Definition {
         labels: Vec::from_iter(world.dice.chance(200).then(|| TaskName::parse("night").unwrap())),
         enabled: world.dice.chance(850),
         policies: Policies {
+            concurrency: match world.dice.below(10) {
+                0..2 => Concurrency::Allow {
+                    at_once: NonZeroU32::new(world.dice.below(4) as u32),
+                },
+                2..4 => Concurrency::Queue {
+                    waiting: NonZeroU32::MIN.saturating_add(world.dice.below(3) as u32),
+                },
+                4..6 => Concurrency::Replace,
+                _ => Concurrency::Forbid,
+            },
             misfire: match world.dice.below(10) {
                 0 | 1 => Misfire::Skip,
                 2 => Misfire::All { within_ms: None },

@@ -12,12 +12,12 @@ use taskd_core::effect::{Effect, Weight};
 use taskd_core::event::Event;
 use taskd_core::pause::PauseScope;
 use taskd_core::record::Record;
-use taskd_core::run::{RunKey, TraceId};
+use taskd_core::run::{RunKey, TraceId, Trigger};
 use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::{Definition, ImportId, TaskId};
 
-use crate::checks::Spawned;
+use crate::checks::{self, Spawned};
 use crate::dice::Dice;
 use crate::known::Known;
 use crate::runner::{Ended, Message, Runner};
@@ -291,6 +291,22 @@ impl World {
                             self.before_changes.insert((*task, *first));
                         }
                         self.spawned.emitted(record);
+                        let policy = |run: &RunKey| daemon.known.concurrency[&run.task];
+                        match record {
+                            Record::RunCreated {
+                                run, waiting: false, ..
+                            }
+                            | Record::RunAdmitted { run, .. } => self.spawned.admitted(*run, policy(run)),
+                            Record::RunCreated {
+                                run,
+                                waiting: true,
+                                trigger: Trigger::Schedule | Trigger::Boot,
+                                ..
+                            } => {
+                                checks::few_wait(&daemon.core, *run, policy(run));
+                            }
+                            _ => {}
+                        }
                         if let Record::RunCreated { run, .. } = record {
                             daemon.created.insert(*run);
                         }

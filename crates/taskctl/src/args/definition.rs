@@ -150,6 +150,15 @@ pub struct RetryArgs {
     pub success_codes: Vec<String>,
 }
 
+/// What becomes of a new run while others are in progress, as typed.
+#[derive(Debug, Default, Args)]
+pub struct SharingArgs {
+    /// What becomes of a new run while one is in progress: forbid skips it, allow[:N] lets N go side by side, queue[:N] has
+    /// up to N wait, replace cancels the earlier one (default: forbid)
+    #[arg(long, value_name = "WHAT", help_heading = "Concurrency")]
+    pub concurrency: Option<String>,
+}
+
 /// What a run does, as typed.
 #[derive(Debug, Default, Args)]
 pub struct ActionArgs {
@@ -181,6 +190,7 @@ Examples:
   taskctl add --boot --cron '0 4 * * *' --jitter 30m -- fetch-mail
   taskctl add --every 5m --end 2026-12-31T18:00 --count 100 -- poll
   taskctl add --cron @hourly --timeout 10m --grace 30s --kill-signal INT -- sync
+  taskctl add --every 10m --concurrency queue:3 -- import-mail
   taskctl add --cron @daily --retries 5 --retry-on exit:75,timed-out -- upload
   taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
 
@@ -208,6 +218,9 @@ pub struct AddArgs {
     /// Whether another attempt follows.
     #[command(flatten)]
     pub retry: RetryArgs,
+    /// What becomes of a new run while others are in progress.
+    #[command(flatten)]
+    pub sharing: SharingArgs,
     /// Working directory of its runs (default: the owner's home)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,
@@ -257,6 +270,9 @@ pub struct EditArgs {
     /// Whether another attempt follows.
     #[command(flatten)]
     pub retry: RetryArgs,
+    /// What becomes of a new run while others are in progress.
+    #[command(flatten)]
+    pub sharing: SharingArgs,
     /// New working directory; '' for the owner's home
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,

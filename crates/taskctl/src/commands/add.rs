@@ -47,6 +47,7 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         backoff: backoff(&args.retry)?,
         retry_on: definition::retry_on(&args.retry.retry_on).flatten(),
         success_codes: definition::codes(&args.retry.success_codes)?.flatten(),
+        concurrency: definition::bound(args.sharing.concurrency.as_deref()).flatten(),
         enabled: !args.disabled,
         misfire: misfire.unwrap_or_default(),
         misfire_within_ms,

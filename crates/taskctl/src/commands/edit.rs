@@ -72,6 +72,7 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         backoff: backoff(&args.retry)?,
         retry_on: definition::retry_on(&args.retry.retry_on),
         success_codes: definition::codes(&args.retry.success_codes)?,
+        concurrency: definition::bound(args.sharing.concurrency.as_deref()),
     })
 }
 

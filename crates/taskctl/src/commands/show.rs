@@ -116,6 +116,9 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     if let Some(limits) = task::limits(spec) {
         row("limits", limits, Tone::Plain);
     }
+    if let Some(concurrency) = task::concurrency(spec) {
+        row("concurrency", concurrency, Tone::Plain);
+    }
     if let Some(retries) = task::retries(spec) {
         row("retries", retries, Tone::Plain);
     }

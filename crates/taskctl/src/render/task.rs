@@ -150,6 +150,11 @@ pub fn retries(spec: &TaskSpec) -> Option<String> {
     (!chosen.is_empty()).then(|| chosen.join("; "))
 }
 
+/// What becomes of a new run while others are in progress, where that was chosen.
+pub fn concurrency(spec: &TaskSpec) -> Option<String> {
+    spec.concurrency.clone()
+}
+
 /// An action as it might be typed into a shell.
 pub fn action(spec: &ActionSpec) -> String {
     match spec {

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use taskd_core::Timestamp;
-use taskd_core::policy::{Misfire, Policies};
+use taskd_core::policy::{Concurrency, Misfire, Policies};
 use taskd_core::schedule::{DstRule, Schedule};
 use taskd_core::task::{Action, Definition, LABELS_MAX, Label, NAME_MAX, NameError, Owner, TaskName, Terms, When};
 use taskd_wire::codec::Rec;
@@ -98,13 +98,26 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             time: limits::time(spec.timeout_ms, spec.deadline_ms, spec.grace_ms, spec.kill_signal)?,
             retry: retries::retry(spec.retries, spec.backoff, spec.retry_on.as_deref())?,
             success: retries::codes("success-codes", spec.success_codes.as_deref())?,
-            ..Policies::default()
+            concurrency: concurrency(spec.concurrency.as_deref())?,
         },
         action,
         env,
     };
     draw_offset(&mut definition, context.owner);
     Ok(definition)
+}
+
+/// What becomes of a new run while others are in progress.
+fn concurrency(typed: Option<&str>) -> Result<Concurrency, Refusal> {
+    typed.map_or(Ok(Concurrency::default()), |text| {
+        Concurrency::parse(text).map_err(|error| Refusal::BadField {
+            field: "concurrency".to_owned(),
+            text: text.to_owned(),
+            at: error.span().map(|span| (narrow(span.start), narrow(span.len()))),
+            problem: error.to_string(),
+            cure: Some(error.cure().to_owned()),
+        })
+    })
 }
 
 /// Checks a change of a definition.
@@ -117,6 +130,9 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     new.policies.retry = retries::patched(new.policies.retry, &patch)?;
     if let Some(codes) = &patch.success_codes {
         new.policies.success = retries::codes("success-codes", codes.as_deref())?;
+    }
+    if let Some(typed) = &patch.concurrency {
+        new.policies.concurrency = concurrency(typed.as_deref())?;
     }
     if let Some(text) = patch.name {
         new.name = name(&text)?;
@@ -226,6 +242,10 @@ fn name(text: &str) -> Result<TaskName, Refusal> {
     word("name", text)
 }
 
+fn narrow(column: usize) -> u32 {
+    u32::try_from(column).unwrap_or(u32::MAX)
+}
+
 /// A name, or what is written as one is.
 fn word(field: &str, text: &str) -> Result<TaskName, Refusal> {
     TaskName::parse(text).map_err(|error| unnamed(field, text, &error))
@@ -237,7 +257,7 @@ pub(crate) fn unnamed(field: &str, text: &str, error: &NameError) -> Refusal {
         field: field.to_owned(),
         text: text.to_owned(),
         at: match error {
-            NameError::BadCharacter { column, .. } => Some((u32::try_from(*column).unwrap_or(u32::MAX), 1)),
+            NameError::BadCharacter { column, .. } => Some((narrow(*column), 1)),
             NameError::Empty | NameError::TooLong(_) => None,
         },
         problem: error.to_string(),

@@ -57,6 +57,7 @@ prop_compose! {
         kill_signal in option::of(".{0,10}"),
         retry in (any::<u32>(), any::<Option<(u64, u64, u32, bool)>>(), option::of(vec(".{0,12}", 0..3)), option::of(vec(any::<u32>(), 0..3))),
         labels in vec(".{0,20}", 0..3),
+        concurrency in option::of(".{0,12}"),
         calendars in vec((".{0,20}", any::<bool>()), 0..3),
         terms in (vec(schedule(), 0..3), any::<u64>(), option::of(".{0,20}"), option::of(".{0,20}"), any::<Option<u64>>()),
     ) -> TaskSpec {
@@ -71,7 +72,7 @@ prop_compose! {
         let calendars = calendars.into_iter().map(used).collect();
         TaskSpec {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
-            also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes,
+            also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency,
         }
     }
 }

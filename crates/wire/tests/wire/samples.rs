@@ -134,6 +134,7 @@ pub fn spec() -> TaskSpec {
         }),
         retry_on: Some(vec![s("timed-out"), s("exit:75")]),
         success_codes: Some(vec![0, 2]),
+        concurrency: Some("queue:4".to_owned()),
     }
 }
 
@@ -172,6 +173,7 @@ fn patch() -> TaskPatch {
         }),
         retry_on: Some(None),
         success_codes: Some(Some(vec![3])),
+        concurrency: Some(None),
     }
 }
 
