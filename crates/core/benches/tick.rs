@@ -6,7 +6,7 @@ use taskd_core::Timestamp;
 use taskd_core::command::Command;
 use taskd_core::effect::Effect;
 use taskd_core::event::{Event, Inventory, Origin};
-use taskd_core::policy::Policies;
+use taskd_core::policy::{Policies, Sharing};
 use taskd_core::run::{AttemptEnd, Exit, Usage};
 use taskd_core::schedule::DstRule;
 use taskd_core::schedule::{Catalog, Zones};
@@ -35,6 +35,7 @@ fn image(n: u64) -> TaskImage {
                 dst: DstRule::default(),
             },
             labels: Vec::new(),
+            sharing: Sharing::default(),
             enabled: true,
             policies: Policies::default(),
         },
@@ -146,6 +147,7 @@ fn add(bencher: Bencher, tasks: u64) {
                 env: Vec::new(),
                 description: None,
                 labels: Vec::new(),
+                sharing: Sharing::default(),
                 enabled,
                 policies,
             }

@@ -1,10 +1,11 @@
 //! Commands: what a user asks of the core, what it answers, and why it refuses.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
 use crate::pause::PauseScope;
+use crate::policy::Pool;
 use crate::run::{RunKey, TraceId};
 use crate::task::{Definition, ImportId, Owner, TaskId, TaskName};
 use crate::time::Timestamp;
@@ -106,6 +107,17 @@ pub enum Command {
     RemoveCalendars {
         /// Which.
         names: Vec<CalendarName>,
+    },
+    /// Set the limits of groups or locks, or take them back.
+    SetPools {
+        /// Whose.
+        owner: Owner,
+        /// Which.
+        pools: Vec<Pool>,
+        /// How many runs each holds; `None` for what it holds where nothing is set.
+        limit: Option<NonZeroU32>,
+        /// Who asks, for the record.
+        by: String,
     },
     /// Create runs for all fire times of a span that is over, in order.
     Backfill {
@@ -233,6 +245,15 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
+    /// So many groups and locks of one owner may have a limit.
+    #[error("there may be {limit} groups and locks with a limit")]
+    TooManyPools {
+        /// The limit.
+        limit: usize,
+    },
+    /// The group or lock has no limit that was set.
+    #[error("no limit of {0} was set")]
+    NoPool(Pool),
     /// More runs would wait to make up for fire times than there is room for.
     #[error("more runs are asked for than the {room} there is room for")]
     BacklogFull {

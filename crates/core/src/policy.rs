@@ -9,8 +9,11 @@ use crate::words::words;
 
 mod concurrency;
 mod retry;
+mod sharing;
 
 pub use concurrency::{AT_ONCE_MAX, Concurrency, ConcurrencyError, QUEUE, QUEUE_MAX};
+pub use sharing::{Holding, LOCKS_MAX, POOL_MAX, PRIORITY_MAX, Pool, PoolName, Sharing};
+
 pub use retry::{BACKOFF_MAX, Backoff, Codes, RETRIES_MAX, Retry, RetryOn};
 
 /// Default of [`Misfire::Once`]: how late a missed fire time may still be run.

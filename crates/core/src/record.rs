@@ -3,10 +3,12 @@
 //! A *decision* (what a user asked for) becomes state only once it is durable; until then its task is reserved.
 //! A *fact* (what happened in the world) is state at once, since it cannot be refused, and is written until it holds.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
 use crate::pause::{Pause, PauseScope};
+use crate::policy::{Holding, Pool};
 use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
 use crate::task::{Definition, ImportId, Owner, TaskId};
 use crate::time::Timestamp;
@@ -107,6 +109,19 @@ pub enum Record {
         /// Its name.
         name: CalendarName,
     },
+    /// The limit of a group or lock was set, or taken back.
+    PoolSet {
+        /// Whose.
+        owner: Owner,
+        /// Which.
+        pool: Pool,
+        /// How many runs it holds; `None` for what it holds where nothing is set.
+        limit: Option<NonZeroU32>,
+        /// When.
+        at: Timestamp,
+        /// By whom, such as "uid 1000".
+        by: String,
+    },
     /// A life of the daemon began.
     LifeBegan {
         /// When.
@@ -156,6 +171,13 @@ pub enum Record {
         run: RunKey,
         /// When.
         at: Timestamp,
+    },
+    /// The definition of a run's task is about to change or to go, and the run keeps what it took until it waits again or ends.
+    RunKeeps {
+        /// Which.
+        run: RunKey,
+        /// What that is.
+        holding: Holding,
     },
     /// An attempt's process started.
     AttemptStarted {

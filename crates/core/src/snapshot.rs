@@ -1,9 +1,11 @@
 //! The state as tables: what the store loads at start, equal to what replaying every record would give.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
 use crate::pause::{Pause, PauseScope};
+use crate::policy::{Holding, Pool};
 use crate::run::{RunKey, TraceId, Trigger};
 use crate::task::{Outline, Owner, TaskId, TaskName};
 use crate::time::Timestamp;
@@ -70,6 +72,8 @@ pub struct RunImage {
     pub stage: Stage,
     /// Why it is being stopped, if it is.
     pub stopping: Option<String>,
+    /// What it took of groups and locks, where its task has been changed since.
+    pub keeps: Option<Holding>,
 }
 
 /// How far a run that has not ended has come.
@@ -104,6 +108,8 @@ pub struct Rest {
     pub pauses: Vec<(PauseScope, Pause)>,
     /// Calendars, in the order of their names.
     pub calendars: Vec<(CalendarName, Arc<Kept>)>,
+    /// The limits of groups and locks that were set, in their order.
+    pub pools: Vec<(Owner, Pool, NonZeroU32)>,
     /// How many runs tasks with a count have had by their schedule, in the order of their ids; none with 0.
     pub fired: Vec<(TaskId, u64)>,
 }

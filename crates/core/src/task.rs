@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::CalendarUse;
-use crate::policy::Policies;
+use crate::policy::{Policies, Sharing};
 use crate::schedule::DstRule;
 use crate::time::Timestamp;
 
@@ -302,6 +302,9 @@ pub struct Definition {
     /// What happens when things do not go as planned.
     #[serde(default)]
     pub policies: Policies,
+    /// What its runs share with those of other tasks.
+    #[serde(default, skip_serializing_if = "Sharing::is_default")]
+    pub sharing: Sharing,
 }
 
 /// The part of a definition that decisions need, kept in memory for every task.
@@ -317,6 +320,8 @@ pub struct Outline {
     pub enabled: bool,
     /// What happens when things do not go as planned.
     pub policies: Policies,
+    /// What its runs share with those of other tasks.
+    pub sharing: Sharing,
 }
 
 impl Definition {
@@ -329,6 +334,7 @@ impl Definition {
             labels: self.labels.clone(),
             enabled: self.enabled,
             policies: self.policies,
+            sharing: self.sharing.clone(),
         }
     }
 }

@@ -9,7 +9,7 @@ use jiff::tz::TimeZoneDatabase;
 use taskd_core::Timestamp;
 use taskd_core::command::{Command, Reply};
 use taskd_core::event::{Event, Inventory};
-use taskd_core::policy::Policies;
+use taskd_core::policy::{Policies, Sharing};
 use taskd_core::schedule::{Catalog, DstRule, Schedule, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::snapshot::{Header, Rest, TaskImage};
@@ -88,6 +88,7 @@ fn restored() -> Scheduler {
             name: name(n),
             when: when(n),
             labels: Vec::new(),
+            sharing: Sharing::default(),
             enabled: true,
             policies: Policies::default(),
         },
@@ -111,6 +112,7 @@ fn added() -> Scheduler {
             env: Vec::new(),
             description: None,
             labels: Vec::new(),
+            sharing: Sharing::default(),
             enabled: true,
             policies: Policies::default(),
         };

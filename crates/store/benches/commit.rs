@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use taskd_core::policy::Policies;
+use taskd_core::policy::{Policies, Sharing};
 use taskd_core::record::Record;
 use taskd_core::run::{RunKey, TraceId, Trigger};
 use taskd_core::schedule::DstRule;
@@ -41,6 +41,7 @@ fn added(id: u64) -> Record {
             env: Vec::new(),
             description: None,
             labels: Vec::new(),
+            sharing: Sharing::default(),
             enabled: true,
             policies: Policies::default(),
         }),

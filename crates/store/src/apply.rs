@@ -10,6 +10,7 @@ use crate::calendars;
 use crate::changes;
 use crate::columns::bits;
 use crate::error::Fault;
+use crate::pools;
 
 mod tasks;
 
@@ -222,6 +223,16 @@ impl Applier<'_> {
                     .execute(params![bits(run.task.0), bits(run.n)])?;
                 self.expect_run(*run, changed)
             }
+            Record::RunKeeps { run, holding } => {
+                let json = serde_json::to_string(holding)
+                    .map_err(|error| Fault::Unfit(format!("what a run keeps is no JSON: {error}")))?;
+                self.sql(
+                    "UPDATE runs SET keeps = ?3
+                     WHERE task = ?1 AND n = ?2 AND finished_at IS NULL AND state IN ('starting', 'running')",
+                )?
+                .execute(params![bits(run.task.0), bits(run.n), json])?;
+                Ok(())
+            }
             Record::AttemptStarted { attempt, pid, at } => {
                 self.tally.seen(*at);
                 let changed = self
@@ -314,6 +325,13 @@ impl Applier<'_> {
                 self.tally.seen(*at);
                 calendars::set(self.db, name, calendar, *at, by)
             }
+            Record::PoolSet {
+                owner,
+                pool,
+                limit,
+                at,
+                by,
+            } => pools::set(self.db, *owner, pool, *limit, *at, by),
             Record::CalendarRemoved { name } => calendars::removed(self.db, name),
             Record::Booted { boot } => {
                 self.tally.boot = Some(*boot);
@@ -426,7 +444,7 @@ impl Applier<'_> {
         ])?;
         self.sql(
             "UPDATE runs SET state = iif(stopping IS NULL, 'backing-off', 'waiting'), attempt = ?2,
-                    retry_at = iif(stopping IS NULL, ?3, NULL), started_at = NULL, pid = NULL,
+                    retry_at = iif(stopping IS NULL, ?3, NULL), started_at = NULL, pid = NULL, keeps = NULL,
                     output_kept = output_kept + ?4
              WHERE id = ?1",
         )?

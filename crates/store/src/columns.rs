@@ -8,7 +8,7 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
 use taskd_core::pause::Pause;
-use taskd_core::policy::Policies;
+use taskd_core::policy::{Policies, Sharing};
 use taskd_core::schedule::DstRule;
 use taskd_core::task::{Action, Definition, Label, Outline, Owner, TaskId, TaskName, Terms, When};
 use taskd_core::time::Timestamp;
@@ -46,6 +46,9 @@ struct Options {
     /// What the task is grouped by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     labels: Vec<Label>,
+    /// What its runs share with those of other tasks.
+    #[serde(default, skip_serializing_if = "Sharing::is_default")]
+    sharing: Sharing,
 }
 
 impl Options {
@@ -58,7 +61,7 @@ impl Options {
 }
 
 impl<'a> WhenColumns<'a> {
-    pub(crate) fn of(when: &'a When, labels: &[Label]) -> Result<Self, serde_json::Error> {
+    pub(crate) fn of(when: &'a When, labels: &[Label], sharing: &Sharing) -> Result<Self, serde_json::Error> {
         let mut columns = WhenColumns {
             kind: "manual",
             expr: None,
@@ -70,6 +73,7 @@ impl<'a> WhenColumns<'a> {
         };
         let mut options = Options {
             labels: labels.to_vec(),
+            sharing: sharing.clone(),
             ..Options::default()
         };
         let first = match when {
@@ -108,8 +112,13 @@ impl<'a> WhenColumns<'a> {
     }
 
     /// Nothing where it is of no known kind or has not what its kind needs.
-    fn read(&self) -> Option<(When, Vec<Label>)> {
-        let Options { dst, terms, labels } = match &self.options {
+    fn read(&self) -> Option<(When, Vec<Label>, Sharing)> {
+        let Options {
+            dst,
+            terms,
+            labels,
+            sharing,
+        } = match &self.options {
             Some(json) => serde_json::from_str(json).ok()?,
             None => Options::default(),
         };
@@ -139,7 +148,7 @@ impl<'a> WhenColumns<'a> {
                 When::Termed(terms)
             }
         };
-        Some((when, labels))
+        Some((when, labels, sharing))
     }
 }
 
@@ -224,6 +233,16 @@ pub(crate) fn calendar_sum(name: &str, body: &str) -> i64 {
     Sum::new().text(Some(name)).text(Some(body)).value()
 }
 
+/// `pools.sum`.
+pub(crate) fn pool_sum(owner: Owner, kind: &str, name: &str, most: i64) -> i64 {
+    Sum::new()
+        .word(u64::from(owner.0))
+        .text(Some(kind))
+        .text(Some(name))
+        .number(Some(most))
+        .value()
+}
+
 /// `imports.sum`.
 pub(crate) fn import_sum(first: u64, last: u64) -> i64 {
     Sum::new().word(first).word(last).value()
@@ -286,12 +305,13 @@ impl<'a> DefinitionColumns<'a> {
             labels,
             enabled,
             policies,
+            sharing,
         } = definition;
         let unfit = |error: serde_json::Error| Fault::Unfit(format!("the definition of {name} is no JSON: {error}"));
         Ok(DefinitionColumns {
             name: name.as_str(),
             enabled: *enabled,
-            when: WhenColumns::of(when, labels).map_err(unfit)?,
+            when: WhenColumns::of(when, labels, sharing).map_err(unfit)?,
             policies: serde_json::to_string(policies).map_err(unfit)?,
             definition: serde_json::to_string(&Rest {
                 version: DEFINITION_VERSION,
@@ -343,7 +363,7 @@ impl OutlineReader {
         if outline_sum(id, owner, name, enabled, &when, policies) != number(row, 12)? {
             return Err(damaged("its row does not agree with its sum"));
         }
-        let (when, labels) = when.read().ok_or_else(|| damaged("its schedule is of no known kind"))?;
+        let (when, labels, sharing) = when.read().ok_or_else(|| damaged("its schedule is of no known kind"))?;
         let name = TaskName::parse(name).map_err(|error| damaged(&format!("its name is refused: {error}")))?;
         let policies = self
             .policies(policies)
@@ -357,6 +377,7 @@ impl OutlineReader {
                 labels,
                 enabled,
                 policies,
+                sharing,
             },
         ))
     }
@@ -421,6 +442,7 @@ pub(crate) fn stored_task(outlines: &mut OutlineReader, row: &Row<'_>) -> Result
         labels,
         enabled,
         policies,
+        sharing,
     } = outline;
     let definition = Definition {
         name,
@@ -432,6 +454,7 @@ pub(crate) fn stored_task(outlines: &mut OutlineReader, row: &Row<'_>) -> Result
         labels,
         enabled,
         policies,
+        sharing,
     };
     Ok((
         id,

@@ -46,6 +46,7 @@ mod leftover;
 mod load;
 mod lock;
 mod open;
+mod pools;
 mod prune;
 mod reader;
 mod schema;

@@ -19,6 +19,7 @@ use crate::columns::{
 };
 use crate::error::{Fault, OpenError};
 use crate::leftover;
+use crate::pools;
 
 /// Tasks read at once.
 const CHUNK: usize = 1024;
@@ -152,6 +153,7 @@ pub(crate) fn load(db: Connection, file: PathBuf, refused: Arc<AtomicBool>) -> R
         runs: open_runs(&db)?,
         pauses: changes::pauses(&db)?,
         calendars: calendars::all(&db)?,
+        pools: pools::all(&db)?,
         fired: fired(&db)?,
     };
     Ok(Loaded {
@@ -214,7 +216,8 @@ fn open_runs(db: &Connection) -> Result<Vec<RunImage>, Fault> {
     let mut statement = db.prepare(
         "SELECT r.task, r.n, coalesce(t.name, 'task-' || r.task), r.\"trigger\", r.fire_time, r.created_at, r.trace, r.state, r.stopping, r.attempt,
                 r.pid, r.started_at, r.retry_at,
-                coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at)
+                coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at),
+                r.keeps
          FROM runs r LEFT JOIN tasks t ON t.id = r.task WHERE r.finished_at IS NULL ORDER BY r.task, r.n",
     )?;
     let mut rows = statement.query([])?;
@@ -257,5 +260,9 @@ fn run_image(row: &Row<'_>) -> Result<RunImage, Fault> {
         started_at: optional_instant(row, 13)?,
         stage,
         stopping: optional_text(row, 8)?.map(str::to_owned),
+        keeps: optional_text(row, 14)?
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| damaged(&format!("what it keeps cannot be read: {error}")))?,
     })
 }

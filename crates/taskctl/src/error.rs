@@ -316,6 +316,7 @@ impl From<Refusal> for Failure {
                     near => failure.hint(format!("did you mean {}?", near.join(" or "))),
                 }
             }
+            Refusal::UnknownPool { pool } => Failure::new(Exit::NotFound, code, format!("no limit of {pool} was set")),
             Refusal::CalendarInUse { name, task } => failed(format!("task {task} uses calendar {name}"))
                 .hint(format!("`taskctl calendar show {name}` shows all that do")),
             Refusal::BacklogFull { room } => failed(format!(

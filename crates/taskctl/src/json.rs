@@ -11,7 +11,7 @@ use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec,
 };
 
-pub use firings::{Backfilled, CalendarShape, CalendarWhole, WhyFate};
+pub use firings::{Backfilled, CalendarShape, CalendarWhole, PoolShape, WhyFate};
 
 use crate::render::task::{every, in_delay};
 use crate::render::time::rfc3339;
@@ -186,6 +186,9 @@ pub struct Detail<'a> {
     retry_on: Option<&'a [String]>,
     success_codes: Option<&'a [u32]>,
     concurrency: &'a str,
+    group: Option<&'a str>,
+    priority: i16,
+    locks: &'a [String],
 }
 
 impl<'a> Detail<'a> {
@@ -227,6 +230,9 @@ impl<'a> Detail<'a> {
             retry_on: detail.summary.spec.retry_on.as_deref(),
             success_codes: detail.summary.spec.success_codes.as_deref(),
             concurrency: detail.summary.spec.concurrency.as_deref().unwrap_or("forbid"),
+            group: detail.summary.spec.group.as_deref(),
+            priority: detail.summary.spec.priority,
+            locks: &detail.summary.spec.locks,
         }
     }
 }
@@ -295,6 +301,7 @@ pub struct Run<'a> {
     lateness_ms: Option<i64>,
     reason: Option<&'a str>,
     retry_at: Option<String>,
+    waits_for: Option<&'a str>,
     created_at: String,
     pid: Option<u32>,
     max_rss_kib: Option<u64>,
@@ -323,6 +330,7 @@ impl<'a> Run<'a> {
             lateness_ms: run.lateness_ms,
             reason: run.reason.as_deref(),
             retry_at: run.retry_ms.map(rfc3339),
+            waits_for: run.waits_for.as_deref(),
             created_at: rfc3339(run.created_ms),
             pid: run.pid,
             max_rss_kib: run.max_rss_kib,

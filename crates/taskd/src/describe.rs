@@ -9,8 +9,8 @@ use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::{Backoff, Codes, Concurrency, Misfire, Policies, RetryOn, StopSignal};
 use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
-use taskd_core::scheduler::RunView;
-use taskd_core::task::{Action, Definition, Terms, When};
+use taskd_core::scheduler::{RunView, WaitsFor};
+use taskd_core::task::{Action, Definition, TaskName, Terms, When};
 use taskd_store::{RunRow, Span};
 use taskd_wire::client::{self, RunInfo};
 use taskd_wire::codec::Rec;
@@ -88,6 +88,9 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
         }),
         retry_on: (on != RetryOn::default()).then(|| retry_on(&on)),
         concurrency: (concurrency != Concurrency::default()).then(|| concurrency.to_string()),
+        group: definition.sharing.group.as_ref().map(ToString::to_string),
+        priority: definition.sharing.priority,
+        locks: definition.sharing.locks.iter().map(ToString::to_string).collect(),
         success_codes: (success != Codes::SUCCESS).then(|| success.iter().map(u32::from).collect()),
         enabled: definition.enabled,
         misfire,
@@ -160,6 +163,18 @@ fn retry_on(on: &RetryOn) -> Vec<String> {
         .collect()
 }
 
+/// What a run waits for, in words.
+fn waits(task: &TaskName, waits_for: &WaitsFor) -> String {
+    match waits_for {
+        WaitsFor::Run(ahead) => format!("run {task}/{}", ahead.n),
+        WaitsFor::Place { limit } => format!("a place among all runs, of which {limit} may go at once"),
+        WaitsFor::Room { pool, limit } => {
+            let limit = limit.map_or_else(String::new, |limit| format!(", which holds {limit}"));
+            format!("{pool}{limit}")
+        }
+    }
+}
+
 /// What becomes of missed fire times, and within how many milliseconds.
 pub(crate) fn misfire(policy: Misfire) -> (MisfireSpec, Option<u64>) {
     match policy {
@@ -204,6 +219,7 @@ pub(crate) struct LiveRun {
     pid: Option<u32>,
     started_at: Option<Timestamp>,
     retry_at: Option<Timestamp>,
+    waits_for: Option<WaitsFor>,
 }
 
 impl LiveRun {
@@ -228,6 +244,7 @@ impl LiveRun {
             pid: view.pid,
             started_at: view.started_at,
             retry_at: view.retry_at,
+            waits_for: view.waits_for.clone(),
         }
     }
 }
@@ -250,6 +267,7 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         retry_ms: row.retry_at.map(Timestamp::as_millis),
         trace_id: row.trace_id.to_string(),
         reason: row.reason,
+        waits_for: None,
         pid: None,
         max_rss_kib: row.usage.map(|usage| usage.max_rss_kib),
         user_us: row.usage.map(|usage| usage.user_us),
@@ -266,6 +284,7 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         info.started_ms = live.started_at.map(Timestamp::as_millis).or(info.started_ms);
         info.attempts = info.attempts.max(live.attempts());
         info.retry_ms = live.retry_at.map(Timestamp::as_millis);
+        info.waits_for = live.waits_for.map(|waits_for| waits(&live.origin.name, &waits_for));
     }
     with_lengths(info)
 }
@@ -283,6 +302,10 @@ pub(crate) fn unrecorded(live: LiveRun) -> RunInfo {
         state: live.state.to_owned(),
         attempts: live.attempts(),
         retry_ms: live.retry_at.map(Timestamp::as_millis),
+        waits_for: live
+            .waits_for
+            .as_ref()
+            .map(|waits_for| waits(&live.origin.name, waits_for)),
         trace_id: live.origin.trace_id.to_string(),
         pid: live.pid,
         ..RunInfo::default()

@@ -51,6 +51,12 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
             limit: u64::from(limit),
             actual: u64::from(limit) + 1,
         },
+        Core::TooManyPools { limit } => Refusal::Limit {
+            what: "groups and locks with a limit".to_owned(),
+            limit: limit as u64,
+            actual: limit as u64 + 1,
+        },
+        Core::NoPool(pool) => Refusal::UnknownPool { pool: pool.to_string() },
         Core::NoCalendar(name) => Refusal::UnknownCalendar {
             name: name.to_string(),
             near: Vec::new(),

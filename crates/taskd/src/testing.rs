@@ -1,6 +1,6 @@
 //! What tests of several rooms share.
 
-use taskd_core::policy::Policies;
+use taskd_core::policy::{Policies, Sharing};
 use taskd_core::task::{Action, Definition, TaskName, When};
 
 /// A task that is due only when asked for.
@@ -15,6 +15,7 @@ pub(crate) fn manual(name: &str) -> Definition {
         env: Vec::new(),
         description: None,
         labels: Vec::new(),
+        sharing: Sharing::default(),
         enabled: true,
         policies: Policies::default(),
     }

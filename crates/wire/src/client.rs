@@ -4,6 +4,7 @@
 
 mod count;
 mod firings;
+mod pools;
 
 use bincode::{Decode, Encode};
 
@@ -12,6 +13,7 @@ use crate::definition::{TaskPatch, TaskSpec};
 use crate::refusal::Refusal;
 pub use count::{Bucket, ClockChange, Counted};
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
+pub use pools::{PoolInfo, PoolKind};
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -191,6 +193,20 @@ pub enum Request {
         /// Whether buckets name the tasks.
         named: bool,
     },
+    /// Set how many runs groups or locks hold, or take that back. Answered by [`Response::Done`].
+    PoolSet {
+        /// Which kind they are of.
+        kind: PoolKind,
+        /// Their names.
+        names: Vec<String>,
+        /// How many; `None` for what holds where nothing is set.
+        limit: Option<u32>,
+    },
+    /// All groups or locks. Answered by [`Response::Pools`].
+    PoolList {
+        /// Which.
+        kind: PoolKind,
+    },
 }
 
 /// What becomes of a run in progress when its task is removed.
@@ -287,6 +303,8 @@ pub enum Response {
     Calendar(Box<Rec<CalendarDetail>>),
     /// Fire times by buckets of time.
     Counted(Box<Rec<Counted>>),
+    /// Groups or locks, in the order of their names.
+    Pools(Vec<Rec<PoolInfo>>),
 }
 
 /// The answer to `add` and `edit`.
@@ -432,6 +450,8 @@ pub struct RunInfo {
     pub system_us: Option<u64>,
     /// Bytes of output the command wrote.
     pub output_bytes: Option<u64>,
+    /// What it waits for, in words, while it does.
+    pub waits_for: Option<String>,
 }
 
 /// The coming fire times of a task.

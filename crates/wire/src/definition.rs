@@ -90,6 +90,15 @@ pub struct TaskSpec {
     /// for `forbid`.
     #[serde(default)]
     pub concurrency: Option<String>,
+    /// The group it is in.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Of several runs that wait for the same, the one with the highest goes first.
+    #[serde(default)]
+    pub priority: i16,
+    /// The locks that each of its runs holds.
+    #[serde(default)]
+    pub locks: Vec<String>,
 }
 
 /// How long an attempt waits after the one before it.
@@ -335,4 +344,10 @@ pub struct TaskPatch {
     pub success_codes: Option<Option<Vec<u32>>>,
     /// What becomes of a new run while others are in progress; the inner `None` for `forbid`.
     pub concurrency: Option<Option<String>>,
+    /// The group it is in; the inner `None` for none.
+    pub group: Option<Option<String>>,
+    /// Of several runs that wait for the same, the one with the highest goes first.
+    pub priority: Option<i16>,
+    /// All locks that each of its runs holds from now on.
+    pub locks: Option<Vec<String>>,
 }

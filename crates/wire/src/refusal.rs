@@ -106,6 +106,11 @@ pub enum Refusal {
         /// One of the tasks.
         task: String,
     },
+    /// No limit of the group or lock was set.
+    UnknownPool {
+        /// Which, such as "group db".
+        pool: String,
+    },
 }
 
 /// Why one line of an import was refused. Not [`Refusal`] itself, since messages must not be recursive.
@@ -169,6 +174,7 @@ impl Refusal {
             Refusal::BacklogFull { .. } => "backlog-full",
             Refusal::UnknownCalendar { .. } => "unknown-calendar",
             Refusal::CalendarInUse { .. } => "calendar-in-use",
+            Refusal::UnknownPool { .. } => "unknown-pool",
         }
     }
 }

@@ -22,6 +22,7 @@ mod remove;
 mod retries;
 mod run;
 mod runs;
+mod sharing;
 mod show;
 mod start;
 mod status;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::command::{Accepted, Command, Refusal, Reply, WhileRunning};
-use crate::policy::Concurrency;
+use crate::policy::{Concurrency, Sharing};
 use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
 use crate::task::{Definition, Owner, TaskId, When};
@@ -48,6 +48,12 @@ impl Scheduler {
             Command::Run { ids } => self.run_now(now, &ids),
             Command::SetCalendar { name, calendar, by } => self.set_calendar(now, name, *calendar, &by),
             Command::RemoveCalendars { names } => self.remove_calendars(now, names),
+            Command::SetPools {
+                owner,
+                pools,
+                limit,
+                by,
+            } => self.set_pools(now, owner, pools, limit, &by),
             Command::Backfill { id, from, until } => self.backfill(now, id, from, until),
             Command::Cancel { runs, reason } => self.cancel(now, &runs, &reason),
         }
@@ -190,6 +196,7 @@ impl Scheduler {
             let how = if other_times { "changed" } else { "disabled" };
             records.extend(self.debts(now, id, task, how));
         }
+        records.extend(self.keep_shares(id, &definition.sharing));
         records.push(Record::TaskChanged {
             id,
             at: now,
@@ -252,6 +259,7 @@ impl Scheduler {
                 }
             }
             records.extend(self.debts(now, *id, task, "removed"));
+            records.extend(self.keep_shares(*id, &Sharing::default()));
             records.push(Record::TaskRemoved { id: *id, at: now });
         }
         let reserved = Reserved {
@@ -300,7 +308,7 @@ impl Scheduler {
         };
         let mut reply = Vec::with_capacity(runs.len());
         for (run, waits) in runs {
-            let waiting = waits || !self.has_place(reserved.places);
+            let waiting = waits || self.sharing.contains_key(&run.task) || !self.has_place(run.task, reserved.places);
             reserved.places += usize::from(!waiting);
             let trace_id = self.traces.draw();
             records.push(Record::RunCreated {

@@ -12,6 +12,7 @@ use crate::task::{Label, Outline, Owner, TaskId, When};
 use crate::time::Timestamp;
 
 use super::Scheduler;
+use super::pools::{PoolKey, Standing};
 use super::runs::{Halted, Process, Run, State, Told};
 use super::tasks::Task;
 
@@ -83,6 +84,7 @@ impl Scheduler {
                 };
                 task.last_run = task.last_run.max(run.n);
                 let name = task.name.clone();
+                let shares = self.shares_of(run.task);
                 let state = if *waiting {
                     State::Waiting
                 } else {
@@ -99,6 +101,9 @@ impl Scheduler {
                         attempt: 1,
                         started_at: None,
                         success: Codes::SUCCESS,
+                        shares,
+                        keeps: None,
+                        standing: Standing::Apart,
                         state,
                     },
                 );
@@ -108,6 +113,12 @@ impl Scheduler {
                     && *trigger != Trigger::Backfill
                 {
                     self.set_mark(run.task, *fire_time);
+                }
+            }
+            Record::RunKeeps { run, holding } => {
+                // Its attempt may have ended since that was decided.
+                if let Some(run) = self.runs.get_mut(run).filter(|run| run.standing == Standing::Holds) {
+                    run.keeps = Some(holding.clone());
                 }
             }
             Record::RunAdmitted { run, at: _ } => self.move_run(*run, |state| match state {
@@ -181,11 +192,11 @@ impl Scheduler {
                 State::Waiting | State::Starting(_) | State::Running(_) | State::Stopping { .. } => state,
             }),
             Record::RunFinished { run, .. } => {
+                self.stand(*run, Standing::Apart);
                 if let Some(ended) = self.runs.remove(run) {
                     if let Some(until) = ended.state.backs_off_until() {
                         self.retries.remove(&(until, *run));
                     }
-                    self.leave_line(*run, ended.makes_up(), ended.created_at);
                     self.line_up(run.task);
                 }
             }
@@ -204,6 +215,10 @@ impl Scheduler {
                 self.schedules.remove_calendar(name);
                 self.calendar_changed(name);
             }
+            Record::PoolSet { owner, pool, limit, .. } => {
+                let (owner, pool) = (*owner, pool.clone());
+                self.places.set(PoolKey { owner, pool }, *limit);
+            }
             Record::Booted { boot } => self.header.boot = Some(*boot),
             // No decision depends on them; the ledger does.
             Record::LifeBegan { at: _ } | Record::LifeEnded { at: _ } | Record::BootSkipped { .. } => {}
@@ -217,6 +232,7 @@ impl Scheduler {
             self.problems.insert(id, problem);
         }
         self.label(id, &outline.labels);
+        self.share(id, owner, &outline.sharing);
         let task = Task {
             // Its own, so that what lives as long as the task lies together, and the definition can go whole.
             name: outline.name.detached(),
@@ -263,6 +279,9 @@ impl Scheduler {
         }
         self.label(id, &outline.labels);
         self.read_anew(id, &outline.when);
+        if let Some(owner) = self.tasks.get(id).map(|task| task.owner) {
+            self.share(id, owner, &outline.sharing);
+        }
         // More of its runs may go side by side.
         self.line_up(id);
     }
@@ -319,6 +338,7 @@ impl Scheduler {
         self.fired.remove(&id);
         self.boots.remove(&id);
         self.labels.remove(&id);
+        self.share_nothing(id);
         if let Some(theirs) = self.names.get_mut(&task.owner) {
             theirs.remove(&task.name);
             if theirs.is_empty() {
@@ -345,9 +365,17 @@ impl Scheduler {
         if let Some(until) = run.state.backs_off_until() {
             self.retries.insert((until, key));
         }
-        if !run.waits() {
-            let (makes_up, since) = (run.makes_up(), run.created_at);
-            self.leave_line(key, makes_up, since);
+        let holds = match run.state {
+            State::Starting(_) | State::Running(_) => true,
+            State::Waiting | State::BackingOff { .. } => false,
+            State::Stopping { reason: _, of } => of != Halted::Waiting,
+        };
+        if !holds && run.keeps.take().is_some() {
+            self.stand(key, Standing::Apart);
+            let shares = self.shares_of(key.task);
+            if let Some(run) = self.runs.get_mut(&key) {
+                run.shares = shares;
+            }
         }
         self.line_up(key.task);
     }

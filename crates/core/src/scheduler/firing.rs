@@ -114,7 +114,7 @@ impl Scheduler {
 
     fn fire_one(&mut self, now: Timestamp, id: TaskId, trigger: Trigger, fire_time: Timestamp) {
         match self.admission(id, trigger) {
-            Admission::Go => self.create(now, id, trigger, fire_time, !self.has_place(0)),
+            Admission::Go => self.create(now, id, trigger, fire_time, !self.has_place(id, 0)),
             // What makes up for the past does not cost a live firing: that goes next.
             Admission::Wait { .. } => self.create(now, id, trigger, fire_time, true),
             Admission::Replace(runs) => {

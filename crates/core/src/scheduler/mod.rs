@@ -24,6 +24,7 @@ mod booting;
 mod calendars;
 mod commands;
 mod crowd;
+mod driving;
 mod evolve;
 mod fate;
 mod firing;
@@ -32,9 +33,11 @@ mod life;
 mod pausing;
 mod pending;
 mod places;
+mod pools;
 mod recovery;
 mod retrying;
 mod runs;
+mod sharing;
 mod table;
 mod tasks;
 mod trace;
@@ -46,22 +49,24 @@ use std::ops::Range;
 use std::time::Duration;
 
 pub use self::crowd::Crowds;
-pub use self::views::{Counts, RunView, TaskView};
+pub use self::sharing::PoolView;
+pub use self::views::{Counts, RunView, TaskView, WaitsFor};
 
 use self::import::Imports;
 use self::life::Life;
 use self::pending::{After, Batch};
-use self::places::Turn;
-use self::runs::{Act, Input, Process, Run, State, Told};
+use self::pools::{Places, PoolKey};
+use self::runs::{Input, Process, Run, State};
+use self::sharing::Shared;
 use self::table::Table;
 use self::tasks::{NameKey, Schedules, Task};
 use self::trace::Traces;
 use crate::command::Ticket;
-use crate::effect::{Effect, Notice};
+use crate::effect::Effect;
 use crate::event::Event;
 use crate::pause::{Pause, PauseScope};
 use crate::record::Record;
-use crate::run::{AttemptEnd, Exit, Outcome, RunKey};
+use crate::run::RunKey;
 use crate::schedule::Catalog;
 use crate::snapshot::{Header, Rest, Snapshot, TaskImage};
 use crate::task::{Label, Owner, TaskId, TaskName};
@@ -78,6 +83,8 @@ pub struct Limits {
     pub backlog_of_all: usize,
     /// Most calendars.
     pub calendars: usize,
+    /// Most groups and locks of one owner with a limit that was set.
+    pub pools: usize,
     /// Most tasks of uid 0.
     pub tasks_of_root: u64,
     /// Most tasks of any other uid.
@@ -103,6 +110,7 @@ impl Default for Limits {
             running: 512,
             backlog: 100,
             calendars: 1_000,
+            pools: 1_000,
             backlog_of_all: 100_000,
             tasks_of_root: 1_000_000,
             tasks_of_others: 10_000,
@@ -128,6 +136,8 @@ pub struct Scheduler {
     fired: BTreeMap<TaskId, u64>,
     /// What tasks are grouped by, of those that are.
     labels: BTreeMap<TaskId, Box<[Label]>>,
+    /// What the runs of tasks share with those of others, of those that share anything.
+    sharing: BTreeMap<TaskId, Shared>,
     imports: Imports,
     // What follows from it.
     /// Every owner with a task, and theirs by name.
@@ -136,10 +146,8 @@ pub struct Scheduler {
     due: BTreeSet<(Timestamp, TaskId)>,
     /// Tasks that are due after a boot.
     boots: BTreeSet<TaskId>,
-    /// Runs that wait for a place, in the order in which they get it.
-    waiting: BTreeSet<Turn>,
-    /// Runs that wait for others of their task.
-    lined_up: BTreeSet<RunKey>,
+    /// Where runs stand; the limits of groups and locks in it are recorded.
+    places: Places,
     /// Runs whose next attempt is due at a time.
     retries: BTreeSet<(Timestamp, RunKey)>,
     // How it is read, and bounded.
@@ -181,12 +189,12 @@ impl Scheduler {
             fired: BTreeMap::new(),
             boots: BTreeSet::new(),
             labels: BTreeMap::new(),
+            sharing: BTreeMap::new(),
             imports: Imports::default(),
             names: BTreeMap::new(),
             problems: BTreeMap::new(),
             due: BTreeSet::new(),
-            waiting: BTreeSet::new(),
-            lined_up: BTreeSet::new(),
+            places: Places::default(),
             retries: BTreeSet::new(),
             schedules: Schedules::new(catalog),
             limits,
@@ -235,6 +243,7 @@ impl Scheduler {
             pauses,
             calendars,
             fired,
+            pools,
         } = rest;
         let mut scheduler = Scheduler::new(catalog, limits, seed);
         scheduler.header = header;
@@ -246,7 +255,15 @@ impl Scheduler {
         scheduler.restore_tasks(tasks);
         scheduler.pauses = pauses.into_iter().collect();
         scheduler.fired = fired.into_iter().collect();
-        scheduler.runs = runs.into_iter().map(Run::of_image).collect();
+        for (owner, pool, limit) in pools {
+            scheduler.places.set(PoolKey { owner, pool }, Some(limit));
+        }
+        for (key, mut run) in runs.into_iter().map(Run::of_image) {
+            if run.keeps.is_none() {
+                run.shares = scheduler.shares_of(key.task);
+            }
+            scheduler.runs.insert(key, run);
+        }
         let backing_off = |(key, run): (&RunKey, &Run)| run.state.backs_off_until().map(|until| (until, *key));
         scheduler.retries = scheduler.runs.iter().filter_map(backing_off).collect();
         let tasks: BTreeSet<_> = scheduler.runs.keys().map(|key| key.task).collect();
@@ -268,6 +285,7 @@ impl Scheduler {
         for image in images {
             let reading = self.schedules.read(&image.outline.when);
             self.label(image.id, &image.outline.labels);
+            self.share(image.id, image.owner, &image.outline.sharing);
             let mut task = Task {
                 name: image.outline.name,
                 written: reading.written,
@@ -318,7 +336,7 @@ impl Scheduler {
                 .map(|(id, task)| TaskImage {
                     id,
                     owner: task.owner,
-                    outline: task.outline(self.labels_of(id)),
+                    outline: task.outline(self.labels_of(id), self.sharing_of(id)),
                     mark: task.mark,
                     last_run: task.last_run,
                 })
@@ -332,6 +350,7 @@ impl Scheduler {
                     .map(|(scope, pause)| (*scope, pause.clone()))
                     .collect(),
                 calendars: self.schedules.calendars(),
+                pools: self.limits_of_pools().collect(),
                 fired: self.fired.iter().map(|(id, count)| (*id, *count)).collect(),
             },
         }
@@ -463,128 +482,6 @@ impl Scheduler {
     /// Whether an earlier life may have started what no record tells of: until the first runner was asked.
     fn may_have_started(&self) -> bool {
         self.life.inherited.is_some() && !self.life.met_runner
-    }
-
-    /// Gives an input to a run that has neither process nor end to tell of.
-    fn drive(&mut self, now: Timestamp, key: RunKey, input: Input) {
-        if let Some(run) = self.runs.get(&key) {
-            let act = run.state.step(input).act;
-            self.act(now, key, act, None);
-        }
-    }
-
-    /// Does what follows for a run. `end` is what the runner told of its end.
-    fn act(&mut self, now: Timestamp, key: RunKey, act: Act, end: Option<AttemptEnd>) {
-        match act {
-            Act::Nothing => {}
-            Act::Start => self.start(now, key),
-            Act::Stop => self.stop(key),
-            Act::Finish => {
-                if let Some(end) = end {
-                    let Some(run) = self.runs.get(&key) else { return };
-                    let success = self
-                        .tasks
-                        .get(key.task)
-                        .map_or(run.success, |task| task.policies.success);
-                    let (outcome, reason) = runs::outcome(&end, run.state.stopping(), &success);
-                    self.conclude(now, end.finished_at, key, outcome, reason, Some(end));
-                }
-            }
-            Act::Cancel => {
-                let reason = self
-                    .runs
-                    .get(&key)
-                    .and_then(|run| run.state.stopping())
-                    .map(str::to_owned);
-                self.finish(now, key, Outcome::Cancelled, reason, None);
-            }
-            Act::Lose => {
-                let reason = Some("the runner ended under it".to_owned());
-                self.conclude(now, now, key, Outcome::Unknown, reason, None);
-            }
-        }
-    }
-
-    /// Has the runner start a run, or notes that this is owed to it.
-    fn start(&mut self, now: Timestamp, key: RunKey) {
-        let (attached, deadline) = (self.life.attached, self.deadline_left(now, key));
-        if let Some((outcome, reason)) = self.hindrance(key, deadline) {
-            return self.finish(now, key, outcome, Some(reason.to_owned()), None);
-        }
-        if let Some(run) = self.runs.get_mut(&key) {
-            run.state.set_told(if attached { Told::Yes } else { Told::Owed });
-            if attached {
-                let origin = run.origin(key);
-                self.outbox.push_back(Effect::Start { origin, deadline });
-            }
-        }
-    }
-
-    /// Has the runner stop a run. Without a runner it is told when one is attached.
-    fn stop(&mut self, key: RunKey) {
-        if let Some(run) = self.runs.get(&key)
-            && self.life.attached
-            && !self.unrecorded_stops.contains(&key)
-        {
-            self.outbox.push_back(Effect::Stop {
-                attempt: run.attempt(key),
-                grace: self.grace(key.task),
-            });
-        }
-    }
-
-    /// How much time the runs of a task have to end by themselves when they are stopped.
-    fn grace(&self, task: TaskId) -> Duration {
-        let chosen = self.tasks.get(task).and_then(|task| task.policies.time.grace());
-        chosen.unwrap_or(self.limits.grace)
-    }
-
-    /// Records the end of a run. People are told, and the runner may forget it, when that is durable.
-    fn finish(
-        &mut self,
-        at: Timestamp,
-        key: RunKey,
-        outcome: Outcome,
-        reason: Option<String>,
-        end: Option<AttemptEnd>,
-    ) {
-        let Some(run) = self.runs.get(&key) else { return };
-        let attempt = run.attempt(key);
-        let exit = end.as_ref().map(|end| &end.exit);
-        let notice = Notice::RunFinished {
-            run: key,
-            attempt: attempt.attempt,
-            name: run.name.clone(),
-            trigger: run.trigger,
-            trace_id: run.trace_id,
-            outcome,
-            reason: reason.clone(),
-            exit_code: match exit {
-                Some(Exit::Code(code)) => Some(*code),
-                Some(Exit::Signal(_) | Exit::SpawnFailed { .. }) | None => None,
-            },
-            signal: match exit {
-                Some(Exit::Signal(signal)) => Some(*signal),
-                Some(Exit::Code(_) | Exit::SpawnFailed { .. }) | None => None,
-            },
-            duration: end
-                .as_ref()
-                .filter(|end| end.pid != 0)
-                .map(|end| end.finished_at.since(end.started_at)),
-            usage: end.as_ref().map(|end| end.usage).unwrap_or_default(),
-        };
-        let told = end.is_some();
-        self.fact(Record::RunFinished {
-            run: key,
-            at,
-            outcome,
-            reason,
-            end,
-        });
-        self.after.push(After::Notice(notice));
-        if told {
-            self.after.push(After::Forget(attempt));
-        }
     }
 }
 

@@ -266,6 +266,8 @@ impl Scheduler {
             Record::CalendarSet { .. }
             | Record::CalendarRemoved { .. }
             | Record::Passed { .. }
+            | Record::PoolSet { .. }
+            | Record::RunKeeps { .. }
             | Record::ImportBegun { .. }
             | Record::ImportEnded { .. } => {}
             // No decision holds these.

@@ -1,9 +1,11 @@
-//! Who waits, and for what: a place among all runs, or first for its turn among those of its task.
+//! Who waits, and for what: first for its turn among the runs of its task, then for a place among all runs and for room in
+//! its groups and locks.
 //!
 //! A run that waits *may be admitted* when no more runs of its task have a place than may go side by side, and none of its
 //! task goes before it. Live firings go before what is made up for; among equals the lower number goes first. What may be
-//! admitted gets places in the same order, by age.
+//! admitted gets places in the same order, by priority and age; what finds a group or lock full waits for that alone.
 
+use std::cmp::Reverse;
 use std::num::NonZeroU32;
 
 use crate::record::Record;
@@ -14,16 +16,8 @@ use crate::time::Timestamp;
 use super::Scheduler;
 use super::evolve::runs_of;
 use super::pending::After;
-use super::runs::{Run, State, Told};
-
-/// Where a run stands among those that may be admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Turn {
-    /// Whether it makes up for a fire time that is over.
-    makes_up: bool,
-    since: Timestamp,
-    pub(super) run: RunKey,
-}
+use super::pools::{PoolKey, Standing, Turn};
+use super::runs::{Halted, Run, State, Told};
 
 impl Run {
     /// Whether it makes up for a fire time that is over: it goes behind live firings.
@@ -38,9 +32,14 @@ impl Run {
         matches!(self.state, State::Waiting)
     }
 
+    fn pools(&self) -> &[PoolKey] {
+        self.shares.as_ref().map_or(&[], |shares| &shares.pools)
+    }
+
     fn turn(&self, run: RunKey) -> Turn {
         Turn {
             makes_up: self.makes_up(),
+            priority: Reverse(self.shares.as_ref().map_or(0, |shares| shares.priority)),
             since: self.created_at,
             run,
         }
@@ -58,38 +57,52 @@ impl Scheduler {
         let mut free = at_once.map_or(usize::MAX, |most| usize::try_from(most.get()).unwrap_or(usize::MAX));
         // What is made up for goes in order, one after the other, however many may go side by side.
         let mut makes_up_goes = false;
-        let mut turns = Vec::new();
+        let (mut waiting, mut moved) = (Vec::new(), Vec::new());
         for (key, run) in self.runs.range(runs_of(task)) {
-            if run.waits() {
-                turns.push(run.turn(*key));
-            } else {
-                free = free.saturating_sub(1);
-                makes_up_goes |= run.makes_up();
+            let stands = match run.state {
+                State::Waiting => {
+                    waiting.push((run.makes_up(), *key));
+                    continue;
+                }
+                State::Starting(_) | State::Running(_) => Standing::Holds,
+                State::BackingOff { .. } => Standing::Apart,
+                State::Stopping { reason: _, of } => match of {
+                    Halted::Waiting => Standing::Apart,
+                    Halted::Starting(_) | Halted::Running(_) => Standing::Holds,
+                },
+            };
+            free = free.saturating_sub(1);
+            makes_up_goes |= run.makes_up();
+            if run.standing != stands {
+                moved.push((*key, stands));
             }
         }
-        turns.sort_unstable_by_key(|turn| (turn.makes_up, turn.run));
-        for turn in turns {
-            let may = free > 0 && !(turn.makes_up && makes_up_goes);
-            if may {
-                free -= 1;
-                makes_up_goes |= turn.makes_up;
-                self.lined_up.remove(&turn.run);
-                self.waiting.insert(turn);
-            } else {
-                self.waiting.remove(&turn);
-                self.lined_up.insert(turn.run);
+        for (key, stands) in moved {
+            self.stand(key, stands);
+        }
+        waiting.sort_unstable();
+        for (makes_up, key) in waiting {
+            let may = free > 0 && !(makes_up && makes_up_goes);
+            if !may {
+                self.stand(key, Standing::LinedUp);
+                continue;
+            }
+            free -= 1;
+            makes_up_goes |= makes_up;
+            let waits = |run: &Run| matches!(run.standing, Standing::Ready | Standing::Blocked(_));
+            if !self.runs.get(&key).is_some_and(waits) {
+                self.stand(key, Standing::Ready);
             }
         }
     }
 
-    /// Takes a run that no longer waits, or is no longer there, out of the line.
-    pub(super) fn leave_line(&mut self, key: RunKey, makes_up: bool, since: Timestamp) {
-        self.waiting.remove(&Turn {
-            makes_up,
-            since,
-            run: key,
-        });
-        self.lined_up.remove(&key);
+    /// Has a run stand elsewhere.
+    pub(super) fn stand(&mut self, key: RunKey, to: Standing) {
+        let Some(run) = self.runs.get_mut(&key) else { return };
+        if run.standing != to {
+            let from = std::mem::replace(&mut run.standing, to);
+            self.places.moved(run.turn(key), run.pools(), &from, &run.standing);
+        }
     }
 
     /// How many runs of a task wait to make up for a fire time.
@@ -100,29 +113,38 @@ impl Scheduler {
 
     /// How many runs more may wait to make up for fire times of a task.
     pub(super) fn backlog_room(&self, task: TaskId) -> usize {
-        let of_all = self.limits.backlog_of_all.saturating_sub(self.lined_up.len());
+        let of_all = self.limits.backlog_of_all.saturating_sub(self.places.lined_up());
         of_all.min(self.limits.backlog.saturating_sub(self.backlog(task)))
     }
 
     /// Runs that are starting, running or stopping.
     pub(super) fn occupied(&self) -> usize {
-        self.runs.len() - self.waiting.len() - self.lined_up.len() - self.retries.len()
+        self.places.held()
     }
 
-    /// Whether a live run may be started now, after `more` others.
-    pub(super) fn has_place(&self, more: usize) -> bool {
-        let is_first = self.waiting.first().is_none_or(|turn| turn.makes_up);
-        is_first && self.occupied() + self.reserved_places + more < self.limits.running
+    /// Whether a live run of a task may be started now, after `more` others.
+    pub(super) fn has_place(&self, task: TaskId, more: usize) -> bool {
+        let is_free = self.places.none_waits() && self.occupied() + self.reserved_places + more < self.limits.running;
+        is_free
+            && self.shares_of(task).is_none_or(|shares| {
+                self.places.full(&shares.pools).is_none() && self.places.none_waits_for(&shares.pools)
+            })
     }
 
     /// Gives free places to waiting runs. They start when that is durable: nothing says before that they may have.
     pub(super) fn admit(&mut self, now: Timestamp) {
+        // What is being decided about a task might be that its run shall not start.
+        let reserved = |this: &Self, run: &RunKey| this.tasks.get(run.task).is_some_and(|task| task.reserved);
         while self.occupied() + self.reserved_places < self.limits.running {
-            // What is being decided about a task might be that its run shall not start.
-            let reserved = |run: &RunKey| self.tasks.get(run.task).is_some_and(|task| task.reserved);
-            let Some(Turn { run: key, .. }) = self.waiting.iter().find(|turn| !reserved(&turn.run)).copied() else {
+            let Some(key) = self.places.first(|run| reserved(self, run)) else {
                 return;
             };
+            let Some(run) = self.runs.get(&key) else { return };
+            if let Some(full) = self.places.full(run.pools()) {
+                let full = full.clone();
+                self.stand(key, Standing::Blocked(full));
+                continue;
+            }
             self.fact(Record::RunAdmitted { run: key, at: now });
             if let Some(run) = self.runs.get_mut(&key) {
                 run.state.set_told(Told::Unrecorded);

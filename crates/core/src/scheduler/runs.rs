@@ -5,12 +5,16 @@
 //! [`State::step`] says for every state and every input what follows; the scheduler does it, by records. A finished run is
 //! no longer here.
 
+use std::sync::Arc;
+
 use crate::event::Origin;
-use crate::policy::Codes;
+use crate::policy::{Codes, Holding};
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger};
 use crate::snapshot::{RunImage, Stage};
 use crate::task::TaskName;
 use crate::time::Timestamp;
+
+use super::pools::{Shares, Standing};
 
 /// One run that has not ended.
 pub(super) struct Run {
@@ -25,6 +29,12 @@ pub(super) struct Run {
     pub(super) started_at: Option<Timestamp>,
     /// The exit codes that are a success, once its task was removed; until then its task says.
     pub(super) success: Codes,
+    /// What it shares with runs of other tasks.
+    pub(super) shares: Option<Arc<Shares>>,
+    /// What that is where its task has been changed since.
+    pub(super) keeps: Option<Holding>,
+    /// Where it stands among the others.
+    pub(super) standing: Standing,
     pub(super) state: State,
 }
 
@@ -338,6 +348,12 @@ impl Run {
             attempt: image.attempt,
             started_at: image.started_at,
             success: Codes::SUCCESS,
+            shares: image
+                .keeps
+                .as_ref()
+                .map(|keeps| Arc::new(Shares::of(keeps.owner, &keeps.sharing))),
+            keeps: image.keeps,
+            standing: Standing::Apart,
             state,
         };
         (image.key, run)
@@ -355,6 +371,7 @@ impl Run {
             started_at: self.started_at,
             stage: self.state.stage(),
             stopping: self.state.stopping().map(str::to_owned),
+            keeps: self.keeps.clone(),
         }
     }
 

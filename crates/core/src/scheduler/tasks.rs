@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::calendar::{CalendarName, CalendarUse, Direction, Keep, Kept};
-use crate::policy::Policies;
+use crate::policy::{Policies, Sharing};
 use crate::schedule::{Catalog, DstRule, Schedule, Shift, Termed};
 use crate::task::{Label, Outline, Owner, TaskName, Terms, When};
 use crate::time::Timestamp;
@@ -81,14 +81,15 @@ impl Task {
         }
     }
 
-    /// The part of its definition that decisions need; labels stand in a table of their own.
-    pub(super) fn outline(&self, labels: &[Label]) -> Outline {
+    /// The part of its definition that decisions need; labels and what is shared stand in tables of their own.
+    pub(super) fn outline(&self, labels: &[Label], sharing: Sharing) -> Outline {
         Outline {
             name: self.name.clone(),
             when: self.when(),
             labels: labels.to_vec(),
             enabled: self.enabled,
             policies: *self.policies,
+            sharing,
         }
     }
 }

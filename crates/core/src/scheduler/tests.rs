@@ -11,6 +11,7 @@ mod lateness;
 mod pausing;
 mod recovery;
 mod retrying;
+mod sharing;
 mod terms;
 
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::{Limits, Scheduler};
 use crate::command::{Accepted, Command, Refusal, Reply, Ticket, WhileRunning};
 use crate::effect::{Effect, Notice, Weight};
 use crate::event::{Event, Inventory, Live, Origin};
-use crate::policy::{Misfire, Policies};
+use crate::policy::{Misfire, Policies, Sharing};
 use crate::record::Record;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, Usage};
 use crate::schedule::{Catalog, DstRule, Gap, Zones};
@@ -67,6 +68,7 @@ fn definition(name: &str, when: When) -> Definition {
         env: Vec::new(),
         description: None,
         labels: Vec::new(),
+        sharing: Sharing::default(),
         enabled: true,
         policies: Policies::default(),
     }

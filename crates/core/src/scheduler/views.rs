@@ -1,10 +1,12 @@
 //! Getters: the state as the driver reads it.
 
+use std::num::NonZeroU32;
 use std::ops::Bound;
 
 use crate::calendar::CalendarUse;
 use crate::event::Origin;
 use crate::pause::{Pause, PauseScope};
+use crate::policy::Pool;
 use crate::run::RunKey;
 use crate::schedule::{Keeping, Schedule};
 use crate::task::{Label, Owner, TaskId, TaskName};
@@ -12,6 +14,7 @@ use crate::time::Timestamp;
 
 use super::Scheduler;
 use super::evolve::runs_of;
+use super::pools::Standing;
 use super::runs::Run;
 use super::tasks::Task;
 
@@ -47,6 +50,25 @@ pub struct TaskView<'a> {
     pub held: Option<&'a str>,
 }
 
+/// What a run waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// This run of its task is ahead of it.
+    Run(RunKey),
+    /// A place among all runs.
+    Place {
+        /// How many there are.
+        limit: usize,
+    },
+    /// Room in a group or lock.
+    Room {
+        /// Which.
+        pool: Pool,
+        /// How many runs it holds; `None` for any number.
+        limit: Option<NonZeroU32>,
+    },
+}
+
 /// A run that has not ended, as it is now.
 #[derive(Clone, Debug)]
 pub struct RunView<'a> {
@@ -60,6 +82,8 @@ pub struct RunView<'a> {
     pub started_at: Option<Timestamp>,
     /// When its next attempt is due, while it waits for that.
     pub retry_at: Option<Timestamp>,
+    /// What it waits for, while it does.
+    pub waits_for: Option<WaitsFor>,
     /// Why it is being stopped, if it is.
     pub stopping: Option<&'a str>,
 }
@@ -192,7 +216,7 @@ impl Scheduler {
     /// A run that has not ended.
     #[must_use]
     pub fn run(&self, key: RunKey) -> Option<RunView<'_>> {
-        self.runs.get(&key).map(|run| view(key, run))
+        self.runs.get(&key).map(|run| self.view(key, run))
     }
 
     /// The runs of a task that have not ended.
@@ -202,7 +226,7 @@ impl Scheduler {
 
     /// All runs that have not ended.
     pub fn active_runs(&self) -> impl Iterator<Item = RunView<'_>> + '_ {
-        self.runs.iter().map(|(key, run)| view(*key, run))
+        self.runs.iter().map(|(key, run)| self.view(*key, run))
     }
 
     /// How many there are.
@@ -211,7 +235,7 @@ impl Scheduler {
         Counts {
             tasks: self.tasks.len() - usize::try_from(self.imports.staged()).unwrap_or(0),
             running: self.occupied(),
-            waiting: self.waiting.len() + self.lined_up.len(),
+            waiting: self.places.waiting(),
         }
     }
 
@@ -244,16 +268,35 @@ impl Scheduler {
     pub fn runner_attached(&self) -> bool {
         self.life.attached
     }
-}
 
-fn view(key: RunKey, run: &Run) -> RunView<'_> {
-    let process = run.state.process();
-    RunView {
-        origin: run.origin(key),
-        state: run.state.word(),
-        pid: process.map(|process| process.pid),
-        started_at: run.started_at,
-        retry_at: run.state.backs_off_until(),
-        stopping: run.state.stopping(),
+    fn view<'a>(&'a self, key: RunKey, run: &'a Run) -> RunView<'a> {
+        let process = run.state.process();
+        RunView {
+            origin: run.origin(key),
+            state: run.state.word(),
+            pid: process.map(|process| process.pid),
+            started_at: run.started_at,
+            retry_at: run.state.backs_off_until(),
+            waits_for: self.waits_for(key, &run.standing),
+            stopping: run.state.stopping(),
+        }
+    }
+
+    fn waits_for(&self, key: RunKey, standing: &Standing) -> Option<WaitsFor> {
+        match standing {
+            Standing::Apart | Standing::Holds => None,
+            Standing::LinedUp => {
+                let goes = |run: &&Run| run.standing != Standing::LinedUp;
+                let mut runs = self.runs.range(runs_of(key.task)).filter(|(_, run)| goes(run));
+                runs.next().map(|(ahead, _)| WaitsFor::Run(*ahead))
+            }
+            Standing::Ready => Some(WaitsFor::Place {
+                limit: self.limits.running,
+            }),
+            Standing::Blocked(pool) => Some(WaitsFor::Room {
+                pool: pool.pool.clone(),
+                limit: self.places.limit(pool),
+            }),
+        }
     }
 }

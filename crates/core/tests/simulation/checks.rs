@@ -9,7 +9,7 @@ use taskd_core::Timestamp;
 use taskd_core::effect::Weight;
 use taskd_core::event::Origin;
 use taskd_core::pause::PauseScope;
-use taskd_core::policy::{Concurrency, Misfire, QUEUE};
+use taskd_core::policy::{Concurrency, Misfire, Pool, QUEUE};
 use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger};
 use taskd_core::schedule::{Schedule, Termed};
@@ -17,7 +17,7 @@ use taskd_core::scheduler::{Limits, RunView, Scheduler};
 use taskd_core::task::{ImportId, TaskId, When};
 
 use crate::pauses::History;
-use crate::users::RETRIES;
+use crate::users::{OWNER, RETRIES};
 use crate::world::{Daemon, Stage, World, catalog};
 
 /// What the runners of all lives really did.
@@ -32,6 +32,8 @@ pub struct Spawned {
     live: BTreeMap<RunKey, TraceId>,
     /// How many of its task might go side by side when a run was given its place.
     at_once: BTreeMap<RunKey, usize>,
+    /// The groups and locks it took a part of then, with how many they held.
+    pools: BTreeMap<RunKey, Vec<(Pool, usize)>>,
     /// Tasks that had their run for a boot.
     booted: BTreeSet<(TaskId, u128)>,
     /// How often the machine has booted, and how often when a run was created, by its trace id.
@@ -120,6 +122,14 @@ impl Spawned {
             Some(beside.len()) <= most,
             "{run:?} started while others of its task are live: {beside:?}"
         );
+        for (pool, _) in &self.pools[&run] {
+            let holding = self.live.keys().filter_map(|live| {
+                let mut held = self.pools[live].iter();
+                held.find(|(held, _)| held == pool).map(|(_, limit)| *limit)
+            });
+            let (holding, most) = (holding.clone().count(), holding.max());
+            assert!(Some(holding) <= most, "{holding} live runs hold {pool}, {most:?} may");
+        }
         assert!(
             self.live.len() <= limit,
             "{} processes live, {limit} may",
@@ -128,7 +138,8 @@ impl Spawned {
     }
 
     /// A run gets its place.
-    pub fn admitted(&mut self, run: RunKey, policy: Concurrency) {
+    pub fn admitted(&mut self, run: RunKey, policy: Concurrency, pools: Vec<(Pool, usize)>) {
+        self.pools.insert(run, pools);
         let at_once = policy.at_once().map_or(usize::MAX, |most| most.get() as usize);
         self.at_once.insert(run, at_once);
     }
@@ -138,6 +149,17 @@ impl Spawned {
             self.live.remove(&origin.attempt.run);
         }
     }
+}
+
+/// These groups and locks hold no more than they may, a run that was just given its part included. Gives back how many that is.
+pub fn holds_room(core: &Scheduler, pools: &[Pool]) -> Vec<(Pool, usize)> {
+    let views = core.pools(OWNER).into_iter();
+    let taken = views.filter(|view| pools.contains(&view.pool)).map(|view| {
+        let limit = view.limit.map_or(usize::MAX, |limit| limit.get() as usize);
+        assert!(view.running <= limit, "{view:?} holds more than it may");
+        (view.pool, limit)
+    });
+    taken.collect()
 }
 
 /// No more firings of a task wait, with one that was just created, than may.
@@ -370,6 +392,8 @@ fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &m
         | Record::MarkReset { .. }
         | Record::Fired { .. }
         | Record::CalendarSet { .. }
+        | Record::PoolSet { .. }
+        | Record::RunKeeps { .. }
         | Record::CalendarRemoved { .. }
         | Record::Booted { .. }
         | Record::BootSkipped { .. }
@@ -537,6 +561,8 @@ fn account(
         | Record::ImportEnded { .. }
         | Record::ImportDropped { .. }
         | Record::CalendarSet { .. }
+        | Record::PoolSet { .. }
+        | Record::RunKeeps { .. }
         | Record::CalendarRemoved { .. }
         | Record::Booted { .. }
         | Record::BootSkipped { .. }

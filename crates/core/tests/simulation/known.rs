@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use taskd_core::Timestamp;
 use taskd_core::effect::{Effect, Notice};
-use taskd_core::policy::Concurrency;
+use taskd_core::policy::{Concurrency, Pool};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptKey, RunKey, Trigger};
 use taskd_core::task::TaskId;
@@ -21,6 +21,8 @@ pub struct Known {
     ended: BTreeSet<AttemptKey>,
     /// What tasks do with several runs.
     pub concurrency: BTreeMap<TaskId, Concurrency>,
+    /// What they share with others.
+    pub pools: BTreeMap<TaskId, Vec<Pool>>,
 }
 
 impl Known {
@@ -29,6 +31,7 @@ impl Known {
             Record::Horizon { until } => self.horizon = Some(*until),
             Record::TaskAdded { id, definition, .. } | Record::TaskChanged { id, definition, .. } => {
                 self.concurrency.insert(*id, definition.policies.concurrency);
+                self.pools.insert(*id, definition.sharing.pools().collect());
             }
             Record::RunCreated { run, waiting, .. } => {
                 self.created.insert(*run);

@@ -7,13 +7,13 @@ use std::time::Duration;
 use taskd_core::calendar::{Calendar, CalendarUse, Entry, Keep, Kept, Rule, TimeRange};
 use taskd_core::command::{Command, Refusal, WhileRunning};
 use taskd_core::pause::PauseScope;
-use taskd_core::policy::{Backoff, Concurrency, Misfire, Policies, Retry, RetryOn, TimeLimits};
+use taskd_core::policy::{Backoff, Concurrency, Misfire, Policies, Pool, Retry, RetryOn, Sharing, TimeLimits};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::task::{Action, Definition, ImportId, Owner, TaskId, TaskName, Terms, When};
 
 use crate::world::{Importing, Wish, World};
 
-const OWNER: Owner = Owner(1000);
+pub const OWNER: Owner = Owner(1000);
 const ME: &str = "uid 1000";
 
 /// A user asks for something.
@@ -21,10 +21,11 @@ pub fn ask(world: &mut World) {
     let ids: Vec<TaskId> = world.definitions.keys().copied().collect();
     let few = ids.len() < 3;
     let some = world.dice.pick(&ids).copied();
-    match (world.dice.below(29), some) {
+    match (world.dice.below(30), some) {
+        (29, _) => limit(world),
         (28, _) => calendar(world),
         (27, Some(id)) => backfill(world, id),
-        (23.., _) => pause(world, some),
+        (23..27, _) => pause(world, some),
         (20..23, _) => import(world),
         (0..2, _) | (_, None) => add(world),
         (2..7, _) if few => add(world),
@@ -62,6 +63,8 @@ fn answered(result: Result<(), Refusal>) {
             | Refusal::TooManyTasks { .. }
             | Refusal::StillRunning { .. }
             | Refusal::TooManyRuns { .. }
+            | Refusal::TooManyPools { .. }
+            | Refusal::NoPool(_)
             | Refusal::BacklogFull { .. }
             | Refusal::NoCalendar(_)
             | Refusal::CalendarInUse { .. }
@@ -185,6 +188,37 @@ fn calendar(world: &mut World) {
     answered(world.apply(command, Wish::default()));
 }
 
+fn name(text: &str) -> TaskName {
+    TaskName::parse(text).unwrap()
+}
+
+/// Sets the limit of a group or lock, or takes it back.
+fn limit(world: &mut World) {
+    let pools = [Pool::Group(name("g")), Pool::Group(name("h")), Pool::Lock(name("l"))];
+    let command = Command::SetPools {
+        owner: OWNER,
+        pools: vec![world.dice.pick(&pools).unwrap().clone()],
+        limit: NonZeroU32::new(world.dice.below(4) as u32),
+        by: ME.to_owned(),
+    };
+    answered(world.apply(command, Wish::default()));
+}
+
+/// What the runs of a task share.
+fn sharing(world: &mut World) -> Sharing {
+    let mut one_of = |names: &[&str], chance| {
+        let name = name(world.dice.pick(names).unwrap());
+        world.dice.chance(chance).then_some(name)
+    };
+    let group = one_of(&["g", "h"], 400);
+    let locks = [one_of(&["l"], 300), one_of(&["m", "n"], 200)];
+    Sharing {
+        group,
+        priority: world.dice.below(3) as i16,
+        locks: locks.into_iter().flatten().collect(),
+    }
+}
+
 /// Pauses a task or all, or ends that.
 fn pause(world: &mut World, some: Option<TaskId>) {
     let scope = match some.filter(|_| world.dice.chance(800)) {
@@ -262,6 +296,7 @@ fn definition(world: &mut World) -> Definition {
         description: None,
         labels: Vec::from_iter(world.dice.chance(200).then(|| TaskName::parse("night").unwrap())),
         enabled: world.dice.chance(850),
+        sharing: sharing(world),
         policies: Policies {
             concurrency: match world.dice.below(10) {
                 0..2 => Concurrency::Allow {

@@ -263,7 +263,8 @@ impl World {
                             let touched = under_way.clone().filter_map(|record| match record {
                                 Record::TaskAdded { id, .. }
                                 | Record::TaskChanged { id, .. }
-                                | Record::TaskSwitched { id, .. } => Some(*id),
+                                | Record::TaskSwitched { id, .. }
+                                | Record::TaskRemoved { id, .. } => Some(*id),
                                 Record::Paused { scope, .. } | Record::Resumed { scope, .. } => match scope {
                                     PauseScope::Task(id) => Some(*id),
                                     PauseScope::All => None,
@@ -296,7 +297,10 @@ impl World {
                             Record::RunCreated {
                                 run, waiting: false, ..
                             }
-                            | Record::RunAdmitted { run, .. } => self.spawned.admitted(*run, policy(run)),
+                            | Record::RunAdmitted { run, .. } => {
+                                let pools = checks::holds_room(&daemon.core, &daemon.known.pools[&run.task]);
+                                self.spawned.admitted(*run, policy(run), pools);
+                            }
                             Record::RunCreated {
                                 run,
                                 waiting: true,

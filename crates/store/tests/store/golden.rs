@@ -1,10 +1,12 @@
 //! A store written by each released version opens, with all that was in it.
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use taskd_core::pause::{Pause, PauseScope};
+use taskd_core::policy::{Holding, Pool};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptKey, Outcome, Passing, RunKey};
 use taskd_core::task::{Owner, TaskId, When};
@@ -12,8 +14,8 @@ use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
 use crate::scene::{
-    added_for, at, calendar, commit, created, load, name, open, run_started, varied, whole_run, with_options,
-    with_terms,
+    added_for, at, calendar, commit, created, load, name, open, run_started, sharing, sharing_task, varied, whole_run,
+    with_options, with_terms,
 };
 
 fn golden(version: u32) -> PathBuf {
@@ -21,7 +23,7 @@ fn golden(version: u32) -> PathBuf {
 }
 
 /// The newest version.
-const NEWEST: u32 = 5;
+const NEWEST: u32 = 6;
 
 /// What the golden file of a version was made of.
 fn records(version: u32) -> Vec<Record> {
@@ -61,7 +63,35 @@ fn records(version: u32) -> Vec<Record> {
     if version >= 5 {
         records.extend(retried());
     }
+    if version >= 6 {
+        records.extend(shared());
+    }
     records
+}
+
+/// Groups and locks, and a run that keeps what it took.
+fn shared() -> Vec<Record> {
+    let set = |pool, limit| Record::PoolSet {
+        owner: Owner(1),
+        pool,
+        limit: NonZeroU32::new(limit),
+        at: at(75_100),
+        by: ME.to_owned(),
+    };
+    vec![
+        added_for(13, 1, 75_000, sharing_task("task-13", 5)),
+        set(Pool::Group(name("db")), 2),
+        set(Pool::Lock(name("lock-0")), 3),
+        set(Pool::Lock(name("gone")), 9),
+        set(Pool::Lock(name("gone")), 0),
+        Record::RunKeeps {
+            run: RunKey { task: TaskId(3), n: 1 },
+            holding: Holding {
+                owner: Owner(1),
+                sharing: sharing(4),
+            },
+        },
+    ]
 }
 
 /// Runs with more than one attempt: one that waits for its third, and one that has ended with its second.

@@ -1,21 +1,25 @@
 //! A small model of the state: what records make of it, written again without tables; and a maker of records.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use taskd_core::calendar::{CalendarName, Kept};
 use taskd_core::pause::{Pause, PauseScope};
+use taskd_core::policy::{Holding, Pool};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger, Usage};
 use taskd_core::snapshot::{Header, Rest, RunImage, Snapshot, Stage, TaskImage};
 use taskd_core::task::{Owner, TaskId};
 use taskd_core::time::Timestamp;
 
-use crate::scene::{at, calendar, name, varied};
+use crate::scene::{at, calendar, name, sharing, varied};
 
 /// Who changes things.
 pub const ME: &str = "uid 1000";
+
+const ME_OWNER: Owner = Owner(1000);
 
 /// The state that records make.
 #[derive(Clone, Default)]
@@ -27,6 +31,7 @@ pub struct Model {
     runs: BTreeMap<RunKey, RunImage>,
     pauses: BTreeMap<PauseScope, Pause>,
     calendars: BTreeMap<CalendarName, Arc<Kept>>,
+    pools: BTreeMap<(Owner, Pool), NonZeroU32>,
     fired: BTreeMap<TaskId, u64>,
 }
 
@@ -45,6 +50,11 @@ impl Model {
                 runs: self.runs.values().cloned().collect(),
                 pauses: self.pauses.clone().into_iter().collect(),
                 calendars: self.calendars.clone().into_iter().collect(),
+                pools: self
+                    .pools
+                    .iter()
+                    .map(|((owner, pool), limit)| (*owner, pool.clone(), *limit))
+                    .collect(),
                 fired: self.fired.clone().into_iter().collect(),
             },
         }
@@ -148,6 +158,7 @@ impl Model {
                         started_at: None,
                         stage: if *waiting { Stage::Waiting } else { Stage::Starting },
                         stopping: None,
+                        keeps: None,
                     },
                 );
             }
@@ -155,6 +166,20 @@ impl Model {
                 if let Some(run) = self.runs.get_mut(run) {
                     run.stage = Stage::Starting;
                 }
+            }
+            Record::RunKeeps { run, holding } => {
+                if let Some(run) = self.runs.get_mut(run)
+                    && matches!(run.stage, Stage::Starting | Stage::Running { .. })
+                {
+                    run.keeps = Some(holding.clone());
+                }
+            }
+            Record::PoolSet { owner, pool, limit, .. } => {
+                let key = (*owner, pool.clone());
+                match limit {
+                    Some(limit) => self.pools.insert(key, *limit),
+                    None => self.pools.remove(&key),
+                };
             }
             Record::AttemptStarted { attempt, pid, at } => {
                 if let Some(run) = self.runs.get_mut(&attempt.run) {
@@ -172,6 +197,7 @@ impl Model {
                 if let Some(run) = self.runs.get_mut(&attempt.run) {
                     run.started_at.get_or_insert(*at);
                     run.attempt = attempt.attempt + 1;
+                    run.keeps = None;
                     // One that is being stopped has no other attempt.
                     run.stage = match run.stopping {
                         None => Stage::BackingOff { until: *retry_at },
@@ -370,6 +396,23 @@ impl Model {
             22 => Record::CalendarRemoved {
                 name: name(&format!("calendar-{}", value % 3)),
             },
+            28 => Record::PoolSet {
+                owner: ME_OWNER,
+                pool: match value % 3 {
+                    0 => Pool::Lock(name("l")),
+                    group => Pool::Group(name(&format!("g{group}"))),
+                },
+                limit: NonZeroU32::new(value % 4),
+                at: now,
+                by: ME.to_owned(),
+            },
+            29 => Record::RunKeeps {
+                run: run(|stage| matches!(stage, Stage::Starting | Stage::Running { .. }))?,
+                holding: Holding {
+                    owner: ME_OWNER,
+                    sharing: sharing(value),
+                },
+            },
             20 => Record::Booted {
                 boot: u128::from(value) << 77 | 5,
             },
@@ -426,7 +469,7 @@ pub struct Step {
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..28, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+    let step = (0_u8..30, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
         kind,
         pick,
         value,

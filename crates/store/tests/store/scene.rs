@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
-use taskd_core::policy::{Misfire, Policies};
+use taskd_core::policy::{Misfire, Policies, Sharing};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
@@ -94,8 +94,26 @@ pub fn definition(text: &str) -> Definition {
         env: vec![("LEVEL".to_owned(), "3".to_owned())],
         description: None,
         labels: Vec::new(),
+        sharing: Sharing::default(),
         enabled: true,
         policies: Policies::default(),
+    }
+}
+
+/// What runs share with others, different for each variant.
+pub fn sharing(variant: u32) -> Sharing {
+    Sharing {
+        group: variant.is_multiple_of(2).then(|| name("db")),
+        priority: i16::try_from(variant % 7).expect("it is small") - 3,
+        locks: (0..variant % 3).map(|n| name(&format!("lock-{n}"))).collect(),
+    }
+}
+
+/// A definition whose runs share something with others.
+pub fn sharing_task(text: &str, variant: u32) -> Definition {
+    Definition {
+        sharing: sharing(variant),
+        ..definition(text)
     }
 }
 
@@ -153,6 +171,9 @@ pub fn with_terms(text: &str) -> Definition {
 
 /// A definition that differs with `variant` in all that can differ.
 pub fn varied(text: &str, variant: u32) -> Definition {
+    if variant % 20 == 13 {
+        return sharing_task(text, variant);
+    }
     if variant % 20 == 18 {
         return with_terms(text);
     }

@@ -157,6 +157,15 @@ pub struct SharingArgs {
     /// up to N wait, replace cancels the earlier one (default: forbid)
     #[arg(long, value_name = "WHAT", help_heading = "Concurrency")]
     pub concurrency: Option<String>,
+    /// Put it into a group, whose limit holds for the runs of all its tasks: `taskctl group`
+    #[arg(long, value_name = "NAME", help_heading = "Concurrency")]
+    pub group: Option<String>,
+    /// Of several runs that wait for the same, let the one with the highest go first, -1000 to 1000 (default: 0)
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Concurrency")]
+    pub priority: Option<i16>,
+    /// Have each run hold a lock, and wait while another run holds it; may be given many times: `taskctl lock`
+    #[arg(long, value_name = "NAME", help_heading = "Concurrency")]
+    pub lock: Vec<String>,
 }
 
 /// What a run does, as typed.
@@ -191,6 +200,7 @@ Examples:
   taskctl add --every 5m --end 2026-12-31T18:00 --count 100 -- poll
   taskctl add --cron @hourly --timeout 10m --grace 30s --kill-signal INT -- sync
   taskctl add --every 10m --concurrency queue:3 -- import-mail
+  taskctl add --cron @hourly --group db --priority 10 --lock disk -- vacuum
   taskctl add --cron @daily --retries 5 --retry-on exit:75,timed-out -- upload
   taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
 

@@ -5,6 +5,7 @@ mod calendar;
 mod daemon;
 mod definition;
 mod pausing;
+mod pools;
 mod runs;
 mod tasks;
 
@@ -18,6 +19,7 @@ pub use definition::{
     ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Misfire, MisfireArgs, Overlap, RetryArgs, ScheduleArgs,
 };
 pub use pausing::{BackfillArgs, PauseArgs, ResumeArgs, WhyArgs};
+pub use pools::{GroupArgs, LockArgs, PoolVerb};
 pub use runs::{CancelArgs, LogsArgs, RunArgs, RunsArgs};
 pub use tasks::{DisableArgs, EnableArgs, LintArgs, ListArgs, NextArgs, RemoveArgs, ShowArgs};
 
@@ -146,6 +148,10 @@ pub enum Verb {
     Lint(LintArgs),
     /// Keep sets of days and times that tasks keep to or keep clear of
     Calendar(CalendarArgs),
+    /// Keep groups of tasks: how many of their runs go at once
+    Group(GroupArgs),
+    /// Keep locks: what only one run holds at a time, or a few
+    Lock(LockArgs),
     /// Say how the daemon is
     Status(StatusArgs),
     /// Print definitions, one JSON object a line

@@ -234,6 +234,12 @@ pub fn retry_on(typed: &[String]) -> Option<Option<Vec<String>>> {
     (!typed.is_empty()).then(|| (!is_default).then(|| typed.to_vec()))
 }
 
+/// All locks that runs are to hold, where any was typed; '' is for none.
+pub fn locks(typed: &[String]) -> Option<Vec<String>> {
+    let locks = typed.iter().filter(|text| !text.is_empty()).cloned();
+    (!typed.is_empty()).then(|| locks.collect())
+}
+
 /// Refuses what is no cron expression, with its column and its cure.
 pub fn check_cron(expr: &str) -> Result<Cron, Failure> {
     Cron::parse(expr).map_err(|error| {

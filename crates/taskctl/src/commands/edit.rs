@@ -72,6 +72,9 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         backoff: backoff(&args.retry)?,
         retry_on: definition::retry_on(&args.retry.retry_on),
         success_codes: definition::codes(&args.retry.success_codes)?,
+        group: definition::bound(args.sharing.group.as_deref()),
+        priority: args.sharing.priority,
+        locks: definition::locks(&args.sharing.lock),
         concurrency: definition::bound(args.sharing.concurrency.as_deref()),
     })
 }

@@ -19,6 +19,7 @@ mod list;
 mod logs;
 mod next;
 mod pause;
+mod pools;
 mod remove;
 mod resume;
 mod run;
@@ -31,7 +32,7 @@ mod when;
 mod why;
 
 use taskd_core::pattern::is_pattern;
-use taskd_wire::client::Response;
+use taskd_wire::client::{PoolKind, Response};
 
 use crate::args::Verb;
 use crate::client::Client;
@@ -52,6 +53,8 @@ pub fn run(verb: Verb, session: &mut Session) -> Result<u8> {
         Verb::Resume(args) => resume::run(&args, session),
         Verb::Why(args) => return why::run(&args, session),
         Verb::Calendar(args) => calendar::run(&args, session),
+        Verb::Group(args) => pools::run(PoolKind::Group, &args.verb, session),
+        Verb::Lock(args) => pools::run(PoolKind::Lock, &args.verb, session),
         Verb::Backfill(args) => backfill::run(&args, session),
         Verb::Run(args) => return run::run(&args, session),
         Verb::Cancel(args) => cancel::run(&args, session),

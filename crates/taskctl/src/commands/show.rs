@@ -119,6 +119,15 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     if let Some(concurrency) = task::concurrency(spec) {
         row("concurrency", concurrency, Tone::Plain);
     }
+    if let Some(group) = &spec.group {
+        row("group", group.clone(), Tone::Plain);
+    }
+    if spec.priority != 0 {
+        row("priority", spec.priority.to_string(), Tone::Plain);
+    }
+    if !spec.locks.is_empty() {
+        row("locks", spec.locks.join(", "), Tone::Plain);
+    }
     if let Some(retries) = task::retries(spec) {
         row("retries", retries, Tone::Plain);
     }

@@ -23,6 +23,31 @@ impl<'a> Backfilled<'a> {
     }
 }
 
+/// A group or lock in a list.
+#[derive(Debug, Serialize)]
+pub struct PoolShape<'a> {
+    name: &'a str,
+    limit: Option<u32>,
+    is_set: bool,
+    tasks: u64,
+    running: u64,
+    waiting: u64,
+}
+
+impl<'a> PoolShape<'a> {
+    /// Of what the daemon tells.
+    pub fn of(info: &'a wire::PoolInfo) -> Self {
+        PoolShape {
+            name: &info.name,
+            limit: info.limit,
+            is_set: info.is_set,
+            tasks: info.tasks,
+            running: info.running,
+            waiting: info.waiting,
+        }
+    }
+}
+
 /// A calendar in `calendar list`.
 #[derive(Debug, Serialize)]
 pub struct CalendarShape<'a> {

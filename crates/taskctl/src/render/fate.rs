@@ -38,7 +38,7 @@ pub fn sentences(fate: &Fate, times: &Times) -> Vec<String> {
             .unwrap_or_default();
         lines.push(format!("Run {}: {ended}, trigger {}{late}.", run.run, run.trigger));
         if let Some(reason) = task::reason(run) {
-            lines.push(format!("{}.", capital(reason)));
+            lines.push(format!("{}.", capital(&reason)));
         }
     }
     if let Some(passed) = &fate.passed {

@@ -1,5 +1,7 @@
 //! Tasks and runs in words.
 
+use std::borrow::Cow;
+
 use std::time::Duration;
 
 use taskd_core::schedule::format_duration;
@@ -212,7 +214,10 @@ pub fn fate(run: &RunInfo) -> (String, Tone) {
 }
 
 /// Why a run ended so, where its fate does not say it already.
-pub fn reason(run: &RunInfo) -> Option<&str> {
+pub fn reason(run: &RunInfo) -> Option<Cow<'_, str>> {
+    if let Some(waits_for) = &run.waits_for {
+        return Some(format!("waits for {waits_for}").into());
+    }
     let said = match (run.exit_code, run.signal) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(number)) => format!("signal {number}"),
@@ -220,7 +225,7 @@ pub fn reason(run: &RunInfo) -> Option<&str> {
     };
     let reason = run.reason.as_deref().filter(|reason| *reason != said)?;
     // The number of an error of the system tells people nothing.
-    reason.split(" (os error").next()
+    reason.split(" (os error").next().map(Cow::Borrowed)
 }
 
 /// How long a run took, or has taken so far.
@@ -282,6 +287,6 @@ mod tests {
             reason: Some("exec /x: No such file or directory (os error 2)".into()),
             ..RunInfo::default()
         };
-        assert_eq!(reason(&run), Some("exec /x: No such file or directory"));
+        assert_eq!(reason(&run), Some("exec /x: No such file or directory".into()));
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use taskd_core::Timestamp;
-use taskd_core::policy::{Concurrency, Misfire, Policies};
+use taskd_core::policy::{Concurrency, LOCKS_MAX, Misfire, PRIORITY_MAX, Policies, PoolName, Sharing};
 use taskd_core::schedule::{DstRule, Schedule};
 use taskd_core::task::{Action, Definition, LABELS_MAX, Label, NAME_MAX, NameError, Owner, TaskName, Terms, When};
 use taskd_wire::codec::Rec;
@@ -100,6 +100,11 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             success: retries::codes("success-codes", spec.success_codes.as_deref())?,
             concurrency: concurrency(spec.concurrency.as_deref())?,
         },
+        sharing: Sharing {
+            group: spec.group.as_deref().map(|group| word("group", group)).transpose()?,
+            priority: priority(spec.priority)?,
+            locks: locks(&spec.locks)?,
+        },
         action,
         env,
     };
@@ -133,6 +138,15 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     }
     if let Some(typed) = &patch.concurrency {
         new.policies.concurrency = concurrency(typed.as_deref())?;
+    }
+    if let Some(group) = patch.group {
+        new.sharing.group = group.as_deref().map(|group| word("group", group)).transpose()?;
+    }
+    if let Some(typed) = patch.priority {
+        new.sharing.priority = priority(typed)?;
+    }
+    if let Some(typed) = patch.locks {
+        new.sharing.locks = locks(&typed)?;
     }
     if let Some(text) = patch.name {
         new.name = name(&text)?;
@@ -263,6 +277,24 @@ pub(crate) fn unnamed(field: &str, text: &str, error: &NameError) -> Refusal {
         problem: error.to_string(),
         cure: None,
     }
+}
+
+/// The locks that each run of a task holds.
+fn locks(typed: &[String]) -> Result<Vec<PoolName>, Refusal> {
+    let locks = typed
+        .iter()
+        .map(|text| word("lock", text))
+        .collect::<Result<BTreeSet<_>, _>>()?;
+    within("locks of a task", LOCKS_MAX as u64, locks.len() as u64)?;
+    Ok(locks.into_iter().collect())
+}
+
+fn priority(typed: i16) -> Result<i16, Refusal> {
+    if (-PRIORITY_MAX..=PRIORITY_MAX).contains(&typed) {
+        return Ok(typed);
+    }
+    let problem = format!("a priority is a number from -{PRIORITY_MAX} to {PRIORITY_MAX}");
+    Err(bad("priority", &typed.to_string(), problem, None))
 }
 
 /// The labels of a task that is given some and loses others.

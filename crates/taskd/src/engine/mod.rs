@@ -357,6 +357,7 @@ impl Driver {
             | Command::Backfill { .. }
             | Command::SetCalendar { .. }
             | Command::RemoveCalendars { .. }
+            | Command::SetPools { .. }
             | Command::Remove { .. }
             | Command::Run { .. }
             | Command::Cancel { .. } => None,

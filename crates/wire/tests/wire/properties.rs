@@ -42,26 +42,27 @@ fn action() -> impl Strategy<Value = ActionSpec> {
 
 prop_compose! {
     fn spec()(
-        name in ".{0,70}",
-        schedule in schedule(),
-        action in action(),
-        cwd in option::of(".{0,40}"),
-        env in vec(env_var(), 0..4),
-        description in option::of(".{0,40}"),
+        name in ".{0,70}".boxed(),
+        schedule in schedule().boxed(),
+        action in action().boxed(),
+        cwd in option::of(".{0,40}").boxed(),
+        env in vec(env_var(), 0..4).boxed(),
+        description in option::of(".{0,40}").boxed(),
         enabled: bool,
-        misfire in prop_oneof![Just(MisfireSpec::Once), Just(MisfireSpec::Skip), Just(MisfireSpec::All)],
+        misfire in prop_oneof![Just(MisfireSpec::Once), Just(MisfireSpec::Skip), Just(MisfireSpec::All)].boxed(),
         misfire_within_ms: Option<u64>,
-        dst_gap in prop_oneof![Just(DstGap::Auto), Just(DstGap::Run), Just(DstGap::Skip)],
-        dst_overlap in prop_oneof![Just(DstOverlap::First), Just(DstOverlap::Second), Just(DstOverlap::Both)],
-        limits in any::<(Option<u64>, Option<u64>, Option<u64>)>(),
-        kill_signal in option::of(".{0,10}"),
-        retry in (any::<u32>(), any::<Option<(u64, u64, u32, bool)>>(), option::of(vec(".{0,12}", 0..3)), option::of(vec(any::<u32>(), 0..3))),
-        labels in vec(".{0,20}", 0..3),
-        concurrency in option::of(".{0,12}"),
-        calendars in vec((".{0,20}", any::<bool>()), 0..3),
-        terms in (vec(schedule(), 0..3), any::<u64>(), option::of(".{0,20}"), option::of(".{0,20}"), any::<Option<u64>>()),
+        dst_gap in prop_oneof![Just(DstGap::Auto), Just(DstGap::Run), Just(DstGap::Skip)].boxed(),
+        dst_overlap in prop_oneof![Just(DstOverlap::First), Just(DstOverlap::Second), Just(DstOverlap::Both)].boxed(),
+        limits in any::<(Option<u64>, Option<u64>, Option<u64>)>().boxed(),
+        kill_signal in option::of(".{0,10}").boxed(),
+        retry in (any::<u32>(), any::<Option<(u64, u64, u32, bool)>>(), option::of(vec(".{0,12}", 0..3)), option::of(vec(any::<u32>(), 0..3))).boxed(),
+        labels in vec(".{0,20}", 0..3).boxed(),
+        sharing in (option::of(".{0,12}"), option::of(".{0,12}"), any::<i16>(), vec(".{0,12}", 0..3)).boxed(),
+        calendars in vec((".{0,20}", any::<bool>()), 0..3).boxed(),
+        terms in (vec(schedule(), 0..3), any::<u64>(), option::of(".{0,20}"), option::of(".{0,20}"), any::<Option<u64>>()).boxed(),
     ) -> TaskSpec {
         let (also, jitter_ms, start, end, count) = terms;
+        let (concurrency, group, priority, locks) = sharing;
         let (retries, backoff, retry_on, success_codes) = retry;
         let backoff = backoff.map(|(initial_ms, max_ms, factor_percent, jitter)| BackoffSpec {
             initial_ms, max_ms, factor_percent, jitter,
@@ -72,7 +73,7 @@ prop_compose! {
         let calendars = calendars.into_iter().map(used).collect();
         TaskSpec {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
-            also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency,
+            also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency, group, priority, locks,
         }
     }
 }
@@ -111,7 +112,7 @@ prop_compose! {
         let [outcome, reason] = maybe_texts.try_into().expect("two were asked for");
         RunInfo {
             run, task, trigger, state, trace_id, outcome, reason, created_ms, attempts, pid,
-            fire_time_ms: instants[0], started_ms: instants[1], finished_ms: instants[2], lateness_ms: instants[3], retry_ms: instants[0],
+            fire_time_ms: instants[0], started_ms: instants[1], finished_ms: instants[2], lateness_ms: instants[3], retry_ms: instants[0], waits_for: None,
             exit_code: small[0], signal: small[1],
             duration_ms: sizes[0], max_rss_kib: sizes[1], user_us: sizes[2], system_us: sizes[3], output_bytes: sizes[4],
         }
@@ -164,7 +165,7 @@ proptest! {
     }
 
     #[test]
-    fn answers_come_back_as_they_were(tasks in vec(summary(), 0..4), runs in vec(run_info(), 0..4), more: bool) {
+    fn answers_come_back_as_they_were(tasks in vec(summary().boxed(), 0..4), runs in vec(run_info().boxed(), 0..4), more: bool) {
         for response in [
             Response::Tasks { tasks: tasks.into_iter().map(Rec).collect(), more },
             Response::Runs { runs: runs.into_iter().map(Rec).collect(), before: None },

@@ -135,6 +135,9 @@ pub fn spec() -> TaskSpec {
         retry_on: Some(vec![s("timed-out"), s("exit:75")]),
         success_codes: Some(vec![0, 2]),
         concurrency: Some("queue:4".to_owned()),
+        group: Some(s("db")),
+        priority: -10,
+        locks: vec![s("disk")],
     }
 }
 
@@ -174,6 +177,9 @@ fn patch() -> TaskPatch {
         retry_on: Some(None),
         success_codes: Some(Some(vec![3])),
         concurrency: Some(None),
+        group: Some(None),
+        priority: Some(7),
+        locks: Some(vec![s("disk")]),
     }
 }
 
@@ -197,6 +203,7 @@ pub fn summary() -> TaskSummary {
 
 pub fn run_info() -> RunInfo {
     RunInfo {
+        waits_for: Some(s("lock disk")),
         run: s("backup/1042"),
         task: s("backup"),
         trigger: s("schedule"),
@@ -433,6 +440,12 @@ impl Said for Request {
                 bounds_ms: vec![1_796_000_000_000, 1_796_086_400_000],
                 named: true,
             },
+            Request::PoolSet {
+                kind: PoolKind::Group,
+                names: vec![s("db")],
+                limit: Some(2),
+            },
+            Request::PoolList { kind: PoolKind::Lock },
         ]
     }
 }
@@ -498,6 +511,7 @@ impl Said for Response {
                 users: vec![s("backup")],
             }))),
             Response::Counted(Box::new(Rec(counted()))),
+            Response::Pools(schedules::pools()),
         ]
     }
 }

@@ -1,7 +1,7 @@
 use jiff::tz::TimeZoneDatabase;
 
 use super::*;
-use crate::policy::Policies;
+use crate::policy::{Policies, Sharing};
 use crate::schedule::{Catalog, DstRule, FindingCode, Zones};
 use crate::scheduler::Limits;
 use crate::snapshot::{Header, Rest, TaskImage};
@@ -29,6 +29,7 @@ fn state(exprs: &[String]) -> Scheduler {
                 dst: DstRule::default(),
             },
             labels: Vec::new(),
+            sharing: Sharing::default(),
             enabled: true,
             policies: Policies::default(),
         },

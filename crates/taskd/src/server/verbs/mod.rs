@@ -14,6 +14,7 @@ mod list;
 mod next;
 mod output;
 mod pause;
+mod pools;
 mod remove;
 mod run;
 mod runs;
@@ -75,6 +76,8 @@ pub(super) async fn answer(
             bounds_ms,
             named,
         } => count::answer(shared, names, bounds_ms, named).await,
+        Request::PoolSet { kind, names, limit } => pools::set(shared, kind, names, limit).await,
+        Request::PoolList { kind } => pools::list(shared, kind).await,
         // Answered by the connection itself, since it is not one answer.
         Request::Watch { .. } => Err(Refusal::UnknownRequest),
     }
@@ -93,6 +96,7 @@ fn named(request: &Request) -> &[String] {
         | Request::Pause { names, .. }
         | Request::Resume { names }
         | Request::CalendarRemove { names }
+        | Request::PoolSet { names, .. }
         | Request::Export { names, .. }
         | Request::Lint { names, .. }
         | Request::Count { names, .. } => names,
@@ -106,8 +110,11 @@ fn named(request: &Request) -> &[String] {
         | Request::CalendarShow { name } => std::slice::from_ref(name),
         // Checked where a watch begins.
         Request::Watch { .. } => &[],
-        Request::Add(_) | Request::Status | Request::CalendarList | Request::ImportMore { .. } | Request::ImportEnd => {
-            &[]
-        }
+        Request::Add(_)
+        | Request::Status
+        | Request::CalendarList
+        | Request::PoolList { .. }
+        | Request::ImportMore { .. }
+        | Request::ImportEnd => &[],
     }
 }

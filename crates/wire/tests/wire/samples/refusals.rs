@@ -52,6 +52,7 @@ impl Said for Refusal {
                 name: s("holidays"),
                 task: s("backup"),
             },
+            Refusal::UnknownPool { pool: s("group db") },
         ]
     }
 }

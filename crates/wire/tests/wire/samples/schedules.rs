@@ -39,3 +39,15 @@ pub(super) fn counted() -> Counted {
         clock_more: 2,
     }
 }
+
+pub fn pools() -> Vec<Rec<PoolInfo>> {
+    let db = PoolInfo {
+        name: "db".to_owned(),
+        limit: Some(2),
+        is_set: true,
+        tasks: 5,
+        running: 2,
+        waiting: 1,
+    };
+    vec![Rec(db), Rec(PoolInfo::default())]
+}

@@ -1,0 +1,137 @@
+//! What is done for a run after each of its steps: the runner is told, or its end is recorded.
+
+use std::time::Duration;
+
+use crate::effect::{Effect, Notice};
+use crate::record::Record;
+use crate::run::{AttemptEnd, Exit, Outcome, RunKey};
+use crate::task::TaskId;
+use crate::time::Timestamp;
+
+use super::Scheduler;
+use super::pending::After;
+use super::runs::{self, Act, Input, Told};
+
+impl Scheduler {
+    /// Gives an input to a run that has neither process nor end to tell of.
+    pub(super) fn drive(&mut self, now: Timestamp, key: RunKey, input: Input) {
+        if let Some(run) = self.runs.get(&key) {
+            let act = run.state.step(input).act;
+            self.act(now, key, act, None);
+        }
+    }
+
+    /// Does what follows for a run. `end` is what the runner told of its end.
+    pub(super) fn act(&mut self, now: Timestamp, key: RunKey, act: Act, end: Option<AttemptEnd>) {
+        match act {
+            Act::Nothing => {}
+            Act::Start => self.start(now, key),
+            Act::Stop => self.stop(key),
+            Act::Finish => {
+                if let Some(end) = end {
+                    let Some(run) = self.runs.get(&key) else { return };
+                    let success = self
+                        .tasks
+                        .get(key.task)
+                        .map_or(run.success, |task| task.policies.success);
+                    let (outcome, reason) = runs::outcome(&end, run.state.stopping(), &success);
+                    self.conclude(now, end.finished_at, key, outcome, reason, Some(end));
+                }
+            }
+            Act::Cancel => {
+                let reason = self
+                    .runs
+                    .get(&key)
+                    .and_then(|run| run.state.stopping())
+                    .map(str::to_owned);
+                self.finish(now, key, Outcome::Cancelled, reason, None);
+            }
+            Act::Lose => {
+                let reason = Some("the runner ended under it".to_owned());
+                self.conclude(now, now, key, Outcome::Unknown, reason, None);
+            }
+        }
+    }
+
+    /// Has the runner start a run, or notes that this is owed to it.
+    fn start(&mut self, now: Timestamp, key: RunKey) {
+        let (attached, deadline) = (self.life.attached, self.deadline_left(now, key));
+        if let Some((outcome, reason)) = self.hindrance(key, deadline) {
+            return self.finish(now, key, outcome, Some(reason.to_owned()), None);
+        }
+        if let Some(run) = self.runs.get_mut(&key) {
+            run.state.set_told(if attached { Told::Yes } else { Told::Owed });
+            if attached {
+                let origin = run.origin(key);
+                self.outbox.push_back(Effect::Start { origin, deadline });
+            }
+        }
+    }
+
+    /// Has the runner stop a run. Without a runner it is told when one is attached.
+    fn stop(&mut self, key: RunKey) {
+        if let Some(run) = self.runs.get(&key)
+            && self.life.attached
+            && !self.unrecorded_stops.contains(&key)
+        {
+            self.outbox.push_back(Effect::Stop {
+                attempt: run.attempt(key),
+                grace: self.grace(key.task),
+            });
+        }
+    }
+
+    /// How much time the runs of a task have to end by themselves when they are stopped.
+    pub(super) fn grace(&self, task: TaskId) -> Duration {
+        let chosen = self.tasks.get(task).and_then(|task| task.policies.time.grace());
+        chosen.unwrap_or(self.limits.grace)
+    }
+
+    /// Records the end of a run. People are told, and the runner may forget it, when that is durable.
+    pub(super) fn finish(
+        &mut self,
+        at: Timestamp,
+        key: RunKey,
+        outcome: Outcome,
+        reason: Option<String>,
+        end: Option<AttemptEnd>,
+    ) {
+        let Some(run) = self.runs.get(&key) else { return };
+        let attempt = run.attempt(key);
+        let exit = end.as_ref().map(|end| &end.exit);
+        let notice = Notice::RunFinished {
+            run: key,
+            attempt: attempt.attempt,
+            name: run.name.clone(),
+            trigger: run.trigger,
+            trace_id: run.trace_id,
+            outcome,
+            reason: reason.clone(),
+            exit_code: match exit {
+                Some(Exit::Code(code)) => Some(*code),
+                Some(Exit::Signal(_) | Exit::SpawnFailed { .. }) | None => None,
+            },
+            signal: match exit {
+                Some(Exit::Signal(signal)) => Some(*signal),
+                Some(Exit::Code(_) | Exit::SpawnFailed { .. }) | None => None,
+            },
+            duration: end
+                .as_ref()
+                .filter(|end| end.pid != 0)
+                .map(|end| end.finished_at.since(end.started_at)),
+            usage: end.as_ref().map(|end| end.usage).unwrap_or_default(),
+        };
+        let told = end.is_some();
+        self.fact(Record::RunFinished {
+            run: key,
+            at,
+            outcome,
+            reason,
+            end,
+        });
+        self.after.push(After::Notice(notice));
+        if told {
+            self.after.push(After::Forget(attempt));
+        }
+    }
+}
