@@ -13,11 +13,11 @@ use taskd_core::policy::{Concurrency, Misfire, Pool, QUEUE};
 use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger};
 use taskd_core::schedule::{Schedule, Termed};
-use taskd_core::scheduler::{Limits, RunView, Scheduler};
+use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::{ImportId, TaskId, When};
 
 use crate::pauses::History;
-use crate::users::{OWNER, RETRIES};
+use crate::users::RETRIES;
 use crate::world::{Daemon, Stage, World, catalog};
 
 /// What the runners of all lives really did.
@@ -149,36 +149,6 @@ impl Spawned {
             self.live.remove(&origin.attempt.run);
         }
     }
-}
-
-/// These groups and locks hold no more than they may, a run that was just given its part included. Gives back how many that is.
-pub fn holds_room(core: &Scheduler, pools: &[Pool]) -> Vec<(Pool, usize)> {
-    let views = core.pools(OWNER).into_iter();
-    let taken = views.filter(|view| pools.contains(&view.pool)).map(|view| {
-        let limit = view.limit.map_or(usize::MAX, |limit| limit.get() as usize);
-        assert!(view.running <= limit, "{view:?} holds more than it may");
-        (view.pool, limit)
-    });
-    taken.collect()
-}
-
-/// No more firings of a task wait, with one that was just created, than may.
-pub fn few_wait(core: &Scheduler, created: RunKey, policy: Concurrency) {
-    let most = match policy {
-        Concurrency::Forbid | Concurrency::Replace => 1,
-        Concurrency::Allow { .. } => QUEUE.get(),
-        Concurrency::Queue { waiting } => waiting.get(),
-    };
-    let waits = |run: &RunView<'_>| {
-        let made_up = matches!(run.origin.trigger, Trigger::CatchUp | Trigger::Backfill);
-        let Origin { attempt, .. } = run.origin;
-        attempt.run.task == created.task && attempt.attempt == 1 && run.state == "waiting" && !made_up
-    };
-    let waiting = core.active_runs().filter(waits).count();
-    assert!(
-        waiting <= most as usize,
-        "{waiting} runs wait with {created:?}, {most} may"
-    );
 }
 
 impl World {

@@ -10,6 +10,7 @@ mod dice;
 mod known;
 mod pauses;
 mod runner;
+mod sharing;
 mod users;
 mod world;
 

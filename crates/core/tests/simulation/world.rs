@@ -12,15 +12,16 @@ use taskd_core::effect::{Effect, Weight};
 use taskd_core::event::Event;
 use taskd_core::pause::PauseScope;
 use taskd_core::record::Record;
-use taskd_core::run::{RunKey, TraceId, Trigger};
+use taskd_core::run::{RunKey, TraceId};
 use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::{Definition, ImportId, TaskId};
 
-use crate::checks::{self, Spawned};
+use crate::checks::Spawned;
 use crate::dice::Dice;
 use crate::known::Known;
 use crate::runner::{Ended, Message, Runner};
+use crate::sharing;
 use crate::users;
 
 /// 2026-03-28, the day before the clocks of Berlin change.
@@ -292,25 +293,7 @@ impl World {
                             self.before_changes.insert((*task, *first));
                         }
                         self.spawned.emitted(record);
-                        let policy = |run: &RunKey| daemon.known.concurrency[&run.task];
-                        match record {
-                            Record::RunCreated {
-                                run, waiting: false, ..
-                            }
-                            | Record::RunAdmitted { run, .. } => {
-                                let pools = checks::holds_room(&daemon.core, &daemon.known.pools[&run.task]);
-                                self.spawned.admitted(*run, policy(run), pools);
-                            }
-                            Record::RunCreated {
-                                run,
-                                waiting: true,
-                                trigger: Trigger::Schedule | Trigger::Boot,
-                                ..
-                            } => {
-                                checks::few_wait(&daemon.core, *run, policy(run));
-                            }
-                            _ => {}
-                        }
+                        sharing::emitted(&daemon, &mut self.spawned, record);
                         if let Record::RunCreated { run, .. } = record {
                             daemon.created.insert(*run);
                         }

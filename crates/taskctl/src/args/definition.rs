@@ -153,8 +153,8 @@ pub struct RetryArgs {
 /// What becomes of a new run while others are in progress, as typed.
 #[derive(Debug, Default, Args)]
 pub struct SharingArgs {
-    /// What becomes of a new run while one is in progress: forbid skips it, allow[:N] lets N go side by side, queue[:N] has
-    /// up to N wait, replace cancels the earlier one (default: forbid)
+    /// What becomes of a new run while one is in progress: forbid skips it, allow or allow:N lets N go side by side, queue or
+    /// queue:N has up to N wait, replace cancels the earlier one (default: forbid)
     #[arg(long, value_name = "WHAT", help_heading = "Concurrency")]
     pub concurrency: Option<String>,
     /// Put it into a group, whose limit holds for the runs of all its tasks: `taskctl group`

@@ -13,10 +13,12 @@ use taskd_wire::runner::*;
 
 mod ledger;
 mod refusals;
+mod runs;
 
 mod schedules;
 
 use ledger::{calendar_info, passed, pause, why};
+pub use runs::run_info;
 use schedules::{counted, findings};
 
 /// A type whose bytes are kept.
@@ -198,34 +200,6 @@ pub fn summary() -> TaskSummary {
         running: vec![1042],
         held: Some(s("no such zone")),
         paused: Some(Rec(pause())),
-    }
-}
-
-pub fn run_info() -> RunInfo {
-    RunInfo {
-        waits_for: Some(s("lock disk")),
-        run: s("backup/1042"),
-        task: s("backup"),
-        trigger: s("schedule"),
-        fire_time_ms: Some(1_796_000_000_000),
-        created_ms: 1_796_000_000_001,
-        started_ms: Some(1_796_000_000_002),
-        finished_ms: Some(1_796_000_060_002),
-        state: s("finished"),
-        outcome: Some(s("failed")),
-        exit_code: Some(3),
-        signal: Some(15),
-        attempts: 2,
-        trace_id: s("4bf92f3577b34da6a3ce929d0e0e4736"),
-        duration_ms: Some(60_000),
-        lateness_ms: Some(-2),
-        retry_ms: Some(1_796_000_000_000),
-        reason: Some(s("timeout")),
-        pid: Some(4711),
-        max_rss_kib: Some(2048),
-        user_us: Some(300),
-        system_us: Some(70_000),
-        output_bytes: Some(1 << 33),
     }
 }
 
