@@ -447,8 +447,21 @@ impl Drop for World {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
-        // The guard of a killed worker ends by itself; children carry the runner's mark, not this world's, and end
-        // with the runner.
+        // The guard of a killed worker ends all that is left, and then itself; children carry the runner's mark, not this
+        // world's, and end with the runner.
+        for pid in self.processes() {
+            let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            if environ
+                .split(|byte| *byte == 0)
+                .any(|var| var.starts_with(b"TASKD_GUARD_PID="))
+            {
+                kill(pid, rustix::process::Signal::KILL);
+            }
+        }
+        let deadline = now() + Duration::from_secs(5);
+        while !self.processes().is_empty() && now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         for pid in self.processes() {
             kill(pid, rustix::process::Signal::KILL);
         }

@@ -50,6 +50,7 @@ impl Stage {
                 device: found.dev(),
                 inode: found.ino(),
             })),
+            cgroups: Tail(None),
         }
     }
 

@@ -115,7 +115,7 @@ pub enum Stopped {
 /// What an attempt used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Largest resident size, KiB.
+    /// Largest resident size of a single process, KiB.
     pub max_rss_kib: u64,
     /// CPU time in user mode, microseconds.
     pub user_us: u64,
@@ -125,6 +125,19 @@ pub struct Usage {
     pub output_bytes: u64,
     /// Bytes of output that were not kept.
     pub output_lost: u64,
+    /// The most memory that its processes had in use at once, that of cached files included, KiB. Like what follows `None`
+    /// where nobody counts it.
+    #[serde(default)]
+    pub memory_peak_kib: Option<u64>,
+    /// Bytes its processes read from devices.
+    #[serde(default)]
+    pub read_bytes: Option<u64>,
+    /// Bytes its processes wrote to devices.
+    #[serde(default)]
+    pub written_bytes: Option<u64>,
+    /// The most processes and threads at once.
+    #[serde(default)]
+    pub peak_pids: Option<u64>,
 }
 
 /// What the runner says of an attempt that ended.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
+use crate::cgroups::{SEAT, Seat};
 use crate::notify::complain;
 use crate::procs::Known;
 use crate::{Options, RunnerError, clock, sweep, sys};
@@ -47,18 +48,27 @@ pub fn guard(options: &Options) -> Result<ExitCode, RunnerError> {
     env::set_current_dir("/").map_err(failed)?;
     // Whoever became a guard by exec may have children that are none of its business.
     let foreign = sweep::children().map_err(failed)?;
-    let worker = Command::new("/proc/self/exe")
+    let seat = if options.cgroups { Seat::find() } else { None };
+    let mut command = Command::new("/proc/self/exe");
+    command
         .arg0(env::args_os().next().unwrap_or_else(|| "taskd".into()))
         .args(["runner", "--worker", "--state-dir"])
         .arg(state_dir)
         .arg("--socket")
         .arg(socket)
         .env(GUARD_PID, std::process::id().to_string())
-        .stdin(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
+        .env_remove(SEAT)
+        .stdin(Stdio::null());
+    if let Some(seat) = &seat {
+        command.env(SEAT, seat.to_variable());
+    }
+    let worker = command.spawn().map_err(failed)?;
     let worker = Pid::from_child(&worker);
     let status = attend(worker, &signals).map_err(failed)?;
+    // What is killed with its group has nobody to leave behind.
+    if let Some(seat) = &seat {
+        seat.clear();
+    }
     end_all(&signals, &foreign);
     Ok(exit_code(status))
 }

@@ -30,9 +30,9 @@
 //! * **Stop.** TERM to the process group and to what has left it. The attempt is over when all of these have ended, and
 //!   what is left when the grace is over is killed; the deadline is the runner's own. What is reported is how the first
 //!   process ended. A start that hangs is given up shortly after the grace.
-//! * **What belongs to a run** is what has its process group, its session, its mark in the environment, or a parent that
-//!   belongs to it. A process that has rid itself of all of them is not known to its run, as long as there is no cgroup
-//!   to hold it; it ends with the runner.
+//! * **What belongs to a run** is what is in the control group of its attempt (`cgroups`), has its process group, its
+//!   session, its mark in the environment, or a parent that belongs to it. Where no control groups can be made, a process
+//!   that has rid itself of all the others is not known to its run; it ends with the runner.
 //! * **Results** are kept until the daemon acknowledges them, on disk while no daemon is there (`results`).
 //! * **Connections.** The daemon that attaches last is the one (`server`). It is told first what lives and what has
 //!   ended, and that is the whole truth: what an earlier connection sent is taken in or dropped before.
@@ -40,9 +40,11 @@
 //! * **Scarcity.** Without room output is lost, counted and marked; results stay in memory until they can be written.
 //!   Starts are refused before descriptors get so few that the runner could not be commanded any more.
 //!
-//! The state directory holds `runner.lock`, `runner.id`, `runner.live`, `output/` and `spool/`. One runner at a time works there.
+//! The state directory holds `runner.lock`, `runner.id`, `runner.live`, `runner.cgroups`, `output/` and
+//! `spool/`. One runner at a time works there.
 
 mod attempt;
+mod cgroups;
 mod clock;
 mod ender;
 mod guard;
@@ -78,6 +80,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// The socket that daemons connect to.
     pub socket: PathBuf,
+    /// Whether each attempt gets a control group, if they can be made.
+    pub cgroups: bool,
 }
 
 /// Why a runner cannot run.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use taskd_wire::codec::Tail;
-use taskd_wire::runner::{AttemptKey, End, Ended, Origin, TimeUp};
+use taskd_wire::runner::{AttemptKey, End, Ended, Origin, TimeUp, TreeUsage};
 
 use crate::notify::complain;
 
@@ -253,6 +253,14 @@ struct Line {
     output_lost: u64,
     #[serde(default)]
     time_up: Option<LineTimeUp>,
+    #[serde(default)]
+    memory_peak_kib: Option<u64>,
+    #[serde(default)]
+    read_bytes: Option<u64>,
+    #[serde(default)]
+    written_bytes: Option<u64>,
+    #[serde(default)]
+    peak_pids: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -310,6 +318,10 @@ impl From<&Ended> for Line {
                 TimeUp::Timeout => LineTimeUp::Timeout,
                 TimeUp::Deadline => LineTimeUp::Deadline,
             }),
+            memory_peak_kib: ended.counted.0.memory_peak_kib,
+            read_bytes: ended.counted.0.read_bytes,
+            written_bytes: ended.counted.0.written_bytes,
+            peak_pids: ended.counted.0.peak_pids,
         }
     }
 }
@@ -347,6 +359,12 @@ impl From<Line> for Ended {
                 LineTimeUp::Timeout => TimeUp::Timeout,
                 LineTimeUp::Deadline => TimeUp::Deadline,
             })),
+            counted: Tail(TreeUsage {
+                memory_peak_kib: line.memory_peak_kib,
+                read_bytes: line.read_bytes,
+                written_bytes: line.written_bytes,
+                peak_pids: line.peak_pids,
+            }),
         }
     }
 }
@@ -380,6 +398,12 @@ mod tests {
             system_us: 17,
             output_bytes: 18,
             output_lost: 19,
+            counted: Tail(TreeUsage {
+                memory_peak_kib: Some(20),
+                read_bytes: Some(21),
+                written_bytes: Some(22),
+                peak_pids: Some(23),
+            }),
         }
     }
 

@@ -1,19 +1,20 @@
 //! The attempts in progress, and how to find one: by number, key or process.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use taskd_wire::codec::Tail;
+use taskd_wire::runner as wire;
 use taskd_wire::runner::{AttemptKey, End, Ended, Live, Origin, Start, TimeUp};
 
 use crate::attempt::{Cause, GRACE_MAX, Limit, State};
+use crate::cgroups::{Counted, Group};
 use crate::output::{Output, Stream, output_path};
 use crate::pipes::Pipe;
-use crate::sweep::Family;
+use crate::sweep::{Family, Survivor};
 use crate::sys::Reaped;
 use crate::underway::Underway;
 
@@ -37,10 +38,14 @@ pub(crate) struct Attempt {
     pub(crate) output: Option<Output>,
     pub(crate) output_bytes: u64,
     pub(crate) output_lost: u64,
+    /// Its control group, until it is over.
+    pub(crate) group: Option<Arc<Group>>,
+    /// What that has counted.
+    pub(crate) counted: Counted,
     /// How what comes from it is known, once that was asked for.
     pub(crate) family: Option<Arc<Family>>,
-    /// One process that came from it and lives, watched for its end.
-    pub(crate) survivor: Option<OwnedFd>,
+    /// What came from it and lives, watched for its end.
+    pub(crate) survivor: Option<Survivor>,
     /// When [`Event::Deadline`](crate::attempt::Event::Deadline) is due.
     pub(crate) deadline: Option<Instant>,
     /// Where it is said to be under way. Taken away where something may still come of it.
@@ -82,6 +87,8 @@ impl Attempt {
             output: Some(Output::new(output_path(state_dir, &start.key), start.output_max)),
             output_bytes: 0,
             output_lost: 0,
+            group: None,
+            counted: Counted::default(),
             family: None,
             survivor: None,
             deadline: None,
@@ -111,6 +118,7 @@ impl Attempt {
 
     /// Its result. `stopped` is why it had been told to end before it did.
     pub(crate) fn into_ended(self, stopped: Option<Cause>) -> Ended {
+        let started = self.pid.is_some();
         Ended {
             pid: self.pid_number(),
             origin: self.origin,
@@ -120,10 +128,17 @@ impl Attempt {
             stopped: stopped.is_some(),
             time_up: Tail((stopped == Some(Cause::TimeUp)).then_some(self.up)),
             max_rss_kib: self.reaped.max_rss_kib,
-            user_us: self.reaped.user_us,
-            system_us: self.reaped.system_us,
+            user_us: self.counted.user_us.unwrap_or(self.reaped.user_us),
+            system_us: self.counted.system_us.unwrap_or(self.reaped.system_us),
             output_bytes: self.output_bytes,
             output_lost: self.output_lost,
+            // What waited for its children knows what they moved.
+            counted: Tail(wire::TreeUsage {
+                memory_peak_kib: self.counted.memory_bytes.map(|bytes| bytes / 1024),
+                read_bytes: started.then(|| self.counted.read_bytes.unwrap_or(self.reaped.read_bytes)),
+                written_bytes: started.then(|| self.counted.written_bytes.unwrap_or(self.reaped.written_bytes)),
+                peak_pids: self.counted.pids,
+            }),
         }
     }
 }

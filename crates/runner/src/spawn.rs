@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustix::fs::{Access, CWD, FileType, OFlags};
@@ -17,8 +18,9 @@ use rustix::process::{Pid, Resource, Rlimit};
 use taskd_wire::definition::ActionSpec;
 use taskd_wire::runner::{AttemptKey, Start};
 
+use crate::cgroups::{Group, Groups};
 use crate::sweep;
-use crate::sys::{self, CStrings, Failed, HasNul, Launcher, NotStarted, Plan, Stdio, Step};
+use crate::sys::{self, CStrings, Failed, HasNul, Launcher, NotStarted, Place, Plan, Step};
 
 /// The variable that ties a process to the runner it came from, see [`Cookie`].
 pub(crate) const COOKIE: &str = "TASKD_RUNNER";
@@ -64,11 +66,13 @@ pub(crate) struct Host {
     home: PathBuf,
     cookie: Cookie,
     null: OwnedFd,
+    /// Where children are put, if groups can be made.
+    groups: Option<Arc<Groups>>,
 }
 
 impl Host {
     /// Reads this process's own circumstances, and raises its limit of open files: every run takes up to three.
-    pub(crate) fn new(cookie: Cookie) -> io::Result<Self> {
+    pub(crate) fn new(cookie: Cookie, groups: Option<Arc<Groups>>) -> io::Result<Self> {
         let account = sys::account(rustix::process::geteuid().as_raw());
         let known = |name: &str, fallback: Option<OsString>| {
             env::var_os(name)
@@ -102,6 +106,7 @@ impl Host {
             home: PathBuf::from(home),
             cookie,
             null,
+            groups,
         })
     }
 }
@@ -165,6 +170,8 @@ pub(crate) struct Child {
     pub(crate) pid: Pid,
     pub(crate) stdout: File,
     pub(crate) stderr: File,
+    /// The control group that it is in.
+    pub(crate) group: Option<Arc<Group>>,
 }
 
 /// Starts children, one after the other, with memory that is used again.
@@ -187,9 +194,32 @@ impl<'a> Spawner<'a> {
     /// what it takes was used once.
     pub(crate) fn warm_up(&mut self) {
         let null = self.host.null.as_fd();
-        let (stdin, stdout, stderr) = (null, null, null);
+        let group = self.host.groups.as_ref().and_then(|groups| groups.get());
+        let handle = group.as_ref().and_then(|group| group.open().ok());
+        let place = Place {
+            stdin: null,
+            stdout: null,
+            stderr: null,
+            group: handle.as_ref().map(|handle| handle.as_fd()),
+        };
         // The program of an empty plan has no name.
-        let _ = self.launcher.start(&Plan::default(), &Stdio { stdin, stdout, stderr });
+        let started = self.launcher.start(&Plan::default(), &place);
+        if let (Some(groups), Some(group)) = (&self.host.groups, group) {
+            match started {
+                Err(NotStarted::Failed(failed)) if failed.step == Step::Clone => {
+                    let error = io::Error::from_raw_os_error(failed.errno);
+                    groups.give_up(format_args!("nothing can be started in one: {error}"));
+                }
+                // Not one that was executed. The kernel kills what a process in a group that was ever killed clones into
+                // another one.
+                Ok(pid) | Err(NotStarted::Unfinished(pid)) => {
+                    end(pid, String::new(), None);
+                    groups.give_up(format_args!("what is started in one ends at once"));
+                }
+                Err(NotStarted::Failed(_)) => {}
+            }
+            groups.give_back(Arc::new(group), false);
+        }
     }
 
     /// Starts a child, see [`Launcher::start`].
@@ -197,21 +227,42 @@ impl<'a> Spawner<'a> {
         prepare(&mut self.plan, self.host, start)?;
         let (stdout, stdout_end) = pipe()?;
         let (stderr, stderr_end) = pipe()?;
-        let stdio = Stdio {
+        let group = self.host.groups.as_ref().and_then(|groups| groups.get()).map(Arc::new);
+        let handle = group.as_ref().and_then(|group| group.open().ok());
+        let place = Place {
             stdin: self.host.null.as_fd(),
             stdout: stdout_end.as_fd(),
             stderr: stderr_end.as_fd(),
+            group: handle.as_ref().map(|handle| handle.as_fd()),
         };
-        let failed = match self.launcher.start(&self.plan, &stdio) {
-            Ok(pid) => return Ok(Child { pid, stdout, stderr }),
+        let mut started = self.launcher.start(&self.plan, &place);
+        if handle.is_some()
+            && let Err(NotStarted::Failed(failed)) = &started
+            && failed.step == Step::Clone
+        {
+            // Better without than not at all. What does not depend on it fails again.
+            started = self.launcher.start(&self.plan, &Place { group: None, ..place });
+        }
+        let failed = match started {
+            Ok(pid) => {
+                return Ok(Child {
+                    pid,
+                    stdout,
+                    stderr,
+                    group,
+                });
+            }
             Err(NotStarted::Failed(failed)) => failed,
             Err(NotStarted::Unfinished(pid)) => {
                 // Nobody knows how far it has come, so it is not to be told from one that never started.
-                end(pid, self.host.cookie.of(&start.key));
+                end(pid, self.host.cookie.of(&start.key), group.clone());
                 let (errno, step) = (libc::EIO, Step::Launcher);
                 Failed { errno, step }
             }
         };
+        if let (Some(groups), Some(group)) = (&self.host.groups, group) {
+            groups.give_back(group, false);
+        }
         let path = match failed.step {
             Step::Launcher | Step::Pipe | Step::Clone => c"",
             Step::Chdir => self.plan.cwd.as_c_str(),
@@ -222,8 +273,8 @@ impl<'a> Spawner<'a> {
 }
 
 /// Kills a child and all that came from it, and reaps it.
-fn end(pid: Pid, cookie: String) {
-    sweep::kill_family(cookie, pid);
+fn end(pid: Pid, cookie: String, group: Option<Arc<Group>>) {
+    sweep::kill_family(cookie, pid, group);
     // An error could only be that somebody else reaped it, which nobody does.
     let _ = sys::reap(pid);
 }
@@ -386,6 +437,7 @@ mod tests {
             home: "/home/me".into(),
             cookie: Cookie { state: 1, instance: 7 },
             null: File::open("/dev/null").expect("a system").into(),
+            groups: None,
         }
     }
 

@@ -6,21 +6,27 @@
 //! Processes are signalled through a pidfd that is known to be the one that was looked at, so that never another one is
 //! hit that was given the same process id in between.
 
+mod family;
+
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+pub(crate) use family::Family;
+
+use crate::cgroups::Group;
 use crate::clock;
 use crate::notify::complain;
 use crate::procs::{self, Children, Known, Process, Variable};
-use crate::reports::lock;
 use crate::spawn::{COOKIE, Cookie};
 use crate::underway::Underway;
 
@@ -100,82 +106,6 @@ pub(crate) fn leftovers(cookie: &Cookie, state_dir: &Path, own: Vec<Pid>) -> Und
     underway
 }
 
-/// How the processes of an attempt are known.
-#[derive(Debug)]
-pub(crate) struct Family {
-    cookie: String,
-    /// The first process, whose id is that of its group and session.
-    first: Pid,
-    /// The same, told from a later one: it may be reaped while it is looked for the others.
-    first_known: OnceLock<Known>,
-    /// Those found so far. What has left group and session without a cookie is known by its parents, and by this when
-    /// they have ended.
-    known: Mutex<Vec<Known>>,
-}
-
-impl Family {
-    pub(crate) fn new(cookie: String, first: Pid) -> Arc<Self> {
-        Arc::new(Family {
-            cookie,
-            first,
-            first_known: OnceLock::new(),
-            known: Mutex::default(),
-        })
-    }
-
-    /// Makes sure that the first process is told from others. To be called while it is not reaped. If it fails for want
-    /// of something only cookies tell, until it does not.
-    pub(crate) fn recognise(&self) {
-        if self.first_known.get().is_none()
-            && let Ok(Some(process)) = Process::read(self.first)
-        {
-            // Two would say the same.
-            let _ = self.first_known.set(process.known);
-        }
-    }
-
-    /// Whether the id of the first process is its own, as it is until it is reaped.
-    fn has_its_id(&self) -> bool {
-        let Some(first) = self.first_known.get() else {
-            return false;
-        };
-        Process::read(self.first).is_ok_and(|now| now.is_some_and(|now| now.known == *first))
-    }
-
-    /// Its living processes but the first.
-    fn members(&self, table: &Table) -> Vec<Known> {
-        let known = lock(&self.known).clone();
-        // Looked at after the table was read, so it was its own in all of it. Once it is not, it may be the group of
-        // others.
-        let has_its_id = self.has_its_id();
-        let is_near = |process: &Process| {
-            process.group == Some(self.first)
-                || process.session == Some(self.first)
-                || process.parent == Some(self.first)
-        };
-        let is_one = |process: &Process| {
-            (has_its_id && is_near(process))
-                || known.contains(&process.known)
-                || table.cookies.get(&process.known.pid) == Some(&self.cookie)
-        };
-        let (mut members, mut others): (Vec<&Process>, Vec<&Process>) = table
-            .processes
-            .iter()
-            .filter(|process| !has_its_id || process.known.pid != self.first)
-            .partition(|process| is_one(process));
-        let mut next = 0;
-        while let Some(above) = members.get(next).map(|member| Some(member.known.pid)) {
-            let (children, rest) = others.into_iter().partition(|process| process.parent == above);
-            members.extend::<Vec<_>>(children);
-            others = rest;
-            next += 1;
-        }
-        let members: Vec<Known> = members.iter().map(|member| member.known).collect();
-        lock(&self.known).clone_from(&members);
-        members
-    }
-}
-
 /// What is wanted of the processes of an attempt.
 #[derive(Debug)]
 pub(crate) struct Seek {
@@ -195,8 +125,36 @@ pub(crate) struct Sought {
     pub(crate) is_after: bool,
     /// Whether nothing else lives, or it was killed.
     pub(crate) is_gone: bool,
-    /// One that lives, by a handle that tells when it does not any more.
-    pub(crate) one: Option<OwnedFd>,
+    /// What lives, by a handle that tells when it does not any more.
+    pub(crate) one: Option<Survivor>,
+}
+
+/// What is watched for its end.
+#[derive(Debug)]
+pub(crate) enum Survivor {
+    /// A process.
+    Process(OwnedFd),
+    /// All that is in a control group: the file that tells when that is nobody.
+    Group(File),
+}
+
+impl Survivor {
+    /// What happens to the handle at the end.
+    pub(crate) fn flags(&self) -> EventFlags {
+        match self {
+            Survivor::Process(_) => EventFlags::IN,
+            Survivor::Group(_) => EventFlags::PRI,
+        }
+    }
+}
+
+impl AsFd for Survivor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Survivor::Process(handle) => handle.as_fd(),
+            Survivor::Group(events) => events.as_fd(),
+        }
+    }
 }
 
 /// Who lives, at one time.
@@ -236,8 +194,15 @@ impl Search {
             })
             .collect();
         let orphans = self.orphans.as_ref().and_then(Orphans::cookies);
-        let is_wanted = |seek: &Seek| !orphans.as_ref().is_some_and(|orphans| seek.is_none_of(orphans));
+        let is_wanted = |seek: &Seek| {
+            seek.family.is_populated() || !orphans.as_ref().is_some_and(|orphans| seek.is_none_of(orphans))
+        };
         let wanted: Vec<usize> = (0..seeks.len()).filter(|index| is_wanted(&seeks[*index])).collect();
+        for seek in seeks.iter().filter(|seek| seek.signal == Some(Signal::KILL)) {
+            if let Some(group) = &seek.family.group {
+                group.kill();
+            }
+        }
         let mut done: Vec<Vec<Known>> = vec![Vec::new(); seeks.len()];
         let unsure_until = clock::steady() + EXEC_PATIENCE;
         let mut rounds = 0;
@@ -268,7 +233,7 @@ impl Search {
                             is_new |= seek.send(&member, &handle);
                             done.push(member);
                             sought.is_gone = false;
-                            sought.one = Some(handle);
+                            sought.one = Some(Survivor::Process(handle));
                         }
                         Ok(None) => is_new = true,
                         Err(_) => missed[index] = true,
@@ -286,6 +251,15 @@ impl Search {
         for index in wanted {
             let is_killed = seeks[index].signal == Some(Signal::KILL);
             sought[index].is_gone = !missed[index] && (is_killed || sought[index].is_gone);
+            // What is in a group is waited for: it tells when it has ended.
+            let group = seeks[index].family.group.as_ref();
+            if let Some(events) = group
+                .and_then(|group| group.events())
+                .filter(|events| events.is_populated)
+            {
+                sought[index].is_gone = false;
+                sought[index].one = Some(Survivor::Group(events.file));
+            }
         }
         sought
     }
@@ -362,9 +336,9 @@ impl Seek {
 }
 
 /// Kills what came from a process that is not reaped, itself included.
-pub(crate) fn kill_family(cookie: String, first: Pid) {
+pub(crate) fn kill_family(cookie: String, first: Pid, group: Option<Arc<Group>>) {
     let _ = rustix::process::kill_process(first, Signal::KILL);
-    let family = Family::new(cookie, first);
+    let family = Family::new(cookie, first, group);
     family.recognise();
     let seek = Seek {
         family,
@@ -493,44 +467,4 @@ fn ancestors() -> Vec<Pid> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{BufRead as _, BufReader};
-    use std::process::{Command, Stdio};
-
-    use super::*;
-
-    #[test]
-    fn once_the_first_process_is_reaped_its_id_tells_nothing() {
-        let mut shell = Command::new("sh")
-            .args(["-c", "sleep 1000 & echo $!; wait"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a system");
-        let mut line = String::new();
-        let stdout = shell.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let child = line.trim().parse().ok().and_then(Pid::from_raw).expect("its id");
-        let first = Pid::from_child(&shell);
-        let search = Search::below(rustix::process::getppid());
-        let table = search.look().expect("room");
-        let found = |family: &Family| {
-            let members = family.members(&table);
-            members.iter().map(|member| member.pid).collect::<Vec<_>>()
-        };
-
-        let family = Family::new("none".to_owned(), first);
-        family.recognise();
-        assert_eq!(found(&family), [child]);
-        // As if another one had had the id before.
-        let earlier = Family::new("none".to_owned(), first);
-        let other = Process::read(rustix::process::getpid()).expect("room").expect("this");
-        earlier.first_known.set(other.known).expect("it is new");
-        assert_eq!(found(&earlier), []);
-        // Who was found before is still known by itself.
-        shell.kill().expect("it is there");
-        shell.wait().expect("a child");
-        assert_eq!(found(&family), [child]);
-
-        let _ = rustix::process::kill_process(child, Signal::KILL);
-    }
-}
+mod tests;

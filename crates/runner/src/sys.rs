@@ -4,6 +4,7 @@
 //! Each unsafe block says what it relies on. Nothing here decides anything.
 #![expect(unsafe_code, reason = "system calls that no safe crate offers; see each block")]
 
+mod into;
 mod launcher;
 mod plan;
 
@@ -17,7 +18,7 @@ use std::ptr;
 
 use rustix::process::Pid;
 
-pub(crate) use launcher::{Failed, Launcher, Launchers, NotStarted, Stdio, Step};
+pub(crate) use launcher::{Failed, Launcher, Launchers, NotStarted, Place, Step};
 pub(crate) use plan::{CStrings, HasNul, Plan};
 
 /// Signals that say "this very thread is broken"; blocking them would only make the death less clear.
@@ -186,6 +187,9 @@ pub(crate) struct Reaped {
     pub(crate) max_rss_kib: u64,
     pub(crate) user_us: u64,
     pub(crate) system_us: u64,
+    /// Bytes read from devices, and written to them.
+    pub(crate) read_bytes: u64,
+    pub(crate) written_bytes: u64,
 }
 
 /// Reaps a child, waiting for its end.
@@ -208,12 +212,16 @@ pub(crate) fn reap(pid: Pid) -> io::Result<Reaped> {
     let micros = |time: libc::timeval| {
         u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
     };
+    // Counted in blocks of this size, whatever the device has.
+    let bytes = |blocks: libc::c_long| u64::try_from(blocks).unwrap_or(0).saturating_mul(512);
     Ok(Reaped {
         code: libc::WEXITSTATUS(status),
         signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
         max_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
         user_us: micros(usage.ru_utime),
         system_us: micros(usage.ru_stime),
+        read_bytes: bytes(usage.ru_inblock),
+        written_bytes: bytes(usage.ru_oublock),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The loop: one thread that waits for everything there is to wait for, and for nothing else but the disks it writes to.
 
+mod closing;
 mod ending;
 mod given_up;
 
@@ -20,6 +21,7 @@ use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner};
 
 use crate::attempt::{Action, Event, GRACE_MAX, KILL_PATIENCE};
+use crate::cgroups::{Groups, Seat};
 use crate::ender::Ender;
 use crate::guard::GUARD_PID;
 use crate::notify::{complain, notify};
@@ -34,6 +36,7 @@ use crate::spawner::{Job, Spawners, THREADS_MAX};
 use crate::sweep::{Orphans, Search};
 use crate::sys::Launchers;
 use crate::{Options, RunnerError, clock, inventory, sweep, sys};
+use closing::Closing;
 use given_up::GivenUp;
 
 const LISTENER: u64 = 0;
@@ -41,8 +44,9 @@ const SIGNALS: u64 = 1;
 const REPORTS: u64 = 2;
 const PIPES: u64 = 3;
 const SURVIVORS: u64 = 4;
+const GROUPS: u64 = 5;
 /// Connections have the numbers from here on.
-const CONNECTIONS: u64 = 5;
+const CONNECTIONS: u64 = 6;
 
 /// Grace of a stop that was asked for by a signal.
 const SIGNAL_GRACE: Duration = Duration::from_secs(10);
@@ -121,6 +125,8 @@ struct Worker {
     /// Watches the [survivors](crate::roster::Attempt::survivor).
     survivors: OwnedFd,
     orphans: Option<Orphans>,
+    /// The control groups of attempts, where they can have some.
+    groups: Option<Arc<Groups>>,
     server: Server,
     _socket_file: SocketFile,
     roster: Roster,
@@ -149,17 +155,6 @@ struct Worker {
     reports: Vec<Report>,
 }
 
-/// How far the end of the runner has come.
-#[derive(Clone, Copy, Debug)]
-enum Closing {
-    /// Nobody asked for it.
-    No,
-    /// All attempts were told to stop; no new ones are taken.
-    Stopping,
-    /// There are none left. The daemon may acknowledge the last results until then, and the spool must have them.
-    Lingering(Instant),
-}
-
 impl Worker {
     fn new(
         place: &Place,
@@ -172,16 +167,17 @@ impl Worker {
             state: place.state,
             instance,
         };
+        let groups = Groups::take(Seat::said(), place.state, &place.state_dir);
         let underway = sweep::leftovers(&cookie, &place.state_dir, launchers.pids());
         let spool = place.state_dir.join("spool");
         let results =
             Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
         let started = |source| RunnerError::System { what: "start", source };
-        let host = Host::new(cookie.clone()).map_err(started)?;
+        let host = Host::new(cookie.clone(), groups.clone()).map_err(started)?;
         let (listener, socket_file) = place.listen()?;
         let done = Arc::new(Reports::new().map_err(started)?);
         let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT];
-        let worker = Worker {
+        let mut worker = Worker {
             epoll: epoll::create(CreateFlags::CLOEXEC).map_err(|errno| started(errno.into()))?,
             pipes: Pipes::new().map_err(started)?,
             signals: sys::signal_fd(&caught, true).map_err(started)?,
@@ -190,6 +186,7 @@ impl Worker {
             done,
             survivors: epoll::create(CreateFlags::CLOEXEC).map_err(|errno| started(errno.into()))?,
             orphans: guard.and_then(Orphans::of),
+            groups,
             server: Server::new(listener, CONNECTIONS),
             _socket_file: socket_file,
             roster: Roster::new(underway),
@@ -204,6 +201,7 @@ impl Worker {
                 started_ms: clock::wall_ms(),
                 closing: Tail(false),
                 state_dir: Tail(Some(place.directory_id().map_err(started)?)),
+                cgroups: Tail(None),
             },
             state_dir: place.state_dir.clone(),
             notify_socket,
@@ -228,7 +226,12 @@ impl Worker {
             (worker.pipes.as_fd(), PIPES, EventFlags::IN),
             (worker.survivors.as_fd(), SURVIVORS, EventFlags::IN),
         ];
-        for (fd, number, flags) in watched {
+        let groups = worker
+            .groups
+            .as_ref()
+            .map(|groups| (groups.as_fd(), GROUPS, EventFlags::IN));
+        worker.info.cgroups = Tail(worker.groups.as_ref().and_then(|groups| groups.said()));
+        for (fd, number, flags) in watched.into_iter().chain(groups) {
             epoll::add(&worker.epoll, fd, EventData::new_u64(number), flags).map_err(|errno| started(errno.into()))?;
         }
         // Nothing of the file system is held busy by a runner that lives for months.
@@ -245,7 +248,7 @@ impl Worker {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(RunnerError::system("wait", errno)),
             }
-            let (mut signalled, mut reported, mut readable, mut over) = (false, false, false, false);
+            let (mut signalled, mut reported, mut readable, mut over, mut left) = (false, false, false, false, false);
             for event in &events {
                 match event.data.u64() {
                     LISTENER => self.accept(),
@@ -253,6 +256,7 @@ impl Worker {
                     REPORTS => reported = true,
                     PIPES => readable = true,
                     SURVIVORS => over = true,
+                    GROUPS => left = true,
                     connection => self.server.ready(connection, &self.epoll, &mut self.received),
                 }
             }
@@ -268,6 +272,9 @@ impl Worker {
             }
             if over {
                 self.take_survivors();
+            }
+            if left && let Some(groups) = &self.groups {
+                groups.take_left();
             }
             self.try_again();
             self.watch_fresh();
@@ -374,50 +381,6 @@ impl Worker {
         self.step(id, Event::NotSpawned);
     }
 
-    fn shut_down(&mut self, grace: Duration) {
-        match self.closing {
-            Closing::No => {
-                notify(self.notify_socket.as_deref(), "STOPPING=1");
-                self.closing = Closing::Stopping;
-                self.info.closing = Tail(true);
-                self.server.say(&FromRunner::InventoryEnd(Rec(self.info.clone())));
-            }
-            Closing::Stopping | Closing::Lingering(_) => {}
-        }
-        for id in self.roster.ids() {
-            self.step(id, stop_within(grace));
-        }
-    }
-
-    /// Whether the runner has ended. The last results are with the daemon or in the spool then.
-    fn is_done(&mut self) -> bool {
-        let now = clock::steady();
-        if matches!(self.closing, Closing::Stopping) {
-            // What cannot be killed has no end that could be told; the next runner does not know it.
-            let is_over = self.is_stuck() && self.killed + KILL_PATIENCE <= now;
-            if is_over && !self.roster.is_empty() {
-                complain(format_args!("{} runs cannot be killed", self.roster.len()));
-            }
-            if is_over || self.roster.is_empty() {
-                self.closing = Closing::Lingering(now + LINGER);
-            }
-        }
-        match self.closing {
-            Closing::No | Closing::Stopping => false,
-            Closing::Lingering(until) => {
-                let acknowledged = self.results.is_empty() && self.server.is_flushed();
-                // Results that are nowhere but here are not given up for a disk that is full.
-                let kept = self.results.is_empty() || !self.spool_fails;
-                kept && (acknowledged || !self.server.is_attached() || now >= until)
-            }
-        }
-    }
-
-    /// Whether all that there is was killed and does not end.
-    fn is_stuck(&self) -> bool {
-        self.roster.iter().all(|attempt| attempt.state.is_killed())
-    }
-
     fn take_reports(&mut self) {
         let mut reports = std::mem::take(&mut self.reports);
         self.done.take(&mut reports);
@@ -425,13 +388,14 @@ impl Worker {
             match report {
                 Report::Spawned { id, child, at_ms } => {
                     let Some(attempt) = self.roster.get_mut(id) else {
-                        self.given_up.came_back(id, child.pid);
+                        self.given_up.came_back(id, child);
                         continue;
                     };
                     attempt.pid = Some(child.pid);
                     attempt.started_ms = at_ms;
                     attempt.stdout = Some(child.stdout.into());
                     attempt.stderr = Some(child.stderr.into());
+                    attempt.group = child.group;
                     self.roster.has_process(id, child.pid);
                     self.fresh.push(id);
                     self.step(id, Event::Spawned(child.pid));
@@ -525,6 +489,7 @@ impl Worker {
                 }
                 Action::Kill(pid) => {
                     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+                    self.kill_group(id);
                     self.killed = clock::steady();
                     self.seek(id, pid, Some(Signal::KILL));
                 }

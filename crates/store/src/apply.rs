@@ -380,7 +380,8 @@ impl Applier<'_> {
             "UPDATE runs SET state = 'finished', finished_at = ?2, outcome = ?3, reason = ?4, exit_code = ?5,
                     signal = ?6, started_at = coalesce(started_at, ?7), pid = coalesce(pid, ?8), max_rss_kib = ?9,
                     user_us = ?10, system_us = ?11, output_bytes = ?12, output_lost = ?13,
-                    output_kept = output_kept + ?14, retry_at = NULL
+                    output_kept = output_kept + ?14, retry_at = NULL, memory_peak_kib = ?15, read_bytes = ?16,
+                    written_bytes = ?17, peak_pids = ?18
              WHERE id = ?1",
         )?
         .execute(params![
@@ -398,6 +399,10 @@ impl Applier<'_> {
             usage.map(|usage| bits(usage.output_bytes)),
             usage.map(|usage| bits(usage.output_lost)),
             bits(kept),
+            usage.and_then(|usage| usage.memory_peak_kib).map(bits),
+            usage.and_then(|usage| usage.read_bytes).map(bits),
+            usage.and_then(|usage| usage.written_bytes).map(bits),
+            usage.and_then(|usage| usage.peak_pids).map(bits),
         ])?;
         self.sql("UPDATE marks SET last_n = ?2, last_outcome = ?3, last_finished_at = ?4 WHERE task = ?1")?
             .execute(params![
@@ -422,8 +427,10 @@ impl Applier<'_> {
         let (ran, usage) = (ended.ran(), ended.usage());
         self.sql(
             "INSERT OR REPLACE INTO attempts (run, attempt, started_at, finished_at, outcome, reason, exit_code, signal,
-                    pid, max_rss_kib, user_us, system_us, output_bytes, output_lost)
-             SELECT id, ?2, coalesce(started_at, ?7), ?3, ?4, ?5, ?6, ?8, coalesce(pid, ?9), ?10, ?11, ?12, ?13, ?14
+                    pid, max_rss_kib, user_us, system_us, output_bytes, output_lost, memory_peak_kib, read_bytes,
+                    written_bytes, peak_pids)
+             SELECT id, ?2, coalesce(started_at, ?7), ?3, ?4, ?5, ?6, ?8, coalesce(pid, ?9), ?10, ?11, ?12, ?13, ?14,
+                    ?15, ?16, ?17, ?18
              FROM runs WHERE id = ?1",
         )?
         .execute(params![
@@ -441,6 +448,10 @@ impl Applier<'_> {
             usage.map(|usage| bits(usage.system_us)),
             usage.map(|usage| bits(usage.output_bytes)),
             usage.map(|usage| bits(usage.output_lost)),
+            usage.and_then(|usage| usage.memory_peak_kib).map(bits),
+            usage.and_then(|usage| usage.read_bytes).map(bits),
+            usage.and_then(|usage| usage.written_bytes).map(bits),
+            usage.and_then(|usage| usage.peak_pids).map(bits),
         ])?;
         self.sql(
             "UPDATE runs SET state = iif(stopping IS NULL, 'backing-off', 'waiting'), attempt = ?2,

@@ -172,7 +172,8 @@ pub(crate) const RUN: &str = "SELECT r.id, r.task, r.n, coalesce(t.name, 'task-'
                    r.\"trigger\", r.fire_time, r.created_at, \
                    coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at), r.finished_at, r.state, r.stopping, r.outcome, r.reason, r.exit_code, r.signal, r.pid, r.attempt, \
                    r.trace, r.max_rss_kib, r.user_us, r.system_us, r.output_bytes, r.output_lost, r.output_removed, \
-                   r.started_at IS NULL AND r.attempt > 1 AND coalesce(r.outcome, '') <> 'spawn-failed', r.retry_at \
+                   r.started_at IS NULL AND r.attempt > 1 AND coalesce(r.outcome, '') <> 'spawn-failed', r.retry_at, \
+                   r.memory_peak_kib, r.read_bytes, r.written_bytes, r.peak_pids \
                    FROM runs r LEFT JOIN tasks t ON t.id = r.task";
 
 pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
@@ -193,16 +194,7 @@ pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
         _ if stopping.is_some() => State::Stopping,
         state => state,
     };
-    let usage = match optional_number(row, 19)? {
-        None => None,
-        Some(max_rss_kib) => Some(Usage {
-            max_rss_kib: max_rss_kib.cast_unsigned(),
-            user_us: unsigned(row, 20)?,
-            system_us: unsigned(row, 21)?,
-            output_bytes: unsigned(row, 22)?,
-            output_lost: unsigned(row, 23)?,
-        }),
-    };
+    let usage = usage(row, 19, 27)?;
     let run = RunRow {
         key,
         name: TaskName::parse(text(row, 3)?).map_err(|error| damaged(&format!("its name is refused: {error}")))?,
@@ -227,6 +219,25 @@ pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
         output_removed: number(row, 24)? != 0,
     };
     Ok((number(row, 0)?, run))
+}
+
+/// What was used, of which the first numbers stand from one column on and those that may be unknown from another.
+pub(crate) fn usage(row: &Row<'_>, first: usize, counted: usize) -> Result<Option<Usage>, Fault> {
+    let Some(max_rss_kib) = optional_number(row, first)? else {
+        return Ok(None);
+    };
+    let known = |column| Ok::<_, Fault>(optional_number(row, column)?.map(i64::cast_unsigned));
+    Ok(Some(Usage {
+        max_rss_kib: max_rss_kib.cast_unsigned(),
+        user_us: unsigned(row, first + 1)?,
+        system_us: unsigned(row, first + 2)?,
+        output_bytes: unsigned(row, first + 3)?,
+        output_lost: unsigned(row, first + 4)?,
+        memory_peak_kib: known(counted)?,
+        read_bytes: known(counted + 1)?,
+        written_bytes: known(counted + 2)?,
+        peak_pids: known(counted + 3)?,
+    }))
 }
 
 /// What [`span`] reads.

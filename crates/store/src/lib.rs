@@ -33,6 +33,7 @@
 //! another one followed, are in a table of their own.
 
 mod apply;
+mod attempts;
 mod calendars;
 mod changes;
 mod checkpoint;
@@ -62,6 +63,7 @@ use std::thread::{self, JoinHandle};
 use taskd_core::run::AttemptKey;
 use taskd_core::snapshot::Rest;
 
+pub use attempts::AttemptRow;
 pub use changes::{CHANGES_MAX, Change, ChangeKind, LIVES_MAX, Lifetime};
 pub use columns::StoredTask;
 pub use error::{CommitError, Kind, OpenError, ReadError};

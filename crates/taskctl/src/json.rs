@@ -5,7 +5,7 @@ mod firings;
 
 use serde::Serialize;
 use taskd_wire::client::{
-    self as wire, Accepted, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
+    self as wire, Accepted, AttemptInfo, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
 };
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec,
@@ -308,6 +308,56 @@ pub struct Run<'a> {
     user_us: Option<u64>,
     system_us: Option<u64>,
     output_bytes: Option<u64>,
+    memory_peak_kib: Option<u64>,
+    read_bytes: Option<u64>,
+    written_bytes: Option<u64>,
+    peak_pids: Option<u64>,
+    /// Attempts that were followed by another; `null` where runs were not asked for by their names.
+    earlier_attempts: Option<Vec<EarlierAttempt<'a>>>,
+}
+
+/// An attempt that was followed by another.
+#[derive(Debug, Serialize)]
+pub struct EarlierAttempt<'a> {
+    attempt: u32,
+    started_at: Option<String>,
+    finished_at: String,
+    outcome: &'a str,
+    reason: Option<&'a str>,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    pid: Option<u32>,
+    max_rss_kib: Option<u64>,
+    user_us: Option<u64>,
+    system_us: Option<u64>,
+    output_bytes: Option<u64>,
+    memory_peak_kib: Option<u64>,
+    read_bytes: Option<u64>,
+    written_bytes: Option<u64>,
+    peak_pids: Option<u64>,
+}
+
+impl<'a> EarlierAttempt<'a> {
+    fn of(attempt: &'a AttemptInfo) -> Self {
+        EarlierAttempt {
+            attempt: attempt.attempt,
+            started_at: attempt.started_ms.map(rfc3339),
+            finished_at: rfc3339(attempt.finished_ms),
+            outcome: &attempt.outcome,
+            reason: attempt.reason.as_deref(),
+            exit_code: attempt.exit_code,
+            signal: attempt.signal,
+            pid: attempt.pid,
+            max_rss_kib: attempt.max_rss_kib,
+            user_us: attempt.user_us,
+            system_us: attempt.system_us,
+            output_bytes: attempt.output_bytes,
+            memory_peak_kib: attempt.memory_peak_kib,
+            read_bytes: attempt.read_bytes,
+            written_bytes: attempt.written_bytes,
+            peak_pids: attempt.peak_pids,
+        }
+    }
 }
 
 impl<'a> Run<'a> {
@@ -337,6 +387,12 @@ impl<'a> Run<'a> {
             user_us: run.user_us,
             system_us: run.system_us,
             output_bytes: run.output_bytes,
+            memory_peak_kib: run.memory_peak_kib,
+            read_bytes: run.read_bytes,
+            written_bytes: run.written_bytes,
+            peak_pids: run.peak_pids,
+            earlier_attempts: (!run.earlier.is_empty() || run.attempts <= 1)
+                .then(|| run.earlier.iter().map(|attempt| EarlierAttempt::of(attempt)).collect()),
         }
     }
 }
@@ -451,6 +507,8 @@ impl<'a> Finding<'a> {
 pub struct Runner<'a> {
     pid: u32,
     version: Option<&'a str>,
+    /// The controllers of the control group that each attempt has; `null` where they have none.
+    cgroups: Option<&'a [String]>,
 }
 
 /// The store in `status`.
@@ -496,6 +554,7 @@ impl<'a> Daemon<'a> {
             runner: status.runner_pid.map(|pid| Runner {
                 pid,
                 version: status.runner_version.as_deref(),
+                cgroups: status.cgroups.as_deref(),
             }),
             store: Some(Store {
                 bytes: status.store_bytes,

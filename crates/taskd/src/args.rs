@@ -65,6 +65,9 @@ pub struct RunnerArgs {
     /// Listen for the daemon on this Unix socket
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+    /// Give no run a control group of its own, even where that can be done
+    #[arg(long)]
+    pub no_cgroups: bool,
 }
 
 #[cfg(test)]
@@ -97,7 +100,8 @@ mod tests {
             Some(Part::Runner(RunnerArgs {
                 worker: true,
                 state_dir: "/s".into(),
-                socket: "/s/r".into()
+                socket: "/s/r".into(),
+                no_cgroups: false,
             }))
         );
         assert!(parse("taskd runner --state-dir /s").is_err());

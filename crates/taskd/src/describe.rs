@@ -11,8 +11,8 @@ use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::{RunView, WaitsFor};
 use taskd_core::task::{Action, Definition, TaskName, Terms, When};
-use taskd_store::{RunRow, Span};
-use taskd_wire::client::{self, RunInfo};
+use taskd_store::{AttemptRow, RunRow, Span};
+use taskd_wire::client::{self, AttemptInfo, RunInfo};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec,
@@ -273,6 +273,11 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         user_us: row.usage.map(|usage| usage.user_us),
         system_us: row.usage.map(|usage| usage.system_us),
         output_bytes: row.usage.map(|usage| usage.output_bytes),
+        memory_peak_kib: row.usage.and_then(|usage| usage.memory_peak_kib),
+        read_bytes: row.usage.and_then(|usage| usage.read_bytes),
+        written_bytes: row.usage.and_then(|usage| usage.written_bytes),
+        peak_pids: row.usage.and_then(|usage| usage.peak_pids),
+        earlier: Vec::new(),
         duration_ms: None,
         lateness_ms: None,
     };
@@ -287,6 +292,28 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         info.waits_for = live.waits_for.map(|waits_for| waits(&live.origin.name, &waits_for));
     }
     with_lengths(info)
+}
+
+/// An attempt that was followed by another.
+pub(crate) fn attempt(row: AttemptRow) -> AttemptInfo {
+    AttemptInfo {
+        attempt: row.attempt,
+        started_ms: row.started_at.map(Timestamp::as_millis),
+        finished_ms: row.finished_at.as_millis(),
+        outcome: row.outcome.word().to_owned(),
+        reason: row.reason,
+        exit_code: row.exit_code,
+        signal: row.signal,
+        pid: row.pid,
+        max_rss_kib: row.usage.map(|usage| usage.max_rss_kib),
+        memory_peak_kib: row.usage.and_then(|usage| usage.memory_peak_kib),
+        user_us: row.usage.map(|usage| usage.user_us),
+        system_us: row.usage.map(|usage| usage.system_us),
+        read_bytes: row.usage.and_then(|usage| usage.read_bytes),
+        written_bytes: row.usage.and_then(|usage| usage.written_bytes),
+        peak_pids: row.usage.and_then(|usage| usage.peak_pids),
+        output_bytes: row.usage.map(|usage| usage.output_bytes),
+    }
 }
 
 /// A run whose record is not in the store yet.

@@ -75,6 +75,7 @@ fn run_runner(args: &RunnerArgs) -> anyhow::Result<ExitCode> {
     let options = taskd_runner::Options {
         state_dir: args.state_dir.clone(),
         socket: args.socket.clone(),
+        cgroups: !args.no_cgroups,
     };
     let run = if args.worker {
         taskd_runner::worker
@@ -224,6 +225,7 @@ fn serve(
             socket: paths.runner_socket.clone(),
             state_dir: paths.state_dir.clone(),
             start: config.runner.start,
+            cgroups: config.runner.cgroups,
         },
         config: config.clone(),
         notify: Notify::from_env(),

@@ -442,7 +442,7 @@ pub struct RunInfo {
     pub reason: Option<String>,
     /// Process id of the attempt in progress.
     pub pid: Option<u32>,
-    /// Largest resident size of the attempt, KiB.
+    /// Largest resident size of a single process of the attempt, KiB.
     pub max_rss_kib: Option<u64>,
     /// CPU time in user mode, microseconds.
     pub user_us: Option<u64>,
@@ -452,6 +452,55 @@ pub struct RunInfo {
     pub output_bytes: Option<u64>,
     /// What it waits for, in words, while it does.
     pub waits_for: Option<String>,
+    /// The most memory that the processes of the attempt had in use at once, that of cached files included, KiB. Like
+    /// what follows `None` where nobody counts it.
+    pub memory_peak_kib: Option<u64>,
+    /// Bytes read from devices.
+    pub read_bytes: Option<u64>,
+    /// Bytes written to devices.
+    pub written_bytes: Option<u64>,
+    /// The most processes and threads at once.
+    pub peak_pids: Option<u64>,
+    /// Attempts that were followed by another, the first one first. Only told where runs were asked for by their names, and
+    /// of those with very many the newest.
+    pub earlier: Vec<Rec<AttemptInfo>>,
+}
+
+/// An attempt that was followed by another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct AttemptInfo {
+    /// Which, from 1.
+    pub attempt: u32,
+    /// When it started.
+    pub started_ms: Option<i64>,
+    /// When it ended.
+    pub finished_ms: i64,
+    /// How it ended.
+    pub outcome: String,
+    /// Why it ended so, where the outcome alone does not say.
+    pub reason: Option<String>,
+    /// Its exit code.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Its process id.
+    pub pid: Option<u32>,
+    /// What it used, as of a run.
+    pub max_rss_kib: Option<u64>,
+    /// As of a run.
+    pub memory_peak_kib: Option<u64>,
+    /// As of a run.
+    pub user_us: Option<u64>,
+    /// As of a run.
+    pub system_us: Option<u64>,
+    /// As of a run.
+    pub read_bytes: Option<u64>,
+    /// As of a run.
+    pub written_bytes: Option<u64>,
+    /// As of a run.
+    pub peak_pids: Option<u64>,
+    /// As of a run.
+    pub output_bytes: Option<u64>,
 }
 
 /// The coming fire times of a task.
@@ -524,6 +573,9 @@ pub struct Status {
     pub log_lost: u64,
     /// The pause of all tasks.
     pub paused: Option<Rec<Pause>>,
+    /// Where each attempt has a control group of its own: the controllers of these. `None` where attempts have none, and
+    /// while no runner is there.
+    pub cgroups: Option<Vec<String>>,
 }
 
 /// Where the output of a run is.

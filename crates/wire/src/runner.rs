@@ -134,6 +134,9 @@ pub struct RunnerInfo {
     pub closing: Tail<bool>,
     /// The directory it works in.
     pub state_dir: Tail<Option<DirectoryId>>,
+    /// Where each attempt has a control group of its own: the controllers of these, `cpu`, `io`, `memory`, `pids`. `None`
+    /// where attempts are held by their process groups and marks alone.
+    pub cgroups: Tail<Option<Vec<String>>>,
 }
 
 /// What tells one directory from another on a machine, whatever its name.
@@ -225,7 +228,7 @@ pub struct Ended {
     pub end: End,
     /// Whether it was told to end before it did: for a stop that was asked for, or for a time limit.
     pub stopped: bool,
-    /// Largest resident size, KiB.
+    /// Largest resident size of a single process, KiB.
     pub max_rss_kib: u64,
     /// CPU time in user mode, microseconds.
     pub user_us: u64,
@@ -237,6 +240,21 @@ pub struct Ended {
     pub output_lost: u64,
     /// Which time limit it was told to end for, before a stop was asked for.
     pub time_up: Tail<Option<TimeUp>>,
+    /// What else its whole tree of processes used.
+    pub counted: Tail<TreeUsage>,
+}
+
+/// What the processes of an attempt used together, `None` where nobody counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct TreeUsage {
+    /// The most memory in use at once, that of cached files included, KiB.
+    pub memory_peak_kib: Option<u64>,
+    /// Bytes read from devices.
+    pub read_bytes: Option<u64>,
+    /// Bytes written to devices.
+    pub written_bytes: Option<u64>,
+    /// The most processes and threads at once.
+    pub peak_pids: Option<u64>,
 }
 
 /// How an attempt's process ended.

@@ -25,6 +25,30 @@ fn attempts_follow_until_one_succeeds_and_each_knows_its_number() {
         (&json!("succeeded"), &json!(3), &json!(null))
     );
     assert_eq!(world.ctl(&["logs", "third/1"]).ok(), ran.stdout);
+    // What each has used is told where the run is named.
+    let named = &world.ctl(&["runs", "third/1", "--json"]).json()[0];
+    let earlier = named["earlier_attempts"].as_array().expect("a list");
+    let told: Vec<_> = earlier
+        .iter()
+        .map(|attempt| (&attempt["attempt"], &attempt["outcome"], &attempt["exit_code"]))
+        .collect();
+    let failed = json!("failed");
+    assert_eq!(told, [(&json!(1), &failed, &json!(1)), (&json!(2), &failed, &json!(1))]);
+    for attempt in earlier.iter().chain([named]) {
+        for used in ["max_rss_kib", "user_us", "system_us", "output_bytes", "read_bytes"] {
+            assert!(attempt[used].is_u64(), "{used} of {attempt}");
+        }
+        for counted in ["memory_peak_kib", "written_bytes", "peak_pids"] {
+            assert!(attempt.get(counted).is_some(), "{counted} of {attempt}");
+        }
+    }
+    let unnamed = &world.ctl(&["runs", "third", "--json"]).json()[0];
+    assert_eq!(unnamed["earlier_attempts"], json!(null));
+    let wide = world.ctl(&["runs", "third/1", "--wide"]).ok();
+    assert!(
+        wide.contains("\n  attempt 1") && wide.contains("\n  attempt 2"),
+        "{wide}"
+    );
     let log = world.log();
     let ended = log
         .iter()

@@ -55,6 +55,8 @@ fn people_read_where_everything_is() {
         world.socket().display().to_string(),
         world.path("state").display().to_string(),
         world.path("log/taskd.log").display().to_string(),
+        // Whether of its own or not.
+        "control group".to_owned(),
         "nothing is due".to_owned(),
     ] {
         assert!(text.contains(&part), "no {part} in\n{text}");
@@ -166,4 +168,22 @@ fn help_shows_an_example_for_every_verb() {
     }
     assert!(world.ctl(&["--version"]).ok().contains(env!("CARGO_PKG_VERSION")));
     assert_eq!(world.ctl(&[]).code(), 2);
+}
+
+#[test]
+fn status_says_whether_attempts_have_control_groups() {
+    let mut world = World::served();
+    let status = world.ctl(&["status", "--json"]).json();
+    let own = world.ctl(&["status"]).ok();
+    if status["runner"]["cgroups"].is_array() {
+        assert!(own.contains("each attempt in a control group of its own"), "{own}");
+    } else {
+        assert!(own.contains("it may make no control groups"), "{own}");
+    }
+    world.ctl(&["stop"]).ok();
+    std::fs::write(world.path("taskd.toml"), "[runner]\ncgroups = \"off\"\n").expect("a file");
+    world.start();
+    let status = world.ctl(&["status", "--json"]).json();
+    assert_eq!(status["runner"]["cgroups"], json!(null));
+    assert!(world.ctl(&["status"]).ok().contains("held by process groups"));
 }

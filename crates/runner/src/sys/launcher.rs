@@ -32,6 +32,7 @@ use rustix::net::{
 };
 use rustix::process::Pid;
 
+use super::into::{Into, clone_into};
 use super::plan::{Layout, Plan};
 use super::reap;
 
@@ -45,16 +46,18 @@ const ROOM_KEPT: usize = 256 << 10;
 const STACK: usize = 64 << 10;
 
 /// Descriptors of a request at most.
-const FDS: usize = 3;
+const FDS: usize = 4;
 
 /// The highest descriptor that is closed one by one where the kernel cannot close all at once.
 const CLOSE_MAX: libc::rlim_t = 1 << 16;
 
-/// The descriptors that become 0, 1 and 2 of a child.
-pub(crate) struct Stdio<'fd> {
+/// The descriptors that become 0, 1 and 2 of a child, and where it is put.
+pub(crate) struct Place<'fd> {
     pub(crate) stdin: BorrowedFd<'fd>,
     pub(crate) stdout: BorrowedFd<'fd>,
     pub(crate) stderr: BorrowedFd<'fd>,
+    /// The control group that it is in from its first instruction.
+    pub(crate) group: Option<BorrowedFd<'fd>>,
 }
 
 /// A step of starting a child.
@@ -275,9 +278,9 @@ pub(crate) struct Launcher<'a> {
 
 impl Launcher<'_> {
     /// Starts a child and waits until it has exec'ed. It is a child of this process, leads a new session and process
-    /// group, has no signal blocked, SIGPIPE at its default, no descriptors but `stdio`, and dies with the thread that
-    /// forked the launchers.
-    pub(crate) fn start(&mut self, plan: &Plan, stdio: &Stdio<'_>) -> Result<Pid, NotStarted> {
+    /// group, has no signal blocked, SIGPIPE at its default, no descriptors but those of `place`, and dies with the
+    /// thread that forked the launchers.
+    pub(crate) fn start(&mut self, plan: &Plan, place: &Place<'_>) -> Result<Pid, NotStarted> {
         // SAFETY: the slot is this thread's, and no launcher uses it before it is asked below.
         let room = unsafe { slice::from_raw_parts_mut((&raw mut (*self.slot).room).cast::<u8>(), ROOM) };
         let (layout, length) = plan.lay_out(room).ok_or(Failed {
@@ -286,13 +289,21 @@ impl Launcher<'_> {
         })?;
         // SAFETY: as above.
         unsafe { (*self.slot).layout = layout };
+        let fds = [Some(place.stdin), Some(place.stdout), Some(place.stderr), place.group];
+        let mut sent = [place.stdin; FDS];
+        let count = fds
+            .into_iter()
+            .flatten()
+            .zip(&mut sent)
+            .map(|(fd, to)| *to = fd)
+            .count();
         // One that was lost since the last start shows when it is asked. Nothing has begun then, so another can do it.
         for _ in 0..2 {
             let socket = match self.socket.take() {
                 Some(socket) => socket,
                 None => self.launchers.copy(self.slot)?,
             };
-            match ask(&socket, self.slot, &[stdio.stdin, stdio.stdout, stdio.stderr]) {
+            match ask(&socket, self.slot, &sent[..count]) {
                 Answer::Done(pid) => {
                     // Without its socket it ends.
                     self.socket = (length <= ROOM_KEPT).then_some(socket);
@@ -406,7 +417,22 @@ extern "C" fn launch(slot: *mut c_void) -> c_int {
             let vfork = libc::CLONE_VM | libc::CLONE_VFORK;
             let pid = &raw mut (*slot).pid;
             let copy = (*slot).copy;
-            let cloned = if copy.is_null() {
+            let [.., group] = fds;
+            let cloned = if copy.is_null() && group >= 0 {
+                let result = clone_into(&Into {
+                    flags: common & !libc::SIGCHLD | vfork,
+                    stack: child_stack,
+                    stack_size: STACK,
+                    pid,
+                    group,
+                    run: child,
+                    with: slot.cast(),
+                });
+                if result < 0 {
+                    *libc::__errno_location() = -result;
+                }
+                result
+            } else if copy.is_null() {
                 libc::clone(child, child_stack, common | vfork, slot.cast(), pid)
             } else {
                 (*copy).socket = fds[0];
@@ -530,7 +556,7 @@ extern "C" fn child(slot: *mut c_void) -> c_int {
             // The worker ended before the line above could tie us to it.
             libc::_exit(127);
         }
-        let [stdin, stdout, stderr] = (*slot).fds;
+        let [stdin, stdout, stderr, _] = (*slot).fds;
         for (number, fd) in [(0, stdin), (1, stdout), (2, stderr)] {
             if libc::dup2(fd, number) < 0 {
                 give_up(slot, Step::Pipe);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
-use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::epoll::{self, EventData};
 use rustix::process::{Pid, Signal};
 use taskd_wire::runner::End;
 
 use super::Worker;
 use crate::attempt::Event;
+use crate::cgroups::{Counted, Group};
 use crate::sweep::{Family, Seek, Sought};
 use crate::{clock, sys};
 
@@ -38,7 +39,7 @@ impl Worker {
                     // At once: waiting for the report of a start, as below, would hold up all ends if one hangs.
                     let _ = sys::reap(pid);
                 }
-                None if self.given_up.has(pid) => self.given_up.reap(pid),
+                None if self.given_up.has(pid) => self.given_up.reap(pid, self.groups.as_deref()),
                 None if self.given_up.is_awaited() || self.roster.iter().any(|attempt| attempt.pid.is_none()) => {
                     // Between clone and report, or about to be reaped by the thread that could not exec it. That may
                     // take as long as any start, and it hides the others.
@@ -58,7 +59,7 @@ impl Worker {
     fn reap_each(&mut self) {
         self.reap_again = true;
         self.take_reports();
-        self.given_up.reap_ended();
+        self.given_up.reap_ended(self.groups.as_deref());
         for id in self.roster.ids() {
             let runs = self.roster.get_mut(id).and_then(|attempt| attempt.state.runs());
             if runs.is_some_and(sys::has_ended) {
@@ -73,13 +74,23 @@ impl Worker {
         self.step(id, Event::Exited { alone });
     }
 
+    /// Kills all that is in an attempt's control group, if it has one.
+    pub(super) fn kill_group(&mut self, id: u64) {
+        if let Some(group) = self.roster.get_mut(id).and_then(|attempt| attempt.group.as_ref()) {
+            group.kill();
+        }
+    }
+
     /// Has what came from an attempt's first process looked for, and signalled.
     pub(super) fn seek(&mut self, id: u64, first: Pid, signal: Option<Signal>) {
         let Some(attempt) = self.roster.get_mut(id) else {
             return;
         };
         let cookie = || self.cookie.of(&attempt.origin.key);
-        let family = attempt.family.get_or_insert_with(|| Family::new(cookie(), first));
+        let group = || attempt.group.clone();
+        let family = attempt
+            .family
+            .get_or_insert_with(|| Family::new(cookie(), first, group()));
         // Where this is called it is not reaped.
         family.recognise();
         let family = Arc::clone(family);
@@ -110,7 +121,7 @@ impl Worker {
         // Without one that can be watched the deadline ends the wait.
         if attempt.survivor.is_none()
             && let Some(one) = sought.one
-            && epoll::add(&self.survivors, &one, EventData::new_u64(id), EventFlags::IN).is_ok()
+            && epoll::add(&self.survivors, &one, EventData::new_u64(id), one.flags()).is_ok()
         {
             attempt.survivor = Some(one);
         }
@@ -155,6 +166,12 @@ impl Worker {
             Some(signal) => End::Signalled(signal),
             None => End::Exited(attempt.reaped.code),
         };
+        attempt.family = None;
+        if let (Some(groups), Some(group)) = (&self.groups, attempt.group.take()) {
+            let (group, counted) = count(group, groups.controllers());
+            attempt.counted = counted;
+            groups.give_back(group, false);
+        }
         let output = attempt.output.take();
         if let Some(output) = &output {
             (attempt.output_bytes, attempt.output_lost) = (output.bytes(), output.lost());
@@ -180,6 +197,20 @@ impl Worker {
             attempt.started_ms = attempt.finished_ms;
             // Something may still come of it, so for the next life it is under way.
             attempt.slot = None;
+        }
+    }
+}
+
+/// What a group has counted. Only who has it alone uses it again, and needs to know from where to count then.
+fn count(group: Arc<Group>, controllers: &[&str]) -> (Arc<Group>, Counted) {
+    match Arc::try_unwrap(group) {
+        Ok(mut group) => {
+            let counted = group.count(controllers);
+            (Arc::new(group), counted)
+        }
+        Err(group) => {
+            let counted = group.same().count(controllers);
+            (group, counted)
         }
     }
 }

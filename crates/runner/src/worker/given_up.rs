@@ -1,9 +1,12 @@
 //! Starts that were given up while a thread had them: what still comes of them is killed and reaped.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal};
 
+use crate::cgroups::{Group, Groups};
+use crate::spawn::Child;
 use crate::sys;
 
 #[derive(Debug, Default)]
@@ -12,7 +15,7 @@ pub(super) struct GivenUp {
     /// reaped.
     awaited: HashSet<u64>,
     /// Processes that came of them, not reaped yet.
-    children: HashSet<Pid>,
+    children: HashMap<Pid, Option<Arc<Group>>>,
 }
 
 impl GivenUp {
@@ -25,11 +28,14 @@ impl GivenUp {
     }
 
     /// One has come back with a child.
-    pub(super) fn came_back(&mut self, id: u64, child: Pid) {
+    pub(super) fn came_back(&mut self, id: u64, child: Child) {
         self.awaited.remove(&id);
         // Nobody reaps an unknown child while a report is awaited, so its id is its own.
-        let _ = rustix::process::kill_process_group(child, Signal::KILL);
-        self.children.insert(child);
+        let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
+        if let Some(group) = &child.group {
+            group.kill();
+        }
+        self.children.insert(child.pid, child.group);
     }
 
     /// This start has failed, whether given up or not.
@@ -38,19 +44,22 @@ impl GivenUp {
     }
 
     pub(super) fn has(&self, pid: Pid) -> bool {
-        self.children.contains(&pid)
+        self.children.contains_key(&pid)
     }
 
     /// Reaps one of them, which has ended. An error would mean that somebody else did.
-    pub(super) fn reap(&mut self, pid: Pid) {
+    pub(super) fn reap(&mut self, pid: Pid, groups: Option<&Groups>) {
         let _ = sys::reap(pid);
-        self.children.remove(&pid);
+        let group = self.children.remove(&pid).flatten();
+        if let (Some(groups), Some(group)) = (groups, group) {
+            groups.give_back(group, false);
+        }
     }
 
     /// Reaps all of them that have ended.
-    pub(super) fn reap_ended(&mut self) {
-        while let Some(pid) = self.children.iter().copied().find(|pid| sys::has_ended(*pid)) {
-            self.reap(pid);
+    pub(super) fn reap_ended(&mut self, groups: Option<&Groups>) {
+        while let Some(pid) = self.children.keys().copied().find(|pid| sys::has_ended(*pid)) {
+            self.reap(pid, groups);
         }
     }
 }

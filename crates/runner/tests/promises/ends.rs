@@ -359,10 +359,12 @@ fn an_end_is_seen_behind_one_that_is_waited_for() {
     assert_eq!(daemon.ended().end, End::Signalled(15));
 }
 
-/// The limit of what can be known: no cookie, no session, no parent of the run.
+/// The limit of what can be known without a control group: no cookie, no session, no parent of the run.
 fn what_hides_from_its_run_ends_with_the_runner() {
     let home = Home::new();
-    let mut life = home.start();
+    let mut command = home.command();
+    command.arg("--no-cgroups");
+    let mut life = home.start_with(command);
     let (mut daemon, _) = life.attach();
     daemon.run(shell(
         1,

@@ -104,6 +104,8 @@ fn a_killed_guard_takes_everything_with_it() {
     life.wait();
     wait_until("the worker is gone", || !is_alive(inventory.info.pid));
     wait_until("the child is gone", || !is_alive(pid));
+    // Its control groups, if there were any, are the next one's to remove.
+    drop(home.start());
 }
 
 /// Kills guard and worker, so that nothing of theirs is cleared away.

@@ -1,10 +1,12 @@
 //! What the runner promises, with real processes. Each test starts a runner of its own in a directory of its own.
 //!
-//! This program is both the tests and the runner: called as `runner [--worker] --state-dir DIR --socket PATH` it is
+//! This program is both the tests and the runner: called as `runner [--worker] --state-dir DIR --socket PATH [--no-cgroups]` it
+//! is
 //! what `taskd` is when called so. Called as `inherited WAY` it says what is open in it and in a child.
 
 mod connections;
 mod ends;
+mod groups;
 mod harness;
 mod kept;
 mod launchers;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
             &starts::TESTS,
             &kept::TESTS,
             &ends::TESTS,
+            &groups::TESTS,
             &connections::TESTS,
             &lives::TESTS,
             &scarce::TESTS,
@@ -63,12 +66,17 @@ fn run(arguments: &[OsString]) -> Result<ExitCode, RunnerError> {
         Some((first, rest)) if first == "--worker" => (true, rest),
         _ => (false, arguments),
     };
-    let [_, state_dir, _, socket] = rest else {
-        panic!("runner [--worker] --state-dir DIR --socket PATH, not {arguments:?}");
+    let (cgroups, places) = match rest.split_last() {
+        Some((last, places)) if last == "--no-cgroups" => (false, places),
+        _ => (true, rest),
+    };
+    let [_, state_dir, _, socket] = places else {
+        panic!("runner [--worker] --state-dir DIR --socket PATH [--no-cgroups], not {arguments:?}");
     };
     let options = Options {
         state_dir: state_dir.into(),
         socket: socket.into(),
+        cgroups,
     };
     if is_worker { worker(&options) } else { guard(&options) }
 }

@@ -1,7 +1,7 @@
 //! Reading: definitions in pages, runs newest first by every selection, the same as looking at each.
 
 use taskd_core::record::Record;
-use taskd_core::run::{Outcome, RunKey};
+use taskd_core::run::{AttemptKey, Outcome, RunKey};
 use taskd_core::task::{Owner, TaskId};
 use taskd_store::{Reader, RunQuery, RunRow, Select, State, Store};
 use tempfile::TempDir;
@@ -133,7 +133,10 @@ fn a_run_is_told_whole() {
     assert_eq!(run.reason.as_deref(), Some("exit code 3"));
     assert_eq!(run.pid, Some(4711));
     assert_eq!(run.attempt, 1);
-    assert_eq!(run.usage.unwrap().max_rss_kib, 2048);
+    let usage = run.usage.unwrap();
+    assert_eq!((usage.max_rss_kib, usage.memory_peak_kib), (2048, Some(4096)));
+    assert_eq!((usage.read_bytes, usage.written_bytes), (Some(1 << 40), None));
+    assert_eq!(usage.peak_pids, Some(3));
     assert_eq!(run.fire_time, Some(run.created_at));
     assert_eq!(reader.run(key(2, 9)).unwrap(), None);
     assert_eq!(reader.run(key(2, 4)).unwrap().unwrap().state, State::Running);
@@ -235,4 +238,53 @@ fn a_reader_sees_each_commit_and_tells_the_size() {
         commit(&writer, vec![created(1, 4 + n, 90_000 + i64::try_from(n).unwrap())]).unwrap();
         assert!(reader.run(key(1, 4 + n)).unwrap().is_some());
     }
+}
+
+#[test]
+fn earlier_attempts_are_told_with_what_they_used() {
+    let (_dir, store) = scene();
+    let run = key(1, 90);
+    let ended = |attempt: u32| {
+        let Record::RunFinished {
+            end,
+            at,
+            outcome,
+            reason,
+            ..
+        } = finished(1, 90, 9_000, Outcome::Failed, 40)
+        else {
+            unreachable!("it makes no other");
+        };
+        Record::AttemptEnded {
+            attempt: AttemptKey { run, attempt },
+            at,
+            outcome,
+            reason,
+            end: end.filter(|_| attempt > 1),
+            retry_at: at,
+        }
+    };
+    let due = || Record::RetryDue { run, at: at(9_001) };
+    commit(
+        &store.writer(),
+        vec![created(1, 90, 8_000), ended(1), due(), ended(2), due(), ended(3)],
+    )
+    .unwrap();
+    let reader = store.reader().unwrap();
+    let told = reader.earlier_attempts(run, 10).unwrap();
+    assert_eq!(told.iter().map(|row| row.attempt).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(told[0].usage, None, "it never started");
+    let second = &told[1];
+    assert_eq!(
+        (second.outcome, second.exit_code, second.pid),
+        (Outcome::Failed, Some(3), Some(4711))
+    );
+    assert_eq!(second.finished_at, at(9_000));
+    let usage = second.usage.unwrap();
+    assert_eq!((usage.max_rss_kib, usage.output_bytes), (2048, 47));
+    assert_eq!((usage.memory_peak_kib, usage.peak_pids), (Some(4096), Some(3)));
+    assert_eq!((usage.read_bytes, usage.written_bytes), (Some(1 << 40), None));
+    let newest = reader.earlier_attempts(run, 2).unwrap();
+    assert_eq!(newest.iter().map(|row| row.attempt).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(reader.earlier_attempts(key(1, 91), 2).unwrap(), []);
 }

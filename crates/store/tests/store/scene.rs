@@ -264,6 +264,10 @@ pub fn finished(task: u64, n: u64, ms: i64, outcome: Outcome, output: u64) -> Re
                 system_us: 20,
                 output_bytes: output + 7,
                 output_lost: 7,
+                memory_peak_kib: Some(4096),
+                read_bytes: Some(1 << 40),
+                written_bytes: None,
+                peak_pids: Some(3),
             },
         }),
     }

@@ -78,9 +78,13 @@ Examples:
   taskctl runs
   taskctl runs backup --outcome failed --since 7d
   taskctl runs --wide --limit 5
+  taskctl runs backup/1042 --wide
 
 With --json: [{run, task, trigger, fire_time, started_at, finished_at, state, outcome, exit_code, signal, attempts,
-trace_id, duration_ms, lateness_ms, reason}], newest first. A list that fails on its way leaves the array open.")]
+trace_id, duration_ms, lateness_ms, reason, retry_at, created_at, pid, max_rss_kib, user_us, system_us, output_bytes,
+memory_peak_kib, read_bytes, written_bytes, peak_pids, earlier_attempts}], newest first. What was used is that of the last
+attempt, with all its processes, and null where nobody counts it; max_rss_kib is of its largest process alone. Runs that
+are named tell of their earlier attempts too. A list that fails on its way leaves the array open.")]
 pub struct RunsArgs {
     /// Tasks, patterns with * and ?, label:WORD, or runs such as backup/1042 (default: all)
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::runs))]
@@ -94,7 +98,7 @@ pub struct RunsArgs {
     /// At most so many; 0 for all
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     pub limit: usize,
-    /// More columns
+    /// More columns, such as what a run used: MEMORY of its largest process, PEAK of all together, and so on
     #[arg(long, short, conflicts_with = "json")]
     pub wide: bool,
 }

@@ -1,6 +1,6 @@
 //! `taskctl runs`
 
-use taskd_wire::client::{Request, Response, RunFilter, RunInfo};
+use taskd_wire::client::{AttemptInfo, Request, Response, RunFilter, RunInfo};
 use taskd_wire::codec::Rec;
 
 use super::when;
@@ -51,6 +51,14 @@ pub fn run(args: &RunsArgs, session: &mut Session) -> Result<()> {
             cells.extend(more(&run, &times));
         }
         table.row(cells, out)?;
+        for attempt in &run.earlier {
+            let attempt = as_run(attempt);
+            let mut cells = row(&attempt, &times, now_ms);
+            if args.wide {
+                cells.extend(more(&attempt, &times));
+            }
+            table.row(cells, out)?;
+        }
         Ok(true)
     })?;
     if count == 0 {
@@ -91,7 +99,7 @@ pub fn each(
 /// Columns without `--wide`.
 const NARROW: usize = 6;
 
-const WIDE: [Column; 15] = [
+const WIDE: [Column; 19] = [
     Column::fixed("RUN"),
     Column::fixed("OUTCOME"),
     Column::fixed("STARTED"),
@@ -104,10 +112,40 @@ const WIDE: [Column; 15] = [
     Column::number("TRIES"),
     Column::number("PID"),
     Column::number("MEMORY"),
+    Column::number("PEAK"),
     Column::number("CPU"),
+    Column::number("READ"),
+    Column::number("WRITTEN"),
+    Column::number("PIDS"),
     Column::number("OUTPUT"),
     Column::fixed("TRACE"),
 ];
+
+/// An earlier attempt as a line below that of its run.
+fn as_run(attempt: &AttemptInfo) -> RunInfo {
+    let length = |start: i64| u64::try_from(attempt.finished_ms - start).unwrap_or(0);
+    RunInfo {
+        run: format!("  attempt {}", attempt.attempt),
+        started_ms: attempt.started_ms,
+        finished_ms: Some(attempt.finished_ms),
+        duration_ms: attempt.started_ms.map(length),
+        outcome: Some(attempt.outcome.clone()),
+        reason: attempt.reason.clone(),
+        exit_code: attempt.exit_code,
+        signal: attempt.signal,
+        attempts: attempt.attempt,
+        pid: attempt.pid,
+        max_rss_kib: attempt.max_rss_kib,
+        memory_peak_kib: attempt.memory_peak_kib,
+        user_us: attempt.user_us,
+        system_us: attempt.system_us,
+        read_bytes: attempt.read_bytes,
+        written_bytes: attempt.written_bytes,
+        peak_pids: attempt.peak_pids,
+        output_bytes: attempt.output_bytes,
+        ..RunInfo::default()
+    }
+}
 
 fn row(run: &RunInfo, times: &Times, now_ms: i64) -> Vec<Cell> {
     let (fate, tone) = task::fate(run);
@@ -129,6 +167,7 @@ fn more(run: &RunInfo, times: &Times) -> Vec<Cell> {
             length(ms.unsigned_abs())
         }
     };
+    let kib = |kib: u64| bytes(kib.saturating_mul(1024));
     let cpu = |us: u64| crate::render::time::took(us / 1000);
     vec![
         run.fire_time_ms.map(|at| times.short(at)).unwrap_or_default().into(),
@@ -136,14 +175,15 @@ fn more(run: &RunInfo, times: &Times) -> Vec<Cell> {
         run.exit_code.map(|code| code.to_string()).unwrap_or_default().into(),
         run.attempts.to_string().into(),
         run.pid.map(|pid| pid.to_string()).unwrap_or_default().into(),
-        run.max_rss_kib
-            .map(|kib| bytes(kib.saturating_mul(1024)))
-            .unwrap_or_default()
-            .into(),
+        run.max_rss_kib.map(kib).unwrap_or_default().into(),
+        run.memory_peak_kib.map(kib).unwrap_or_default().into(),
         run.user_us
             .map(|us| cpu(us.saturating_add(run.system_us.unwrap_or(0))))
             .unwrap_or_default()
             .into(),
+        run.read_bytes.map(bytes).unwrap_or_default().into(),
+        run.written_bytes.map(bytes).unwrap_or_default().into(),
+        run.peak_pids.map(|pids| pids.to_string()).unwrap_or_default().into(),
         run.output_bytes.map(bytes).unwrap_or_default().into(),
         run.trace_id.as_str().into(),
     ]

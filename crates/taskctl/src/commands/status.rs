@@ -70,6 +70,9 @@ fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
         (Some(pid), None) => row("runner", format!("pid {pid}"), Tone::Plain)?,
         (None, _) => row("runner", "not there: nothing can be started".to_owned(), Tone::Bad)?,
     }
+    if status.runner_pid.is_some() {
+        row("", containment(status.cgroups.as_deref()), Tone::Plain)?;
+    }
     row(
         "store",
         format!("{} in {}", bytes(status.store_bytes), status.state_dir),
@@ -90,6 +93,18 @@ fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// How the processes of an attempt are held together.
+fn containment(controllers: Option<&[String]>) -> String {
+    match controllers {
+        None => "attempts are held by process groups: it may make no control groups".to_owned(),
+        Some([]) => "each attempt in a control group of its own".to_owned(),
+        Some(controllers) => format!(
+            "each attempt in a control group of its own, with {}",
+            controllers.join(", ")
+        ),
+    }
 }
 
 fn brief(client: &mut Client, session: &mut Session) -> Result<()> {

@@ -174,7 +174,7 @@ fn status_and_added() {
     assert!(
         text.starts_with(concat!(
             r#"{"version":"0.1.0","protocol":1,"pid":5,"started_at":"1970-01-01T00:00:00Z","tasks":0,"running":0,"#,
-            r#""waiting":0,"next":null,"runner":{"pid":6,"version":null},"store":{"bytes":0,"horizon":null,"#
+            r#""waiting":0,"next":null,"runner":{"pid":6,"version":null,"cgroups":null},"store":{"bytes":0,"horizon":null,"#
         )),
         "{text}"
     );

@@ -4,7 +4,7 @@
 //! error with the line, the column and the nearest key that does: a limit that is misspelt and silently not in force
 //! is worse than a daemon that says so. A file that is wrong on SIGHUP leaves the old configuration in force.
 //!
-//! All keys take effect on SIGHUP, except `runner.socket` and `runner.start`, which are read once at start.
+//! All keys take effect on SIGHUP, except `runner.socket`, `runner.start` and `runner.cgroups`, which are read once at start.
 //!
 //! ```toml
 //! [limits]
@@ -27,6 +27,7 @@
 //! [runner]
 //! start = true                       # start a runner when none answers
 //! grace = "10s"                      # between TERM and KILL when the daemon stops
+//! cgroups = "auto"                   # a control group for each attempt where that can be had; or "off"
 //! # socket = "/path/runner.sock"     # otherwise in the state directory
 //! ```
 
@@ -146,8 +147,20 @@ pub struct RunnerConfig {
     pub start: bool,
     /// Between TERM and KILL when the daemon stops the runner it started.
     pub grace: Duration,
+    /// Whether a runner that is started gives its runs control groups.
+    pub cgroups: Cgroups,
     /// The runner's socket, when not in its default place. Absolute.
     pub socket: Option<PathBuf>,
+}
+
+/// Whether each attempt gets a control group of its own.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Cgroups {
+    /// Where the runner may make some.
+    Auto,
+    /// Never.
+    Off,
 }
 
 impl Default for RunnerConfig {
@@ -155,6 +168,7 @@ impl Default for RunnerConfig {
         RunnerConfig {
             start: true,
             grace: Duration::from_secs(10),
+            cgroups: Cgroups::Auto,
             socket: None,
         }
     }
@@ -257,6 +271,7 @@ struct TypedLog {
 struct TypedRunner {
     start: Option<bool>,
     grace: Option<Spanned<Period>>,
+    cgroups: Option<Cgroups>,
     socket: Option<Spanned<PathBuf>>,
 }
 
@@ -331,6 +346,7 @@ impl Typed {
                 runner.grace,
                 Duration::ZERO..=Duration::from_secs(3600),
             )?,
+            cgroups: self.runner.cgroups.unwrap_or(runner.cgroups),
             socket: check.absolute("runner.socket", self.runner.socket)?,
         };
         Ok(Config { limits, log, runner })

@@ -58,6 +58,7 @@ fn every_key_is_read() {
         [runner]
         start = false
         grace = "1m 30s"
+        cgroups = "off"
         socket = "/run/x.sock"
         "#,
     )
@@ -83,6 +84,7 @@ fn every_key_is_read() {
         runner: RunnerConfig {
             start: false,
             grace: Duration::from_secs(90),
+            cgroups: Cgroups::Off,
             socket: Some("/run/x.sock".into()),
         },
     };
@@ -179,6 +181,7 @@ fn a_value_of_the_wrong_kind_says_what_is_expected() {
         ("[runner]\ngrace = 10\n", "a duration such as \"10s\""),
         ("[runner]\ngrace = \"-1s\"\n", "a duration such as \"10s\""),
         ("[runner]\nstart = 1\n", "boolean"),
+        ("[runner]\ncgroups = \"on\"\n", "`auto` or `off`"),
     ];
     for (text, expected) in cases {
         let fault = fault(text);

@@ -16,6 +16,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{UnixDatagram, UnixStream};
 
+use crate::config::Cgroups;
+
 /// How long a runner may take to answer, or to be ready after it was started.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -84,6 +86,8 @@ pub(crate) struct Whereabouts {
     pub(crate) state_dir: PathBuf,
     /// Whether to start one when none answers.
     pub(crate) start: bool,
+    /// Whether the one that is started gives its runs control groups.
+    pub(crate) cgroups: Cgroups,
 }
 
 /// An attached runner, its inventory taken.
@@ -194,6 +198,10 @@ async fn start(place: &Whereabouts) -> Result<Started, LinkError> {
         .arg(&place.state_dir)
         .arg("--socket")
         .arg(&place.socket)
+        .args(match place.cgroups {
+            Cgroups::Auto => None,
+            Cgroups::Off => Some("--no-cgroups"),
+        })
         .env("NOTIFY_SOCKET", &notify_path)
         .env_remove("WATCHDOG_USEC")
         .env_remove("WATCHDOG_PID")

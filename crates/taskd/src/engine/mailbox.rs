@@ -57,6 +57,8 @@ pub(super) enum Mail {
 pub(crate) struct Condition {
     /// The runner's process id and version, while it is there.
     pub(crate) runner: Option<(u32, String)>,
+    /// The controllers of the control groups that the runner gives its attempts, if it does.
+    pub(crate) cgroups: Option<Vec<String>>,
     /// Why the store takes no changes now.
     pub(crate) store_error: Option<String>,
     /// Whether the engine is stopping.

@@ -89,6 +89,7 @@ impl Driver {
                 );
                 self.link = Some(link);
                 self.condition.runner = Some((info.pid, info.version));
+                self.condition.cgroups = info.cgroups.0;
                 let inventory = Inventory {
                     instance: info.instance,
                     live: live.into_iter().filter_map(core_live).collect(),
@@ -138,6 +139,7 @@ impl Driver {
                     // It goes on telling of its runs until it is gone; what is due meanwhile waits for the next.
                     tracing::info!("the runner is about to end");
                     self.condition.runner = None;
+                    self.condition.cgroups = None;
                     self.core.handle(now, Event::RunnerLost);
                 }
                 FromRunner::Inventory { .. } | FromRunner::InventoryEnd(_) => {
@@ -152,6 +154,7 @@ impl Driver {
             self.take_in(link.last_words());
         }
         self.condition.runner = None;
+        self.condition.cgroups = None;
         match self.stop {
             Stop::No => {
                 tracing::warn!(error = %error, "the runner is gone");
@@ -352,6 +355,10 @@ fn core_ended(ended: wire::Ended) -> Option<(Origin, AttemptEnd)> {
             system_us: ended.system_us,
             output_bytes: ended.output_bytes,
             output_lost: ended.output_lost,
+            memory_peak_kib: ended.counted.0.memory_peak_kib,
+            read_bytes: ended.counted.0.read_bytes,
+            written_bytes: ended.counted.0.written_bytes,
+            peak_pids: ended.counted.0.peak_pids,
         },
     };
     Some((core_origin(ended.origin)?, end))

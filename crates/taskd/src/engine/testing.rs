@@ -51,6 +51,7 @@ impl Bench {
                 socket: dir.path().join("runner.sock"),
                 state_dir: dir.path().to_owned(),
                 start: starts_runner,
+                cgroups: crate::config::Cgroups::Off,
             },
             config: Config::default(),
             notify: Notify::to(Some(dir.path().join("notify.sock").as_os_str()), watchdog),

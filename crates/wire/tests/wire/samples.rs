@@ -17,7 +17,7 @@ mod runs;
 
 mod schedules;
 
-use ledger::{calendar_info, passed, pause, why};
+use ledger::{attempt_info, calendar_info, passed, pause, tree_usage, why};
 pub use runs::run_info;
 use schedules::{counted, findings};
 
@@ -242,6 +242,7 @@ fn status() -> Status {
         state_dir: s("/var/lib/taskd"),
         log_lost: 5,
         paused: Some(Rec(pause())),
+        cgroups: Some(vec![s("memory")]),
     }
 }
 
@@ -306,6 +307,7 @@ pub fn ended() -> Ended {
         output_bytes: 1 << 33,
         output_lost: 1 << 32,
         time_up: Tail(Some(TimeUp::Deadline)),
+        counted: Tail(tree_usage()),
     }
 }
 
@@ -320,6 +322,7 @@ fn info() -> RunnerInfo {
             device: 66,
             inode: 1 << 40,
         })),
+        cgroups: Tail(Some(vec![s("memory"), s("pids")])),
     }
 }
 

@@ -14,6 +14,9 @@ use taskd_wire::refusal::Refusal;
 use crate::describe::{self, LiveRun};
 use crate::server::{PAGE_MAX, Shared, meant, names};
 
+/// Earlier attempts told in one answer, so that it fits a frame.
+const EARLIER_MAX: usize = 2_000;
+
 pub(super) async fn answer(
     shared: &Shared,
     filter: RunFilter,
@@ -38,6 +41,7 @@ pub(super) async fn answer(
         (false, false) if tasks.is_empty() => Select::Runs(runs),
         (false, false) => return Err(mixed(&filter.targets)),
     };
+    let by_name = matches!(select, Select::Runs(_));
     let query = RunQuery {
         owner: Some(shared.owner),
         select,
@@ -46,12 +50,29 @@ pub(super) async fn answer(
     };
     let limit = limit.clamp(1, PAGE_MAX) as usize;
     let before = before.map(Cursor::from_bits);
-    let (rows, before) = shared
+    let (rows, earlier, before) = shared
         .readers
-        .read(move |reader| reader.runs(&query, before, limit))
+        .read(move |reader| {
+            let (rows, before) = reader.runs(&query, before, limit)?;
+            let mut left = EARLIER_MAX;
+            let mut earlier = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let attempts = match row.attempt {
+                    2.. if by_name => reader.earlier_attempts(row.key, left)?,
+                    _ => Vec::new(),
+                };
+                left -= attempts.len();
+                earlier.push(attempts);
+            }
+            Ok((rows, earlier, before))
+        })
         .await?;
+    let mut runs = with_live(shared, rows).await?;
+    for (run, earlier) in runs.iter_mut().zip(earlier) {
+        run.earlier = earlier.into_iter().map(describe::attempt).map(Rec).collect();
+    }
     Ok(Response::Runs {
-        runs: with_live(shared, rows).await?.into_iter().map(Rec).collect(),
+        runs: runs.into_iter().map(Rec).collect(),
         before: before.map(Cursor::to_bits),
     })
 }

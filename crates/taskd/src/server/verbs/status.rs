@@ -25,6 +25,7 @@ pub(super) async fn answer(shared: &Shared) -> Result<Response, Refusal> {
                 next_ms: state.next_start().map(Timestamp::as_millis),
                 runner_pid,
                 runner_version,
+                cgroups: condition.cgroups.clone(),
                 horizon_ms: Some(state.horizon())
                     .filter(|at| *at != Timestamp::MIN)
                     .map(Timestamp::as_millis),

@@ -69,3 +69,33 @@ pub(super) fn calendar_info() -> CalendarInfo {
         by: Some(s("uid 1000")),
     }
 }
+
+pub fn attempt_info() -> AttemptInfo {
+    AttemptInfo {
+        attempt: 1,
+        started_ms: Some(1_796_000_000_002),
+        finished_ms: 1_796_000_000_003,
+        outcome: s("failed"),
+        reason: Some(s("exit code 3")),
+        exit_code: Some(3),
+        signal: None,
+        pid: Some(4710),
+        max_rss_kib: Some(1024),
+        memory_peak_kib: Some(2048),
+        user_us: Some(300),
+        system_us: Some(70),
+        read_bytes: Some(512),
+        written_bytes: Some(1024),
+        peak_pids: None,
+        output_bytes: Some(12),
+    }
+}
+
+pub(super) fn tree_usage() -> TreeUsage {
+    TreeUsage {
+        memory_peak_kib: Some(4096),
+        read_bytes: Some(1 << 20),
+        written_bytes: None,
+        peak_pids: Some(7),
+    }
+}

@@ -27,5 +27,10 @@ pub fn run_info() -> RunInfo {
         user_us: Some(300),
         system_us: Some(70_000),
         output_bytes: Some(1 << 33),
+        memory_peak_kib: Some(4096),
+        read_bytes: Some(1 << 20),
+        written_bytes: None,
+        peak_pids: Some(7),
+        earlier: vec![Rec(attempt_info())],
     }
 }

@@ -1,0 +1,167 @@
+//! One control group, that of an attempt.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
+
+use super::files;
+
+/// A directory below the runner's own group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    path: PathBuf,
+    number: u64,
+    /// What had been used in it before it was given to the attempt.
+    before: Time,
+    /// Since the kernel kills what is cloned into a group that was ever killed, from one that was not.
+    is_spent: AtomicBool,
+}
+
+/// CPU time, in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Time {
+    user_us: u64,
+    system_us: u64,
+}
+
+/// What a group has counted for its attempt. What no controller counts is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) user_us: Option<u64>,
+    pub(crate) system_us: Option<u64>,
+    /// The most memory in use at once, that of cached files included, in bytes.
+    pub(crate) memory_bytes: Option<u64>,
+    /// Bytes read from devices, and written to them.
+    pub(crate) read_bytes: Option<u64>,
+    pub(crate) written_bytes: Option<u64>,
+    /// The most processes and threads at once.
+    pub(crate) pids: Option<u64>,
+}
+
+/// What a group tells of who is in it, and the file that tells when that changes.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pub(crate) file: File,
+    /// Whether anything lives in it. What only waits to be reaped does not.
+    pub(crate) is_populated: bool,
+    is_frozen: bool,
+}
+
+impl Group {
+    pub(super) fn new(path: PathBuf, number: u64) -> Self {
+        Group {
+            path,
+            number,
+            before: Time::default(),
+            is_spent: AtomicBool::new(false),
+        }
+    }
+
+    /// The same group, which somebody else has too.
+    pub(crate) fn same(&self) -> Self {
+        Group {
+            path: self.path.clone(),
+            number: self.number,
+            before: self.before,
+            is_spent: AtomicBool::new(true),
+        }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// A handle by which a process can be cloned into it.
+    pub(crate) fn open(&self) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&self.path, flags, Mode::empty())
+    }
+
+    /// Kills all that is in it, also what is just being forked.
+    pub(crate) fn kill(&self) {
+        self.is_spent.store(true, Ordering::Relaxed);
+        files::kill(&self.path);
+    }
+
+    /// Who is in it. Nothing where that cannot be read.
+    pub(crate) fn pids(&self) -> io::Result<Vec<Pid>> {
+        let mut pids = Vec::new();
+        for dir in files::below(&self.path) {
+            match fs::read_to_string(dir.join("cgroup.procs")) {
+                // Who is outside of the PID namespace has the number 0.
+                Ok(list) => pids.extend(list.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // What holds threads only has its processes elsewhere; see cgroups(7).
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pids)
+    }
+
+    /// Nothing when it is not there any more.
+    pub(crate) fn events(&self) -> Option<Events> {
+        let mut file = File::open(self.path.join("cgroup.events")).ok()?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).ok()?;
+        let is_set = |name: &str| text.lines().any(|line| line.strip_prefix(name) == Some(" 1"));
+        Some(Events {
+            is_populated: is_set("populated"),
+            is_frozen: is_set("frozen"),
+            file,
+        })
+    }
+
+    /// Whether anything lives in it.
+    pub(crate) fn is_populated(&self) -> bool {
+        self.events().is_some_and(|events| events.is_populated)
+    }
+
+    /// Whether it is as if it were new: empty, with no groups below it, and never killed.
+    pub(super) fn is_clean(&self) -> bool {
+        // A directory's own two names, and one from each below it.
+        let is_spent = self.is_spent.load(Ordering::Relaxed);
+        let is_leaf = fs::metadata(&self.path).is_ok_and(|dir| dir.nlink() <= 2);
+        !is_spent
+            && is_leaf
+            && self
+                .events()
+                .is_some_and(|events| !events.is_populated && !events.is_frozen)
+    }
+
+    /// Removes it with all below. Says whether it is gone.
+    pub(super) fn remove(&self) -> bool {
+        files::remove(&self.path)
+    }
+
+    /// What it has counted since it was last asked.
+    pub(crate) fn count(&mut self, controllers: &[&str]) -> Counted {
+        let read = |name: &str| fs::read_to_string(self.path.join(name)).ok();
+        // What is not there need not be looked for.
+        let of = |controller: &str, name: &str| controllers.contains(&controller).then(|| read(name)).flatten();
+        let number = |text: String| text.trim_end().parse().ok();
+        let time = read("cpu.stat").map(|stat| Time {
+            user_us: files::value(&stat, "user_usec").unwrap_or(0),
+            system_us: files::value(&stat, "system_usec").unwrap_or(0),
+        });
+        let moved = of("io", "io.stat").map(|stat| (files::sum(&stat, "rbytes="), files::sum(&stat, "wbytes=")));
+        let before = self.before;
+        let counted = Counted {
+            user_us: time.map(|time| time.user_us.saturating_sub(before.user_us)),
+            system_us: time.map(|time| time.system_us.saturating_sub(before.system_us)),
+            memory_bytes: of("memory", "memory.peak").and_then(number),
+            read_bytes: moved.map(|(read, _)| read),
+            written_bytes: moved.map(|(_, written)| written),
+            pids: of("pids", "pids.peak").and_then(number),
+        };
+        self.before = time.unwrap_or(before);
+        counted
+    }
+}

@@ -1,0 +1,263 @@
+//! Where the kernel lets the runner make control groups, nothing gets out of one, and none is left over. Where it does not
+//! these have nothing to show, and say so.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+use taskd_wire::runner::{End, ToRunner};
+
+use crate::life::{Daemon, Home, Life, is_alive, key, kill, shell, wait_until};
+
+crate::tests![
+    each_attempt_is_in_a_group_of_its_own,
+    what_hides_from_a_run_ends_with_it,
+    what_forks_all_the_time_ends_with_its_run,
+    a_stop_reaches_what_hides,
+    groups_that_a_run_makes_go_with_it,
+    no_group_is_left_when_the_runner_ends,
+    no_group_is_left_when_the_worker_is_killed,
+    the_next_runner_ends_what_is_left_in_groups,
+    all_of_the_tree_is_counted,
+    without_groups_nothing_is_said_of_them,
+];
+
+/// A runner that makes groups, and where. Nothing where it cannot.
+fn grouped(home: &Home) -> Option<(Life, Daemon, Groups)> {
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    if inventory.info.cgroups.0.is_none() {
+        println!("skipped: no control groups can be made here");
+        return None;
+    }
+    let dir = fs::read_to_string(home.state_dir().join("runner.cgroups")).expect("it says where");
+    daemon.run(shell(1_000, "grep ^0:: /proc/self/cgroup"));
+    let own = home.first_line(key(1_000));
+    let name = own.rsplit_once('/').expect("a path").1;
+    // `taskd-<state>-<life>-<number>`
+    let state = name.split('-').nth(1).expect("a group of ours").to_owned();
+    let dir = PathBuf::from(dir);
+    Some((life, daemon, Groups { dir, state }))
+}
+
+struct Groups {
+    dir: PathBuf,
+    state: String,
+}
+
+impl Groups {
+    fn all(&self) -> Vec<PathBuf> {
+        let prefix = format!("taskd-{}-", self.state);
+        let entries = fs::read_dir(&self.dir).expect("it is there");
+        let paths = entries.map(|entry| entry.expect("readable").path());
+        paths
+            .filter(|path| {
+                path.file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+            })
+            .collect()
+    }
+
+    fn populated(&self) -> usize {
+        let is_populated = |path: &PathBuf| {
+            fs::read_to_string(path.join("cgroup.events")).is_ok_and(|text| text.contains("populated 1"))
+        };
+        self.all().iter().filter(|path| is_populated(path)).count()
+    }
+}
+
+fn each_attempt_is_in_a_group_of_its_own() {
+    let home = Home::new();
+    let Some((_life, mut daemon, groups)) = grouped(&home) else {
+        return;
+    };
+    for run in 1..=3 {
+        daemon.start(shell(run, "grep ^0:: /proc/self/cgroup; exec sleep 1000"));
+    }
+    let mut own: Vec<String> = (1..=3).map(|run| home.first_line(key(run))).collect();
+    own.sort();
+    own.dedup();
+    assert_eq!((own.len(), groups.populated()), (3, 3));
+    for run in 1..=3 {
+        daemon.say(&[stop(run)]);
+        daemon.ended();
+    }
+    assert_eq!(groups.populated(), 0);
+}
+
+fn stop(run: u64) -> ToRunner {
+    let grace_ms = 300;
+    ToRunner::Stop {
+        key: key(run),
+        grace_ms,
+    }
+}
+
+/// Rids itself of group, session, mark and parent, and does this.
+fn hidden(line: &str) -> String {
+    format!("env -i setsid sh -c 'echo $$ > pid; {line}' & until [ -s pid ]; do /bin/sleep 0.01; done; cat pid; rm pid")
+}
+
+fn what_hides_from_a_run_ends_with_it() {
+    let home = Home::new();
+    let Some((_life, mut daemon, groups)) = grouped(&home) else {
+        return;
+    };
+    for run in 1..=10 {
+        let ended = daemon.run(shell(run, &format!("{}; exit 3", hidden("exec /bin/sleep 1000"))));
+        assert_eq!((ended.end, ended.stopped), (End::Exited(3), false));
+        let pid = home.first_line(key(run)).parse().expect("a process id");
+        assert!(!is_alive(pid), "it was gone before the end was told");
+    }
+    assert_eq!(groups.populated(), 0);
+}
+
+fn what_forks_all_the_time_ends_with_its_run() {
+    let home = Home::new();
+    let Some((_life, mut daemon, groups)) = grouped(&home) else {
+        return;
+    };
+    // Each is over before it can be looked at, and another one is there by then.
+    fs::write(home.path().join("comet"), "setsid sh comet &\n").expect("room");
+    for run in 1..=3 {
+        let line = "for n in 1 2 3 4 5; do env -i sh comet; done; /bin/sleep 0.05; exit 4";
+        assert_eq!(daemon.run(shell(run, line)).end, End::Exited(4));
+        assert_eq!(groups.populated(), 0);
+    }
+}
+
+fn a_stop_reaches_what_hides() {
+    let home = Home::new();
+    let Some((_life, mut daemon, groups)) = grouped(&home) else {
+        return;
+    };
+    let line = hidden("trap \"echo asked > asked; exit\" TERM; while :; do /bin/sleep 0.01; done");
+    daemon.start(shell(1, &format!("{line}; exec sleep 1000")));
+    let pid = home.first_line(key(1)).parse().expect("a process id");
+    daemon.say(&[stop(1)]);
+    assert_eq!(daemon.ended().end, End::Signalled(15));
+    assert!(home.path().join("asked").exists(), "it was asked before it was killed");
+    assert!(!is_alive(pid));
+    daemon.start(shell(
+        2,
+        &format!(
+            "{}; exec sleep 1000",
+            hidden("trap \"\" TERM; while :; do /bin/sleep 0.01; done")
+        ),
+    ));
+    let pid = home.first_line(key(2)).parse().expect("a process id");
+    daemon.say(&[stop(2)]);
+    assert_eq!(daemon.ended().end, End::Signalled(15));
+    assert!(!is_alive(pid), "it does not listen");
+    assert_eq!(groups.populated(), 0);
+}
+
+fn groups_that_a_run_makes_go_with_it() {
+    let home = Home::new();
+    let Some((_life, mut daemon, groups)) = grouped(&home) else {
+        return;
+    };
+    let line = format!(
+        "own=$(sed -n s/^0:://p /proc/self/cgroup); own={}/${{own##*/}}; mkdir -p $own/a/b; echo $own; \
+         sh -c 'echo $$ > '$own'/a/b/cgroup.procs; sleep 1000 & :'",
+        groups.dir.display()
+    );
+    daemon.run(shell(1, &line));
+    let own = home.first_line(key(1));
+    wait_until("its group is gone", || fs::metadata(&own).is_err());
+    assert_eq!(groups.populated(), 0);
+}
+
+fn no_group_is_left_when_the_runner_ends() {
+    let home = Home::new();
+    let Some((mut life, mut daemon, groups)) = grouped(&home) else {
+        return;
+    };
+    daemon.start(shell(
+        1,
+        &format!("{}; exec sleep 1000", hidden("exec /bin/sleep 1000")),
+    ));
+    home.first_line(key(1));
+    daemon.say(&[ToRunner::Shutdown { grace_ms: 100 }]);
+    drop(daemon);
+    life.wait();
+    assert_eq!(groups.all(), Vec::<PathBuf>::new());
+}
+
+fn no_group_is_left_when_the_worker_is_killed() {
+    let home = Home::new();
+    let Some((mut life, mut daemon, groups)) = grouped(&home) else {
+        return;
+    };
+    let (again, inventory) = life.attach();
+    drop(std::mem::replace(&mut daemon, again));
+    daemon.start(shell(
+        1,
+        &format!("{}; exec sleep 1000", hidden("exec /bin/sleep 1000")),
+    ));
+    let pid = home.first_line(key(1)).parse().expect("a process id");
+    kill(inventory.info.pid, Signal::KILL);
+    life.wait();
+    assert!(!is_alive(pid));
+    assert_eq!(groups.all(), Vec::<PathBuf>::new());
+}
+
+fn the_next_runner_ends_what_is_left_in_groups() {
+    let home = Home::new();
+    let Some((mut life, mut daemon, groups)) = grouped(&home) else {
+        return;
+    };
+    let (again, inventory) = life.attach();
+    drop(std::mem::replace(&mut daemon, again));
+    daemon.start(shell(
+        1,
+        &format!("{}; exec sleep 1000", hidden("exec /bin/sleep 1000")),
+    ));
+    let pid = home.first_line(key(1)).parse().expect("a process id");
+    kill(life.guard_pid(), Signal::KILL);
+    life.wait();
+    wait_until("the worker is gone", || !is_alive(inventory.info.pid));
+    assert!(is_alive(pid), "nobody is there to end it");
+    let left = groups.all();
+    assert!(!left.is_empty());
+    let mut life = home.start_with({
+        // Also one that makes no groups itself.
+        let mut command = home.command();
+        command.arg("--no-cgroups");
+        command
+    });
+    assert!(!is_alive(pid), "gone before it serves");
+    assert_eq!(groups.all(), Vec::<PathBuf>::new());
+    kill(life.guard_pid(), Signal::TERM);
+    life.wait();
+}
+
+fn all_of_the_tree_is_counted() {
+    let home = Home::new();
+    let Some((_life, mut daemon, _)) = grouped(&home) else {
+        return;
+    };
+    // The one that works has no parent that would wait for it.
+    let line = "(setsid sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; : > done' &); \
+                until [ -e done ]; do sleep 0.01; done; rm done";
+    let ended = daemon.run(shell(1, line));
+    let busy = ended.user_us + ended.system_us;
+    assert!(busy > 50_000, "{busy} us");
+    // What one has used is not counted for the next one in the same group.
+    for run in 2..=4 {
+        let ended = daemon.run(shell(run, "exit 0"));
+        assert!(ended.user_us + ended.system_us < busy / 2, "{ended:?}");
+    }
+}
+
+fn without_groups_nothing_is_said_of_them() {
+    let home = Home::new();
+    let mut command = home.command();
+    command.arg("--no-cgroups");
+    let life = home.start_with(command);
+    let (mut daemon, inventory) = life.attach();
+    assert_eq!(inventory.info.cgroups.0, None);
+    daemon.run(shell(1, "grep -c taskd- /proc/self/cgroup"));
+    assert_eq!(home.text(key(1), "stdout"), "0\n");
+    assert!(!home.state_dir().join("runner.cgroups").exists());
+}
