@@ -95,6 +95,24 @@ runner_is_a_unit_of_its_own() {
     grep -q '/taskd-runner.service' "/proc/$(cat $gates/own.pid)/cgroup" && is_active taskd-runner || return
     open_gate own; recorded own
 }
+runs_have_groups_that_count() {
+    local status controller; status=$(taskctl status --json | tr -d ' \n' | grep -oE '"cgroups":\[[^]]*\]') || return
+    # All that the kernel has left to control groups of this version.
+    for controller in cpu io memory pids; do
+        ! grep -qw $controller /sys/fs/cgroup/cgroup.controllers || grep -w $controller <<<"$status" || return
+    done
+    ! taskctl show counted || taskctl remove counted || return
+    taskctl add --name counted --manual --shell 'grep ^0:: /proc/self/cgroup; env -i setsid sleep 1000 & sleep 0.1' &&
+        taskctl run --wait counted && taskctl logs counted | grep '/taskd-runner.service/taskd-' || return
+    [[ $status != *memory* ]] || [[ $(newest counted memory_peak_kib) =~ ^[0-9]+$ ]] || return
+    [[ $status != *pids* ]] || [ "$(newest counted peak_pids)" -ge 3 ] || return
+    # Nothing escapes.
+    ! pgrep -a -x sleep | grep 'sleep 1000' && ! grep 'populated 1' /sys/fs/cgroup/system.slice/taskd-runner.service/taskd-*/cgroup.events
+groups_come_back_with_a_killed_runner() {
+    local pid; pid=$(main_pid taskd-runner)
+    kill_main taskd-runner "$pid" && wait_for 30 came_back taskd-runner "$pid" && wait_for 30 has_runner || return
+    runs_have_groups_that_count
+}
 a_run_learns_nothing_of_the_service() {
     taskctl add --name env --manual -- env && taskctl run --wait env && taskctl logs env | grep -qx 'TASKD_RUN=env/1' || return
     ! taskctl logs env | grep -E '^(NOTIFY_SOCKET|WATCHDOG_|INVOCATION_ID|JOURNAL_STREAM|STATE_DIRECTORY|MAINPID)'
@@ -196,6 +214,7 @@ user_units_verify() {
 }
 a_user_has_a_daemon_of_her_own() {
     as alice systemctl --user start taskd && user_answers alice || return
+    as alice taskctl status | grep 'in a control group of its own' || return
     as alice taskctl add --name hers --manual -- id -u && as alice taskctl run --wait hers || return
     [ "$(as alice taskctl logs hers)" = "$(id -u alice)" ] || return
     # Not the system's tasks, nor the system hers.
@@ -266,11 +285,13 @@ prove units_verify
 prove start_returns_when_it_serves
 prove files_are_where_they_belong
 prove runner_is_a_unit_of_its_own
+prove runs_have_groups_that_count
 prove a_run_learns_nothing_of_the_service
 prove restart_leaves_a_run_alone
 prove stop_and_start_leave_a_run_alone
 prove killed_daemon_comes_back
 prove killed_runner_comes_back_and_its_run_is_unknown
+prove groups_come_back_with_a_killed_runner
 prove reload_takes_effect_and_keeps_the_process
 prove reload_reads_the_zone_of_the_machine
 prove watchdog_is_fed

@@ -43,6 +43,9 @@ pub struct Policies {
     /// The exit codes that are a success.
     #[serde(default = "success", skip_serializing_if = "Codes::is_success")]
     pub success: Codes,
+    /// What becomes of processes that an attempt leaves behind.
+    #[serde(default, skip_serializing_if = "Leftover::is_default")]
+    pub leftover: Leftover,
 }
 
 fn success() -> Codes {
@@ -57,6 +60,7 @@ impl Default for Policies {
             time: TimeLimits::default(),
             retry: Retry::default(),
             success: Codes::SUCCESS,
+            leftover: Leftover::default(),
         }
     }
 }
@@ -120,6 +124,24 @@ words! {
 impl StopSignal {
     fn is_default(&self) -> bool {
         *self == StopSignal::default()
+    }
+}
+
+words! {
+    /// What becomes of processes that an attempt leaves behind when its first process ends by itself.
+    #[derive(Default)]
+    Leftover {
+        /// They are killed.
+        #[default]
+        Kill = "kill",
+        /// They go on, at most until the runner ends.
+        Leave = "leave",
+    }
+}
+
+impl Leftover {
+    fn is_default(&self) -> bool {
+        *self == Leftover::default()
     }
 }
 

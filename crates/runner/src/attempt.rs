@@ -119,6 +119,8 @@ pub(crate) enum Event {
     Exited {
         /// Whether it is certain that nothing is left of it.
         alone: bool,
+        /// Whether what is left goes on, unless it was told to end.
+        leave: bool,
     },
     /// Since the process has ended nothing else of it was found alive, or what was found was killed.
     Gone,
@@ -196,8 +198,11 @@ impl State {
                     Some((at, grace)) if at <= now => begin_stop(pid, now + grace, Cause::TimeUp, now),
                     Some(_) | None => (self, NOTHING),
                 },
-                Event::Exited { alone: true } => collect(pid, None),
-                Event::Exited { alone: false } => kill_rest(pid, None, now),
+                Event::Exited { alone: true, .. } | Event::Exited { leave: true, .. } => collect(pid, None),
+                Event::Exited {
+                    alone: false,
+                    leave: false,
+                } => kill_rest(pid, None, now),
                 Event::Spawned(_) | Event::NotSpawned | Event::OthersTold | Event::Gone | Event::Finished => {
                     (self, NOTHING)
                 }
@@ -222,8 +227,8 @@ impl State {
                     (Some(tell), Some(at)) if tell <= now => tell_group(pid, at, cause, now),
                     (_, Some(_) | None) => (self, NOTHING),
                 },
-                Event::Exited { alone: true } => collect(pid, Some(cause)),
-                Event::Exited { alone: false } => match kill_at {
+                Event::Exited { alone: true, .. } => collect(pid, Some(cause)),
+                Event::Exited { alone: false, .. } => match kill_at {
                     Some(until) => {
                         let state = State::Emptying {
                             pid,

@@ -26,7 +26,7 @@
 //! * **End.** It is the end of the first process. What it leaves behind ends with it: orphans come to the guard, so
 //!   while that has none there is nothing to look for; else `sweep` finds them and they are killed while the zombie of
 //!   the first process still holds the id of their group. Then what is in the pipes is read and the zombie is reaped.
-//!   Who holds the pipe open does not matter.
+//!   Who holds the pipe open does not matter. Where a task wants it so what is left goes on, until the runner ends.
 //! * **Stop.** TERM to the process group and to what has left it. The attempt is over when all of these have ended, and
 //!   what is left when the grace is over is killed; the deadline is the runner's own. What is reported is how the first
 //!   process ended. A start that hangs is given up shortly after the grace.

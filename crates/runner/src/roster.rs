@@ -27,6 +27,8 @@ pub(crate) struct Attempt {
     up: TimeUp,
     /// Asks it to end.
     pub(crate) signal: Signal,
+    /// Whether what is left when it ends by itself goes on.
+    pub(crate) leave: bool,
     pub(crate) pid: Option<Pid>,
     pub(crate) started_ms: i64,
     pub(crate) finished_ms: i64,
@@ -77,6 +79,7 @@ impl Attempt {
                 TimeUp::Deadline
             },
             signal: Signal::from_named_raw(limits.signal).unwrap_or(Signal::TERM),
+            leave: start.leave.0,
             pid: None,
             started_ms: 0,
             finished_ms: 0,

@@ -1,16 +1,18 @@
 //! The shapes of `--json`. Fields are only ever appended; instants are RFC 3339 in UTC; what is not known is `null`,
 //! never absent.
 
+mod attempts;
 mod firings;
 
 use serde::Serialize;
 use taskd_wire::client::{
-    self as wire, Accepted, AttemptInfo, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
+    self as wire, Accepted, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
 };
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec,
+    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover, ScheduleSpec,
 };
 
+pub use attempts::EarlierAttempt;
 pub use firings::{Backfilled, CalendarShape, CalendarWhole, PoolShape, WhyFate};
 
 use crate::render::task::{every, in_delay};
@@ -189,6 +191,7 @@ pub struct Detail<'a> {
     group: Option<&'a str>,
     priority: i16,
     locks: &'a [String],
+    on_leftover: OnLeftover,
 }
 
 impl<'a> Detail<'a> {
@@ -233,6 +236,7 @@ impl<'a> Detail<'a> {
             group: detail.summary.spec.group.as_deref(),
             priority: detail.summary.spec.priority,
             locks: &detail.summary.spec.locks,
+            on_leftover: detail.summary.spec.on_leftover,
         }
     }
 }
@@ -314,50 +318,6 @@ pub struct Run<'a> {
     peak_pids: Option<u64>,
     /// Attempts that were followed by another; `null` where runs were not asked for by their names.
     earlier_attempts: Option<Vec<EarlierAttempt<'a>>>,
-}
-
-/// An attempt that was followed by another.
-#[derive(Debug, Serialize)]
-pub struct EarlierAttempt<'a> {
-    attempt: u32,
-    started_at: Option<String>,
-    finished_at: String,
-    outcome: &'a str,
-    reason: Option<&'a str>,
-    exit_code: Option<i32>,
-    signal: Option<i32>,
-    pid: Option<u32>,
-    max_rss_kib: Option<u64>,
-    user_us: Option<u64>,
-    system_us: Option<u64>,
-    output_bytes: Option<u64>,
-    memory_peak_kib: Option<u64>,
-    read_bytes: Option<u64>,
-    written_bytes: Option<u64>,
-    peak_pids: Option<u64>,
-}
-
-impl<'a> EarlierAttempt<'a> {
-    fn of(attempt: &'a AttemptInfo) -> Self {
-        EarlierAttempt {
-            attempt: attempt.attempt,
-            started_at: attempt.started_ms.map(rfc3339),
-            finished_at: rfc3339(attempt.finished_ms),
-            outcome: &attempt.outcome,
-            reason: attempt.reason.as_deref(),
-            exit_code: attempt.exit_code,
-            signal: attempt.signal,
-            pid: attempt.pid,
-            max_rss_kib: attempt.max_rss_kib,
-            user_us: attempt.user_us,
-            system_us: attempt.system_us,
-            output_bytes: attempt.output_bytes,
-            memory_peak_kib: attempt.memory_peak_kib,
-            read_bytes: attempt.read_bytes,
-            written_bytes: attempt.written_bytes,
-            peak_pids: attempt.peak_pids,
-        }
-    }
 }
 
 impl<'a> Run<'a> {

@@ -6,7 +6,7 @@ use taskd_core::Timestamp;
 use taskd_core::calendar::Keep;
 use taskd_core::event::Origin;
 use taskd_core::pause::{Pause, PauseScope};
-use taskd_core::policy::{Backoff, Codes, Concurrency, Misfire, Policies, RetryOn, StopSignal};
+use taskd_core::policy::{Backoff, Codes, Concurrency, Leftover, Misfire, Policies, RetryOn, StopSignal};
 use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::{RunView, WaitsFor};
@@ -15,7 +15,8 @@ use taskd_store::{AttemptRow, RunRow, Span};
 use taskd_wire::client::{self, AttemptInfo, RunInfo};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec,
+    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
+    ScheduleSpec, TaskSpec,
 };
 
 /// A definition as it may be said again: importing it gives the same task.
@@ -39,6 +40,7 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
         time,
         retry,
         success,
+        leftover,
     } = definition.policies;
     let (backoff, on) = (retry.backoff, retry.on);
     TaskSpec {
@@ -92,6 +94,10 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
         priority: definition.sharing.priority,
         locks: definition.sharing.locks.iter().map(ToString::to_string).collect(),
         success_codes: (success != Codes::SUCCESS).then(|| success.iter().map(u32::from).collect()),
+        on_leftover: match leftover {
+            Leftover::Kill => OnLeftover::Kill,
+            Leftover::Leave => OnLeftover::Leave,
+        },
         enabled: definition.enabled,
         misfire,
         misfire_within_ms,

@@ -99,6 +99,9 @@ pub struct TaskSpec {
     /// The locks that each of its runs holds.
     #[serde(default)]
     pub locks: Vec<String>,
+    /// What becomes of processes that an attempt leaves behind.
+    #[serde(default)]
+    pub on_leftover: OnLeftover,
 }
 
 /// How long an attempt waits after the one before it.
@@ -153,6 +156,17 @@ pub enum MisfireSpec {
     Skip,
     /// All are run one after the other, behind live firings, if they are not too late for it.
     All,
+}
+
+/// What becomes of processes that an attempt leaves behind when its first process ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnLeftover {
+    /// They are killed.
+    #[default]
+    Kill,
+    /// They go on, at most until the runner ends.
+    Leave,
 }
 
 /// What becomes of local times that clocks skip.
@@ -350,4 +364,6 @@ pub struct TaskPatch {
     pub priority: Option<i16>,
     /// All locks that each of its runs holds from now on.
     pub locks: Option<Vec<String>>,
+    /// What becomes of processes that an attempt leaves behind.
+    pub on_leftover: Option<OnLeftover>,
 }

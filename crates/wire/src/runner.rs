@@ -69,6 +69,8 @@ pub struct Start {
     pub output_max: u64,
     /// How long it may take, and how it is stopped.
     pub limits: Tail<TimeLimits>,
+    /// Whether processes that are left when the first one ends by itself go on. A stop ends them all the same.
+    pub leave: Tail<bool>,
 }
 
 /// How long an attempt may take, and how it is stopped. The runner sees to that, whether a daemon is there or not.

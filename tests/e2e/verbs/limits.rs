@@ -1,8 +1,8 @@
-//! Time limits of runs: `--timeout`, `--deadline`, `--grace` and `--kill-signal`.
+//! Time limits of runs and how they end: `--timeout`, `--deadline`, `--grace`, `--kill-signal` and `--on-leftover`.
 
 use serde_json::{Value, json};
 
-use crate::harness::{World, now};
+use crate::harness::{World, alive, now, wait_for};
 use crate::verbs::export;
 
 fn add(world: &World, name: &str, limits: &[&str], line: &str) {
@@ -124,4 +124,50 @@ fn limits_are_shown_changed_and_exported() {
         let said = world.ctl(&[&["edit", "a"], wrong.as_slice()].concat()).refused(2);
         assert!(said.contains(says), "{said}");
     }
+}
+
+#[test]
+fn what_is_left_goes_on_where_that_was_chosen_and_ends_with_a_stop_or_the_runner() {
+    let world = World::served();
+    let line = "setsid sh -c 'echo $$ > left; exec sleep 1000' & until [ -s left ]; do sleep 0.01; done; cat left";
+    let cwd = world.path("").display().to_string();
+    add(&world, "a", &["--on-leftover", "leave", "--cwd", &cwd], line);
+    let left = |run: &str| -> u32 { world.ctl(&["logs", run]).ok().trim().parse().expect("a process id") };
+    assert_eq!(world.ctl(&["run", "--wait", "a"]).code(), 0);
+    let first = left("a/1");
+    assert!(alive(first), "it goes on");
+    let shown = |key: &str| world.ctl(&["show", "a", "--json"]).json()[key].clone();
+    assert_eq!(shown("on_leftover"), json!("leave"));
+    assert!(world.ctl(&["show", "a"]).ok().contains("what is left goes on"));
+    export::is_whole(&world, &[]);
+    // Others end with their runs all the same.
+    std::fs::remove_file(world.path("left")).expect("it is there");
+    world.ctl(&["edit", "a", "--on-leftover", "kill"]).ok();
+    assert_eq!(shown("on_leftover"), json!("kill"));
+    assert_eq!(world.ctl(&["run", "--wait", "a"]).code(), 0);
+    let second = left("a/2");
+    wait_for("it is killed", || (!alive(second)).then_some(()));
+    assert!(alive(first));
+    // A stop spares nobody.
+    std::fs::remove_file(world.path("left")).expect("it is there");
+    add(
+        &world,
+        "b",
+        &[
+            "--on-leftover",
+            "leave",
+            "--timeout",
+            "300ms",
+            "--grace",
+            "0s",
+            "--cwd",
+            &cwd,
+        ],
+        &format!("{line}; sleep 1000"),
+    );
+    assert_eq!(world.ctl(&["run", "--wait", "b"]).code(), 124);
+    let third = left("b/1");
+    wait_for("it is killed", || (!alive(third)).then_some(()));
+    world.ctl(&["stop"]).ok();
+    wait_for("what was left ends with the runner", || (!alive(first)).then_some(()));
 }

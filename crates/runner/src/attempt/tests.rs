@@ -33,7 +33,13 @@ fn an_attempt_that_nobody_stops_is_announced_collected_and_reported() {
     let now = clock::steady();
     let (state, actions) = FRESH.on(Event::Spawned(pid()), now);
     assert_eq!(acts(actions), [Action::Announce]);
-    let (state, actions) = state.on(Event::Exited { alone: true }, now);
+    let (state, actions) = state.on(
+        Event::Exited {
+            alone: true,
+            leave: false,
+        },
+        now,
+    );
     assert_eq!(acts(actions), [Action::Collect(pid())]);
     assert_eq!(state, State::Finishing { stopped: None });
     let (state, actions) = state.on(Event::Finished, now);
@@ -43,7 +49,13 @@ fn an_attempt_that_nobody_stops_is_announced_collected_and_reported() {
 #[test]
 fn what_an_attempt_leaves_behind_by_itself_is_killed_at_once() {
     let now = clock::steady();
-    let (state, actions) = running().on(Event::Exited { alone: false }, now);
+    let (state, actions) = running().on(
+        Event::Exited {
+            alone: false,
+            leave: false,
+        },
+        now,
+    );
     let last = now + KILL_PATIENCE;
     assert_eq!(acts(actions), [Action::Kill(pid()), Action::WakeAt(last)]);
     assert!(state.stopping().is_none());
@@ -110,7 +122,13 @@ fn a_stop_kills_when_its_grace_is_over_and_not_before() {
     assert!(state.is_killed());
     let (state, actions) = state.on(Event::Deadline, now + GRACE);
     assert_eq!(acts(actions), [], "killed once");
-    let (state, actions) = state.on(Event::Exited { alone: true }, now);
+    let (state, actions) = state.on(
+        Event::Exited {
+            alone: true,
+            leave: false,
+        },
+        now,
+    );
     assert!(!state.is_killed());
     assert_eq!(acts(actions), [Action::Collect(pid())]);
     assert_eq!(
@@ -131,7 +149,13 @@ fn the_group_is_told_once_and_waits_neither_long_nor_half_of_the_grace_for_the_l
             [Action::TellOthers(pid()), Action::WakeAt(now + patience)]
         );
         // The process may end meanwhile, and others in its group live.
-        let (emptying, _) = stopping.on(Event::Exited { alone: false }, now);
+        let (emptying, _) = stopping.on(
+            Event::Exited {
+                alone: false,
+                leave: false,
+            },
+            now,
+        );
         for state in [stopping, emptying] {
             for (event, at) in [(Event::OthersTold, now), (Event::Deadline, now + patience)] {
                 let (state, actions) = state.on(event, at);
@@ -150,7 +174,13 @@ fn the_grace_holds_for_what_outlives_the_process() {
     let now = clock::steady();
     let (state, _) = running().on(Event::Stop { grace: GRACE }, now);
     let (state, _) = state.on(Event::OthersTold, now);
-    let (state, actions) = state.on(Event::Exited { alone: false }, now);
+    let (state, actions) = state.on(
+        Event::Exited {
+            alone: false,
+            leave: false,
+        },
+        now,
+    );
     assert_eq!(acts(actions), [Action::Watch(pid())]);
     assert_eq!(acts(state.on(Event::Deadline, now + GRACE / 2).1), []);
     assert_eq!(acts(state.on(Event::Gone, now).1), [Action::Collect(pid())]);
@@ -172,7 +202,13 @@ fn the_grace_holds_for_what_outlives_the_process() {
 fn a_second_stop_shortens_the_grace_and_never_lengthens_it() {
     let now = clock::steady();
     let (stopping, _) = running().on(Event::Stop { grace: GRACE }, now);
-    let (emptying, _) = stopping.on(Event::Exited { alone: false }, now);
+    let (emptying, _) = stopping.on(
+        Event::Exited {
+            alone: false,
+            leave: false,
+        },
+        now,
+    );
     for state in [stopping, emptying] {
         let (longer, actions) = state.on(Event::Stop { grace: GRACE * 2 }, now);
         assert_eq!((longer, acts(actions)), (state, vec![]));
@@ -214,7 +250,13 @@ fn an_attempt_whose_time_is_up_is_asked_to_end_and_killed_after_its_grace() {
     assert_eq!(acts(actions), [Action::WakeAt(up + GRACE / 2)]);
     let (state, actions) = state.on(Event::Deadline, up + GRACE / 2);
     assert_eq!(acts(actions), [Action::Kill(pid())]);
-    let (state, _) = state.on(Event::Exited { alone: true }, up + GRACE / 2);
+    let (state, _) = state.on(
+        Event::Exited {
+            alone: true,
+            leave: false,
+        },
+        up + GRACE / 2,
+    );
     let stopped = Some(Cause::TimeUp);
     assert_eq!(state, State::Finishing { stopped });
 }
@@ -242,4 +284,20 @@ fn a_time_limit_without_end_is_none() {
     };
     let (state, actions) = State::Spawning { kill_at: None, limit }.on(Event::Spawned(pid()), now);
     assert_eq!((state, acts(actions)), (running(), vec![Action::Announce]));
+}
+
+#[test]
+fn what_is_left_goes_on_only_where_nothing_was_told_to_end() {
+    let now = clock::steady();
+    let exited = Event::Exited {
+        alone: false,
+        leave: true,
+    };
+    let (state, actions) = running().on(exited, now);
+    assert_eq!(state, State::Finishing { stopped: None });
+    assert_eq!(actions[0], Some(Action::Collect(pid())));
+    let (stopping, _) = running().on(Event::Stop { grace: GRACE }, now);
+    let (state, actions) = stopping.on(exited, now);
+    assert!(state.is_emptying());
+    assert_eq!(actions[0], Some(Action::Watch(pid())));
 }

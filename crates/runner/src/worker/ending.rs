@@ -71,7 +71,8 @@ impl Worker {
     fn exited(&mut self, id: u64) {
         // What it leaves was given to the guard before its own end could be seen here.
         let alone = self.orphans.as_ref().is_some_and(|orphans| !orphans.any());
-        self.step(id, Event::Exited { alone });
+        let leave = self.roster.get_mut(id).is_some_and(|attempt| attempt.leave);
+        self.step(id, Event::Exited { alone, leave });
     }
 
     /// Kills all that is in an attempt's control group, if it has one.
@@ -170,7 +171,7 @@ impl Worker {
         if let (Some(groups), Some(group)) = (&self.groups, attempt.group.take()) {
             let (group, counted) = count(group, groups.controllers());
             attempt.counted = counted;
-            groups.give_back(group, false);
+            groups.give_back(group, attempt.leave && attempt.state.stopping().is_none());
         }
         let output = attempt.output.take();
         if let Some(output) = &output {

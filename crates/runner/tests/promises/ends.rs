@@ -18,6 +18,7 @@ crate::tests![
     a_stopped_process_is_stopped_all_the_same,
     a_stop_at_once_after_the_start_is_not_lost,
     a_background_child_does_not_keep_a_run_alive,
+    what_may_stay_stays_and_its_output_is_not_waited_for,
     a_stop_reaches_what_has_left_the_process_group,
     the_grace_of_a_stop_holds_for_all_of_a_run,
     a_stop_reaches_what_has_cleaned_its_environment,
@@ -194,6 +195,42 @@ fn a_background_child_does_not_keep_a_run_alive() {
     assert_eq!(ended.end, End::Exited(0));
     let child = home.first_line(key(1)).parse().expect("a process id");
     wait_until("the background child is gone", || !is_alive(child));
+}
+
+fn what_may_stay_stays_and_its_output_is_not_waited_for() {
+    for cgroups in [true, false] {
+        let home = Home::new();
+        let mut command = home.command();
+        if !cgroups {
+            command.arg("--no-cgroups");
+        }
+        let mut life = home.start_with(command);
+        let (mut daemon, _) = life.attach();
+        let start = Start {
+            leave: Tail(true),
+            ..shell(
+                1,
+                "(trap '' TERM HUP; sleep 1000) & echo $!; setsid sleep 1000 & echo $!; exit 3",
+            )
+        };
+        let ended = daemon.run(start);
+        assert_eq!((ended.end, ended.stopped), (End::Exited(3), false));
+        let left = pids(&home, 1);
+        assert_eq!(left.len(), 2);
+        // An end that is not left alone takes nobody else with it.
+        let ended = daemon.run(shell(2, "setsid sleep 1000 & echo $!"));
+        assert_eq!(ended.end, End::Exited(0));
+        let other = pids(&home, 2)[0];
+        wait_until("it is gone", || !is_alive(other));
+        assert!(left.iter().all(|pid| is_alive(*pid)), "they may stay");
+        daemon.say(&[
+            ToRunner::Forget(key(1)),
+            ToRunner::Forget(key(2)),
+            ToRunner::Shutdown { grace_ms: 0 },
+        ]);
+        assert_eq!(life.wait().code(), Some(0));
+        assert!(left.iter().all(|pid| !is_alive(*pid)), "no longer than the runner");
+    }
 }
 
 fn a_stop_reaches_what_has_left_the_process_group() {

@@ -114,6 +114,18 @@ pub struct LimitArgs {
     /// The signal that asks it to end, such as INT (default: TERM)
     #[arg(long, value_name = "SIGNAL", help_heading = "Time limits")]
     pub kill_signal: Option<String>,
+    /// What becomes of background processes that are left when the command ends by itself (default: kill)
+    #[arg(long, value_name = "WHAT", help_heading = "Time limits")]
+    pub on_leftover: Option<Leftover>,
+}
+
+/// What becomes of background processes that are left when the command ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Leftover {
+    /// They are killed
+    Kill,
+    /// They go on with no output kept, until the runner ends; a stop of the run still ends all of them
+    Leave,
 }
 
 /// A factor in hundredths.

@@ -51,6 +51,7 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         group: definition::bound(args.sharing.group.as_deref()).flatten(),
         priority: args.sharing.priority.unwrap_or_default(),
         locks: definition::locks(&args.sharing.lock).unwrap_or_default(),
+        on_leftover: args.limits.on_leftover.map(definition::leftover).unwrap_or_default(),
         enabled: !args.disabled,
         misfire: misfire.unwrap_or_default(),
         misfire_within_ms,

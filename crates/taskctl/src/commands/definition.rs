@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use taskd_core::schedule::{Cron, DurationError, every_word, is_reboot_word, parse_duration, parse_interval};
 use taskd_wire::definition::{
-    ActionSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec,
+    ActionSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover, ScheduleSpec,
 };
 
-use crate::args::{ActionArgs, Gap, Misfire, MisfireArgs, Overlap, ScheduleArgs};
+use crate::args::{ActionArgs, Gap, Leftover, Misfire, MisfireArgs, Overlap, ScheduleArgs};
 use crate::error::Failure;
 
 /// The shortest interval that may be typed. The daemon takes shorter ones from an import.
@@ -155,6 +155,14 @@ pub fn gap(typed: Gap) -> DstGap {
         Gap::Auto => DstGap::Auto,
         Gap::Run => DstGap::Run,
         Gap::Skip => DstGap::Skip,
+    }
+}
+
+/// What was typed of processes that are left.
+pub fn leftover(typed: Leftover) -> OnLeftover {
+    match typed {
+        Leftover::Kill => OnLeftover::Kill,
+        Leftover::Leave => OnLeftover::Leave,
     }
 }
 

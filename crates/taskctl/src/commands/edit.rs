@@ -76,6 +76,7 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         priority: args.sharing.priority,
         locks: definition::locks(&args.sharing.lock),
         concurrency: definition::bound(args.sharing.concurrency.as_deref()),
+        on_leftover: args.limits.on_leftover.map(definition::leftover),
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use taskd_core::schedule::format_duration;
 use taskd_wire::client::{Pause, RunInfo, TaskSummary};
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarKeep, DstGap, DstOverlap, MisfireSpec, ScheduleSpec, TaskSpec,
+    ActionSpec, BackoffSpec, CalendarKeep, DstGap, DstOverlap, MisfireSpec, OnLeftover, ScheduleSpec, TaskSpec,
 };
 
 use super::table::Tone;
@@ -118,6 +118,7 @@ pub fn limits(spec: &TaskSpec) -> Option<String> {
         spec.deadline_ms.map(|ms| format!("{} a run", length(ms))),
         spec.grace_ms.map(|ms| format!("grace {}", length(ms))),
         spec.kill_signal.as_ref().map(|signal| format!("stopped by {signal}")),
+        (spec.on_leftover == OnLeftover::Leave).then(|| "what is left goes on".to_owned()),
     ];
     let chosen: Vec<String> = chosen.into_iter().flatten().collect();
     (!chosen.is_empty()).then(|| chosen.join(", "))

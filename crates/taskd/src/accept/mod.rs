@@ -9,11 +9,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use taskd_core::Timestamp;
-use taskd_core::policy::{Concurrency, LOCKS_MAX, Misfire, PRIORITY_MAX, Policies, PoolName, Sharing};
+use taskd_core::policy::{Concurrency, LOCKS_MAX, Leftover, Misfire, PRIORITY_MAX, Policies, PoolName, Sharing};
 use taskd_core::schedule::{DstRule, Schedule};
 use taskd_core::task::{Action, Definition, LABELS_MAX, Label, NAME_MAX, NameError, Owner, TaskName, Terms, When};
 use taskd_wire::codec::Rec;
-use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskPatch, TaskSpec};
+use taskd_wire::definition::{ActionSpec, EnvVar, OnLeftover, ScheduleSpec, TaskPatch, TaskSpec};
 use taskd_wire::refusal::Refusal;
 
 use crate::config::Limits;
@@ -99,6 +99,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             retry: retries::retry(spec.retries, spec.backoff, spec.retry_on.as_deref())?,
             success: retries::codes("success-codes", spec.success_codes.as_deref())?,
             concurrency: concurrency(spec.concurrency.as_deref())?,
+            leftover: leftover(spec.on_leftover),
         },
         sharing: Sharing {
             group: spec.group.as_deref().map(|group| word("group", group)).transpose()?,
@@ -125,6 +126,13 @@ fn concurrency(typed: Option<&str>) -> Result<Concurrency, Refusal> {
     })
 }
 
+fn leftover(typed: OnLeftover) -> Leftover {
+    match typed {
+        OnLeftover::Kill => Leftover::Kill,
+        OnLeftover::Leave => Leftover::Leave,
+    }
+}
+
 /// Checks a change of a definition.
 ///
 /// # Errors
@@ -133,6 +141,9 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     let mut new = old;
     new.policies.time = limits::patched(new.policies.time, &patch)?;
     new.policies.retry = retries::patched(new.policies.retry, &patch)?;
+    if let Some(typed) = patch.on_leftover {
+        new.policies.leftover = leftover(typed);
+    }
     if let Some(codes) = &patch.success_codes {
         new.policies.success = retries::codes("success-codes", codes.as_deref())?;
     }

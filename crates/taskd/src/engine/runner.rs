@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Live, Origin};
-use taskd_core::policy::{StopSignal, TimeLimits};
+use taskd_core::policy::{Leftover, StopSignal, TimeLimits};
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, RunKey, Stopped, TraceId, Trigger, Usage};
 use taskd_core::task::{Action, Definition, TaskId, TaskName};
 use taskd_wire::codec::{Rec, Tail};
@@ -273,6 +273,7 @@ fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definiti
             .collect(),
         output_max: config.limits.output_bytes,
         limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
+        leave: Tail(definition.policies.leftover == Leftover::Leave),
     }
 }
 

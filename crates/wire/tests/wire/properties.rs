@@ -7,7 +7,8 @@ use taskd_wire::basic::Basic;
 use taskd_wire::client::{LastRun, Pause, Request, Response, RunInfo, TaskSummary};
 use taskd_wire::codec::{Rec, decode, encode, encoded_len};
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec,
+    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
+    ScheduleSpec, TaskSpec,
 };
 use taskd_wire::frame::{FrameReader, Payload, put_frame, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
@@ -74,6 +75,7 @@ prop_compose! {
         TaskSpec {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
             also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency, group, priority, locks,
+            on_leftover: if enabled { OnLeftover::Kill } else { OnLeftover::Leave },
         }
     }
 }

@@ -13,11 +13,14 @@ use taskd_wire::runner::*;
 
 mod ledger;
 mod refusals;
+mod runners;
 mod runs;
 
 mod schedules;
 
-use ledger::{attempt_info, calendar_info, passed, pause, tree_usage, why};
+use ledger::{attempt_info, calendar_info, passed, pause, why};
+pub use runners::{ended, live, origin};
+use runners::{info, start};
 pub use runs::run_info;
 use schedules::{counted, findings};
 
@@ -140,6 +143,7 @@ pub fn spec() -> TaskSpec {
         group: Some(s("db")),
         priority: -10,
         locks: vec![s("disk")],
+        on_leftover: OnLeftover::Leave,
     }
 }
 
@@ -182,6 +186,7 @@ fn patch() -> TaskPatch {
         group: Some(None),
         priority: Some(7),
         locks: Some(vec![s("disk")]),
+        on_leftover: Some(OnLeftover::Kill),
     }
 }
 
@@ -251,80 +256,6 @@ pub const KEY: AttemptKey = AttemptKey {
     run: 1042,
     attempt: 2,
 };
-
-fn start() -> Start {
-    Start {
-        key: KEY,
-        task: s("backup"),
-        trigger: s("schedule"),
-        fire_time_ms: Some(1_796_000_000_000),
-        created_ms: 1_796_000_000_001,
-        trace_id: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736,
-        action: spec().action,
-        cwd: spec().cwd,
-        env: spec().env,
-        output_max: 16 << 20,
-        limits: Tail(TimeLimits {
-            timeout_ms: Some(60_000),
-            deadline_ms: Some(600_000),
-            grace_ms: 5_000,
-            signal: 2,
-        }),
-    }
-}
-
-pub fn origin() -> Origin {
-    Origin {
-        key: KEY,
-        task: s("backup"),
-        trigger: s("manual"),
-        fire_time_ms: None,
-        created_ms: 1_796_000_000_001,
-        trace_id: u128::MAX,
-    }
-}
-
-pub fn live() -> Live {
-    Live {
-        origin: origin(),
-        pid: 4711,
-        started_ms: 1_796_000_000_002,
-        stopping: true,
-    }
-}
-
-pub fn ended() -> Ended {
-    Ended {
-        origin: origin(),
-        pid: 4711,
-        started_ms: 1_796_000_000_002,
-        finished_ms: 1_796_000_060_002,
-        end: End::Exited(3),
-        stopped: true,
-        max_rss_kib: 2048,
-        user_us: 300,
-        system_us: 70_000,
-        output_bytes: 1 << 33,
-        output_lost: 1 << 32,
-        time_up: Tail(Some(TimeUp::Deadline)),
-        counted: Tail(tree_usage()),
-    }
-}
-
-fn info() -> RunnerInfo {
-    RunnerInfo {
-        instance: u64::MAX,
-        pid: 301,
-        version: s("0.1.0"),
-        started_ms: -1,
-        closing: Tail(true),
-        state_dir: Tail(Some(DirectoryId {
-            device: 66,
-            inode: 1 << 40,
-        })),
-        cgroups: Tail(Some(vec![s("memory"), s("pids")])),
-    }
-}
 
 impl Said for Request {
     const NAME: &'static str = "Request";

@@ -1,4 +1,4 @@
-//! What is said of fire times without a run.
+//! What is said of fire times without a run, of limits and of what was used.
 
 use super::*;
 
@@ -97,5 +97,14 @@ pub(super) fn tree_usage() -> TreeUsage {
         read_bytes: Some(1 << 20),
         written_bytes: None,
         peak_pids: Some(7),
+    }
+}
+
+pub(super) fn time_limits() -> TimeLimits {
+    TimeLimits {
+        timeout_ms: Some(60_000),
+        deadline_ms: Some(600_000),
+        grace_ms: 5_000,
+        signal: 2,
     }
 }

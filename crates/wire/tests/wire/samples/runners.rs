@@ -1,0 +1,74 @@
+//! What is said to a runner, and by it.
+
+use super::ledger::{time_limits, tree_usage};
+use super::*;
+
+pub(super) fn start() -> Start {
+    Start {
+        key: KEY,
+        task: s("backup"),
+        trigger: s("schedule"),
+        fire_time_ms: Some(1_796_000_000_000),
+        created_ms: 1_796_000_000_001,
+        trace_id: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736,
+        action: spec().action,
+        cwd: spec().cwd,
+        env: spec().env,
+        output_max: 16 << 20,
+        limits: Tail(time_limits()),
+        leave: Tail(true),
+    }
+}
+
+pub fn origin() -> Origin {
+    Origin {
+        key: KEY,
+        task: s("backup"),
+        trigger: s("manual"),
+        fire_time_ms: None,
+        created_ms: 1_796_000_000_001,
+        trace_id: u128::MAX,
+    }
+}
+
+pub fn live() -> Live {
+    Live {
+        origin: origin(),
+        pid: 4711,
+        started_ms: 1_796_000_000_002,
+        stopping: true,
+    }
+}
+
+pub fn ended() -> Ended {
+    Ended {
+        origin: origin(),
+        pid: 4711,
+        started_ms: 1_796_000_000_002,
+        finished_ms: 1_796_000_060_002,
+        end: End::Exited(3),
+        stopped: true,
+        max_rss_kib: 2048,
+        user_us: 300,
+        system_us: 70_000,
+        output_bytes: 1 << 33,
+        output_lost: 1 << 32,
+        time_up: Tail(Some(TimeUp::Deadline)),
+        counted: Tail(tree_usage()),
+    }
+}
+
+pub(super) fn info() -> RunnerInfo {
+    RunnerInfo {
+        instance: u64::MAX,
+        pid: 301,
+        version: s("0.1.0"),
+        started_ms: -1,
+        closing: Tail(true),
+        state_dir: Tail(Some(DirectoryId {
+            device: 66,
+            inode: 1 << 40,
+        })),
+        cgroups: Tail(Some(vec![s("memory"), s("pids")])),
+    }
+}
