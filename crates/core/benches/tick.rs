@@ -7,6 +7,7 @@ use taskd_core::command::Command;
 use taskd_core::effect::Effect;
 use taskd_core::event::{Event, Inventory, Origin};
 use taskd_core::policy::{Policies, Sharing};
+use taskd_core::process::Process;
 use taskd_core::run::{AttemptEnd, Exit, Usage};
 use taskd_core::schedule::DstRule;
 use taskd_core::schedule::{Catalog, Zones};
@@ -150,6 +151,7 @@ fn add(bencher: Bencher, tasks: u64) {
                 sharing: Sharing::default(),
                 enabled,
                 policies,
+                process: Process::default(),
             }
         })
         .bench_local_values(|definition| {

@@ -10,6 +10,7 @@ use taskd_core::Timestamp;
 use taskd_core::command::{Command, Reply};
 use taskd_core::event::{Event, Inventory};
 use taskd_core::policy::{Policies, Sharing};
+use taskd_core::process::Process;
 use taskd_core::schedule::{Catalog, DstRule, Schedule, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::snapshot::{Header, Rest, TaskImage};
@@ -115,6 +116,7 @@ fn added() -> Scheduler {
             sharing: Sharing::default(),
             enabled: true,
             policies: Policies::default(),
+            process: Process::default(),
         };
         let definitions = vec![definition];
         let owner = Owner(0);

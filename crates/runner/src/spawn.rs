@@ -15,10 +15,12 @@ use rustix::fs::{Access, CWD, FileType, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Resource, Rlimit};
 use taskd_wire::definition::ActionSpec;
-use taskd_wire::runner::{AttemptKey, Start};
+use taskd_wire::runner::{AttemptKey, Process, ResourceLimit, Start};
 
 use crate::sweep;
-use crate::sys::{self, CStrings, Failed, HasNul, Launcher, NotStarted, Plan, Stdio, Step};
+use crate::sys::{
+    self, CStrings, Decimal, Failed, HasNul, Launcher, NotStarted, Plan, RESOURCES, Settings, Stdio, Step,
+};
 
 /// The variable that ties a process to the runner it came from, see [`Cookie`].
 pub(crate) const COOKIE: &str = "TASKD_RUNNER";
@@ -129,14 +131,19 @@ pub(crate) struct SpawnError {
 }
 
 impl SpawnError {
-    /// The path is for people to read on one line: cut, and without characters that would do something.
+    /// The path, or the name of a limit, is for people to read on one line: cut, and without characters that would do something.
     fn new(failed: Failed, path: &[u8]) -> Self {
         let Failed { errno, step } = failed;
         let step = match step {
             Step::Launcher => "launcher",
             Step::Pipe => "pipe",
             Step::Clone => "clone",
+            Step::OomScoreAdjust => "oom-score-adjust",
+            Step::Nice => "nice",
+            Step::Ionice => "ionice",
             Step::Chdir => "chdir",
+            Step::Limit(_) => "limit",
+            Step::NoNewPrivileges => "no-new-privileges",
             Step::Exec => "exec",
         };
         let mut what = step.to_owned();
@@ -213,11 +220,18 @@ impl<'a> Spawner<'a> {
             }
         };
         let path = match failed.step {
-            Step::Launcher | Step::Pipe | Step::Clone => c"",
-            Step::Chdir => self.plan.cwd.as_c_str(),
-            Step::Exec => self.plan.program.as_c_str(),
+            Step::Launcher
+            | Step::Pipe
+            | Step::Clone
+            | Step::OomScoreAdjust
+            | Step::Nice
+            | Step::Ionice
+            | Step::NoNewPrivileges => b"",
+            Step::Limit(place) => RESOURCES.get(place).map_or("", |(name, _)| name).as_bytes(),
+            Step::Chdir => self.plan.cwd.to_bytes(),
+            Step::Exec => self.plan.program.to_bytes(),
         };
-        Err(SpawnError::new(failed, path.to_bytes()))
+        Err(SpawnError::new(failed, path))
     }
 }
 
@@ -258,6 +272,7 @@ fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError
         let (errno, step) = (libc::EINVAL, Step::Chdir);
         SpawnError::new(Failed { errno, step }, cwd.as_os_str().as_bytes())
     })?;
+    plan.settings = settings(&start.process.0)?;
     put_env(&mut plan.env, host, start)?;
     plan.argv.clear();
     let program = match &start.action {
@@ -278,6 +293,28 @@ fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError
     };
     plan.program = c_string(program.as_os_str())?;
     Ok(())
+}
+
+/// What is set between clone and exec.
+fn settings(process: &Process) -> Result<Settings, SpawnError> {
+    let mut settings = Settings {
+        umask: process.umask,
+        nice: process.nice,
+        ioprio: process.ioprio,
+        oom_score_adjust: process.oom_score_adjust.map(Decimal::new),
+        no_new_privileges: process.no_new_privileges,
+        ..Settings::default()
+    };
+    for ResourceLimit { name, soft, hard } in &process.limits {
+        let place = RESOURCES.iter().position(|(known, _)| known == name);
+        let place = place.and_then(|place| settings.limits.get_mut(place)).ok_or_else(|| {
+            // A later daemon may know one that this runner does not.
+            let (errno, step) = (libc::EINVAL, Step::Limit(RESOURCES.len()));
+            SpawnError::new(Failed { errno, step }, name.as_bytes())
+        })?;
+        *place = Some((soft.unwrap_or(libc::RLIM_INFINITY), hard.unwrap_or(libc::RLIM_INFINITY)));
+    }
+    Ok(settings)
 }
 
 /// Base, then the task's own, then what the runner says of the run.

@@ -8,7 +8,7 @@ use taskd_wire::client::{
     self as wire, Accepted, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
 };
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec,
+    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ProcessSpec, ScheduleSpec,
 };
 
 pub use firings::{Backfilled, CalendarShape, CalendarWhole, PoolShape, WhyFate};
@@ -189,6 +189,7 @@ pub struct Detail<'a> {
     group: Option<&'a str>,
     priority: i16,
     locks: &'a [String],
+    process: &'a ProcessSpec,
 }
 
 impl<'a> Detail<'a> {
@@ -233,6 +234,7 @@ impl<'a> Detail<'a> {
             group: detail.summary.spec.group.as_deref(),
             priority: detail.summary.spec.priority,
             locks: &detail.summary.spec.locks,
+            process: &detail.summary.spec.process,
         }
     }
 }

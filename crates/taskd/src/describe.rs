@@ -7,6 +7,7 @@ use taskd_core::calendar::Keep;
 use taskd_core::event::Origin;
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::{Backoff, Codes, Concurrency, Misfire, Policies, RetryOn, StopSignal};
+use taskd_core::process::Process;
 use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::{RunView, WaitsFor};
@@ -15,7 +16,8 @@ use taskd_store::{RunRow, Span};
 use taskd_wire::client::{self, RunInfo};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec, TaskSpec,
+    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ProcessSpec,
+    ScheduleSpec, TaskSpec,
 };
 
 /// A definition as it may be said again: importing it gives the same task.
@@ -92,6 +94,7 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
         priority: definition.sharing.priority,
         locks: definition.sharing.locks.iter().map(ToString::to_string).collect(),
         success_codes: (success != Codes::SUCCESS).then(|| success.iter().map(u32::from).collect()),
+        process: Rec(process(&definition.process)),
         enabled: definition.enabled,
         misfire,
         misfire_within_ms,
@@ -106,6 +109,18 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
             Overlap::Second => DstOverlap::Second,
             Overlap::Both => DstOverlap::Both,
         },
+    }
+}
+
+/// What its processes are given, as it may be said again.
+fn process(process: &Process) -> ProcessSpec {
+    ProcessSpec {
+        umask: process.umask.map(|mask| format!("{mask:03o}")),
+        nice: process.nice,
+        ionice: process.io.map(|io| io.to_string()),
+        oom_score_adjust: process.oom_score_adjust,
+        limits: process.limits.iter().map(ToString::to_string).collect(),
+        no_new_privileges: process.no_new_privileges,
     }
 }
 

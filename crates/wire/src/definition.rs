@@ -99,6 +99,33 @@ pub struct TaskSpec {
     /// The locks that each of its runs holds.
     #[serde(default)]
     pub locks: Vec<String>,
+    /// What its processes are given beside arguments, variables and a directory.
+    #[serde(default)]
+    pub process: Rec<ProcessSpec>,
+}
+
+/// What the processes of a task are given; `None` leaves what the runner has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessSpec {
+    /// The permissions that files it makes do not get, in octal digits.
+    #[serde(default)]
+    pub umask: Option<String>,
+    /// The priority for the processor, from -20, which comes first, to 19.
+    #[serde(default)]
+    pub nice: Option<i32>,
+    /// The priority for disks: `idle`, `best-effort:0` to `:7` or `realtime:0` to `:7`.
+    #[serde(default)]
+    pub ionice: Option<String>,
+    /// How soon it is killed when memory is short, from -1000, never, to 1000.
+    #[serde(default)]
+    pub oom_score_adjust: Option<i32>,
+    /// Limits of the system, each as `NAME=SOFT` or `NAME=SOFT:HARD`.
+    #[serde(default)]
+    pub limits: Vec<String>,
+    /// Whether no program it executes gets more rights than it has.
+    #[serde(default)]
+    pub no_new_privileges: bool,
 }
 
 /// How long an attempt waits after the one before it.
@@ -350,4 +377,23 @@ pub struct TaskPatch {
     pub priority: Option<i16>,
     /// All locks that each of its runs holds from now on.
     pub locks: Option<Vec<String>>,
+    /// What its processes are given.
+    pub process: Rec<ProcessPatch>,
+}
+
+/// What is changed of what processes are given; an inner `None` for what the runner has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct ProcessPatch {
+    /// The permissions that files it makes do not get.
+    pub umask: Option<Option<String>>,
+    /// The priority for the processor.
+    pub nice: Option<Option<i32>>,
+    /// The priority for disks.
+    pub ionice: Option<Option<String>>,
+    /// How soon it is killed when memory is short.
+    pub oom_score_adjust: Option<Option<i32>>,
+    /// Limits, one after the other: `NAME=SOFT[:HARD]` sets one, `NAME=` takes it away, an empty text takes all away.
+    pub limits: Vec<String>,
+    /// Whether no program it executes gets more rights than it has.
+    pub no_new_privileges: Option<bool>,
 }

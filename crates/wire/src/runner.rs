@@ -69,6 +69,36 @@ pub struct Start {
     pub output_max: u64,
     /// How long it may take, and how it is stopped.
     pub limits: Tail<TimeLimits>,
+    /// What else its process is given.
+    pub process: Tail<Rec<Process>>,
+}
+
+/// What a process is given beside arguments, variables and a directory; `None` leaves what the runner has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Process {
+    /// The permissions that files it makes do not get.
+    pub umask: Option<u32>,
+    /// The priority for the processor, as `setpriority` takes it.
+    pub nice: Option<i32>,
+    /// The priority for disks, as `ioprio_set` takes it.
+    pub ioprio: Option<i32>,
+    /// What is written to `oom_score_adj`.
+    pub oom_score_adjust: Option<i32>,
+    /// Limits of the system.
+    pub limits: Vec<ResourceLimit>,
+    /// Whether no program it executes gets more rights than it has.
+    pub no_new_privileges: bool,
+}
+
+/// A limit of the system; `None` is unlimited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct ResourceLimit {
+    /// Of what, as `nofile` for `RLIMIT_NOFILE`.
+    pub name: String,
+    /// What holds.
+    pub soft: Option<u64>,
+    /// Up to where the process may raise that.
+    pub hard: Option<u64>,
 }
 
 /// How long an attempt may take, and how it is stopped. The runner sees to that, whether a daemon is there or not.
@@ -250,8 +280,9 @@ pub enum End {
     SpawnFailed {
         /// The system's error number.
         errno: i32,
-        /// What failed: `exec` or `chdir` with the path behind it, `pipe`, `clone`, `launcher`; `start` when that hung
-        /// until a stop would wait no longer; `runner` when it was about to end.
+        /// What failed: `exec` or `chdir` with the path behind it, `limit` with its name, `nice`, `ionice`,
+        /// `oom-score-adjust`, `no-new-privileges`, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
+        /// wait no longer; `runner` when it was about to end.
         what: String,
     },
 }

@@ -18,6 +18,7 @@ mod list;
 mod logs;
 mod next;
 mod pause;
+mod process;
 mod remove;
 mod retries;
 mod run;

@@ -168,6 +168,29 @@ pub struct SharingArgs {
     pub lock: Vec<String>,
 }
 
+/// What processes are given, as typed.
+#[derive(Debug, Default, Args)]
+pub struct ProcessArgs {
+    /// Permissions that files it makes do not get, in octal digits such as 027
+    #[arg(long, value_name = "MASK", help_heading = "Process")]
+    pub umask: Option<String>,
+    /// Priority for the processor, from -20, which comes first and is for root, to 19
+    #[arg(long, value_name = "N", help_heading = "Process", allow_hyphen_values = true)]
+    pub nice: Option<String>,
+    /// Priority for disks: idle, best-effort[:0-7] or realtime[:0-7], of which 0 comes first
+    #[arg(long, value_name = "CLASS", help_heading = "Process")]
+    pub ionice: Option<String>,
+    /// How soon it is killed when memory is short, from -1000, never, to 1000, first
+    #[arg(long, value_name = "N", help_heading = "Process", allow_hyphen_values = true)]
+    pub oom_score_adjust: Option<String>,
+    /// A limit of the system, such as nofile=1024, core=0:unlimited or as=2G; may be given many times
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Process")]
+    pub limit: Vec<String>,
+    /// Let no program it executes get more rights than it has, as sudo and other set-user-id programs do
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Process")]
+    pub no_new_privileges: Option<bool>,
+}
+
 /// What a run does, as typed.
 #[derive(Debug, Default, Args)]
 pub struct ActionArgs {
@@ -203,6 +226,7 @@ Examples:
   taskctl add --cron @hourly --group db --priority 10 --lock disk -- vacuum
   taskctl add --cron @daily --retries 5 --retry-on exit:75,timed-out -- upload
   taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
+  taskctl add --cron @daily --nice 10 --ionice idle --limit as=2G -- index
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot with them: a time that several of them have is one.",
@@ -231,6 +255,9 @@ pub struct AddArgs {
     /// What becomes of a new run while others are in progress.
     #[command(flatten)]
     pub sharing: SharingArgs,
+    /// What its processes are given.
+    #[command(flatten)]
+    pub process: ProcessArgs,
     /// Working directory of its runs (default: the owner's home)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,
@@ -257,6 +284,7 @@ Examples:
   taskctl edit backup --dst-overlap both --misfire-within 6h
   taskctl edit backup --jitter 20m --end '' --timeout ''
   taskctl edit backup --retries 3 --backoff 10s..10m --label night
+  taskctl edit backup --nice '' --limit nofile=4096 --limit core=
   taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
 pub struct EditArgs {
     /// The task to change
@@ -283,6 +311,9 @@ pub struct EditArgs {
     /// What becomes of a new run while others are in progress.
     #[command(flatten)]
     pub sharing: SharingArgs,
+    /// What its processes are given.
+    #[command(flatten)]
+    pub process: ProcessArgs,
     /// New working directory; '' for the owner's home
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,

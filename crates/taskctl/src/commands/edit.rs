@@ -4,7 +4,7 @@ use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{BackoffPatch, TaskPatch};
 
-use super::{add, definition};
+use super::{add, definition, process};
 use crate::args::{EditArgs, RetryArgs};
 use crate::error::{Failure, Result, one_only};
 use crate::session::Session;
@@ -76,6 +76,7 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         priority: args.sharing.priority,
         locks: definition::locks(&args.sharing.lock),
         concurrency: definition::bound(args.sharing.concurrency.as_deref()),
+        process: Rec(process::patch(&args.process)?),
     })
 }
 

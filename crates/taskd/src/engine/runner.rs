@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Live, Origin};
 use taskd_core::policy::{StopSignal, TimeLimits};
+use taskd_core::process::{IoClass, IoPriority, Process};
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, RunKey, Stopped, TraceId, Trigger, Usage};
 use taskd_core::task::{Action, Definition, TaskId, TaskName};
 use taskd_wire::codec::{Rec, Tail};
@@ -270,7 +271,37 @@ fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definiti
             .collect(),
         output_max: config.limits.output_bytes,
         limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
+        process: Tail(Rec(process(&definition.process))),
     }
+}
+
+fn process(process: &Process) -> wire::Process {
+    wire::Process {
+        umask: process.umask,
+        nice: process.nice,
+        ioprio: process.io.map(io_priority),
+        oom_score_adjust: process.oom_score_adjust,
+        limits: process
+            .limits
+            .iter()
+            .map(|limit| wire::ResourceLimit {
+                name: limit.resource.word().to_owned(),
+                soft: limit.soft,
+                hard: limit.hard,
+            })
+            .collect(),
+        no_new_privileges: process.no_new_privileges,
+    }
+}
+
+/// As `ioprio_set` takes it: the class above 13 bits of level.
+fn io_priority(io: IoPriority) -> i32 {
+    let class = match io.class {
+        IoClass::Realtime => 1,
+        IoClass::BestEffort => 2,
+        IoClass::Idle => 3,
+    };
+    class << 13 | i32::from(io.level)
 }
 
 fn time_limits(limits: &TimeLimits, deadline: Option<Duration>, grace: Duration) -> wire::TimeLimits {

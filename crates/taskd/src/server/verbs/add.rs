@@ -14,6 +14,7 @@ use taskd_wire::refusal::Refusal;
 
 use crate::accept::{self, Context};
 use crate::clock;
+use crate::powers::Powers;
 use crate::refusal;
 use crate::server::Shared;
 
@@ -77,6 +78,7 @@ pub(super) fn context(shared: &Shared, now: taskd_core::Timestamp) -> Context<'_
         limits: shared.limits.borrow().clone(),
         past: false,
         owner: shared.owner,
+        powers: Powers::own(),
     }
 }
 

@@ -1,0 +1,46 @@
+//! From what was typed to what is said: what processes are given.
+
+use taskd_wire::definition::{ProcessPatch, ProcessSpec};
+
+use super::definition::bound;
+use crate::args::ProcessArgs;
+use crate::error::Failure;
+
+/// What was typed of a new task.
+pub fn spec(args: &ProcessArgs) -> Result<ProcessSpec, Failure> {
+    let patch = patch(args)?;
+    Ok(ProcessSpec {
+        umask: patch.umask.flatten(),
+        nice: patch.nice.flatten(),
+        ionice: patch.ionice.flatten(),
+        oom_score_adjust: patch.oom_score_adjust.flatten(),
+        limits: patch.limits,
+        no_new_privileges: patch.no_new_privileges.unwrap_or_default(),
+    })
+}
+
+/// What was typed of a change.
+pub fn patch(args: &ProcessArgs) -> Result<ProcessPatch, Failure> {
+    Ok(ProcessPatch {
+        umask: bound(args.umask.as_deref()),
+        nice: number("nice", args.nice.as_deref())?,
+        ionice: bound(args.ionice.as_deref()),
+        oom_score_adjust: number("oom-score-adjust", args.oom_score_adjust.as_deref())?,
+        limits: args.limit.clone(),
+        no_new_privileges: args.no_new_privileges,
+    })
+}
+
+/// A number that may be taken away, which '' does.
+fn number(field: &str, typed: Option<&str>) -> Result<Option<Option<i32>>, Failure> {
+    let read = |text: &str| {
+        text.parse().map_err(|_| {
+            let whole = u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
+            let cure = Some("write digits, with - before them where it is below 0");
+            Failure::field(field, text, Some((0, whole)), "this is no number", cure)
+        })
+    };
+    typed
+        .map(|text| (!text.is_empty()).then(|| read(text)).transpose())
+        .transpose()
+}

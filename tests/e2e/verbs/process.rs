@@ -1,0 +1,120 @@
+//! What processes are given: `--umask`, `--nice`, `--ionice`, `--oom-score-adjust`, `--limit` and `--no-new-privileges`.
+
+use serde_json::{Value, json};
+
+use crate::harness::World;
+use crate::verbs::export;
+
+/// All of them, as anybody may have them.
+const ALL: [&str; 12] = [
+    "--umask",
+    "027",
+    "--nice",
+    "7",
+    "--ionice",
+    "best-effort:6",
+    "--oom-score-adjust",
+    "900",
+    "--limit",
+    "nofile=64:128",
+    "--limit",
+    "core=0",
+];
+
+fn add(world: &World, name: &str, options: &[&str], line: &str) {
+    world
+        .ctl(&[&["add", "--name", name, "--manual"], options, &["--shell", line]].concat())
+        .ok();
+}
+
+#[test]
+fn a_command_has_what_its_task_gives_it() {
+    let world = World::served();
+    let line = "umask; ulimit -Sn; ulimit -Hn; ulimit -c; cat /proc/self/oom_score_adj; \
+                cut -d ' ' -f 19 /proc/self/stat; ionice -p $$; grep NoNewPrivs /proc/self/status";
+    add(
+        &world,
+        "given",
+        &[ALL.as_slice(), &["--no-new-privileges"]].concat(),
+        line,
+    );
+    assert_eq!(
+        world.ctl(&["run", "--wait", "given"]).ok(),
+        "0027\n64\n128\n0\n900\n7\nbest-effort: prio 6\nNoNewPrivs:\t1\n"
+    );
+    add(
+        &world,
+        "plain",
+        &[],
+        "cut -d ' ' -f 19 /proc/self/stat; grep NoNewPrivs /proc/self/status",
+    );
+    let plain = world.ctl(&["run", "--wait", "plain"]).ok();
+    assert_eq!(plain, "0\nNoNewPrivs:\t0\n", "what one child is given another is not");
+}
+
+#[test]
+fn what_is_given_is_shown_changed_and_exported() {
+    let world = World::served();
+    add(
+        &world,
+        "a",
+        &[ALL.as_slice(), &["--no-new-privileges"]].concat(),
+        "true",
+    );
+    let process = || world.ctl(&["show", "a", "--json"]).json()["process"].clone();
+    assert_eq!(
+        process(),
+        json!({
+            "umask": "027", "nice": 7, "ionice": "best-effort:6", "oom_score_adjust": 900,
+            "limits": ["core=0", "nofile=64:128"], "no_new_privileges": true
+        })
+    );
+    let shown = world.ctl(&["show", "a"]).ok();
+    assert!(
+        shown.contains("umask 027, nice 7, I/O best-effort:6, OOM score +900, limits core=0 nofile=64:128, no new"),
+        "{shown}"
+    );
+    export::is_whole(&world, &[]);
+    world
+        .ctl(&["edit", "a", "--nice", "", "--limit", "core=", "--limit", "stack=8M"])
+        .ok();
+    let changed = process();
+    assert_eq!((&changed["nice"], &changed["umask"]), (&Value::Null, &json!("027")));
+    assert_eq!(changed["limits"], json!(["nofile=64:128", "stack=8388608"]));
+    let none = ["--umask", "", "--ionice", "", "--oom-score-adjust", "", "--limit", ""];
+    world
+        .ctl(&[&["edit", "a"], none.as_slice(), &["--no-new-privileges", "false"]].concat())
+        .ok();
+    assert!(!world.ctl(&["show", "a"]).ok().contains("process"));
+}
+
+#[test]
+fn what_cannot_be_given_is_refused_with_its_column_and_cure() {
+    let world = World::served();
+    for (wrong, says) in [
+        (
+            ["--umask", "99"],
+            "  --umask 99\n          ^^\nhint: write three octal digits",
+        ),
+        (["--nice", "x"], "  --nice x\n         ^\nhint: write digits"),
+        (["--nice", "20"], "--nice 20: there is no such priority"),
+        (["--ionice", "idel"], "hint: did you mean idle?"),
+        (
+            ["--oom-score-adjust", "-1001"],
+            "--oom-score-adjust -1001: there is no such adjustment",
+        ),
+        (
+            ["--limit", "nofiel=9"],
+            "  --limit nofiel=9\n          ^^^^^^\nhint: did you mean nofile?",
+        ),
+        (["--limit", "nofile=9:8"], "  --limit nofile=9:8\n                 ^^^"),
+        (["--limit", "nofile=unlimited"], "hint: write nofile="),
+    ] {
+        let add = ["add", "--name", "a", "--manual"];
+        let said = world
+            .ctl(&[add.as_slice(), &wrong, &["--", "true"]].concat())
+            .refused(2);
+        assert!(said.contains(says), "{said}");
+    }
+    world.ctl(&["show", "a"]).refused(4);
+}
