@@ -1,4 +1,4 @@
-//! What the processes of a task are given beside arguments, variables and a directory: a mask for new files, priorities,
+//! What the processes of a task are given beside arguments, variables and a directory: files of variables, a mask for new files, priorities,
 //! limits of the system, fewer rights.
 //!
 //! It is read from what was typed here, and nothing is decided by it: the runner sees to it.
@@ -22,6 +22,9 @@ pub const OOM_SCORE_ADJUST: (i32, i32) = (-1000, 1000);
 /// The lowest priority within a class of I/O; 0 is the highest.
 pub const IO_LEVEL_MAX: u8 = 7;
 
+/// Most files of variables of one task.
+pub const ENV_FILES_MAX: usize = 16;
+
 /// What its processes are given. `None` leaves what the runner has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +47,45 @@ pub struct Process {
     /// Whether no program it executes gets more rights than it has, as by set-user-id.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_new_privileges: bool,
+    /// Whether it has no variables but those of the task and of the run.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub clear_env: bool,
+    /// Files of variables that are read at each start, at most [`ENV_FILES_MAX`]; of two that set the same the later counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env_files: Vec<EnvFile>,
+}
+
+/// A file of variables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvFile {
+    /// Where it is, absolute.
+    pub path: String,
+    /// Whether it need not be there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub optional: bool,
+}
+
+impl EnvFile {
+    /// Reads a path, with `-` before it where the file need not be there. `None` for a path that is not absolute.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (path, optional) = match text.strip_prefix('-') {
+            Some(path) => (path, true),
+            None => (text, false),
+        };
+        (path.starts_with('/') && !path.contains('\0')).then(|| EnvFile {
+            path: path.to_owned(),
+            optional,
+        })
+    }
+}
+
+impl fmt::Display for EnvFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.optional { "-" } else { "" };
+        write!(f, "{sign}{}", self.path)
+    }
 }
 
 fn is_false(flag: &bool) -> bool {

@@ -95,6 +95,7 @@ fn restored() -> Scheduler {
         },
         mark: now(),
         last_run: 0,
+        last_outcome: None,
     });
     Scheduler::restore(catalog(), Limits::default(), [1, 2], images, rest)
 }

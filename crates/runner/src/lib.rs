@@ -45,6 +45,7 @@
 mod attempt;
 mod clock;
 mod ender;
+mod env_file;
 mod guard;
 mod inventory;
 mod notify;
@@ -66,6 +67,7 @@ mod worker;
 use std::io;
 use std::path::PathBuf;
 
+pub use env_file::{ENV_FILE_MAX, EnvFileError, read_env_file};
 pub use guard::guard;
 pub use output::{output_path, remove_output};
 pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory};

@@ -121,6 +121,8 @@ fn process(process: &Process) -> ProcessSpec {
         oom_score_adjust: process.oom_score_adjust,
         limits: process.limits.iter().map(ToString::to_string).collect(),
         no_new_privileges: process.no_new_privileges,
+        clear_env: process.clear_env,
+        env_files: process.env_files.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -126,6 +126,12 @@ pub struct ProcessSpec {
     /// Whether no program it executes gets more rights than it has.
     #[serde(default)]
     pub no_new_privileges: bool,
+    /// Whether it has no variables but those of the task and of the run.
+    #[serde(default)]
+    pub clear_env: bool,
+    /// Files of variables, absolute, each with `-` before it where it need not be there.
+    #[serde(default)]
+    pub env_files: Vec<String>,
 }
 
 /// How long an attempt waits after the one before it.
@@ -396,4 +402,8 @@ pub struct ProcessPatch {
     pub limits: Vec<String>,
     /// Whether no program it executes gets more rights than it has.
     pub no_new_privileges: Option<bool>,
+    /// Whether it has no variables but those of the task and of the run.
+    pub clear_env: Option<bool>,
+    /// All files of variables that it has from now on.
+    pub env_files: Option<Vec<String>>,
 }

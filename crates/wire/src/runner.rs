@@ -71,6 +71,8 @@ pub struct Start {
     pub limits: Tail<TimeLimits>,
     /// What else its process is given.
     pub process: Tail<Rec<Process>>,
+    /// How the run of the task that ended last had ended, for `TASKD_PREVIOUS_OUTCOME`.
+    pub previous_outcome: Tail<Option<String>>,
 }
 
 /// What a process is given beside arguments, variables and a directory; `None` leaves what the runner has.
@@ -88,6 +90,19 @@ pub struct Process {
     pub limits: Vec<ResourceLimit>,
     /// Whether no program it executes gets more rights than it has.
     pub no_new_privileges: bool,
+    /// Whether it has no variables but those of the task and of the run.
+    pub clear_env: bool,
+    /// Files of variables that are read when it starts; those of [`Start::env`] come after them.
+    pub env_files: Vec<EnvFile>,
+}
+
+/// A file of variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct EnvFile {
+    /// Where it is.
+    pub path: String,
+    /// Whether it need not be there.
+    pub optional: bool,
 }
 
 /// A limit of the system; `None` is unlimited.
@@ -280,7 +295,7 @@ pub enum End {
     SpawnFailed {
         /// The system's error number.
         errno: i32,
-        /// What failed: `exec` or `chdir` with the path behind it, `limit` with its name, `nice`, `ionice`,
+        /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `limit` with its name, `nice`, `ionice`,
         /// `oom-score-adjust`, `no-new-privileges`, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.
         what: String,

@@ -28,4 +28,5 @@ mod show;
 mod start;
 mod status;
 mod terms;
+mod variables;
 mod why;

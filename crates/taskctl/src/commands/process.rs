@@ -2,7 +2,7 @@
 
 use taskd_wire::definition::{ProcessPatch, ProcessSpec};
 
-use super::definition::bound;
+use super::definition::{absolute, bound};
 use crate::args::ProcessArgs;
 use crate::error::Failure;
 
@@ -16,6 +16,8 @@ pub fn spec(args: &ProcessArgs) -> Result<ProcessSpec, Failure> {
         oom_score_adjust: patch.oom_score_adjust.flatten(),
         limits: patch.limits,
         no_new_privileges: patch.no_new_privileges.unwrap_or_default(),
+        clear_env: patch.clear_env.unwrap_or_default(),
+        env_files: patch.env_files.unwrap_or_default(),
     })
 }
 
@@ -28,7 +30,26 @@ pub fn patch(args: &ProcessArgs) -> Result<ProcessPatch, Failure> {
         oom_score_adjust: number("oom-score-adjust", args.oom_score_adjust.as_deref())?,
         limits: args.limit.clone(),
         no_new_privileges: args.no_new_privileges,
+        clear_env: args.clear_env,
+        env_files: env_files(&args.env_file)?,
     })
+}
+
+/// All files of variables that were typed, as the daemon wants them: absolute, from where the user stands.
+fn env_files(typed: &[String]) -> Result<Option<Vec<String>>, Failure> {
+    let file = |text: &String| {
+        let (sign, path) = match text.strip_prefix('-') {
+            Some(path) => ("-", path),
+            None => ("", text.as_str()),
+        };
+        if path.is_empty() {
+            let problem = "a file of variables has a name";
+            return Err(Failure::field("env-file", text, None, problem, Some("write -FILE")));
+        }
+        absolute(path).map(|path| format!("{sign}{path}"))
+    };
+    let files: Result<Vec<_>, _> = typed.iter().filter(|text| !text.is_empty()).map(file).collect();
+    Ok((!typed.is_empty()).then_some(files?))
 }
 
 /// A number that may be taken away, which '' does.

@@ -12,6 +12,7 @@ pub fn given(spec: &ProcessSpec) -> Option<String> {
         spec.oom_score_adjust.map(|adjust| format!("OOM score {adjust:+}")),
         (!spec.limits.is_empty()).then(|| format!("limits {}", spec.limits.join(" "))),
         spec.no_new_privileges.then(|| "no new privileges".to_owned()),
+        spec.clear_env.then(|| "no variables but its own".to_owned()),
     ];
     let chosen: Vec<String> = chosen.into_iter().flatten().collect();
     (!chosen.is_empty()).then(|| chosen.join(", "))
@@ -26,6 +27,9 @@ pub fn cure(run: &RunInfo) -> Option<String> {
     let task = &run.task;
     Some(match step {
         "chdir" => format!("make the directory, or choose another with `taskctl edit {task} --cwd DIR`"),
+        "env-file" => {
+            format!("mend the file, or do without: `taskctl edit {task} --env-file ''`, or FILE with - before it")
+        }
         "limit" => format!(
             "the runner may not go above its own hard limit; change it with `taskctl edit {task} --limit NAME=SOFT`"
         ),
@@ -50,10 +54,14 @@ mod tests {
             oom_score_adjust: Some(500),
             limits: vec!["as=1".into(), "nofile=2:3".into()],
             no_new_privileges: true,
+            clear_env: true,
+            ..ProcessSpec::default()
         };
         assert_eq!(
             given(&spec).as_deref(),
-            Some("umask 027, nice -5, I/O idle, OOM score +500, limits as=1 nofile=2:3, no new privileges")
+            Some(
+                "umask 027, nice -5, I/O idle, OOM score +500, limits as=1 nofile=2:3, no new privileges, no variables but its own"
+            )
         );
     }
 

@@ -21,6 +21,7 @@ use crate::config::Limits;
 use crate::describe;
 use crate::powers::Powers;
 
+pub(crate) use process::read_env_files;
 pub(crate) use schedule::{Schedules, findings, known_zone, still_to_come, zone_of};
 use schedule::{by_rule, in_zone, misfire, not_limited, rule_of};
 use terms::Typed;

@@ -1,10 +1,16 @@
 //! What the processes of a task are given.
 
-use taskd_core::process::{IoPriority, Limit, NICE, OOM_SCORE_ADJUST, Process, Resource, Unreadable, parse_umask};
+use std::io::ErrorKind;
+use std::path::Path;
+
+use taskd_core::process::{
+    ENV_FILES_MAX, EnvFile, IoPriority, Limit, NICE, OOM_SCORE_ADJUST, Process, Resource, Unreadable, parse_umask,
+};
+use taskd_runner::{EnvFileError, read_env_file};
 use taskd_wire::definition::{ProcessPatch, ProcessSpec};
 use taskd_wire::refusal::Refusal;
 
-use super::bad;
+use super::{bad, within};
 use crate::powers::Powers;
 
 /// What was typed of a new task.
@@ -17,6 +23,8 @@ pub(super) fn process(spec: ProcessSpec, powers: &Powers) -> Result<Process, Ref
         oom_score_adjust: spec.oom_score_adjust.map(Some),
         limits: spec.limits,
         no_new_privileges: set(spec.no_new_privileges),
+        clear_env: set(spec.clear_env),
+        env_files: Some(spec.env_files),
     };
     patched(Process::default(), patch, powers)
 }
@@ -49,6 +57,13 @@ pub(super) fn patched(mut process: Process, patch: ProcessPatch, powers: &Powers
     if let Some(is) = patch.no_new_privileges {
         process.no_new_privileges = is;
     }
+    if let Some(is) = patch.clear_env {
+        process.clear_env = is;
+    }
+    if let Some(paths) = patch.env_files {
+        within("files of variables of a task", ENV_FILES_MAX as u64, paths.len() as u64)?;
+        process.env_files = paths.iter().map(|path| env_file(path)).collect::<Result<_, _>>()?;
+    }
     Ok(process)
 }
 
@@ -62,6 +77,42 @@ fn unreadable(field: &str, text: &str, error: Unreadable) -> Refusal {
         problem: error.problem.to_owned(),
         cure: Some(error.cure),
     }
+}
+
+fn env_file(text: &str) -> Result<EnvFile, Refusal> {
+    EnvFile::parse(text).ok_or_else(|| {
+        let problem = "the path of a file of variables must be absolute";
+        bad(
+            "env-file",
+            text,
+            problem,
+            Some("begin it with /, or with -/ if it need not be there"),
+        )
+    })
+}
+
+/// Reads files of variables, as a start will do, so that it is known whether they can be. It may block.
+pub(crate) fn read_env_files(files: &[EnvFile]) -> Result<(), Refusal> {
+    for file in files {
+        match read_env_file(Path::new(&file.path)) {
+            Ok(_) => {}
+            Err(error) if file.optional && error.is_absence() => {}
+            Err(error) => {
+                let cure = match error {
+                    EnvFileError::Unreadable(ref io) if io.kind() == ErrorKind::NotFound => {
+                        Some("write - before the path of a file that need not be there")
+                    }
+                    EnvFileError::Unreadable(_) | EnvFileError::NoFile => {
+                        Some("name a file that the daemon's user may read")
+                    }
+                    EnvFileError::TooLong => None,
+                    EnvFileError::Line { .. } => Some("write a variable as NAME=VALUE, a line each"),
+                };
+                return Err(bad("env-file", &file.path, error.to_string(), cure));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn nice(number: i32, powers: &Powers) -> Result<i32, Refusal> {

@@ -8,7 +8,7 @@ use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Live, Origin};
 use taskd_core::policy::{StopSignal, TimeLimits};
 use taskd_core::process::{IoClass, IoPriority, Process};
-use taskd_core::run::{AttemptEnd, AttemptKey, Exit, RunKey, Stopped, TraceId, Trigger, Usage};
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger, Usage};
 use taskd_core::task::{Action, Definition, TaskId, TaskName};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{ActionSpec, EnvVar};
@@ -191,14 +191,17 @@ impl Driver {
     }
 
     /// Has the runner start an attempt.
-    pub(super) fn start(&mut self, origin: Origin, deadline: Option<Duration>) {
+    pub(super) fn start(&mut self, origin: Origin, deadline: Option<Duration>, previous: Option<Outcome>) {
         let task = origin.attempt.run.task;
         let definition = match self.actions.get(task) {
             Ok(Some(definition)) => definition,
             Ok(None) => return self.cannot_start(origin, "the store has no such task".to_owned()),
             Err(error) => return self.cannot_start(origin, error.to_string()),
         };
-        let start = wire_start(&origin, deadline, &definition, &self.config);
+        let start = wire::Start {
+            previous_outcome: Tail(previous.map(|outcome| outcome.word().to_owned())),
+            ..wire_start(&origin, deadline, &definition, &self.config)
+        };
         self.tell_runner(&ToRunner::Start(Box::new(Rec(start))));
         if self.link.as_ref().is_some_and(|link| link.waiting() >= SEND_AT) {
             self.flush_runner();
@@ -272,6 +275,7 @@ fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definiti
         output_max: config.limits.output_bytes,
         limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
         process: Tail(Rec(process(&definition.process))),
+        previous_outcome: Tail(None),
     }
 }
 
@@ -291,6 +295,15 @@ fn process(process: &Process) -> wire::Process {
             })
             .collect(),
         no_new_privileges: process.no_new_privileges,
+        clear_env: process.clear_env,
+        env_files: process
+            .env_files
+            .iter()
+            .map(|file| wire::EnvFile {
+                path: file.path.clone(),
+                optional: file.optional,
+            })
+            .collect(),
     }
 }
 

@@ -43,19 +43,20 @@ fn action() -> impl Strategy<Value = ActionSpec> {
 
 /// Boxed, for a test's stack holds all that a definition is made by.
 fn process() -> BoxedStrategy<ProcessSpec> {
-    let text = || option::of(".{0,9}");
-    let numbers = any::<(Option<i32>, Option<i32>, bool)>();
-    (text(), text(), numbers, vec(".{0,9}", 0..3))
-        .prop_map(
-            |(umask, ionice, (nice, oom_score_adjust, no_new_privileges), limits)| ProcessSpec {
-                umask,
-                nice,
-                ionice,
-                oom_score_adjust,
-                limits,
-                no_new_privileges,
-            },
-        )
+    let (text, texts) = (|| option::of(".{0,9}"), || vec(".{0,9}", 0..3));
+    let numbers = any::<(Option<i32>, Option<i32>)>();
+    let flags = any::<(bool, bool)>();
+    (text(), text(), texts(), texts(), numbers, flags)
+        .prop_map(|(umask, ionice, limits, env_files, numbers, flags)| ProcessSpec {
+            umask,
+            nice: numbers.0,
+            ionice,
+            oom_score_adjust: numbers.1,
+            limits,
+            no_new_privileges: flags.0,
+            clear_env: flags.1,
+            env_files,
+        })
         .boxed()
 }
 

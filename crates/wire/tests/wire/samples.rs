@@ -190,7 +190,13 @@ fn start() -> Start {
                 hard: None,
             }],
             no_new_privileges: true,
+            clear_env: true,
+            env_files: vec![EnvFile {
+                path: s("/etc/backup.env"),
+                optional: true,
+            }],
         })),
+        previous_outcome: Tail(Some(s("failed"))),
     }
 }
 

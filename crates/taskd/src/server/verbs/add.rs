@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use taskd_core::command::{Command, Reply};
+use taskd_core::process::EnvFile;
 use taskd_core::schedule::{Finding, FindingCode, Schedule};
 use taskd_core::scheduler::{Crowds, Scheduler};
 use taskd_core::task::{Owner, TaskId, TaskName, When};
@@ -33,6 +34,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
         | ScheduleSpec::Boot => None,
     };
     let definition = accept::definition(spec, &context(shared, now))?;
+    can_be_read(&definition.process.env_files).await?;
     let findings = accept::findings(&definition, &shared.schedules, now);
     let (owner, tz) = (shared.owner, accept::zone_of(&definition));
     let accepted = shared
@@ -67,6 +69,17 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
     };
     accepted.tz = tz;
     Ok(Response::Accepted(Rec(accepted)))
+}
+
+/// Whether files of variables can be read, which may take as long as a file system likes.
+pub(super) async fn can_be_read(files: &[EnvFile]) -> Result<(), Refusal> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let files = files.to_vec();
+    let reading = tokio::task::spawn_blocking(move || accept::read_env_files(&files));
+    // It does not panic, and the runtime is there as long as we are.
+    reading.await.unwrap_or(Ok(()))
 }
 
 /// What definitions are accepted by.

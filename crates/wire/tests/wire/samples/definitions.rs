@@ -60,6 +60,8 @@ pub fn spec() -> TaskSpec {
             oom_score_adjust: Some(500),
             limits: vec![s("nofile=1024:4096")],
             no_new_privileges: true,
+            clear_env: true,
+            env_files: vec![s("-/etc/backup.env")],
         }),
     }
 }
@@ -110,6 +112,8 @@ pub fn patch() -> TaskPatch {
             oom_score_adjust: Some(None),
             limits: vec![s("core=")],
             no_new_privileges: Some(false),
+            clear_env: Some(false),
+            env_files: Some(vec![s("/etc/backup.env")]),
         }),
     }
 }
