@@ -25,6 +25,9 @@ pub const IO_LEVEL_MAX: u8 = 7;
 /// Most files of variables of one task.
 pub const ENV_FILES_MAX: usize = 16;
 
+/// Most bytes of a text that is read from standard input. What is longer is better kept in a file.
+pub const STDIN_MAX: usize = 32 << 10;
+
 /// What its processes are given. `None` leaves what the runner has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +56,49 @@ pub struct Process {
     /// Files of variables that are read at each start, at most [`ENV_FILES_MAX`]; of two that set the same the later counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env_files: Vec<EnvFile>,
+    /// What it reads; `None` for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<Stdin>,
+}
+
+/// What a process reads from its standard input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Stdin {
+    /// A text of at most [`STDIN_MAX`] bytes.
+    Text {
+        /// It.
+        text: String,
+    },
+    /// A file, opened at each start.
+    File {
+        /// Where it is, absolute.
+        path: String,
+    },
+}
+
+impl Stdin {
+    /// Reads a text, or a path behind `@`; `@@` begins a text that begins with `@`. `None` for a path that is not absolute.
+    #[must_use]
+    pub fn parse(typed: &str) -> Option<Self> {
+        match typed.strip_prefix('@') {
+            Some(rest) if !rest.starts_with('@') => {
+                (rest.starts_with('/') && !rest.contains('\0')).then(|| Stdin::File { path: rest.to_owned() })
+            }
+            Some(text) => Some(Stdin::Text { text: text.to_owned() }),
+            None => Some(Stdin::Text { text: typed.to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for Stdin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stdin::Text { text } if text.starts_with('@') => write!(f, "@{text}"),
+            Stdin::Text { text } => f.write_str(text),
+            Stdin::File { path } => write!(f, "@{path}"),
+        }
+    }
 }
 
 /// A file of variables.
@@ -449,6 +495,23 @@ mod tests {
         assert_eq!(parse_umask("0777"), Ok(0o777));
         for wrong in ["", "8", "1777", "0o27", "+22", "u=rwx"] {
             assert!(parse_umask(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn standard_input_is_a_text_or_a_file() {
+        let text = |text: &str| Some(Stdin::Text { text: text.to_owned() });
+        let file = Stdin::File { path: "/in".to_owned() };
+        for (typed, meant) in [
+            ("a @b", text("a @b")),
+            ("", text("")),
+            ("@@b", text("@b")),
+            ("@/in", Some(file)),
+            ("@in", None),
+            ("@", None),
+        ] {
+            assert_eq!(Stdin::parse(typed), meant, "{typed}");
+            assert!(meant.is_none_or(|meant| meant.to_string() == typed));
         }
     }
 

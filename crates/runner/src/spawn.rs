@@ -11,11 +11,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, CWD, FileType, OFlags};
+use rustix::fs::{Access, CWD, FileType, MemfdFlags, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Resource, Rlimit};
 use taskd_wire::definition::ActionSpec;
-use taskd_wire::runner::{AttemptKey, Process, ResourceLimit, Start};
+use taskd_wire::runner::{AttemptKey, Process, ResourceLimit, Start, Stdin};
 
 use crate::env_file::EnvFileError;
 use crate::sweep;
@@ -135,6 +135,7 @@ impl SpawnError {
         let step = match step {
             Step::Launcher => "launcher",
             Step::Pipe => "pipe",
+            Step::Stdin => "stdin",
             Step::Clone => "clone",
             Step::OomScoreAdjust => "oom-score-adjust",
             Step::Nice => "nice",
@@ -203,10 +204,11 @@ impl<'a> Spawner<'a> {
     /// Starts a child, see [`Launcher::start`].
     pub(crate) fn spawn(&mut self, start: &Start) -> Result<Child, SpawnError> {
         prepare(&mut self.plan, self.host, start)?;
+        let read = start.process.0.stdin.as_ref().map(stdin).transpose()?;
         let (stdout, stdout_end) = pipe()?;
         let (stderr, stderr_end) = pipe()?;
         let stdio = Stdio {
-            stdin: self.host.null.as_fd(),
+            stdin: read.as_ref().unwrap_or(&self.host.null).as_fd(),
             stdout: stdout_end.as_fd(),
             stderr: stderr_end.as_fd(),
         };
@@ -223,6 +225,7 @@ impl<'a> Spawner<'a> {
         let path = match failed.step {
             Step::Launcher
             | Step::Pipe
+            | Step::Stdin
             | Step::Clone
             | Step::OomScoreAdjust
             | Step::Nice
@@ -241,6 +244,41 @@ fn end(pid: Pid, cookie: String) {
     sweep::kill_family(cookie, pid);
     // An error could only be that somebody else reaped it, which nobody does.
     let _ = sys::reap(pid);
+}
+
+/// What a child reads. Nobody has to write it meanwhile: a text is whole in memory of its own.
+fn stdin(said: &Stdin) -> Result<OwnedFd, SpawnError> {
+    let (path, opened) = match said {
+        Stdin::Text(text) => ("", in_memory(text.as_bytes())),
+        Stdin::File(path) => (path.as_str(), to_read(path)),
+    };
+    opened.map_err(|errno| {
+        let (errno, step) = (errno.raw_os_error(), Step::Stdin);
+        SpawnError::new(Failed { errno, step }, path.as_bytes())
+    })
+}
+
+fn in_memory(mut bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let memory = rustix::fs::memfd_create("taskd-stdin", MemfdFlags::CLOEXEC)?;
+    let mut at = 0;
+    // Not by its position, which is where the child begins to read.
+    while !bytes.is_empty() {
+        let written = rustix::io::pwrite(&memory, bytes, at)?;
+        at += written as u64;
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(memory)
+}
+
+fn to_read(path: &str) -> rustix::io::Result<OwnedFd> {
+    // A named pipe would have us wait for somebody to write to it; the child may do that.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, 0.into())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_dir() {
+        return Err(rustix::io::Errno::ISDIR);
+    }
+    rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
+    Ok(file)
 }
 
 /// A pipe: our end, which does not block, and the child's.

@@ -123,6 +123,7 @@ fn process(process: &Process) -> ProcessSpec {
         no_new_privileges: process.no_new_privileges,
         clear_env: process.clear_env,
         env_files: process.env_files.iter().map(ToString::to_string).collect(),
+        stdin: process.stdin.as_ref().map(ToString::to_string),
     }
 }
 

@@ -132,6 +132,9 @@ pub struct ProcessSpec {
     /// Files of variables, absolute, each with `-` before it where it need not be there.
     #[serde(default)]
     pub env_files: Vec<String>,
+    /// What it reads from standard input: a text, or an absolute path behind `@`; `@@` begins a text that begins with `@`.
+    #[serde(default)]
+    pub stdin: Option<String>,
 }
 
 /// How long an attempt waits after the one before it.
@@ -406,4 +409,6 @@ pub struct ProcessPatch {
     pub clear_env: Option<bool>,
     /// All files of variables that it has from now on.
     pub env_files: Option<Vec<String>>,
+    /// What it reads from standard input.
+    pub stdin: Option<Option<String>>,
 }

@@ -94,6 +94,17 @@ pub struct Process {
     pub clear_env: bool,
     /// Files of variables that are read when it starts; those of [`Start::env`] come after them.
     pub env_files: Vec<EnvFile>,
+    /// What it reads from standard input; `None` for nothing.
+    pub stdin: Option<Stdin>,
+}
+
+/// What a process reads from its standard input.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Stdin {
+    /// This.
+    Text(String),
+    /// What the file at this path has.
+    File(String),
 }
 
 /// A file of variables.
@@ -295,7 +306,7 @@ pub enum End {
     SpawnFailed {
         /// The system's error number.
         errno: i32,
-        /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `limit` with its name, `nice`, `ionice`,
+        /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `limit` with its name, `nice`, `ionice`,
         /// `oom-score-adjust`, `no-new-privileges`, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.
         what: String,

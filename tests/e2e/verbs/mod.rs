@@ -27,6 +27,7 @@ mod sharing;
 mod show;
 mod start;
 mod status;
+mod stdin;
 mod terms;
 mod variables;
 mod why;

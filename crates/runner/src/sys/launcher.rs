@@ -66,6 +66,8 @@ pub(crate) enum Step {
     /// Getting a launcher to do it.
     Launcher,
     Pipe,
+    /// Opening what the child reads.
+    Stdin,
     Clone,
     OomScoreAdjust,
     Nice,

@@ -189,6 +189,14 @@ pub struct ProcessArgs {
     /// Let no program it executes get more rights than it has, as sudo and other set-user-id programs do
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Process")]
     pub no_new_privileges: Option<bool>,
+    /// What it reads from standard input: a text, or a file as @FILE, opened at each start; '' for nothing, which is the default
+    #[arg(
+        long,
+        value_name = "TEXT|@FILE",
+        help_heading = "What to run",
+        allow_hyphen_values = true
+    )]
+    pub stdin: Option<String>,
     /// A file of variables, a NAME=VALUE a line, read at each start; `-` before it: it need not be there; may be given many
     /// times, and takes the place of those there were; '' for none
     #[arg(long, value_name = "FILE", help_heading = "What to run", allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
@@ -234,6 +242,7 @@ Examples:
   taskctl add --cron @daily --retries 5 --retry-on exit:75,timed-out -- upload
   taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
   taskctl add --cron @daily --nice 10 --ionice idle --limit as=2G -- index
+  taskctl add --in 8h --stdin 'Call Ann' -- mail me@example.org
   taskctl add --every 1h --env-file -/etc/sync.env --umask 027 -- sync
 
 Without --name, a name is made from the command. --cron, --every and --at may be

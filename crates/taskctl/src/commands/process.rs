@@ -18,6 +18,7 @@ pub fn spec(args: &ProcessArgs) -> Result<ProcessSpec, Failure> {
         no_new_privileges: patch.no_new_privileges.unwrap_or_default(),
         clear_env: patch.clear_env.unwrap_or_default(),
         env_files: patch.env_files.unwrap_or_default(),
+        stdin: patch.stdin.flatten(),
     })
 }
 
@@ -32,7 +33,21 @@ pub fn patch(args: &ProcessArgs) -> Result<ProcessPatch, Failure> {
         no_new_privileges: args.no_new_privileges,
         clear_env: args.clear_env,
         env_files: env_files(&args.env_file)?,
+        stdin: stdin(args.stdin.as_deref())?,
     })
+}
+
+/// What is to be read from standard input: a file from where the user stands; the inner `None` for nothing.
+fn stdin(typed: Option<&str>) -> Result<Option<Option<String>>, Failure> {
+    let Some(text) = typed else { return Ok(None) };
+    match text.strip_prefix('@') {
+        Some("") => {
+            let cure = Some("write @FILE, or @@ for a text that begins with @");
+            Err(Failure::field("stdin", text, None, "a file has a name", cure))
+        }
+        Some(path) if !path.starts_with('@') => absolute(path).map(|path| Some(Some(format!("@{path}")))),
+        Some(_) | None => Ok(bound(typed)),
+    }
 }
 
 /// All files of variables that were typed, as the daemon wants them: absolute, from where the user stands.

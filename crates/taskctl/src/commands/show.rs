@@ -138,6 +138,9 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     if let Some(cwd) = &spec.cwd {
         row("directory", cwd.clone(), Tone::Plain);
     }
+    if let Some(stdin) = &spec.process.stdin {
+        row("stdin", stdin.clone(), Tone::Plain);
+    }
     for (i, file) in spec.process.env_files.iter().enumerate() {
         row(if i == 0 { "env files" } else { "" }, file.clone(), Tone::Plain);
     }

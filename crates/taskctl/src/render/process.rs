@@ -30,6 +30,7 @@ pub fn cure(run: &RunInfo) -> Option<String> {
         "env-file" => {
             format!("mend the file, or do without: `taskctl edit {task} --env-file ''`, or FILE with - before it")
         }
+        "stdin" => format!("make the file, or choose what is read with `taskctl edit {task} --stdin TEXT|@FILE`"),
         "limit" => format!(
             "the runner may not go above its own hard limit; change it with `taskctl edit {task} --limit NAME=SOFT`"
         ),

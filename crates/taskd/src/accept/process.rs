@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use taskd_core::process::{
-    ENV_FILES_MAX, EnvFile, IoPriority, Limit, NICE, OOM_SCORE_ADJUST, Process, Resource, Unreadable, parse_umask,
+    ENV_FILES_MAX, EnvFile, IoPriority, Limit, NICE, OOM_SCORE_ADJUST, Process, Resource, STDIN_MAX, Stdin, Unreadable,
+    parse_umask,
 };
 use taskd_runner::{EnvFileError, read_env_file};
 use taskd_wire::definition::{ProcessPatch, ProcessSpec};
@@ -25,6 +26,7 @@ pub(super) fn process(spec: ProcessSpec, powers: &Powers) -> Result<Process, Ref
         no_new_privileges: set(spec.no_new_privileges),
         clear_env: set(spec.clear_env),
         env_files: Some(spec.env_files),
+        stdin: spec.stdin.map(Some),
     };
     patched(Process::default(), patch, powers)
 }
@@ -60,6 +62,9 @@ pub(super) fn patched(mut process: Process, patch: ProcessPatch, powers: &Powers
     if let Some(is) = patch.clear_env {
         process.clear_env = is;
     }
+    if let Some(typed) = patch.stdin {
+        process.stdin = typed.as_deref().map(stdin).transpose()?;
+    }
     if let Some(paths) = patch.env_files {
         within("files of variables of a task", ENV_FILES_MAX as u64, paths.len() as u64)?;
         process.env_files = paths.iter().map(|path| env_file(path)).collect::<Result<_, _>>()?;
@@ -77,6 +82,22 @@ fn unreadable(field: &str, text: &str, error: Unreadable) -> Refusal {
         problem: error.problem.to_owned(),
         cure: Some(error.cure),
     }
+}
+
+fn stdin(typed: &str) -> Result<Stdin, Refusal> {
+    let Some(stdin) = Stdin::parse(typed) else {
+        let problem = "the path of a file to read must be absolute";
+        let cure = "begin it with @/, or write @@ for a text that begins with @";
+        return Err(bad("stdin", typed, problem, Some(cure)));
+    };
+    if let Stdin::Text { text } = &stdin {
+        within(
+            "bytes of --stdin; a file may have more, as @FILE,",
+            STDIN_MAX as u64,
+            text.len() as u64,
+        )?;
+    }
+    Ok(stdin)
 }
 
 fn env_file(text: &str) -> Result<EnvFile, Refusal> {

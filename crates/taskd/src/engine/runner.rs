@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Live, Origin};
 use taskd_core::policy::{StopSignal, TimeLimits};
-use taskd_core::process::{IoClass, IoPriority, Process};
+use taskd_core::process::{IoClass, IoPriority, Process, Stdin};
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger, Usage};
 use taskd_core::task::{Action, Definition, TaskId, TaskName};
 use taskd_wire::codec::{Rec, Tail};
@@ -304,6 +304,10 @@ fn process(process: &Process) -> wire::Process {
                 optional: file.optional,
             })
             .collect(),
+        stdin: process.stdin.as_ref().map(|stdin| match stdin {
+            Stdin::Text { text } => wire::Stdin::Text(text.clone()),
+            Stdin::File { path } => wire::Stdin::File(path.clone()),
+        }),
     }
 }
 

@@ -46,17 +46,20 @@ fn process() -> BoxedStrategy<ProcessSpec> {
     let (text, texts) = (|| option::of(".{0,9}"), || vec(".{0,9}", 0..3));
     let numbers = any::<(Option<i32>, Option<i32>)>();
     let flags = any::<(bool, bool)>();
-    (text(), text(), texts(), texts(), numbers, flags)
-        .prop_map(|(umask, ionice, limits, env_files, numbers, flags)| ProcessSpec {
-            umask,
-            nice: numbers.0,
-            ionice,
-            oom_score_adjust: numbers.1,
-            limits,
-            no_new_privileges: flags.0,
-            clear_env: flags.1,
-            env_files,
-        })
+    ((text(), text(), text()), texts(), texts(), numbers, flags)
+        .prop_map(
+            |((umask, ionice, stdin), limits, env_files, numbers, flags)| ProcessSpec {
+                umask,
+                nice: numbers.0,
+                ionice,
+                oom_score_adjust: numbers.1,
+                limits,
+                no_new_privileges: flags.0,
+                clear_env: flags.1,
+                env_files,
+                stdin,
+            },
+        )
         .boxed()
 }
 

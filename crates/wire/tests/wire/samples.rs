@@ -195,6 +195,7 @@ fn start() -> Start {
                 path: s("/etc/backup.env"),
                 optional: true,
             }],
+            stdin: Some(Stdin::Text(s("a text"))),
         })),
         previous_outcome: Tail(Some(s("failed"))),
     }

@@ -62,6 +62,7 @@ pub fn spec() -> TaskSpec {
             no_new_privileges: true,
             clear_env: true,
             env_files: vec![s("-/etc/backup.env")],
+            stdin: Some(s("@/var/lib/in")),
         }),
     }
 }
@@ -114,6 +115,7 @@ pub fn patch() -> TaskPatch {
             no_new_privileges: Some(false),
             clear_env: Some(false),
             env_files: Some(vec![s("/etc/backup.env")]),
+            stdin: Some(Some(s("a text"))),
         }),
     }
 }
