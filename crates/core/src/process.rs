@@ -59,6 +59,9 @@ pub struct Process {
     /// What it reads; `None` for nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Stdin>,
+    /// Whether it has `/tmp` and `/var/tmp` for itself, empty when it begins and gone when it has ended.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub private_tmp: bool,
 }
 
 /// What a process reads from its standard input.

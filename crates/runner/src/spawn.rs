@@ -140,6 +140,7 @@ impl SpawnError {
             Step::OomScoreAdjust => "oom-score-adjust",
             Step::Nice => "nice",
             Step::Ionice => "ionice",
+            Step::PrivateTmp => "private-tmp",
             Step::Chdir => "chdir",
             Step::Limit(_) => "limit",
             Step::NoNewPrivileges => "no-new-privileges",
@@ -230,6 +231,7 @@ impl<'a> Spawner<'a> {
             | Step::OomScoreAdjust
             | Step::Nice
             | Step::Ionice
+            | Step::PrivateTmp
             | Step::NoNewPrivileges => b"",
             Step::Limit(place) => RESOURCES.get(place).map_or("", |(name, _)| name).as_bytes(),
             Step::Chdir => self.plan.cwd.to_bytes(),
@@ -343,6 +345,7 @@ fn settings(process: &Process) -> Result<Settings, SpawnError> {
         ioprio: process.ioprio,
         oom_score_adjust: process.oom_score_adjust.map(Decimal::new),
         no_new_privileges: process.no_new_privileges,
+        private_tmp: process.private_tmp,
         ..Settings::default()
     };
     for ResourceLimit { name, soft, hard } in &process.limits {

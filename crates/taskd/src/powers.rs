@@ -60,6 +60,11 @@ impl Powers {
         }
     }
 
+    /// Whether it may give directories that others do not see.
+    pub(crate) fn may_mount(&self) -> bool {
+        self.has(SYS_ADMIN)
+    }
+
     /// The lowest OOM score adjustment it may give for certain; one above 0 that is lower than its own it may be able to.
     pub(crate) fn oom_min(&self) -> i32 {
         if self.has(SYS_RESOURCE) {

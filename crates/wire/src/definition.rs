@@ -135,6 +135,9 @@ pub struct ProcessSpec {
     /// What it reads from standard input: a text, or an absolute path behind `@`; `@@` begins a text that begins with `@`.
     #[serde(default)]
     pub stdin: Option<String>,
+    /// Whether it has `/tmp` and `/var/tmp` for itself.
+    #[serde(default)]
+    pub private_tmp: bool,
 }
 
 /// How long an attempt waits after the one before it.
@@ -411,4 +414,6 @@ pub struct ProcessPatch {
     pub env_files: Option<Vec<String>>,
     /// What it reads from standard input.
     pub stdin: Option<Option<String>>,
+    /// Whether it has `/tmp` and `/var/tmp` for itself.
+    pub private_tmp: Option<bool>,
 }

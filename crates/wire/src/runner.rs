@@ -96,6 +96,8 @@ pub struct Process {
     pub env_files: Vec<EnvFile>,
     /// What it reads from standard input; `None` for nothing.
     pub stdin: Option<Stdin>,
+    /// Whether it has `/tmp` and `/var/tmp` for itself, empty when it begins and gone when it has ended.
+    pub private_tmp: bool,
 }
 
 /// What a process reads from its standard input.
@@ -307,7 +309,7 @@ pub enum End {
         /// The system's error number.
         errno: i32,
         /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `limit` with its name, `nice`, `ionice`,
-        /// `oom-score-adjust`, `no-new-privileges`, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
+        /// `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.
         what: String,
     },

@@ -138,7 +138,8 @@ fn a_definition_is_written_in_full() {
             "group": null, "priority": 0, "locks": [],
             "process": {
                 "umask": null, "nice": null, "ionice": null, "oom_score_adjust": null, "limits": [],
-                "no_new_privileges": false, "clear_env": false, "env_files": [], "stdin": null
+                "no_new_privileges": false, "clear_env": false, "env_files": [], "stdin": null,
+                "private_tmp": false
             }
         })
     );

@@ -1,4 +1,5 @@
-//! What processes are given: `--umask`, `--nice`, `--ionice`, `--oom-score-adjust`, `--limit` and `--no-new-privileges`.
+//! What processes are given: `--umask`, `--nice`, `--ionice`, `--oom-score-adjust`, `--limit`, `--no-new-privileges`
+//! and `--private-tmp`.
 
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ fn what_is_given_is_shown_changed_and_exported() {
         json!({
             "umask": "027", "nice": 7, "ionice": "best-effort:6", "oom_score_adjust": 900,
             "limits": ["core=0", "nofile=64:128"], "no_new_privileges": true, "clear_env": false, "env_files": [],
-            "stdin": null
+            "stdin": null, "private_tmp": false
         })
     );
     let shown = world.ctl(&["show", "a"]).ok();
@@ -118,4 +119,52 @@ fn what_cannot_be_given_is_refused_with_its_column_and_cure() {
         assert!(said.contains(says), "{said}");
     }
     world.ctl(&["show", "a"]).refused(4);
+}
+
+#[test]
+fn a_command_may_have_its_own_tmp() {
+    let world = World::served();
+    let may = || {
+        let status = std::fs::read_to_string("/proc/self/status").expect("a system");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapEff:"))
+            .expect("it has rights");
+        u64::from_str_radix(line.trim(), 16).expect("hexadecimal") >> 21 & 1 == 1
+    };
+    let add = ["add", "--name", "t", "--manual", "--cwd", "/", "--private-tmp"];
+    let line = "ls -A /tmp /var/tmp; : >/tmp/left; stat -c %a /tmp; : >/var/tmp/left && ls /tmp /var/tmp";
+    let add = [add.as_slice(), &["--shell", line]].concat();
+    if !may() {
+        let said = world.ctl(&add).refused(2);
+        assert!(said.contains("--private-tmp: only root may"), "{said}");
+        return;
+    }
+    world.ctl(&add).ok();
+    let fresh = "/tmp:\n\n/var/tmp:\n1777\n/tmp:\nleft\n\n/var/tmp:\nleft\n";
+    for _ in 0..2 {
+        assert_eq!(world.ctl(&["run", "--wait", "t"]).ok(), fresh);
+    }
+    let mounts = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("a process");
+    for pid in [std::process::id(), world.pid(), world.runner_pid()] {
+        assert!(!mounts(pid).contains(" taskd "), "others see it");
+    }
+    assert!(world.ctl(&["show", "t"]).ok().contains("its own /tmp"));
+    export::is_whole(&world, &[]);
+    world
+        .ctl(&[
+            "edit",
+            "t",
+            "--private-tmp",
+            "false",
+            "--cwd",
+            "/",
+            "--shell",
+            "ls -d /tmp",
+        ])
+        .ok();
+    assert_eq!(
+        world.ctl(&["show", "t", "--json"]).json()["process"]["private_tmp"],
+        false
+    );
 }

@@ -72,6 +72,7 @@ pub(crate) enum Step {
     OomScoreAdjust,
     Nice,
     Ionice,
+    PrivateTmp,
     Chdir,
     /// Setting the limit at this place in [`RESOURCES`](super::RESOURCES).
     Limit(usize),

@@ -74,6 +74,7 @@ pub(crate) struct Settings {
     /// Soft and hard limits of [`RESOURCES`], each in its place.
     pub(crate) limits: [Option<(libc::rlim_t, libc::rlim_t)>; RESOURCES.len()],
     pub(crate) no_new_privileges: bool,
+    pub(crate) private_tmp: bool,
 }
 
 /// A number as it is written to a file of the kernel: a child cannot make a text.

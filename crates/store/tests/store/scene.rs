@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
 use taskd_core::policy::{Misfire, Policies, Sharing};
-use taskd_core::process::{IoPriority, Limit, Process};
+use taskd_core::process::{EnvFile, IoPriority, Limit, Process, Stdin};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
@@ -179,6 +179,10 @@ fn process(variant: u32) -> Process {
         io: IoPriority::parse("best-effort:7").ok(),
         oom_score_adjust: Some(-1000),
         no_new_privileges: true,
+        clear_env: true,
+        env_files: vec![EnvFile::parse("-/etc/backup.env").expect("it is absolute")],
+        stdin: Stdin::parse("@@ü\0"),
+        private_tmp: true,
         ..Process::default()
     };
     process.set_limit(Limit::parse("nofile=1:unlimited").expect("it is one"));

@@ -177,7 +177,7 @@ pub struct ProcessArgs {
     /// Priority for the processor, from -20, which comes first and is for root, to 19
     #[arg(long, value_name = "N", help_heading = "Process", allow_hyphen_values = true)]
     pub nice: Option<String>,
-    /// Priority for disks: idle, best-effort[:0-7] or realtime[:0-7], of which 0 comes first
+    /// Priority for disks: idle, best-effort:0 to best-effort:7, or realtime:0 to realtime:7; 0 comes first
     #[arg(long, value_name = "CLASS", help_heading = "Process")]
     pub ionice: Option<String>,
     /// How soon it is killed when memory is short, from -1000, never, to 1000, first
@@ -189,6 +189,9 @@ pub struct ProcessArgs {
     /// Let no program it executes get more rights than it has, as sudo and other set-user-id programs do
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Process")]
     pub no_new_privileges: Option<bool>,
+    /// Give it /tmp and /var/tmp for itself, in memory, empty when it begins and gone when it has ended; for root
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Process")]
+    pub private_tmp: Option<bool>,
     /// What it reads from standard input: a text, or a file as @FILE, opened at each start; '' for nothing, which is the default
     #[arg(
         long,

@@ -19,6 +19,7 @@ pub fn spec(args: &ProcessArgs) -> Result<ProcessSpec, Failure> {
         clear_env: patch.clear_env.unwrap_or_default(),
         env_files: patch.env_files.unwrap_or_default(),
         stdin: patch.stdin.flatten(),
+        private_tmp: patch.private_tmp.unwrap_or_default(),
     })
 }
 
@@ -34,6 +35,7 @@ pub fn patch(args: &ProcessArgs) -> Result<ProcessPatch, Failure> {
         clear_env: args.clear_env,
         env_files: env_files(&args.env_file)?,
         stdin: stdin(args.stdin.as_deref())?,
+        private_tmp: args.private_tmp,
     })
 }
 

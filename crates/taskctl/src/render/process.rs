@@ -12,6 +12,7 @@ pub fn given(spec: &ProcessSpec) -> Option<String> {
         spec.oom_score_adjust.map(|adjust| format!("OOM score {adjust:+}")),
         (!spec.limits.is_empty()).then(|| format!("limits {}", spec.limits.join(" "))),
         spec.no_new_privileges.then(|| "no new privileges".to_owned()),
+        spec.private_tmp.then(|| "its own /tmp".to_owned()),
         spec.clear_env.then(|| "no variables but its own".to_owned()),
     ];
     let chosen: Vec<String> = chosen.into_iter().flatten().collect();
@@ -37,6 +38,9 @@ pub fn cure(run: &RunInfo) -> Option<String> {
         "nice" | "ionice" | "oom-score-adjust" => {
             format!("the runner has not the rights for it; `taskctl edit {task} --{step} ''` does without")
         }
+        "no-new-privileges" | "private-tmp" => {
+            format!("the system does not let the runner; `taskctl edit {task} --{step} false` does without")
+        }
         _ => return None,
     })
 }
@@ -56,12 +60,13 @@ mod tests {
             limits: vec!["as=1".into(), "nofile=2:3".into()],
             no_new_privileges: true,
             clear_env: true,
+            private_tmp: true,
             ..ProcessSpec::default()
         };
         assert_eq!(
             given(&spec).as_deref(),
             Some(
-                "umask 027, nice -5, I/O idle, OOM score +500, limits as=1 nofile=2:3, no new privileges, no variables but its own"
+                "umask 027, nice -5, I/O idle, OOM score +500, limits as=1 nofile=2:3, no new privileges, its own /tmp, no variables but its own"
             )
         );
     }

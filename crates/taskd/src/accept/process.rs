@@ -27,6 +27,7 @@ pub(super) fn process(spec: ProcessSpec, powers: &Powers) -> Result<Process, Ref
         clear_env: set(spec.clear_env),
         env_files: Some(spec.env_files),
         stdin: spec.stdin.map(Some),
+        private_tmp: set(spec.private_tmp),
     };
     patched(Process::default(), patch, powers)
 }
@@ -61,6 +62,14 @@ pub(super) fn patched(mut process: Process, patch: ProcessPatch, powers: &Powers
     }
     if let Some(is) = patch.clear_env {
         process.clear_env = is;
+    }
+    if let Some(is) = patch.private_tmp {
+        if is && !powers.may_mount() {
+            let problem = "only root may give its processes directories that others do not see";
+            let cure = "leave it out, or have the system's daemon run the task";
+            return Err(bad("private-tmp", "", problem, Some(cure)));
+        }
+        process.private_tmp = is;
     }
     if let Some(typed) = patch.stdin {
         process.stdin = typed.as_deref().map(stdin).transpose()?;
@@ -263,6 +272,7 @@ mod tests {
             (spec(|spec| spec.nice = Some(-1)), "nice"),
             (spec(|spec| spec.ionice = Some("realtime:7".into())), "ionice"),
             (spec(|spec| spec.oom_score_adjust = Some(-1)), "oom-score-adjust"),
+            (spec(|spec| spec.private_tmp = true), "private-tmp"),
             (spec(|spec| spec.limits = vec!["nofile=1:4097".into()]), "limit"),
             (spec(|spec| spec.limits = vec!["nproc=unlimited".into()]), "limit"),
         ] {

@@ -296,6 +296,7 @@ fn process(process: &Process) -> wire::Process {
             .collect(),
         no_new_privileges: process.no_new_privileges,
         clear_env: process.clear_env,
+        private_tmp: process.private_tmp,
         env_files: process
             .env_files
             .iter()

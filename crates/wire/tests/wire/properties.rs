@@ -45,7 +45,7 @@ fn action() -> impl Strategy<Value = ActionSpec> {
 fn process() -> BoxedStrategy<ProcessSpec> {
     let (text, texts) = (|| option::of(".{0,9}"), || vec(".{0,9}", 0..3));
     let numbers = any::<(Option<i32>, Option<i32>)>();
-    let flags = any::<(bool, bool)>();
+    let flags = any::<(bool, bool, bool)>();
     ((text(), text(), text()), texts(), texts(), numbers, flags)
         .prop_map(
             |((umask, ionice, stdin), limits, env_files, numbers, flags)| ProcessSpec {
@@ -58,6 +58,7 @@ fn process() -> BoxedStrategy<ProcessSpec> {
                 clear_env: flags.1,
                 env_files,
                 stdin,
+                private_tmp: flags.2,
             },
         )
         .boxed()

@@ -196,6 +196,7 @@ fn start() -> Start {
                 optional: true,
             }],
             stdin: Some(Stdin::Text(s("a text"))),
+            private_tmp: true,
         })),
         previous_outcome: Tail(Some(s("failed"))),
     }

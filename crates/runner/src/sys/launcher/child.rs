@@ -74,7 +74,48 @@ unsafe fn raise(slot: *mut Slot, settings: &Settings) {
         {
             give_up(slot, Step::Ionice);
         }
+        if settings.private_tmp && !hide_tmp() {
+            give_up(slot, Step::PrivateTmp);
+        }
     }
+}
+
+/// Puts empty directories in memory in the place of `/tmp` and `/var/tmp`, for this process and those it starts. They go
+/// with the last of them. What is mounted elsewhere meanwhile is seen all the same. Gives back whether all of it succeeded.
+///
+/// # Safety
+/// Only to be called in a child.
+unsafe fn hide_tmp() -> bool {
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    // A quarter of the memory at most, for each.
+    let options = c"mode=1777,size=25%".as_ptr();
+    let (kind, source) = (c"tmpfs".as_ptr(), c"taskd".as_ptr());
+    let nothing = ptr::null();
+    // SAFETY: bare system calls with texts that are always there; the namespace is this process's own after the first.
+    unsafe {
+        if libc::unshare(libc::CLONE_NEWNS) != 0 {
+            return false;
+        }
+        // Else others would see them too.
+        if libc::mount(
+            nothing,
+            c"/".as_ptr(),
+            nothing,
+            libc::MS_REC | libc::MS_SLAVE,
+            ptr::null(),
+        ) != 0
+        {
+            return false;
+        }
+        for place in [c"/tmp", c"/var/tmp"] {
+            let is_mounted = libc::mount(source, place.as_ptr(), kind, flags, options.cast()) == 0;
+            // Where there is no such directory there is nothing to hide.
+            if !is_mounted && *libc::__errno_location() != libc::ENOENT {
+                return false;
+            }
+        }
+    }
+    true
 }
 
 /// Sets what takes away from the child.

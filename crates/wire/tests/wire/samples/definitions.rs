@@ -63,6 +63,7 @@ pub fn spec() -> TaskSpec {
             clear_env: true,
             env_files: vec![s("-/etc/backup.env")],
             stdin: Some(s("@/var/lib/in")),
+            private_tmp: true,
         }),
     }
 }
@@ -116,6 +117,7 @@ pub fn patch() -> TaskPatch {
             clear_env: Some(false),
             env_files: Some(vec![s("/etc/backup.env")]),
             stdin: Some(Some(s("a text"))),
+            private_tmp: Some(true),
         }),
     }
 }
