@@ -1,4 +1,6 @@
 //! End to end: the real programs, a real store, real processes. One file a verb or promise.
+// A definition written in full has more fields than `json!` takes with the usual limit.
+#![recursion_limit = "256"]
 
 mod daemon_log;
 mod disk_full;

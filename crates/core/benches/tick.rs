@@ -7,6 +7,7 @@ use taskd_core::command::Command;
 use taskd_core::effect::Effect;
 use taskd_core::event::{Event, Inventory, Origin};
 use taskd_core::policy::{Policies, Sharing};
+use taskd_core::process::Process;
 use taskd_core::run::{AttemptEnd, Exit, Usage};
 use taskd_core::schedule::DstRule;
 use taskd_core::schedule::{Catalog, Zones};
@@ -41,6 +42,7 @@ fn image(n: u64) -> TaskImage {
         },
         mark: Timestamp::from_millis(BEGIN),
         last_run: 0,
+        last_outcome: None,
     }
 }
 
@@ -150,6 +152,7 @@ fn add(bencher: Bencher, tasks: u64) {
                 sharing: Sharing::default(),
                 enabled,
                 policies,
+                process: Process::default(),
             }
         })
         .bench_local_values(|definition| {

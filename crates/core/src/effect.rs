@@ -29,6 +29,8 @@ pub enum Effect {
         origin: Origin,
         /// What is left of the time that its run may take.
         deadline: Option<Duration>,
+        /// How the run of the task that ended last had ended.
+        previous: Option<Outcome>,
     },
     /// Have the runner stop an attempt: TERM, grace, KILL.
     Stop {

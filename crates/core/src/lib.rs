@@ -37,7 +37,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`schedule`] | cron expressions, zones, grids of elapsed time: when a task is due |
-//! | [`task`], [`policy`], [`pause`], [`run`] | what tasks and runs are |
+//! | [`task`], [`policy`], [`process`], [`pause`], [`run`] | what tasks and runs are |
 //! | [`calendar`] | sets of days and times that tasks keep to or keep clear of |
 //! | [`command`], [`event`] | what goes into the scheduler |
 //! | [`record`], [`effect`] | what comes out of it |
@@ -52,6 +52,7 @@ pub mod event;
 pub mod pattern;
 pub mod pause;
 pub mod policy;
+pub mod process;
 pub mod record;
 pub mod run;
 pub mod schedule;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::calendar::{CalendarName, Kept};
 use crate::pause::{Pause, PauseScope};
 use crate::policy::{Holding, Pool};
-use crate::run::{RunKey, TraceId, Trigger};
+use crate::run::{Outcome, RunKey, TraceId, Trigger};
 use crate::task::{Outline, Owner, TaskId, TaskName};
 use crate::time::Timestamp;
 
@@ -47,6 +47,8 @@ pub struct TaskImage {
     pub mark: Timestamp,
     /// The number of its newest run, 0 if none.
     pub last_run: u64,
+    /// How the run that ended last had ended.
+    pub last_outcome: Option<Outcome>,
 }
 
 /// One run that has not ended. Its task may have been removed.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::CalendarUse;
 use crate::policy::{Policies, Sharing};
+use crate::process::Process;
 use crate::schedule::DstRule;
 use crate::time::Timestamp;
 
@@ -305,6 +306,9 @@ pub struct Definition {
     /// What its runs share with those of other tasks.
     #[serde(default, skip_serializing_if = "Sharing::is_default")]
     pub sharing: Sharing,
+    /// What its processes are given.
+    #[serde(default)]
+    pub process: Process,
 }
 
 /// The part of a definition that decisions need, kept in memory for every task.

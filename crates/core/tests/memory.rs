@@ -10,6 +10,7 @@ use taskd_core::Timestamp;
 use taskd_core::command::{Command, Reply};
 use taskd_core::event::{Event, Inventory};
 use taskd_core::policy::{Policies, Sharing};
+use taskd_core::process::Process;
 use taskd_core::schedule::{Catalog, DstRule, Schedule, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::snapshot::{Header, Rest, TaskImage};
@@ -94,6 +95,7 @@ fn restored() -> Scheduler {
         },
         mark: now(),
         last_run: 0,
+        last_outcome: None,
     });
     Scheduler::restore(catalog(), Limits::default(), [1, 2], images, rest)
 }
@@ -115,6 +117,7 @@ fn added() -> Scheduler {
             sharing: Sharing::default(),
             enabled: true,
             policies: Policies::default(),
+            process: Process::default(),
         };
         let definitions = vec![definition];
         let owner = Owner(0);

@@ -47,6 +47,7 @@ mod attempt;
 mod cgroups;
 mod clock;
 mod ender;
+mod env_file;
 mod guard;
 mod inventory;
 mod notify;
@@ -68,6 +69,7 @@ mod worker;
 use std::io;
 use std::path::PathBuf;
 
+pub use env_file::{ENV_FILE_MAX, EnvFileError, read_env_file};
 pub use guard::guard;
 pub use output::{output_path, remove_output};
 pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory};

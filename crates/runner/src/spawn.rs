@@ -1,7 +1,8 @@
 //! What a child is given: program, arguments, environment, working directory, descriptors, limits.
 
+mod environment;
+
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
@@ -11,36 +12,22 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use rustix::fs::{Access, CWD, FileType, OFlags};
+use rustix::fs::{Access, CWD, FileType, MemfdFlags, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Resource, Rlimit};
 use taskd_wire::definition::ActionSpec;
-use taskd_wire::runner::{AttemptKey, Start};
+use taskd_wire::runner::{AttemptKey, Process, ResourceLimit, Start, Stdin};
 
 use crate::cgroups::{Group, Groups};
+use crate::env_file::EnvFileError;
 use crate::sweep;
-use crate::sys::{self, CStrings, Failed, HasNul, Launcher, NotStarted, Place, Plan, Step};
+use crate::sys::{self, Decimal, Failed, HasNul, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step};
 
 /// The variable that ties a process to the runner it came from, see [`Cookie`].
 pub(crate) const COOKIE: &str = "TASKD_RUNNER";
 
-/// The search path of children when the runner itself has none.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// Variables that children get from the runner if it has them, besides those of the account and `LC_*`.
 const INHERITED: [&str; 2] = ["LANG", "TZ"];
-
-/// Names that the runner itself sets; a task cannot.
-const OWN: [&str; 7] = [
-    COOKIE,
-    "TASKD_TASK",
-    "TASKD_RUN",
-    "TASKD_ATTEMPT",
-    "TASKD_FIRE_TIME",
-    "TASKD_TRIGGER",
-    "TRACEPARENT",
-];
 
 /// What `TASKD_RUNNER` says: `<state directory>:<instance>:<task>.<run>.<attempt>`. By the first two a later runner knows
 /// what an earlier one left behind, by the rest a run's own processes are known.
@@ -86,7 +73,7 @@ impl Host {
         let mut base = vec![
             (
                 OsString::from("PATH"),
-                known("PATH", None).unwrap_or_else(|| OsString::from(PATH)),
+                known("PATH", None).unwrap_or_else(|| OsString::from(environment::PATH)),
             ),
             (OsString::from("HOME"), home.clone()),
             (OsString::from("SHELL"), shell),
@@ -134,34 +121,57 @@ pub(crate) struct SpawnError {
 }
 
 impl SpawnError {
-    /// The path is for people to read on one line: cut, and without characters that would do something.
+    /// About a file of variables, of which the path may be long.
+    fn env_file(path: &str, error: &EnvFileError) -> Self {
+        let (errno, why) = match error {
+            // The system's own words follow from its number.
+            EnvFileError::Unreadable(_) => (error.errno(), String::new()),
+            EnvFileError::NoFile | EnvFileError::TooLong | EnvFileError::Line { .. } => {
+                (error.errno(), format!(", {error}"))
+            }
+        };
+        let what = said("env-file", path.as_bytes(), &why);
+        SpawnError { errno, what }
+    }
+
+    /// The path, or the name of a limit, is for people to read on one line: cut, and without characters that would do something.
     fn new(failed: Failed, path: &[u8]) -> Self {
         let Failed { errno, step } = failed;
         let step = match step {
             Step::Launcher => "launcher",
             Step::Pipe => "pipe",
+            Step::Stdin => "stdin",
             Step::Clone => "clone",
+            Step::OomScoreAdjust => "oom-score-adjust",
+            Step::Nice => "nice",
+            Step::Ionice => "ionice",
+            Step::PrivateTmp => "private-tmp",
             Step::Chdir => "chdir",
+            Step::Limit(_) => "limit",
+            Step::NoNewPrivileges => "no-new-privileges",
             Step::Exec => "exec",
         };
-        let mut what = step.to_owned();
-        if !path.is_empty() {
-            what.push(' ');
-            let path = String::from_utf8_lossy(path);
-            let room = WHAT_MAX - what.len();
-            let kept = if path.chars().nth(room).is_some() {
-                room - 1
-            } else {
-                room
-            };
-            let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-            what.extend(path.chars().take(kept).map(harmless));
-            if kept < room {
-                what.push('…');
-            }
-        }
+        let what = said(step, path, "");
         SpawnError { errno, what }
     }
+}
+
+/// A step, what it is about and what is to be said of that. The middle is cut, so that all of it is short.
+fn said(step: &str, path: &[u8], why: &str) -> String {
+    let mut what = step.to_owned();
+    if !path.is_empty() {
+        what.push(' ');
+        let path = String::from_utf8_lossy(path);
+        let room = WHAT_MAX.saturating_sub(what.len() + why.chars().count());
+        let is_cut = path.chars().nth(room).is_some();
+        let kept = if is_cut { room.saturating_sub(1) } else { room };
+        let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        what.extend(path.chars().take(kept).map(harmless));
+        if is_cut {
+            what.push('…');
+        }
+    }
+    what + why
 }
 
 /// A child and our ends of its pipes.
@@ -225,12 +235,13 @@ impl<'a> Spawner<'a> {
     /// Starts a child, see [`Launcher::start`].
     pub(crate) fn spawn(&mut self, start: &Start) -> Result<Child, SpawnError> {
         prepare(&mut self.plan, self.host, start)?;
+        let read = start.process.0.stdin.as_ref().map(stdin).transpose()?;
         let (stdout, stdout_end) = pipe()?;
         let (stderr, stderr_end) = pipe()?;
         let group = self.host.groups.as_ref().and_then(|groups| groups.get()).map(Arc::new);
         let handle = group.as_ref().and_then(|group| group.open().ok());
         let place = Place {
-            stdin: self.host.null.as_fd(),
+            stdin: read.as_ref().unwrap_or(&self.host.null).as_fd(),
             stdout: stdout_end.as_fd(),
             stderr: stderr_end.as_fd(),
             group: handle.as_ref().map(|handle| handle.as_fd()),
@@ -264,11 +275,20 @@ impl<'a> Spawner<'a> {
             groups.give_back(group, false);
         }
         let path = match failed.step {
-            Step::Launcher | Step::Pipe | Step::Clone => c"",
-            Step::Chdir => self.plan.cwd.as_c_str(),
-            Step::Exec => self.plan.program.as_c_str(),
+            Step::Launcher
+            | Step::Pipe
+            | Step::Stdin
+            | Step::Clone
+            | Step::OomScoreAdjust
+            | Step::Nice
+            | Step::Ionice
+            | Step::PrivateTmp
+            | Step::NoNewPrivileges => b"",
+            Step::Limit(place) => RESOURCES.get(place).map_or("", |(name, _)| name).as_bytes(),
+            Step::Chdir => self.plan.cwd.to_bytes(),
+            Step::Exec => self.plan.program.to_bytes(),
         };
-        Err(SpawnError::new(failed, path.to_bytes()))
+        Err(SpawnError::new(failed, path))
     }
 }
 
@@ -277,6 +297,41 @@ fn end(pid: Pid, cookie: String, group: Option<Arc<Group>>) {
     sweep::kill_family(cookie, pid, group);
     // An error could only be that somebody else reaped it, which nobody does.
     let _ = sys::reap(pid);
+}
+
+/// What a child reads. Nobody has to write it meanwhile: a text is whole in memory of its own.
+fn stdin(said: &Stdin) -> Result<OwnedFd, SpawnError> {
+    let (path, opened) = match said {
+        Stdin::Text(text) => ("", in_memory(text.as_bytes())),
+        Stdin::File(path) => (path.as_str(), to_read(path)),
+    };
+    opened.map_err(|errno| {
+        let (errno, step) = (errno.raw_os_error(), Step::Stdin);
+        SpawnError::new(Failed { errno, step }, path.as_bytes())
+    })
+}
+
+fn in_memory(mut bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let memory = rustix::fs::memfd_create("taskd-stdin", MemfdFlags::CLOEXEC)?;
+    let mut at = 0;
+    // Not by its position, which is where the child begins to read.
+    while !bytes.is_empty() {
+        let written = rustix::io::pwrite(&memory, bytes, at)?;
+        at += written as u64;
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(memory)
+}
+
+fn to_read(path: &str) -> rustix::io::Result<OwnedFd> {
+    // A named pipe would have us wait for somebody to write to it; the child may do that.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, 0.into())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_dir() {
+        return Err(rustix::io::Errno::ISDIR);
+    }
+    rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
+    Ok(file)
 }
 
 /// A pipe: our end, which does not block, and the child's.
@@ -309,7 +364,9 @@ fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError
         let (errno, step) = (libc::EINVAL, Step::Chdir);
         SpawnError::new(Failed { errno, step }, cwd.as_os_str().as_bytes())
     })?;
-    put_env(&mut plan.env, host, start)?;
+    plan.settings = settings(&start.process.0)?;
+    let given = environment::given(start)?;
+    environment::put(&mut plan.env, host, start, &given)?;
     plan.argv.clear();
     let program = match &start.action {
         ActionSpec::Exec { argv } => {
@@ -318,7 +375,7 @@ fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError
                 let pushed = plan.argv.push(&[argument.as_bytes()]);
                 pushed.map_err(|HasNul| refuse(libc::EINVAL, name))?;
             }
-            find_program(name, search_path(host, start), cwd)?
+            find_program(name, environment::search_path(host, start, &given), cwd)?
         }
         ActionSpec::Shell { line } => {
             for argument in ["sh", "-c", line] {
@@ -331,68 +388,27 @@ fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError
     Ok(())
 }
 
-/// Base, then the task's own, then what the runner says of the run.
-fn put_env(env: &mut CStrings, host: &Host, start: &Start) -> Result<(), SpawnError> {
-    env.clear();
-    let own = |name: &str| OWN.contains(&name);
-    let given_names: HashSet<&str> = start.env.iter().map(|given| given.name.as_str()).collect();
-    for (name, value) in &host.base {
-        if !name.to_str().is_some_and(|name| given_names.contains(name)) {
-            env.push(&[name.as_bytes(), b"=", value.as_bytes()])?;
-        }
-    }
-    // The last of a name counts.
-    let mut said = HashSet::new();
-    let last = start.env.iter().rev().filter(|given| said.insert(given.name.as_str()));
-    for given in last.collect::<Vec<_>>().into_iter().rev() {
-        if given.name.is_empty() || given.name.contains('=') {
-            return Err(refuse(libc::EINVAL, ""));
-        }
-        if !own(&given.name) {
-            env.push(&[given.name.as_bytes(), b"=", given.value.as_bytes()])?;
-        }
-    }
-    let AttemptKey { run, attempt, .. } = start.key;
-    let mut say = |name: &str, value: &str| env.push(&[name.as_bytes(), b"=", value.as_bytes()]);
-    say(COOKIE, &host.cookie.of(&start.key))?;
-    say("TASKD_TASK", &start.task)?;
-    say("TASKD_RUN", &format!("{}/{run}", start.task))?;
-    say("TASKD_ATTEMPT", &attempt.to_string())?;
-    if let Some(at) = start.fire_time_ms.and_then(instant) {
-        say("TASKD_FIRE_TIME", &at)?;
-    }
-    say("TASKD_TRIGGER", &start.trigger)?;
-    let span = span_id(host.cookie.instance, &start.key);
-    say("TRACEPARENT", &format!("00-{:032x}-{span:016x}-01", start.trace_id))?;
-    Ok(())
-}
-
-/// RFC 3339 in UTC, with as many digits of the second as it has, as everywhere else.
-fn instant(ms: i64) -> Option<String> {
-    Some(Timestamp::from_millisecond(ms).ok()?.to_string())
-}
-
-/// An id for the span of an attempt: never zero, another for each attempt and each life of a runner.
-fn span_id(instance: u64, key: &AttemptKey) -> u64 {
-    // The mixing step of splitmix64.
-    let mix = |mut word: u64| {
-        word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
+/// What is set between clone and exec.
+fn settings(process: &Process) -> Result<Settings, SpawnError> {
+    let mut settings = Settings {
+        umask: process.umask,
+        nice: process.nice,
+        ioprio: process.ioprio,
+        oom_score_adjust: process.oom_score_adjust.map(Decimal::new),
+        no_new_privileges: process.no_new_privileges,
+        private_tmp: process.private_tmp,
+        ..Settings::default()
     };
-    let id = mix(mix(mix(instance ^ key.task) ^ key.run) ^ u64::from(key.attempt));
-    id.max(1)
-}
-
-/// The search path that the child will have.
-fn search_path<'a>(host: &'a Host, start: &'a Start) -> &'a OsStr {
-    let given = start.env.iter().rev().find(|given| given.name == "PATH");
-    let base = || host.base.iter().find(|(name, _)| name == "PATH");
-    match given {
-        Some(given) => OsStr::new(&given.value),
-        None => base().map_or(OsStr::new(PATH), |(_, value)| value),
+    for ResourceLimit { name, soft, hard } in &process.limits {
+        let place = RESOURCES.iter().position(|(known, _)| known == name);
+        let place = place.and_then(|place| settings.limits.get_mut(place)).ok_or_else(|| {
+            // A later daemon may know one that this runner does not.
+            let (errno, step) = (libc::EINVAL, Step::Limit(RESOURCES.len()));
+            SpawnError::new(Failed { errno, step }, name.as_bytes())
+        })?;
+        *place = Some((soft.unwrap_or(libc::RLIM_INFINITY), hard.unwrap_or(libc::RLIM_INFINITY)));
     }
+    Ok(settings)
 }
 
 /// The file that a command name means: with a slash itself, else the first executable file of the search path.
@@ -426,96 +442,6 @@ fn find_program<'a>(name: &'a str, path: &OsStr, cwd: &Path) -> Result<Cow<'a, P
 #[cfg(test)]
 mod tests {
     use super::*;
-    use taskd_wire::definition::EnvVar;
-
-    fn host() -> Host {
-        Host {
-            base: vec![
-                ("PATH".into(), "/usr/bin:/bin".into()),
-                ("HOME".into(), "/home/me".into()),
-            ],
-            home: "/home/me".into(),
-            cookie: Cookie { state: 1, instance: 7 },
-            null: File::open("/dev/null").expect("a system").into(),
-            groups: None,
-        }
-    }
-
-    fn start(env: &[(&str, &str)]) -> Start {
-        Start {
-            key: AttemptKey {
-                task: 3,
-                run: 42,
-                attempt: 2,
-            },
-            task: "backup".into(),
-            trigger: "schedule".into(),
-            fire_time_ms: Some(1_700_000_000_000),
-            trace_id: 0xabc,
-            action: ActionSpec::Exec {
-                argv: vec!["sh".into()],
-            },
-            env: env
-                .iter()
-                .map(|(name, value)| EnvVar {
-                    name: (*name).into(),
-                    value: (*value).into(),
-                })
-                .collect(),
-            ..Start::default()
-        }
-    }
-
-    fn env_of(start: &Start) -> Vec<String> {
-        let mut strings = CStrings::default();
-        put_env(&mut strings, &host(), start).expect("valid");
-        strings
-            .iter()
-            .map(|entry| String::from_utf8_lossy(entry).into_owned())
-            .collect()
-    }
-
-    #[test]
-    fn the_environment_is_base_then_task_then_run() {
-        let span = span_id(7, &start(&[]).key);
-        assert_eq!(
-            env_of(&start(&[
-                ("HOME", "/elsewhere"),
-                ("A", "1"),
-                ("A", "2"),
-                ("TASKD_RUN", "fake")
-            ])),
-            [
-                "PATH=/usr/bin:/bin".to_owned(),
-                "HOME=/elsewhere".to_owned(),
-                "A=2".to_owned(),
-                "TASKD_RUNNER=0000000000000001:0000000000000007:3.42.2".to_owned(),
-                "TASKD_TASK=backup".to_owned(),
-                "TASKD_RUN=backup/42".to_owned(),
-                "TASKD_ATTEMPT=2".to_owned(),
-                "TASKD_FIRE_TIME=2023-11-14T22:13:20Z".to_owned(),
-                "TASKD_TRIGGER=schedule".to_owned(),
-                format!("TRACEPARENT=00-00000000000000000000000000000abc-{span:016x}-01"),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_fire_time_has_as_many_digits_as_it_needs() {
-        assert_eq!(instant(1_700_000_000_250).as_deref(), Some("2023-11-14T22:13:20.25Z"));
-        assert_eq!(instant(0).as_deref(), Some("1970-01-01T00:00:00Z"));
-        let mut manual = start(&[]);
-        manual.fire_time_ms = None;
-        assert!(!env_of(&manual).iter().any(|entry| entry.starts_with("TASKD_FIRE_TIME")));
-    }
-
-    #[test]
-    fn names_and_values_that_cannot_be_said_are_refused() {
-        for bad in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0y")] {
-            let refused = put_env(&mut CStrings::default(), &host(), &start(&[bad]));
-            assert_eq!(refused.expect_err("refused").errno, libc::EINVAL, "{bad:?}");
-        }
-    }
 
     #[test]
     fn what_failed_is_short_and_on_one_line() {

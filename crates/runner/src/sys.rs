@@ -19,7 +19,7 @@ use std::ptr;
 use rustix::process::Pid;
 
 pub(crate) use launcher::{Failed, Launcher, Launchers, NotStarted, Place, Step};
-pub(crate) use plan::{CStrings, HasNul, Plan};
+pub(crate) use plan::{CStrings, Decimal, HasNul, Plan, RESOURCES, Settings};
 
 /// Signals that say "this very thread is broken"; blocking them would only make the death less clear.
 const FAULTS: [c_int; 7] = [

@@ -9,6 +9,7 @@ use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
 use taskd_core::pause::Pause;
 use taskd_core::policy::{Policies, Sharing};
+use taskd_core::process::Process;
 use taskd_core::schedule::DstRule;
 use taskd_core::task::{Action, Definition, Label, Outline, Owner, TaskId, TaskName, Terms, When};
 use taskd_core::time::Timestamp;
@@ -269,6 +270,8 @@ struct Rest<'a> {
     env: &'a [(String, String)],
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Process::is_default")]
+    process: &'a Process,
 }
 
 /// What of a [`Definition`] has no column, read.
@@ -282,6 +285,8 @@ struct RestRead {
     env: Vec<(String, String)>,
     #[serde(default)]
     description: Option<String>,
+    #[serde(default)]
+    process: Process,
 }
 
 /// A definition in columns.
@@ -306,6 +311,7 @@ impl<'a> DefinitionColumns<'a> {
             enabled,
             policies,
             sharing,
+            process,
         } = definition;
         let unfit = |error: serde_json::Error| Fault::Unfit(format!("the definition of {name} is no JSON: {error}"));
         Ok(DefinitionColumns {
@@ -319,6 +325,7 @@ impl<'a> DefinitionColumns<'a> {
                 cwd: cwd.as_deref(),
                 env,
                 description: description.as_deref(),
+                process,
             })
             .map_err(unfit)?,
         })
@@ -455,6 +462,7 @@ pub(crate) fn stored_task(outlines: &mut OutlineReader, row: &Row<'_>) -> Result
         enabled,
         policies,
         sharing,
+        process: rest.process,
     };
     Ok((
         id,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::vec;
 
 use rusqlite::{Connection, OptionalExtension, Row};
-use taskd_core::run::{RunKey, Trigger};
+use taskd_core::run::{Outcome, RunKey, Trigger};
 use taskd_core::snapshot::{Header, Rest, RunImage, Stage, TaskImage};
 use taskd_core::task::{TaskId, TaskName};
 use taskd_core::time::Timestamp;
@@ -15,7 +15,7 @@ use crate::calendars;
 use crate::changes;
 use crate::columns::{
     OUTLINE, OUTLINE_WIDTH, OutlineReader, instant, number, optional_id, optional_instant, optional_number,
-    optional_text, text, trace, unsigned, word,
+    optional_text, optional_word, text, trace, unsigned, word,
 };
 use crate::error::{Fault, OpenError};
 use crate::leftover;
@@ -83,7 +83,7 @@ impl Tasks {
     fn read_chunk(&mut self) -> Result<Vec<TaskImage>, Fault> {
         // CROSS JOIN keeps the order of the loops: both tables are read from front to back.
         let mut statement = self.db.prepare_cached(&format!(
-            "SELECT {OUTLINE}, m.mark, m.last_run FROM tasks t CROSS JOIN marks m ON m.task = t.id
+            "SELECT {OUTLINE}, m.mark, m.last_run, m.last_outcome FROM tasks t CROSS JOIN marks m ON m.task = t.id
              WHERE t.id > ?1 AND t.removed_at IS NULL AND {} ORDER BY t.id LIMIT {CHUNK}",
             self.which
         ))?;
@@ -97,6 +97,7 @@ impl Tasks {
                 outline,
                 mark: instant(row, OUTLINE_WIDTH)?,
                 last_run: unsigned(row, OUTLINE_WIDTH + 1)?,
+                last_outcome: optional_word(row, OUTLINE_WIDTH + 2, Outcome::from_word)?,
             });
         }
         Ok(chunk)

@@ -9,7 +9,8 @@ use taskd_wire::client::{
     self as wire, Accepted, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
 };
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover, ScheduleSpec,
+    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover, ProcessSpec,
+    ScheduleSpec,
 };
 
 pub use attempts::EarlierAttempt;
@@ -192,6 +193,7 @@ pub struct Detail<'a> {
     priority: i16,
     locks: &'a [String],
     on_leftover: OnLeftover,
+    process: &'a ProcessSpec,
 }
 
 impl<'a> Detail<'a> {
@@ -237,6 +239,7 @@ impl<'a> Detail<'a> {
             priority: detail.summary.spec.priority,
             locks: &detail.summary.spec.locks,
             on_leftover: detail.summary.spec.on_leftover,
+            process: &detail.summary.spec.process,
         }
     }
 }

@@ -7,6 +7,7 @@ use taskd_core::calendar::Keep;
 use taskd_core::event::Origin;
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::{Backoff, Codes, Concurrency, Leftover, Misfire, Policies, RetryOn, StopSignal};
+use taskd_core::process::Process;
 use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::{RunView, WaitsFor};
@@ -16,7 +17,7 @@ use taskd_wire::client::{self, AttemptInfo, RunInfo};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
-    ScheduleSpec, TaskSpec,
+    ProcessSpec, ScheduleSpec, TaskSpec,
 };
 
 /// A definition as it may be said again: importing it gives the same task.
@@ -98,6 +99,7 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
             Leftover::Kill => OnLeftover::Kill,
             Leftover::Leave => OnLeftover::Leave,
         },
+        process: Rec(process(&definition.process)),
         enabled: definition.enabled,
         misfire,
         misfire_within_ms,
@@ -112,6 +114,22 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
             Overlap::Second => DstOverlap::Second,
             Overlap::Both => DstOverlap::Both,
         },
+    }
+}
+
+/// What its processes are given, as it may be said again.
+fn process(process: &Process) -> ProcessSpec {
+    ProcessSpec {
+        umask: process.umask.map(|mask| format!("{mask:03o}")),
+        nice: process.nice,
+        ionice: process.io.map(|io| io.to_string()),
+        oom_score_adjust: process.oom_score_adjust,
+        limits: process.limits.iter().map(ToString::to_string).collect(),
+        no_new_privileges: process.no_new_privileges,
+        clear_env: process.clear_env,
+        env_files: process.env_files.iter().map(ToString::to_string).collect(),
+        stdin: process.stdin.as_ref().map(ToString::to_string),
+        private_tmp: process.private_tmp,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What tests of several rooms share.
 
 use taskd_core::policy::{Policies, Sharing};
+use taskd_core::process::Process;
 use taskd_core::task::{Action, Definition, TaskName, When};
 
 /// A task that is due only when asked for.
@@ -18,5 +19,6 @@ pub(crate) fn manual(name: &str) -> Definition {
         sharing: Sharing::default(),
         enabled: true,
         policies: Policies::default(),
+        process: Process::default(),
     }
 }

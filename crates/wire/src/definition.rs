@@ -102,6 +102,45 @@ pub struct TaskSpec {
     /// What becomes of processes that an attempt leaves behind.
     #[serde(default)]
     pub on_leftover: OnLeftover,
+    /// What its processes are given beside arguments, variables and a directory.
+    #[serde(default)]
+    pub process: Rec<ProcessSpec>,
+}
+
+/// What the processes of a task are given; `None` leaves what the runner has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessSpec {
+    /// The permissions that files it makes do not get, in octal digits.
+    #[serde(default)]
+    pub umask: Option<String>,
+    /// The priority for the processor, from -20, which comes first, to 19.
+    #[serde(default)]
+    pub nice: Option<i32>,
+    /// The priority for disks: `idle`, `best-effort:0` to `:7` or `realtime:0` to `:7`.
+    #[serde(default)]
+    pub ionice: Option<String>,
+    /// How soon it is killed when memory is short, from -1000, never, to 1000.
+    #[serde(default)]
+    pub oom_score_adjust: Option<i32>,
+    /// Limits of the system, each as `NAME=SOFT` or `NAME=SOFT:HARD`.
+    #[serde(default)]
+    pub limits: Vec<String>,
+    /// Whether no program it executes gets more rights than it has.
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// Whether it has no variables but those of the task and of the run.
+    #[serde(default)]
+    pub clear_env: bool,
+    /// Files of variables, absolute, each with `-` before it where it need not be there.
+    #[serde(default)]
+    pub env_files: Vec<String>,
+    /// What it reads from standard input: a text, or an absolute path behind `@`; `@@` begins a text that begins with `@`.
+    #[serde(default)]
+    pub stdin: Option<String>,
+    /// Whether it has `/tmp` and `/var/tmp` for itself.
+    #[serde(default)]
+    pub private_tmp: bool,
 }
 
 /// How long an attempt waits after the one before it.
@@ -366,4 +405,31 @@ pub struct TaskPatch {
     pub locks: Option<Vec<String>>,
     /// What becomes of processes that an attempt leaves behind.
     pub on_leftover: Option<OnLeftover>,
+    /// What its processes are given.
+    pub process: Rec<ProcessPatch>,
+}
+
+/// What is changed of what processes are given; an inner `None` for what the runner has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct ProcessPatch {
+    /// The permissions that files it makes do not get.
+    pub umask: Option<Option<String>>,
+    /// The priority for the processor.
+    pub nice: Option<Option<i32>>,
+    /// The priority for disks.
+    pub ionice: Option<Option<String>>,
+    /// How soon it is killed when memory is short.
+    pub oom_score_adjust: Option<Option<i32>>,
+    /// Limits, one after the other: `NAME=SOFT[:HARD]` sets one, `NAME=` takes it away, an empty text takes all away.
+    pub limits: Vec<String>,
+    /// Whether no program it executes gets more rights than it has.
+    pub no_new_privileges: Option<bool>,
+    /// Whether it has no variables but those of the task and of the run.
+    pub clear_env: Option<bool>,
+    /// All files of variables that it has from now on.
+    pub env_files: Option<Vec<String>>,
+    /// What it reads from standard input.
+    pub stdin: Option<Option<String>>,
+    /// Whether it has `/tmp` and `/var/tmp` for itself.
+    pub private_tmp: Option<bool>,
 }

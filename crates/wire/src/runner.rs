@@ -71,6 +71,64 @@ pub struct Start {
     pub limits: Tail<TimeLimits>,
     /// Whether processes that are left when the first one ends by itself go on. A stop ends them all the same.
     pub leave: Tail<bool>,
+    /// What else its process is given.
+    pub process: Tail<Rec<Process>>,
+    /// How the run of the task that ended last had ended, for `TASKD_PREVIOUS_OUTCOME`.
+    pub previous_outcome: Tail<Option<String>>,
+}
+
+/// What a process is given beside arguments, variables and a directory; `None` leaves what the runner has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Process {
+    /// The permissions that files it makes do not get.
+    pub umask: Option<u32>,
+    /// The priority for the processor, as `setpriority` takes it.
+    pub nice: Option<i32>,
+    /// The priority for disks, as `ioprio_set` takes it.
+    pub ioprio: Option<i32>,
+    /// What is written to `oom_score_adj`.
+    pub oom_score_adjust: Option<i32>,
+    /// Limits of the system.
+    pub limits: Vec<ResourceLimit>,
+    /// Whether no program it executes gets more rights than it has.
+    pub no_new_privileges: bool,
+    /// Whether it has no variables but those of the task and of the run.
+    pub clear_env: bool,
+    /// Files of variables that are read when it starts; those of [`Start::env`] come after them.
+    pub env_files: Vec<EnvFile>,
+    /// What it reads from standard input; `None` for nothing.
+    pub stdin: Option<Stdin>,
+    /// Whether it has `/tmp` and `/var/tmp` for itself, empty when it begins and gone when it has ended.
+    pub private_tmp: bool,
+}
+
+/// What a process reads from its standard input.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Stdin {
+    /// This.
+    Text(String),
+    /// What the file at this path has.
+    File(String),
+}
+
+/// A file of variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct EnvFile {
+    /// Where it is.
+    pub path: String,
+    /// Whether it need not be there.
+    pub optional: bool,
+}
+
+/// A limit of the system; `None` is unlimited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct ResourceLimit {
+    /// Of what, as `nofile` for `RLIMIT_NOFILE`.
+    pub name: String,
+    /// What holds.
+    pub soft: Option<u64>,
+    /// Up to where the process may raise that.
+    pub hard: Option<u64>,
 }
 
 /// How long an attempt may take, and how it is stopped. The runner sees to that, whether a daemon is there or not.
@@ -270,8 +328,9 @@ pub enum End {
     SpawnFailed {
         /// The system's error number.
         errno: i32,
-        /// What failed: `exec` or `chdir` with the path behind it, `pipe`, `clone`, `launcher`; `start` when that hung
-        /// until a stop would wait no longer; `runner` when it was about to end.
+        /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `limit` with its name, `nice`, `ionice`,
+        /// `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
+        /// wait no longer; `runner` when it was about to end.
         what: String,
     },
 }

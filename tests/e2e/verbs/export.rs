@@ -135,7 +135,12 @@ fn a_definition_is_written_in_full() {
             "also": [], "jitter_ms": 0, "start": null, "end": null, "count": null, "calendars": [], "labels": [],
             "timeout_ms": null, "deadline_ms": null, "grace_ms": null, "kill_signal": null,
             "retries": 0, "backoff": null, "retry_on": null, "success_codes": null, "concurrency": null,
-            "group": null, "priority": 0, "locks": [], "on_leftover": "kill"
+            "group": null, "priority": 0, "locks": [], "on_leftover": "kill",
+            "process": {
+                "umask": null, "nice": null, "ionice": null, "oom_score_adjust": null, "limits": [],
+                "no_new_privileges": false, "clear_env": false, "env_files": [], "stdin": null,
+                "private_tmp": false
+            }
         })
     );
 }

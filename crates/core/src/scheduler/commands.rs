@@ -354,7 +354,7 @@ impl Scheduler {
         if let Some(horizon) = self.life.inherited
             && self.may_have_started()
             && task.enabled
-            && (task.held || task.due().is_some_and(|due| due <= horizon))
+            && (task.place.is_held() || task.due().is_some_and(|due| due <= horizon))
         {
             return Err(Refusal::NoRunner);
         }

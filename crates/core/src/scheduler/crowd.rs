@@ -50,7 +50,7 @@ impl Crowds {
         let task = state
             .tasks
             .get(id)
-            .filter(|task| task.queued && !state.imports.holds(id))?;
+            .filter(|task| task.place.is_queued() && !state.imports.holds(id))?;
         let (Schedule::Cron { cron, zone, .. }, Some(When::Cron { expr, .. })) =
             (&task.schedule, task.written.as_deref())
         else {

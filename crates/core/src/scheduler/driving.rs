@@ -63,7 +63,12 @@ impl Scheduler {
             run.state.set_told(if attached { Told::Yes } else { Told::Owed });
             if attached {
                 let origin = run.origin(key);
-                self.outbox.push_back(Effect::Start { origin, deadline });
+                let previous = self.tasks.get(key.task).and_then(|task| task.last_outcome);
+                self.outbox.push_back(Effect::Start {
+                    origin,
+                    deadline,
+                    previous,
+                });
             }
         }
     }

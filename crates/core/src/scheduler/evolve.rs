@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use super::Scheduler;
 use super::pools::{PoolKey, Standing};
 use super::runs::{Halted, Process, Run, State, Told};
-use super::tasks::Task;
+use super::tasks::{Place, Task};
 
 impl Scheduler {
     /// Takes in one record. A record about a run or task that is gone changes nothing: a decision may become durable
@@ -191,9 +191,12 @@ impl Scheduler {
                 State::BackingOff { .. } => State::Waiting,
                 State::Waiting | State::Starting(_) | State::Running(_) | State::Stopping { .. } => state,
             }),
-            Record::RunFinished { run, .. } => {
+            Record::RunFinished { run, outcome, .. } => {
                 self.stand(*run, Standing::Apart);
                 if let Some(ended) = self.runs.remove(run) {
+                    if let Some(task) = self.tasks.get_mut(run.task) {
+                        task.last_outcome = Some(*outcome);
+                    }
                     if let Some(until) = ended.state.backs_off_until() {
                         self.retries.remove(&(until, *run));
                     }
@@ -241,12 +244,12 @@ impl Scheduler {
             schedule: reading.schedule,
             mark,
             last_run: 0,
+            last_outcome: None,
             policies: self.schedules.policies(&outline.policies),
             owner,
             enabled: outline.enabled,
-            held,
             reserved: false,
-            queued: false,
+            place: Place::Out.held(held),
         };
         self.names.entry(owner).or_default().insert(task.name.clone(), id);
         if task.at_boot() {
@@ -311,7 +314,7 @@ impl Scheduler {
         self.unqueue(id);
         let Some(task) = self.tasks.get_mut(id) else { return };
         let reading = self.schedules.read(when);
-        task.held = reading.problem.is_some();
+        task.place = task.place.held(reading.problem.is_some());
         match reading.problem {
             Some(problem) => self.problems.insert(id, problem),
             None => self.problems.remove(&id),
@@ -384,10 +387,10 @@ impl Scheduler {
     pub(super) fn queue(&mut self, id: TaskId) {
         if let Some(task) = self.tasks.get_mut(id)
             && !task.reserved
-            && !task.queued
+            && !task.place.is_queued()
             && let Some(next) = task.due()
         {
-            task.queued = true;
+            task.place = task.place.queued(true);
             self.due.insert((next, id));
         }
     }
@@ -395,9 +398,9 @@ impl Scheduler {
     /// Takes a task out of the due queue.
     pub(super) fn unqueue(&mut self, id: TaskId) {
         if let Some(task) = self.tasks.get_mut(id)
-            && task.queued
+            && task.place.is_queued()
         {
-            task.queued = false;
+            task.place = task.place.queued(false);
             self.due.remove(&(task.next, id));
         }
     }

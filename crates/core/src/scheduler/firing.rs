@@ -336,7 +336,7 @@ impl Scheduler {
         for (id, when, problem) in zoned {
             self.read_anew(id, &when);
             let Some(task) = self.tasks.get(id) else { continue };
-            match (problem, task.held) {
+            match (problem, task.place.is_held()) {
                 (None, true) => self.notice_held(id),
                 // Before the first runner of a life is asked, an earlier one may have started them.
                 (Some(problem), false) if task.due().is_some() && !task.reserved && !self.may_have_started() => {

@@ -59,7 +59,7 @@ use self::pools::{Places, PoolKey};
 use self::runs::{Input, Process, Run, State};
 use self::sharing::Shared;
 use self::table::Table;
-use self::tasks::{NameKey, Schedules, Task};
+use self::tasks::{NameKey, Place, Schedules, Task};
 use self::trace::Traces;
 use crate::command::Ticket;
 use crate::effect::Effect;
@@ -293,12 +293,12 @@ impl Scheduler {
                 schedule: reading.schedule,
                 mark: image.mark,
                 last_run: image.last_run,
+                last_outcome: image.last_outcome,
                 policies: self.schedules.policies(&image.outline.policies),
                 owner: image.owner,
                 enabled: image.outline.enabled,
-                held: reading.problem.is_some(),
                 reserved: false,
-                queued: false,
+                place: Place::Out.held(reading.problem.is_some()),
             };
             if let Some(problem) = reading.problem {
                 self.problems.insert(image.id, problem);
@@ -307,7 +307,7 @@ impl Scheduler {
                 self.boots.insert(image.id);
             }
             if let Some(next) = task.due() {
-                task.queued = true;
+                task.place = task.place.queued(true);
                 due.push((next, image.id));
             }
             names.push((task.owner, first_letters(&task.name), task.name.clone(), image.id));
@@ -339,6 +339,7 @@ impl Scheduler {
                     outline: task.outline(self.labels_of(id), self.sharing_of(id)),
                     mark: task.mark,
                     last_run: task.last_run,
+                    last_outcome: task.last_outcome,
                 })
                 .collect(),
             rest: Rest {

@@ -100,6 +100,7 @@ mod tests {
     use super::*;
     use crate::policy::Policies;
     use crate::schedule::Schedule;
+    use crate::scheduler::tasks::Place;
     use crate::task::{Owner, TaskName};
     use crate::time::Timestamp;
 
@@ -111,12 +112,12 @@ mod tests {
             mark: Timestamp::MIN,
             next: Timestamp::MAX,
             last_run,
+            last_outcome: None,
             policies: std::sync::Arc::new(Policies::default()),
             owner: Owner(0),
             enabled: true,
-            held: false,
             reserved: false,
-            queued: false,
+            place: Place::Out,
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::calendar::{CalendarName, CalendarUse, Direction, Keep, Kept};
 use crate::policy::{Policies, Sharing};
+use crate::run::Outcome;
 use crate::schedule::{Catalog, DstRule, Schedule, Shift, Termed};
 use crate::task::{Label, Outline, Owner, TaskName, Terms, When};
 use crate::time::Timestamp;
@@ -28,22 +29,61 @@ pub(super) struct Task {
     /// The first fire time after the mark, of a disabled task too; [`Timestamp::MAX`] for none.
     pub(super) next: Timestamp,
     pub(super) last_run: u64,
+    /// How the run that ended last had ended.
+    pub(super) last_outcome: Option<Outcome>,
     /// Shared by all tasks with the same.
     pub(super) policies: Arc<Policies>,
     pub(super) owner: Owner,
     pub(super) enabled: bool,
-    /// Its schedule cannot be read; the table of problems says why.
-    pub(super) held: bool,
     /// A decision about it is on its way to the store, and nothing else may be decided until it is there.
     pub(super) reserved: bool,
-    /// It stands in the due queue, at `next`.
-    pub(super) queued: bool,
+    pub(super) place: Place,
+}
+
+/// Where a task stands to the queue of what is due. One byte for both: there may be a million tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Not in it.
+    Out,
+    /// In it, at `next`.
+    Queued,
+    /// Not in it, for its schedule cannot be read; the table of problems says why.
+    Held,
+    /// Held since it was put there, from where it is not taken yet.
+    HeldQueued,
+}
+
+impl Place {
+    pub(super) fn is_held(self) -> bool {
+        matches!(self, Place::Held | Place::HeldQueued)
+    }
+
+    pub(super) fn is_queued(self) -> bool {
+        matches!(self, Place::Queued | Place::HeldQueued)
+    }
+
+    pub(super) fn held(self, is: bool) -> Self {
+        Place::of(is, self.is_queued())
+    }
+
+    pub(super) fn queued(self, is: bool) -> Self {
+        Place::of(self.is_held(), is)
+    }
+
+    fn of(held: bool, queued: bool) -> Self {
+        match (held, queued) {
+            (false, false) => Place::Out,
+            (false, true) => Place::Queued,
+            (true, false) => Place::Held,
+            (true, true) => Place::HeldQueued,
+        }
+    }
 }
 
 impl Task {
     /// Its next fire time, if it has one.
     pub(super) fn due(&self) -> Option<Timestamp> {
-        (self.enabled && !self.held && self.next != Timestamp::MAX).then_some(self.next)
+        (self.enabled && !self.place.is_held() && self.next != Timestamp::MAX).then_some(self.next)
     }
 
     /// Whether it is due after a boot.

@@ -23,6 +23,7 @@ use crate::command::{Accepted, Command, Refusal, Reply, Ticket, WhileRunning};
 use crate::effect::{Effect, Notice, Weight};
 use crate::event::{Event, Inventory, Live, Origin};
 use crate::policy::{Misfire, Policies, Sharing};
+use crate::process::Process;
 use crate::record::Record;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, Usage};
 use crate::schedule::{Catalog, DstRule, Gap, Zones};
@@ -71,6 +72,7 @@ fn definition(name: &str, when: When) -> Definition {
         sharing: Sharing::default(),
         enabled: true,
         policies: Policies::default(),
+        process: Process::default(),
     }
 }
 

@@ -115,7 +115,7 @@ impl Scheduler {
             calendars: task.written.as_ref().map_or(&[], |written| written.calendars()),
             labels: self.labels_of(id),
             at_boot: task.at_boot(),
-            schedule: (!task.held).then_some(&task.schedule),
+            schedule: (!task.place.is_held()).then_some(&task.schedule),
             held: self.problems.get(&id).map(String::as_str),
         })
     }

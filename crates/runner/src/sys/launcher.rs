@@ -17,6 +17,8 @@
 //! **Inside a launcher** are system calls and nothing else: it may have been forked while other threads held locks, so
 //! it neither allocates nor locks nor panics.
 
+mod child;
+
 use std::ffi::{c_int, c_void};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -35,6 +37,7 @@ use rustix::process::Pid;
 use super::into::{Into, clone_into};
 use super::plan::{Layout, Plan};
 use super::reap;
+use child::child;
 
 /// Bytes of memory for the strings of a start. The kernel takes no more with the usual limit of the stack.
 const ROOM: usize = 2 << 20;
@@ -66,8 +69,17 @@ pub(crate) enum Step {
     /// Getting a launcher to do it.
     Launcher,
     Pipe,
+    /// Opening what the child reads.
+    Stdin,
     Clone,
+    OomScoreAdjust,
+    Nice,
+    Ionice,
+    PrivateTmp,
     Chdir,
+    /// Setting the limit at this place in [`RESOURCES`](super::RESOURCES).
+    Limit(usize),
+    NoNewPrivileges,
     Exec,
 }
 
@@ -542,53 +554,6 @@ unsafe fn receive() -> Option<[c_int; FDS]> {
         }
     }
     Some(fds)
-}
-
-/// What the child does between clone and exec. It runs in the memory of the launcher, which waits.
-extern "C" fn child(slot: *mut c_void) -> c_int {
-    let slot = slot.cast::<Slot>();
-    // SAFETY: the slot is the launcher's; its layout has valid strings and arrays ended as execve wants them. Every
-    // call is a bare system call or a wrapper that only sets errno, which is the waiting launcher's.
-    unsafe {
-        libc::setsid();
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        if libc::getppid() != (*slot).setting.parent {
-            // The worker ended before the line above could tie us to it.
-            libc::_exit(127);
-        }
-        let [stdin, stdout, stderr, _] = (*slot).fds;
-        for (number, fd) in [(0, stdin), (1, stdout), (2, stderr)] {
-            if libc::dup2(fd, number) < 0 {
-                give_up(slot, Step::Pipe);
-            }
-        }
-        let Layout {
-            program,
-            argv,
-            env,
-            cwd,
-        } = (*slot).layout;
-        if libc::chdir(cwd) != 0 {
-            give_up(slot, Step::Chdir);
-        }
-        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigemptyset(none.as_mut_ptr());
-        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
-        libc::execve(program, argv, env);
-        give_up(slot, Step::Exec);
-    }
-}
-
-/// Leaves the error of the last call for the launcher and the worker, and ends the child.
-///
-/// # Safety
-/// Only to be called by [`child`], with its argument.
-unsafe fn give_up(slot: *mut Slot, step: Step) -> ! {
-    // SAFETY: as in `child`; _exit runs no handlers.
-    unsafe {
-        (*slot).failed = Some(last_error(step));
-        libc::_exit(127)
-    }
 }
 
 fn last_error(step: Step) -> Failed {

@@ -1,6 +1,7 @@
-//! The strings of an exec, and how they are laid out in the memory from which a launcher does it.
+//! What a child is given, and how its strings are laid out in the memory from which a launcher starts it.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_int};
+use std::io::Write as _;
 use std::ptr;
 
 /// A string for the system with a NUL inside.
@@ -58,7 +59,68 @@ pub(crate) struct Plan {
     pub(crate) env: CStrings,
     /// Its working directory.
     pub(crate) cwd: CString,
+    /// What is set before that.
+    pub(crate) settings: Settings,
 }
+
+/// What a child has otherwise than its launcher; `None` for the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) umask: Option<libc::mode_t>,
+    pub(crate) nice: Option<c_int>,
+    /// As `ioprio_set` takes it.
+    pub(crate) ioprio: Option<c_int>,
+    pub(crate) oom_score_adjust: Option<Decimal>,
+    /// Soft and hard limits of [`RESOURCES`], each in its place.
+    pub(crate) limits: [Option<(libc::rlim_t, libc::rlim_t)>; RESOURCES.len()],
+    pub(crate) no_new_privileges: bool,
+    pub(crate) private_tmp: bool,
+}
+
+/// A number as it is written to a file of the kernel: a child cannot make a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decimal {
+    digits: [u8; Decimal::ROOM],
+    length: usize,
+}
+
+impl Decimal {
+    /// Any i32 fits.
+    const ROOM: usize = 11;
+
+    pub(crate) fn new(number: i32) -> Self {
+        let mut digits = [0; Self::ROOM];
+        let mut rest = digits.as_mut_slice();
+        // OK because there is room for every number.
+        let _ = write!(rest, "{number}");
+        let length = Self::ROOM - rest.len();
+        Decimal { digits, length }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.digits.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// The limits of the system, by their names in [`taskd_wire::runner::ResourceLimit`].
+pub(crate) const RESOURCES: [(&str, c_int); 16] = [
+    ("as", libc::RLIMIT_AS as c_int),
+    ("core", libc::RLIMIT_CORE as c_int),
+    ("cpu", libc::RLIMIT_CPU as c_int),
+    ("data", libc::RLIMIT_DATA as c_int),
+    ("fsize", libc::RLIMIT_FSIZE as c_int),
+    ("locks", libc::RLIMIT_LOCKS as c_int),
+    ("memlock", libc::RLIMIT_MEMLOCK as c_int),
+    ("msgqueue", libc::RLIMIT_MSGQUEUE as c_int),
+    ("nice", libc::RLIMIT_NICE as c_int),
+    ("nofile", libc::RLIMIT_NOFILE as c_int),
+    ("nproc", libc::RLIMIT_NPROC as c_int),
+    ("rss", libc::RLIMIT_RSS as c_int),
+    ("rtprio", libc::RLIMIT_RTPRIO as c_int),
+    ("rttime", libc::RLIMIT_RTTIME as c_int),
+    ("sigpending", libc::RLIMIT_SIGPENDING as c_int),
+    ("stack", libc::RLIMIT_STACK as c_int),
+];
 
 impl Plan {
     /// Copies all of it into `room`. Gives back where it is and how many bytes it takes; nothing if it does not fit.
@@ -70,18 +132,20 @@ impl Plan {
             argv: room.put_all(&self.argv)?,
             env: room.put_all(&self.env)?,
             cwd: room.put(self.cwd.as_bytes_with_nul())?,
+            settings: self.settings,
         };
         Some((layout, length - room.0.len()))
     }
 }
 
-/// Where the parts of a [`Plan`] are, as `execve` and `chdir` take them.
+/// Where the strings of a [`Plan`] are, as `execve` and `chdir` take them, and the rest of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     pub(super) program: *const c_char,
     pub(super) argv: *const *const c_char,
     pub(super) env: *const *const c_char,
     pub(super) cwd: *const c_char,
+    pub(super) settings: Settings,
 }
 
 /// What is left of the memory.
@@ -116,6 +180,13 @@ impl Room<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_number_has_room() {
+        for number in [0, 7, -1000, i32::MAX, i32::MIN] {
+            assert_eq!(Decimal::new(number).as_bytes(), number.to_string().as_bytes());
+        }
+    }
 
     #[test]
     fn what_does_not_fit_is_not_laid_out() {

@@ -5,8 +5,9 @@ use std::fs;
 use std::process::Command;
 
 use rustix::process::Resource;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::EnvVar;
-use taskd_wire::runner::{End, FromRunner, Start};
+use taskd_wire::runner::{End, FromRunner, Process, ResourceLimit, Start};
 
 use crate::life::{Home, exec, key, shell, to_start, wait_until};
 
@@ -57,6 +58,26 @@ fn what_cannot_be_started_says_which_step_failed_and_where() {
         cwd: Some(cwd.into()),
         ..exec(run, &["true"])
     };
+    let given = |run, process| Start {
+        process: Tail(Rec(process)),
+        ..exec(run, &["true"])
+    };
+    let limit = |name: &str| Process {
+        limits: vec![ResourceLimit {
+            name: name.into(),
+            soft: Some(1),
+            hard: None,
+        }],
+        ..Process::default()
+    };
+    let io = Process {
+        ioprio: Some(7 << 13),
+        ..Process::default()
+    };
+    let oom = Process {
+        oom_score_adjust: Some(i32::MIN),
+        ..Process::default()
+    };
     let cases = [
         (
             exec(1, &["no-such-program-anywhere"]),
@@ -76,6 +97,11 @@ fn what_cannot_be_started_says_which_step_failed_and_where() {
         (at(8, "/no/such/directory"), libc::ENOENT, "chdir /no/such/directory"),
         (at(9, plain), libc::ENOTDIR, &chdir_plain),
         (at(10, "/a\0\n"), libc::EINVAL, "chdir /a\u{fffd}\u{fffd}"),
+        // Nobody may open as many files, root neither.
+        (given(12, limit("nofile")), libc::EPERM, "limit nofile"),
+        (given(13, limit("later")), libc::EINVAL, "limit later"),
+        (given(14, io), libc::EINVAL, "ionice"),
+        (given(15, oom), libc::EINVAL, "oom-score-adjust"),
     ];
     for (start, errno, what) in cases {
         let key = start.key;

@@ -84,6 +84,7 @@ impl Model {
                         outline: definition.outline(),
                         mark: *at,
                         last_run: 0,
+                        last_outcome: None,
                     },
                 );
             }
@@ -220,8 +221,12 @@ impl Model {
                     }
                 }
             }
-            Record::RunFinished { run, .. } => {
-                self.runs.remove(run);
+            Record::RunFinished { run, outcome, .. } => {
+                if self.runs.remove(run).is_some()
+                    && let Some(task) = self.tasks.get_mut(&run.task)
+                {
+                    task.last_outcome = Some(*outcome);
+                }
             }
             Record::Passed { task, last, .. } => self.mark(*task, *last),
             Record::MarkReset { task, mark } => self.mark(*task, *mark),

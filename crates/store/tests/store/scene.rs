@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
 use taskd_core::policy::{Misfire, Policies, Sharing};
+use taskd_core::process::{EnvFile, IoPriority, Limit, Process, Stdin};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
@@ -97,6 +98,7 @@ pub fn definition(text: &str) -> Definition {
         sharing: Sharing::default(),
         enabled: true,
         policies: Policies::default(),
+        process: Process::default(),
     }
 }
 
@@ -169,6 +171,24 @@ pub fn with_terms(text: &str) -> Definition {
     task
 }
 
+/// All that processes are given.
+fn process(variant: u32) -> Process {
+    let mut process = Process {
+        umask: Some(variant % 0o1000),
+        nice: Some(-3),
+        io: IoPriority::parse("best-effort:7").ok(),
+        oom_score_adjust: Some(-1000),
+        no_new_privileges: true,
+        clear_env: true,
+        env_files: vec![EnvFile::parse("-/etc/backup.env").expect("it is absolute")],
+        stdin: Stdin::parse("@@ü\0"),
+        private_tmp: true,
+        ..Process::default()
+    };
+    process.set_limit(Limit::parse("nofile=1:unlimited").expect("it is one"));
+    process
+}
+
 /// A definition that differs with `variant` in all that can differ.
 pub fn varied(text: &str, variant: u32) -> Definition {
     if variant % 20 == 13 {
@@ -181,6 +201,10 @@ pub fn varied(text: &str, variant: u32) -> Definition {
         return with_options(text);
     }
     let mut task = definition(text);
+    // The golden files are of lower ones.
+    if variant > 8 && variant.is_multiple_of(2) {
+        task.process = process(variant);
+    }
     task.enabled = !variant.is_multiple_of(3);
     task.when = match variant % 5 {
         0 => When::Manual,

@@ -180,6 +180,47 @@ pub struct SharingArgs {
     pub lock: Vec<String>,
 }
 
+/// What processes are given, as typed.
+#[derive(Debug, Default, Args)]
+pub struct ProcessArgs {
+    /// Permissions that files it makes do not get, in octal digits such as 027
+    #[arg(long, value_name = "MASK", help_heading = "Process")]
+    pub umask: Option<String>,
+    /// Priority for the processor, from -20, which comes first and is for root, to 19
+    #[arg(long, value_name = "N", help_heading = "Process", allow_hyphen_values = true)]
+    pub nice: Option<String>,
+    /// Priority for disks: idle, best-effort:0 to best-effort:7, or realtime:0 to realtime:7; 0 comes first
+    #[arg(long, value_name = "CLASS", help_heading = "Process")]
+    pub ionice: Option<String>,
+    /// How soon it is killed when memory is short, from -1000, never, to 1000, first
+    #[arg(long, value_name = "N", help_heading = "Process", allow_hyphen_values = true)]
+    pub oom_score_adjust: Option<String>,
+    /// A limit of the system, such as nofile=1024, core=0:unlimited or as=2G; may be given many times
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Process")]
+    pub limit: Vec<String>,
+    /// Let no program it executes get more rights than it has, as sudo and other set-user-id programs do
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Process")]
+    pub no_new_privileges: Option<bool>,
+    /// Give it /tmp and /var/tmp for itself, in memory, empty when it begins and gone when it has ended; for root
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Process")]
+    pub private_tmp: Option<bool>,
+    /// What it reads from standard input: a text, or a file as @FILE, opened at each start; '' for nothing, which is the default
+    #[arg(
+        long,
+        value_name = "TEXT|@FILE",
+        help_heading = "What to run",
+        allow_hyphen_values = true
+    )]
+    pub stdin: Option<String>,
+    /// A file of variables, a NAME=VALUE a line, read at each start; `-` before it: it need not be there; may be given many
+    /// times, and takes the place of those there were; '' for none
+    #[arg(long, value_name = "FILE", help_heading = "What to run", allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
+    pub env_file: Vec<String>,
+    /// Give its runs no variables but those of --env-file and --env and what says which run it is; PATH neither
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "What to run")]
+    pub clear_env: Option<bool>,
+}
+
 /// What a run does, as typed.
 #[derive(Debug, Default, Args)]
 pub struct ActionArgs {
@@ -215,6 +256,9 @@ Examples:
   taskctl add --cron @hourly --group db --priority 10 --lock disk -- vacuum
   taskctl add --cron @daily --retries 5 --retry-on exit:75,timed-out -- upload
   taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
+  taskctl add --cron @daily --nice 10 --ionice idle --limit as=2G -- index
+  taskctl add --in 8h --stdin 'Call Ann' -- mail me@example.org
+  taskctl add --every 1h --env-file -/etc/sync.env --umask 027 -- sync
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot with them: a time that several of them have is one.",
@@ -243,6 +287,9 @@ pub struct AddArgs {
     /// What becomes of a new run while others are in progress.
     #[command(flatten)]
     pub sharing: SharingArgs,
+    /// What its processes are given.
+    #[command(flatten)]
+    pub process: ProcessArgs,
     /// Working directory of its runs (default: the owner's home)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,
@@ -269,6 +316,7 @@ Examples:
   taskctl edit backup --dst-overlap both --misfire-within 6h
   taskctl edit backup --jitter 20m --end '' --timeout ''
   taskctl edit backup --retries 3 --backoff 10s..10m --label night
+  taskctl edit backup --nice '' --limit nofile=4096 --limit core=
   taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
 pub struct EditArgs {
     /// The task to change
@@ -295,6 +343,9 @@ pub struct EditArgs {
     /// What becomes of a new run while others are in progress.
     #[command(flatten)]
     pub sharing: SharingArgs,
+    /// What its processes are given.
+    #[command(flatten)]
+    pub process: ProcessArgs,
     /// New working directory; '' for the owner's home
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,

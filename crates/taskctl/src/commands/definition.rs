@@ -330,14 +330,16 @@ pub fn cwd(typed: &str) -> Result<String, Failure> {
         let cure = "leave --cwd out for the owner's home, or write . for the directory you are in";
         return Err(Failure::field("cwd", typed, None, problem, Some(cure)));
     }
+    absolute(typed)
+}
+
+/// A path as the daemon wants it.
+pub fn absolute(typed: &str) -> Result<String, Failure> {
     let path =
         std::path::absolute(Path::new(typed)).map_err(|error| Failure::file("resolve", Path::new(typed), &error))?;
-    path.into_os_string().into_string().map_err(|path| {
-        Failure::usage(format!(
-            "the directory {} is not written in UTF-8",
-            path.to_string_lossy()
-        ))
-    })
+    path.into_os_string()
+        .into_string()
+        .map_err(|path| Failure::usage(format!("the path {} is not written in UTF-8", path.to_string_lossy())))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod logs;
 mod next;
 mod pause;
 mod pools;
+mod process;
 mod remove;
 mod resume;
 mod run;

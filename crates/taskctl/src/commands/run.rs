@@ -10,9 +10,8 @@ use crate::args::RunArgs;
 use crate::error::Result;
 use crate::json;
 use crate::output::printer::{Printer, Style};
-use crate::render::one_line;
 use crate::render::table::Tone;
-use crate::render::task;
+use crate::render::{one_line, process, task};
 use crate::session::Session;
 
 /// Added to the number of a signal to make an exit code, as shells do.
@@ -105,6 +104,9 @@ fn say_ended(session: &mut Session, info: &RunInfo, printer: &Printer, always: b
     match task::reason(info) {
         Some(reason) => session.remark(&format!("{} {fate}: {reason}", info.run)),
         _ => session.remark(&format!("{} {fate}", info.run)),
+    }
+    if let Some(cure) = process::cure(info) {
+        session.err.line(&format!("hint: {cure}"))?;
     }
     Ok(())
 }

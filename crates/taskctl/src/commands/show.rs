@@ -10,7 +10,7 @@ use crate::error::{Failure, Result};
 use crate::json;
 use crate::out::JsonArray;
 use crate::render::table::Tone;
-use crate::render::{counted, one_line, task};
+use crate::render::{counted, one_line, process, task};
 use crate::session::Session;
 
 /// Shows all of some tasks.
@@ -131,9 +131,18 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     if let Some(retries) = task::retries(spec) {
         row("retries", retries, Tone::Plain);
     }
+    if let Some(process) = process::given(&spec.process) {
+        row("process", process, Tone::Plain);
+    }
     row("command", task::action(&spec.action), Tone::Plain);
     if let Some(cwd) = &spec.cwd {
         row("directory", cwd.clone(), Tone::Plain);
+    }
+    if let Some(stdin) = &spec.process.stdin {
+        row("stdin", stdin.clone(), Tone::Plain);
+    }
+    for (i, file) in spec.process.env_files.iter().enumerate() {
+        row(if i == 0 { "env files" } else { "" }, file.clone(), Tone::Plain);
     }
     for (i, var) in spec.env.iter().enumerate() {
         row(

@@ -3,8 +3,8 @@
 use taskd_wire::client::{Change, Fate};
 
 use super::table::Tone;
-use super::task;
 use super::time::{Times, length};
+use super::{process, task};
 
 /// The verdict in a word or two.
 pub fn verdict(fate: &Fate) -> (&str, Tone) {
@@ -40,6 +40,7 @@ pub fn sentences(fate: &Fate, times: &Times) -> Vec<String> {
         if let Some(reason) = task::reason(run) {
             lines.push(format!("{}.", capital(&reason)));
         }
+        lines.extend(process::cure(run).map(|cure| format!("{}.", capital(&cure))));
     }
     if let Some(passed) = &fate.passed {
         lines.push(format!("{}.", capital(&passed.reason)));

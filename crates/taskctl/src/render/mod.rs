@@ -4,6 +4,7 @@
 pub mod fate;
 pub mod heat;
 pub mod month;
+pub mod process;
 pub mod table;
 pub mod task;
 pub mod time;

@@ -1,6 +1,7 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
 mod limits;
+mod process;
 mod retries;
 mod schedule;
 mod terms;
@@ -18,7 +19,9 @@ use taskd_wire::refusal::Refusal;
 
 use crate::config::Limits;
 use crate::describe;
+use crate::powers::Powers;
 
+pub(crate) use process::read_env_files;
 pub(crate) use schedule::{Schedules, findings, known_zone, still_to_come, zone_of};
 use schedule::{by_rule, in_zone, misfire, not_limited, rule_of};
 use terms::Typed;
@@ -35,6 +38,8 @@ pub(crate) struct Context<'a> {
     pub(crate) past: bool,
     /// Whose task it is.
     pub(crate) owner: Owner,
+    /// What the daemon may give its runs.
+    pub(crate) powers: Powers,
 }
 
 impl Context<'_> {
@@ -106,6 +111,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             priority: priority(spec.priority)?,
             locks: locks(&spec.locks)?,
         },
+        process: process::process(spec.process.0, &context.powers)?,
         action,
         env,
     };
@@ -159,6 +165,7 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     if let Some(typed) = patch.locks {
         new.sharing.locks = locks(&typed)?;
     }
+    new.process = process::patched(new.process, patch.process.0, &context.powers)?;
     if let Some(text) = patch.name {
         new.name = name(&text)?;
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use taskd_core::process::Stdin;
 use taskd_core::task::{Action, Definition, TaskId};
 use taskd_store::{ReadError, Reader};
 
@@ -88,5 +89,9 @@ fn text_bytes(definition: &Definition) -> usize {
     let var = |(name, value): &(String, String)| 2 * size_of::<String>() + name.len() + value.len();
     let env: usize = definition.env.iter().map(var).sum();
     let description = definition.description.as_ref().map_or(0, String::len);
-    action + env + description
+    let stdin = match &definition.process.stdin {
+        Some(Stdin::Text { text }) => text.len(),
+        Some(Stdin::File { .. }) | None => 0,
+    };
+    action + env + description + stdin
 }

@@ -239,7 +239,11 @@ impl Driver {
                     }
                     batches.push((ticket, records, weight));
                 }
-                Effect::Start { origin, deadline } => self.start(origin, deadline),
+                Effect::Start {
+                    origin,
+                    deadline,
+                    previous,
+                } => self.start(origin, deadline, previous),
                 Effect::Stop { attempt, grace } => self.tell_runner(&ToRunner::Stop {
                     key: runner::wire_key(attempt),
                     grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),

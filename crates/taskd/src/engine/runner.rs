@@ -7,7 +7,8 @@ use rustix::process::Signal;
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Live, Origin};
 use taskd_core::policy::{Leftover, StopSignal, TimeLimits};
-use taskd_core::run::{AttemptEnd, AttemptKey, Exit, RunKey, Stopped, TraceId, Trigger, Usage};
+use taskd_core::process::{IoClass, IoPriority, Process, Stdin};
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger, Usage};
 use taskd_core::task::{Action, Definition, TaskId, TaskName};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{ActionSpec, EnvVar};
@@ -193,14 +194,17 @@ impl Driver {
     }
 
     /// Has the runner start an attempt.
-    pub(super) fn start(&mut self, origin: Origin, deadline: Option<Duration>) {
+    pub(super) fn start(&mut self, origin: Origin, deadline: Option<Duration>, previous: Option<Outcome>) {
         let task = origin.attempt.run.task;
         let definition = match self.actions.get(task) {
             Ok(Some(definition)) => definition,
             Ok(None) => return self.cannot_start(origin, "the store has no such task".to_owned()),
             Err(error) => return self.cannot_start(origin, error.to_string()),
         };
-        let start = wire_start(&origin, deadline, &definition, &self.config);
+        let start = wire::Start {
+            previous_outcome: Tail(previous.map(|outcome| outcome.word().to_owned())),
+            ..wire_start(&origin, deadline, &definition, &self.config)
+        };
         self.tell_runner(&ToRunner::Start(Box::new(Rec(start))));
         if self.link.as_ref().is_some_and(|link| link.waiting() >= SEND_AT) {
             self.flush_runner();
@@ -274,7 +278,52 @@ fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definiti
         output_max: config.limits.output_bytes,
         limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
         leave: Tail(definition.policies.leftover == Leftover::Leave),
+        process: Tail(Rec(process(&definition.process))),
+        previous_outcome: Tail(None),
     }
+}
+
+fn process(process: &Process) -> wire::Process {
+    wire::Process {
+        umask: process.umask,
+        nice: process.nice,
+        ioprio: process.io.map(io_priority),
+        oom_score_adjust: process.oom_score_adjust,
+        limits: process
+            .limits
+            .iter()
+            .map(|limit| wire::ResourceLimit {
+                name: limit.resource.word().to_owned(),
+                soft: limit.soft,
+                hard: limit.hard,
+            })
+            .collect(),
+        no_new_privileges: process.no_new_privileges,
+        clear_env: process.clear_env,
+        private_tmp: process.private_tmp,
+        env_files: process
+            .env_files
+            .iter()
+            .map(|file| wire::EnvFile {
+                path: file.path.clone(),
+                optional: file.optional,
+            })
+            .collect(),
+        stdin: process.stdin.as_ref().map(|stdin| match stdin {
+            Stdin::Text { text } => wire::Stdin::Text(text.clone()),
+            Stdin::File { path } => wire::Stdin::File(path.clone()),
+        }),
+    }
+}
+
+/// As `ioprio_set` takes it: the class above 13 bits of level.
+fn io_priority(io: IoPriority) -> i32 {
+    let class = match io.class {
+        IoClass::Realtime => 1,
+        IoClass::BestEffort => 2,
+        IoClass::Idle => 3,
+    };
+    class << 13 | i32::from(io.level)
 }
 
 fn time_limits(limits: &TimeLimits, deadline: Option<Duration>, grace: Duration) -> wire::TimeLimits {

@@ -8,7 +8,7 @@ use taskd_wire::client::{LastRun, Pause, Request, Response, RunInfo, TaskSummary
 use taskd_wire::codec::{Rec, decode, encode, encoded_len};
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
-    ScheduleSpec, TaskSpec,
+    ProcessSpec, ScheduleSpec, TaskSpec,
 };
 use taskd_wire::frame::{FrameReader, Payload, put_frame, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
@@ -41,6 +41,29 @@ fn action() -> impl Strategy<Value = ActionSpec> {
     ]
 }
 
+/// Boxed, for a test's stack holds all that a definition is made by.
+fn process() -> BoxedStrategy<ProcessSpec> {
+    let (text, texts) = (|| option::of(".{0,9}"), || vec(".{0,9}", 0..3));
+    let numbers = any::<(Option<i32>, Option<i32>)>();
+    let flags = any::<(bool, bool, bool)>();
+    ((text(), text(), text()), texts(), texts(), numbers, flags)
+        .prop_map(
+            |((umask, ionice, stdin), limits, env_files, numbers, flags)| ProcessSpec {
+                umask,
+                nice: numbers.0,
+                ionice,
+                oom_score_adjust: numbers.1,
+                limits,
+                no_new_privileges: flags.0,
+                clear_env: flags.1,
+                env_files,
+                stdin,
+                private_tmp: flags.2,
+            },
+        )
+        .boxed()
+}
+
 prop_compose! {
     fn spec()(
         name in ".{0,70}".boxed(),
@@ -57,6 +80,7 @@ prop_compose! {
         limits in any::<(Option<u64>, Option<u64>, Option<u64>)>().boxed(),
         kill_signal in option::of(".{0,10}").boxed(),
         retry in (any::<u32>(), any::<Option<(u64, u64, u32, bool)>>(), option::of(vec(".{0,12}", 0..3)), option::of(vec(any::<u32>(), 0..3))).boxed(),
+        process in process(),
         labels in vec(".{0,20}", 0..3).boxed(),
         sharing in (option::of(".{0,12}"), option::of(".{0,12}"), any::<i16>(), vec(".{0,12}", 0..3)).boxed(),
         calendars in vec((".{0,20}", any::<bool>()), 0..3).boxed(),
@@ -68,14 +92,15 @@ prop_compose! {
         let backoff = backoff.map(|(initial_ms, max_ms, factor_percent, jitter)| BackoffSpec {
             initial_ms, max_ms, factor_percent, jitter,
         });
+        let process = Rec(process);
         let also = also.into_iter().map(Rec).collect();
         let keep = |only| if only { CalendarKeep::Only } else { CalendarKeep::Exclude };
         let used = |(name, only)| CalendarUse { name, keep: keep(only) };
         let calendars = calendars.into_iter().map(used).collect();
         TaskSpec {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
-            also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency, group, priority, locks,
             on_leftover: if enabled { OnLeftover::Kill } else { OnLeftover::Leave },
+            also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency, group, priority, locks, process,
         }
     }
 }

@@ -35,6 +35,7 @@ fn state(exprs: &[String]) -> Scheduler {
         },
         mark: Timestamp::from_second(1_795_242_600),
         last_run: 0,
+        last_outcome: None,
     });
     Scheduler::restore(catalog, Limits::default(), [1, 2], images, rest)
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use taskd_core::command::{Command, Reply};
+use taskd_core::process::EnvFile;
 use taskd_core::schedule::{Finding, FindingCode, Schedule};
 use taskd_core::scheduler::{Crowds, Scheduler};
 use taskd_core::task::{Owner, TaskId, TaskName, When};
@@ -14,6 +15,7 @@ use taskd_wire::refusal::Refusal;
 
 use crate::accept::{self, Context};
 use crate::clock;
+use crate::powers::Powers;
 use crate::refusal;
 use crate::server::Shared;
 
@@ -32,6 +34,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
         | ScheduleSpec::Boot => None,
     };
     let definition = accept::definition(spec, &context(shared, now))?;
+    can_be_read(&definition.process.env_files).await?;
     let findings = accept::findings(&definition, &shared.schedules, now);
     let (owner, tz) = (shared.owner, accept::zone_of(&definition));
     let accepted = shared
@@ -68,6 +71,17 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
     Ok(Response::Accepted(Rec(accepted)))
 }
 
+/// Whether files of variables can be read, which may take as long as a file system likes.
+pub(super) async fn can_be_read(files: &[EnvFile]) -> Result<(), Refusal> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let files = files.to_vec();
+    let reading = tokio::task::spawn_blocking(move || accept::read_env_files(&files));
+    // It does not panic, and the runtime is there as long as we are.
+    reading.await.unwrap_or(Ok(()))
+}
+
 /// What definitions are accepted by.
 pub(super) fn context(shared: &Shared, now: taskd_core::Timestamp) -> Context<'_> {
     Context {
@@ -77,6 +91,7 @@ pub(super) fn context(shared: &Shared, now: taskd_core::Timestamp) -> Context<'_
         limits: shared.limits.borrow().clone(),
         past: false,
         owner: shared.owner,
+        powers: Powers::own(),
     }
 }
 

@@ -26,7 +26,11 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
     let now = clock::now();
     let enabled = patch.enabled;
     let is_other = patch.schedule.is_some() || patch.tz.is_some();
+    let names_files = patch.process.env_files.is_some();
     let definition = accept::patched(stored.definition, patch, &add::context(shared, now))?;
+    if names_files {
+        add::can_be_read(&definition.process.env_files).await?;
+    }
     let findings = accept::findings(&definition, &shared.schedules, now);
     let tz = accept::zone_of(&definition);
     let accepted = shared

@@ -17,6 +17,26 @@ pub(super) fn start() -> Start {
         output_max: 16 << 20,
         limits: Tail(time_limits()),
         leave: Tail(true),
+        process: Tail(Rec(Process {
+            umask: Some(0o027),
+            nice: Some(-5),
+            ioprio: Some(2 << 13 | 7),
+            oom_score_adjust: Some(500),
+            limits: vec![ResourceLimit {
+                name: s("nofile"),
+                soft: Some(1024),
+                hard: None,
+            }],
+            no_new_privileges: true,
+            clear_env: true,
+            env_files: vec![EnvFile {
+                path: s("/etc/backup.env"),
+                optional: true,
+            }],
+            stdin: Some(Stdin::Text(s("a text"))),
+            private_tmp: true,
+        })),
+        previous_outcome: Tail(Some(s("failed"))),
     }
 }
 

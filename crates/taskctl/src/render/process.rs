@@ -1,0 +1,89 @@
+//! What processes are given, in words, and what to do when it cannot be.
+
+use taskd_wire::client::RunInfo;
+use taskd_wire::definition::ProcessSpec;
+
+/// What was chosen; nothing where nothing was.
+pub fn given(spec: &ProcessSpec) -> Option<String> {
+    let chosen = [
+        spec.umask.as_ref().map(|mask| format!("umask {mask}")),
+        spec.nice.map(|nice| format!("nice {nice}")),
+        spec.ionice.as_ref().map(|io| format!("I/O {io}")),
+        spec.oom_score_adjust.map(|adjust| format!("OOM score {adjust:+}")),
+        (!spec.limits.is_empty()).then(|| format!("limits {}", spec.limits.join(" "))),
+        spec.no_new_privileges.then(|| "no new privileges".to_owned()),
+        spec.private_tmp.then(|| "its own /tmp".to_owned()),
+        spec.clear_env.then(|| "no variables but its own".to_owned()),
+    ];
+    let chosen: Vec<String> = chosen.into_iter().flatten().collect();
+    (!chosen.is_empty()).then(|| chosen.join(", "))
+}
+
+/// What to do about a run that could not be started; nothing where nobody knows.
+pub fn cure(run: &RunInfo) -> Option<String> {
+    if run.outcome.as_deref() != Some("spawn-failed") {
+        return None;
+    }
+    let step = run.reason.as_deref()?.split([' ', ':']).next()?;
+    let task = &run.task;
+    Some(match step {
+        "chdir" => format!("make the directory, or choose another with `taskctl edit {task} --cwd DIR`"),
+        "env-file" => {
+            format!("mend the file, or do without: `taskctl edit {task} --env-file ''`, or FILE with - before it")
+        }
+        "stdin" => format!("make the file, or choose what is read with `taskctl edit {task} --stdin TEXT|@FILE`"),
+        "limit" => format!(
+            "the runner may not go above its own hard limit; change it with `taskctl edit {task} --limit NAME=SOFT`"
+        ),
+        "nice" | "ionice" | "oom-score-adjust" => {
+            format!("the runner has not the rights for it; `taskctl edit {task} --{step} ''` does without")
+        }
+        "no-new-privileges" | "private-tmp" => {
+            format!("the system does not let the runner; `taskctl edit {task} --{step} false` does without")
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_chosen_reads_as_it_may_be_typed() {
+        assert_eq!(given(&ProcessSpec::default()), None);
+        let spec = ProcessSpec {
+            umask: Some("027".into()),
+            nice: Some(-5),
+            ionice: Some("idle".into()),
+            oom_score_adjust: Some(500),
+            limits: vec!["as=1".into(), "nofile=2:3".into()],
+            no_new_privileges: true,
+            clear_env: true,
+            private_tmp: true,
+            ..ProcessSpec::default()
+        };
+        assert_eq!(
+            given(&spec).as_deref(),
+            Some(
+                "umask 027, nice -5, I/O idle, OOM score +500, limits as=1 nofile=2:3, no new privileges, its own /tmp, no variables but its own"
+            )
+        );
+    }
+
+    #[test]
+    fn what_failed_has_a_cure_where_there_is_one() {
+        let run = |outcome: &str, reason: &str| RunInfo {
+            task: "a".into(),
+            outcome: Some(outcome.into()),
+            reason: Some(reason.into()),
+            ..RunInfo::default()
+        };
+        let of = |reason: &str| cure(&run("spawn-failed", reason)).unwrap_or_default();
+        assert!(of("limit nofile: Operation not permitted (os error 1)").contains("--limit"));
+        assert!(of("nice: Permission denied (os error 13)").contains("taskctl edit a --nice ''"));
+        assert!(of("chdir /x: No such file or directory (os error 2)").contains("--cwd"));
+        assert_eq!(of("launcher: Input/output error (os error 5)"), "");
+        assert_eq!(cure(&run("failed", "nice: x")), None);
+    }
+}
