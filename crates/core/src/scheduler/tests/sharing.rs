@@ -309,3 +309,43 @@ fn a_limit_counts_while_it_is_on_its_way_and_one_that_is_there_may_change() {
     rig.store();
     set(&mut rig, group("a"), 2).unwrap();
 }
+
+#[test]
+fn behind_a_run_that_is_being_decided_about_others_go() {
+    let mut rig = Rig::new();
+    let ids: Vec<TaskId> = ["r", "a", "z"]
+        .into_iter()
+        .map(|text| rig.add(sharing(text, None, 0, &["l"])))
+        .collect();
+    for id in &ids {
+        rig.run(*id);
+    }
+    let holder = started(&mut rig).remove(0);
+    rig.prompt = false;
+    rig.apply(Command::Edit {
+        id: ids[1],
+        definition: Box::new(sharing("a", None, 0, &["l", "m"])),
+        by: "uid 1000".to_owned(),
+    })
+    .unwrap();
+    succeed(&mut rig, &holder);
+    rig.store();
+    assert_eq!(names(&started(&mut rig)), ["z"]);
+}
+
+#[test]
+fn staged_tasks_show_in_no_list() {
+    let mut rig = Rig::new();
+    let begin = Command::BeginImport {
+        owner: ME,
+        count: std::num::NonZeroU64::MIN,
+    };
+    let Reply::Importing(import) = rig.apply(begin).unwrap().reply else {
+        panic!("it begins");
+    };
+    let definitions = vec![std::sync::Arc::new(sharing("a", Some("g"), 0, &["l"]))];
+    rig.apply(Command::Stage { import, definitions }).unwrap();
+    assert_eq!(rig.core.pools(ME), []);
+    rig.apply(Command::EndImport { import }).unwrap();
+    assert_eq!(rig.core.pools(ME).len(), 2);
+}
