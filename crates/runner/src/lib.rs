@@ -49,6 +49,7 @@ mod clock;
 mod ender;
 mod env_file;
 mod guard;
+mod inherited;
 mod inventory;
 mod notify;
 mod output;
@@ -71,8 +72,9 @@ use std::path::PathBuf;
 
 pub use env_file::{ENV_FILE_MAX, EnvFileError, read_env_file};
 pub use guard::guard;
+pub use inherited::reap_inherited;
 pub use output::{output_path, remove_output};
-pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory};
+pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory, hold_signals, read_signals};
 pub use worker::worker;
 
 /// Where a runner works.

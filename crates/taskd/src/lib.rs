@@ -25,10 +25,12 @@ mod log;
 mod notify;
 mod paths;
 mod powers;
+mod program;
 mod readers;
 mod refusal;
 mod run;
 mod server;
+mod signals;
 #[cfg(test)]
 mod testing;
 mod why;

@@ -20,6 +20,7 @@ mod next;
 mod pause;
 mod process;
 mod remove;
+mod restart_daemon;
 mod retries;
 mod run;
 mod runs;

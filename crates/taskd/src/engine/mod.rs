@@ -37,6 +37,7 @@ use self::link::{Attached, Link, LinkError, Started};
 use self::mailbox::{Build, Changed, Mail};
 pub(crate) use self::mailbox::{Condition, Engine};
 use self::records::{Records, Stored};
+pub(crate) use self::stop::Ending;
 use self::stop::Stop;
 use self::wakeup::{Wakeup, Woken};
 pub(crate) use self::watch::Told;
@@ -68,7 +69,7 @@ pub(crate) struct Parts {
 }
 
 /// An engine not yet running, and the way to it.
-pub(crate) fn prepare(parts: Parts) -> (Engine, impl FnOnce() -> io::Result<()> + Send) {
+pub(crate) fn prepare(parts: Parts) -> (Engine, impl FnOnce() -> io::Result<Ending> + Send) {
     let (engine, mailbox) = Engine::channel();
     let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -121,6 +122,8 @@ struct Driver {
     /// Whether the service manager was told that the daemon is ready.
     ready: bool,
     stop: Stop,
+    /// What follows the end.
+    ending: Ending,
     /// Whether it was asked twice to stop.
     hurried: bool,
 }
@@ -153,11 +156,12 @@ impl Driver {
             boot: parts.boot,
             ready: false,
             stop: Stop::No,
+            ending: Ending::Stop,
             hurried: false,
         })
     }
 
-    async fn run(mut self) -> io::Result<()> {
+    async fn run(mut self) -> io::Result<Ending> {
         self.attach_after(Duration::ZERO);
         let mut watchdog = self.notify.watchdog_interval().map(tokio::time::interval);
         self.core.handle(clock::now(), Event::ClockStepped);
@@ -169,7 +173,7 @@ impl Driver {
             self.advance_stop();
             if self.ended() {
                 self.records.tell_held();
-                return Ok(());
+                return Ok(self.ending);
             }
             if let Some(reason) = self.records.closed() {
                 return Err(io::Error::other(reason.to_owned()));
@@ -212,7 +216,7 @@ impl Driver {
                 },
                 // Last, since there may always be more of it.
                 mail = self.mailbox.recv() => {
-                    let Some(mail) = mail else { return Ok(()) };
+                    let Some(mail) = mail else { return Ok(Ending::Stop) };
                     self.open(mail);
                     self.open_some();
                     // The timer and the sockets are looked at only when this gives way.
@@ -300,6 +304,10 @@ impl Driver {
             Mail::Reload(config) => self.reload(*config),
             Mail::ZonesChanged => self.core.handle(clock::now(), Event::ZonesChanged),
             Mail::Stop { at_once } => self.begin_stop(at_once),
+            Mail::Restart { begun } => {
+                // Who asked may have gone.
+                let _ = begun.send(self.begin_restart());
+            }
         }
     }
 

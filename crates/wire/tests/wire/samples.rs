@@ -262,6 +262,7 @@ impl Said for Request {
                 limit: Some(2),
             },
             Request::PoolList { kind: PoolKind::Lock },
+            Request::RestartDaemon,
         ]
     }
 }
@@ -328,6 +329,10 @@ impl Said for Response {
             }))),
             Response::Counted(Box::new(Rec(counted()))),
             Response::Pools(schedules::pools()),
+            Response::Restarting(Rec(Restarting {
+                pid: 300,
+                version: s("0.2.0"),
+            })),
         ]
     }
 }
