@@ -10,6 +10,7 @@ mod harness;
 mod ledger;
 mod limits;
 mod man;
+mod older;
 mod output;
 mod runner;
 mod signals;
