@@ -202,7 +202,7 @@ impl World {
     pub fn install(&self) -> PathBuf {
         let (path, fresh) = (self.path("bin/taskd"), self.path("bin/fresh"));
         std::fs::create_dir_all(self.path("bin")).expect("a directory");
-        std::fs::copy(env!("CARGO_BIN_EXE_taskd"), &fresh).expect("room");
+        copy_program(env!("CARGO_BIN_EXE_taskd"), &fresh);
         std::fs::rename(&fresh, &path).expect("the same directory");
         path
     }
@@ -527,6 +527,14 @@ pub fn texts(array: &Value, field: &str) -> Vec<String> {
         value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
     };
     values.iter().map(text).collect()
+}
+
+/// Copies a program. By another process, since children of this one that other tests start at this moment would hold a
+/// file that was written here open for a while, and nobody could execute it.
+#[track_caller]
+pub fn copy_program(from: impl AsRef<Path>, to: &Path) {
+    let copied = Command::new("cp").arg(from.as_ref()).arg(to).status();
+    assert!(copied.expect("cp is there").success());
 }
 
 /// Runs a command to its end.

@@ -16,6 +16,7 @@ mod runner;
 mod signals;
 mod stop;
 mod survive;
+mod upgrade;
 mod vectors;
 mod verbs;
 mod wire;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Access;
 use rustix::process::{Pid, PidfdFlags};
+use taskd_wire::runner::FileId;
 
 /// How long a program may take to say its version, or what it thinks of a configuration.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,6 +29,7 @@ const SELF: &str = "/proc/self/exe";
 pub(crate) struct Program {
     path: PathBuf,
     args: Vec<OsString>,
+    file: Option<FileId>,
 }
 
 /// Why a program cannot take the place of this one.
@@ -62,12 +64,18 @@ impl Program {
             Some(path) => path,
             None => std::env::current_exe()?,
         };
-        Ok(Program { path, args })
+        let file = identity(Path::new(SELF));
+        Ok(Program { path, args, file })
     }
 
     /// Where its successor is looked for.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file that this process executes.
+    pub(crate) fn file(&self) -> Option<FileId> {
+        self.file
     }
 
     /// Whether what is at the path now can take the place of this process: its version if so. Takes as long as that takes
@@ -119,8 +127,15 @@ fn find(name: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
-    let identity = |path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     identity(one).is_some_and(|one| Some(one) == identity(other))
+}
+
+fn identity(path: &Path) -> Option<FileId> {
+    let found = fs::metadata(path).ok()?;
+    Some(FileId {
+        device: found.dev(),
+        inode: found.ino(),
+    })
 }
 
 /// What a program said, and whether it ended well.
@@ -192,12 +207,17 @@ mod tests {
 
     /// A program that is this script.
     fn script(dir: &Path, text: &str, mode: u32) -> Program {
-        let path = dir.join("taskd");
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("room");
+        let (written, path) = (dir.join("written"), dir.join("taskd"));
+        fs::write(&written, format!("#!/bin/sh\n{text}\n")).expect("room");
+        // By another process: children that other tests start at this moment hold what was written here open for a while,
+        // and nobody could execute it.
+        let copied = Command::new("cp").arg(&written).arg(&path).status();
+        assert!(copied.expect("cp is there").success());
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its own");
         Program {
             path,
             args: ["taskd", "--state-dir", "/s"].map(OsString::from).to_vec(),
+            file: None,
         }
     }
 
@@ -221,6 +241,7 @@ mod tests {
         let gone = Program {
             path: dir.path().join("taskd"),
             args: Vec::new(),
+            file: None,
         };
         assert!(matches!(gone.check(), Err(Unfit::Io(error)) if error.kind() == io::ErrorKind::NotFound));
     }

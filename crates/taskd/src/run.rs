@@ -21,7 +21,7 @@ use crate::accept::Schedules;
 use crate::args::{Args, Part, RunnerArgs};
 use crate::clock;
 use crate::config::{Config, Limits};
-use crate::engine::{self, Ending, Engine, Parts, Whereabouts};
+use crate::engine::{self, Ending, Engine, Keeper, Parts, Whereabouts};
 use crate::log::{self, LogHandle};
 use crate::notify::Notify;
 use crate::paths::Paths;
@@ -77,6 +77,7 @@ fn run_runner(args: &RunnerArgs) -> anyhow::Result<ExitCode> {
     let options = taskd_runner::Options {
         state_dir: args.state_dir.clone(),
         socket: args.socket.clone(),
+        slot: args.slot,
         cgroups: !args.no_cgroups,
     };
     let run = if args.worker {
@@ -90,7 +91,7 @@ fn run_runner(args: &RunnerArgs) -> anyhow::Result<ExitCode> {
 fn settle(args: &Args) -> anyhow::Result<(Paths, Config)> {
     let paths = Paths::resolve(args)?;
     let mut config = Config::load(&paths.config, paths.config_required)?;
-    config.runner.start &= !args.external_runner;
+    config.runner.start &= !args.external_runner && args.runner_unit.is_none();
     let paths = paths.with_runner_socket(config.runner.socket.as_deref())?;
     Ok((paths, config))
 }
@@ -98,10 +99,10 @@ fn settle(args: &Args) -> anyhow::Result<(Paths, Config)> {
 fn check_config(args: &Args) -> anyhow::Result<ExitCode> {
     use std::io::Write as _;
     let (paths, config) = settle(args)?;
-    let runner = if config.runner.start {
-        "started when none answers"
-    } else {
-        "external"
+    let runner = match &args.runner_unit {
+        Some(unit) => format!("started by systemd as {unit}.service"),
+        None if config.runner.start => "started when none answers".to_owned(),
+        None => "external".to_owned(),
     };
     let mut out = std::io::stdout();
     for (what, place) in [
@@ -231,8 +232,13 @@ fn serve(
         runner: Whereabouts {
             socket: paths.runner_socket.clone(),
             state_dir: paths.state_dir.clone(),
-            start: config.runner.start,
+            keeper: match &args.runner_unit {
+                Some(unit) => Keeper::Systemd(unit.clone()),
+                None if config.runner.start => Keeper::Daemon,
+                None => Keeper::Other,
+            },
             cgroups: config.runner.cgroups,
+            program: program.file(),
         },
         config: config.clone(),
         notify: Notify::from_env(),

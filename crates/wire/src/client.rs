@@ -13,7 +13,7 @@ use crate::codec::Rec;
 use crate::definition::{TaskPatch, TaskSpec};
 use crate::refusal::Refusal;
 pub use count::{Bucket, ClockChange, Counted};
-pub use daemon::{Restarting, Status};
+pub use daemon::{Restarting, RunnerStatus, Status};
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
 pub use pools::{PoolInfo, PoolKind};
 

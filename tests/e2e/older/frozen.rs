@@ -102,7 +102,7 @@ pub fn of_daemon(message: &[u8]) -> Told {
             let mut start = bytes.record();
             let (key, task, _trigger) = (start.key(), start.text(), start.text());
             let (_fire_time, _created) = (start.option(Bytes::number), start.number());
-            let _trace_id = start.number_of(16);
+            start.skip_wide(16);
             let argv = match start.number() {
                 0 => start.list(Bytes::text),
                 other => panic!("a runner of version 0.1.0 does not know action {other}, or as a shell's"),
@@ -176,7 +176,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// One of up to 16 bytes, whose value does not matter.
-    fn number_of(&mut self, bytes: usize) {
+    fn skip_wide(&mut self, bytes: usize) {
         match self.0[0] {
             0xfe => drop(self.take(1 + bytes)),
             _ => drop(self.number()),

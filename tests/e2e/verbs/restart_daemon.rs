@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{World, alive, has_keys, kill, wait_for};
+use crate::harness::{World, alive, copy_program, has_keys, kill, wait_for};
 
 fn identity(path: impl AsRef<Path>) -> (u64, u64) {
     let found = std::fs::metadata(path).expect("it is there");
@@ -105,9 +105,10 @@ fn a_program_that_is_unfit_is_refused_and_the_daemon_goes_on() {
     // Another program, and a file that is none.
     std::fs::remove_file(&installed).expect("it is there");
     refused("No such file");
-    std::fs::copy("/bin/true", &installed).expect("room");
+    copy_program("/bin/true", &installed);
     refused("no taskd");
-    std::fs::write(&installed, "\u{7f}ELF").expect("room");
+    std::fs::write(world.path("half"), "\u{7f}ELF").expect("room");
+    copy_program(world.path("half"), &installed);
     refused("format error");
     std::fs::remove_file(&installed).expect("it is there");
     let _ = world.install();

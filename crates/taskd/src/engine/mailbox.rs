@@ -10,6 +10,7 @@ use taskd_core::scheduler::Scheduler;
 use taskd_wire::refusal::Refusal;
 use tokio::sync::{mpsc, oneshot};
 
+use super::runners::Seen;
 use super::watch::Told;
 use crate::config::Config;
 
@@ -63,8 +64,10 @@ pub(super) enum Mail {
 /// How the engine is, beside the scheduler's own state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Condition {
-    /// The runner's process id and version, while it is there.
-    pub(crate) runner: Option<(u32, String)>,
+    /// The runner that is told to start what is due, while it is there.
+    pub(crate) runner: Option<Seen>,
+    /// Those beside it, of other programs, which end what they have.
+    pub(crate) draining: Vec<Seen>,
     /// The controllers of the control groups that the runner gives its attempts, if it does.
     pub(crate) cgroups: Option<Vec<String>>,
     /// Why the store takes no changes now.

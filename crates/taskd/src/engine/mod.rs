@@ -5,11 +5,13 @@
 //! [`Driver::pump`], so nothing the core wants is left undone while the engine sleeps.
 
 mod actions;
+mod attach;
 mod link;
 mod mailbox;
 mod notices;
 mod records;
 mod runner;
+mod runners;
 mod stop;
 #[cfg(test)]
 mod testing;
@@ -18,13 +20,13 @@ mod watch;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::process::Child;
 use std::time::Duration;
 
 use taskd_core::command::{Accepted, Command, Refusal as CoreRefusal, Reply, Ticket};
 use taskd_core::effect::Effect;
 use taskd_core::event::Event;
 use taskd_core::record::Record;
+use taskd_core::run::AttemptKey;
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::TaskId;
 use taskd_store::{Reader, Writer};
@@ -32,11 +34,14 @@ use taskd_wire::refusal::Refusal;
 use taskd_wire::runner::ToRunner;
 use tokio::sync::mpsc;
 
-pub(crate) use self::link::Whereabouts;
-use self::link::{Attached, Link, LinkError, Started};
+use self::attach::Attached;
+pub(crate) use self::attach::{Keeper, Whereabouts};
+use self::link::LinkError;
 use self::mailbox::{Build, Changed, Mail};
 pub(crate) use self::mailbox::{Condition, Engine};
 use self::records::{Records, Stored};
+use self::runners::Runner;
+pub(crate) use self::runners::Seen;
 pub(crate) use self::stop::Ending;
 use self::stop::Stop;
 use self::wakeup::{Wakeup, Woken};
@@ -105,11 +110,14 @@ struct Driver {
     watchers: Watchers,
     wakeup: Wakeup,
     place: Whereabouts,
-    link: Option<Link>,
-    /// The guard of a runner this daemon started, to be reaped.
-    guard: Option<Child>,
-    attached: mpsc::UnboundedReceiver<Result<(Attached, Option<Started>), LinkError>>,
-    attaching: mpsc::UnboundedSender<Result<(Attached, Option<Started>), LinkError>>,
+    /// The runner that is told to start what is due.
+    runner: Option<Runner>,
+    /// Those of other programs that end what they have, in the order of [`Condition::draining`].
+    draining: Vec<Runner>,
+    /// What was with one of those when it was gone.
+    lost: Vec<AttemptKey>,
+    attached: mpsc::UnboundedReceiver<Result<Attached, LinkError>>,
+    attaching: mpsc::UnboundedSender<Result<Attached, LinkError>>,
     /// Whether a try to attach is under way.
     attaches: bool,
     /// When the next one is to begin.
@@ -144,8 +152,9 @@ impl Driver {
             watchers: Watchers::default(),
             wakeup: Wakeup::new()?,
             place: parts.runner,
-            link: None,
-            guard: None,
+            runner: None,
+            draining: Vec::new(),
+            lost: Vec::new(),
             attached,
             attaching,
             attaches: false,
@@ -181,7 +190,7 @@ impl Driver {
             self.arm()?;
             tokio::select! {
                 biased;
-                said = runner::said(&mut self.link) => self.runner_said(said),
+                (which, said) = runners::said(&mut self.runner, &mut self.draining) => self.runner_said(which, said),
                 Some(stored) = self.stored.recv() => {
                     self.was_stored(stored);
                     for _ in 0..BATCH {
@@ -196,7 +205,7 @@ impl Driver {
                 Some(result) = self.attached.recv() => if self.takes_runner() {
                     self.runner_attached(result);
                 },
-                () = runner::attach_due(self.attach_at) => self.attach(),
+                () = runner::attach_due(self.attach_at) => self.attach(true),
                 () = self.records.retry_due() => self.records.retry(),
                 () = stop::deadline(&self.stop) => self.stop_is_late(),
                 () = beat(&mut watchdog) => self.notify.watchdog(),
@@ -248,11 +257,11 @@ impl Driver {
                     deadline,
                     previous,
                 } => self.start(origin, deadline, previous),
-                Effect::Stop { attempt, grace } => self.tell_runner(&ToRunner::Stop {
+                Effect::Stop { attempt, grace } => self.tell_runners(&ToRunner::Stop {
                     key: runner::wire_key(attempt),
                     grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
                 }),
-                Effect::Forget(attempt) => self.tell_runner(&ToRunner::Forget(runner::wire_key(attempt))),
+                Effect::Forget(attempt) => self.forget(attempt),
                 Effect::Prepare(tasks) => {
                     if let Err(error) = self.actions.prepare(&tasks) {
                         tracing::warn!(error = %error, "actions of tasks that are due soon could not be read");
@@ -261,7 +270,8 @@ impl Driver {
                 Effect::Notice(notice) => self.notice(notice),
             }
         }
-        self.flush_runner();
+        self.end_drained();
+        self.flush_runners();
         for (ticket, records, weight) in batches {
             self.records.write(ticket, records, weight);
         }
@@ -291,6 +301,7 @@ impl Driver {
         match mail {
             Mail::Look(read) => {
                 self.condition.store_error = self.records.error().map(str::to_owned);
+                self.count_attempts();
                 read(&self.core, &self.condition);
             }
             Mail::Change { build, done } => self.change(build, done),

@@ -1,5 +1,6 @@
 //! The engine's side of the runner: what it says becomes events, what the core wants of it becomes messages.
 
+use std::collections::HashSet;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -15,7 +16,9 @@ use taskd_wire::definition::{ActionSpec, EnvVar};
 use taskd_wire::runner::{self as wire, End, FromRunner, TimeUp, ToRunner};
 
 use super::Driver;
-use super::link::{self, Attached, Link, LinkError, Started};
+use super::attach::{self, Attached, Started};
+use super::link::{LinkError, Met};
+use super::runners::{Runner, Seen, Which};
 use super::stop::Stop;
 use crate::clock;
 use crate::config::Config;
@@ -32,14 +35,6 @@ const SEND_AT: usize = 32 * 1024;
 /// `EIO`, for a start whose definition could not be read.
 const EIO: i32 = 5;
 
-/// Waits for the runner to say something; for ever without one.
-pub(super) async fn said(link: &mut Option<Link>) -> Result<Vec<FromRunner>, LinkError> {
-    match link {
-        Some(link) => link.progress().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Waits until the next try to attach is to begin; for ever when none is.
 pub(super) async fn attach_due(at: Option<tokio::time::Instant>) {
     match at {
@@ -54,52 +49,21 @@ impl Driver {
         self.attach_at = Some(tokio::time::Instant::from_std(clock::monotonic()) + wait);
     }
 
-    /// Tries to attach to a runner.
-    pub(super) fn attach(&mut self) {
+    /// Tries to attach to the runners; to start one is ours only if it `may_start`.
+    pub(super) fn attach(&mut self, may_start: bool) {
         self.attach_at = None;
         self.attaches = true;
         let (place, attaching) = (self.place.clone(), self.attaching.clone());
         tokio::spawn(async move {
             // The engine may have ended; then nobody needs a runner, and one that was just started ends.
-            let _ = attaching.send(link::attach(&place).await);
+            let _ = attaching.send(attach::attach(&place, may_start).await);
         });
     }
 
-    pub(super) fn runner_attached(&mut self, result: Result<(Attached, Option<Started>), LinkError>) {
+    pub(super) fn runner_attached(&mut self, result: Result<Attached, LinkError>) {
         self.attaches = false;
         match result {
-            Ok((attached, started)) => {
-                if let Some(started) = started {
-                    self.reap_guard();
-                    self.guard = Some(started.keep());
-                }
-                self.patience = PATIENCE_FIRST;
-                let Attached {
-                    link,
-                    info,
-                    live,
-                    ended,
-                } = attached;
-                tracing::info!(
-                    pid = info.pid,
-                    version = info.version,
-                    live = live.len(),
-                    ended = ended.len(),
-                    started = self.guard.is_some(),
-                    "a runner is attached"
-                );
-                self.link = Some(link);
-                self.condition.runner = Some((info.pid, info.version));
-                self.condition.cgroups = info.cgroups.0;
-                let inventory = Inventory {
-                    instance: info.instance,
-                    live: live.into_iter().filter_map(core_live).collect(),
-                    ended: ended.into_iter().filter_map(core_ended).collect(),
-                };
-                self.core.handle(clock::now(), Event::RunnerAttached(inventory));
-                self.core.handle(clock::now(), Event::Tick);
-                self.is_ready();
-            }
+            Ok(attached) => self.take_attached(attached),
             Err(error) => {
                 if matches!(self.stop, Stop::No) {
                     tracing::warn!(error = %error, "no runner is attached");
@@ -111,15 +75,81 @@ impl Driver {
         }
     }
 
-    pub(super) fn runner_said(&mut self, said: Result<Vec<FromRunner>, LinkError>) {
-        let messages = match said {
-            Ok(messages) => messages,
-            Err(error) => return self.runner_lost(&error),
+    fn take_attached(&mut self, attached: Attached) {
+        let Attached {
+            current,
+            draining,
+            idle,
+            started,
+        } = attached;
+        self.patience = PATIENCE_FIRST;
+        let mut inventory = Inventory {
+            instance: current.info.instance,
+            also: idle,
+            lost: std::mem::take(&mut self.lost),
+            live: Vec::new(),
+            ended: Vec::new(),
         };
-        self.take_in(messages);
+        self.condition.cgroups = current.info.cgroups.0.clone();
+        let started = started.map(Started::keep);
+        tracing::info!(
+            pid = current.info.pid,
+            version = current.info.version,
+            live = current.live.len(),
+            ended = current.ended.len(),
+            started = started.is_some(),
+            "a runner is attached"
+        );
+        let (seen, mut runner) = take_met(current, &mut inventory);
+        runner.guard = started;
+        self.condition.runner = Some(seen);
+        self.runner = Some(runner);
+        self.condition.draining.clear();
+        for met in draining {
+            tracing::info!(
+                pid = met.info.pid,
+                version = met.info.version,
+                live = met.live.len(),
+                ended = met.ended.len(),
+                "a runner of another program goes on beside it until what it has is over"
+            );
+            inventory.also.push(met.info.instance);
+            let (seen, runner) = take_met(met, &mut inventory);
+            self.condition.draining.push(seen);
+            self.draining.push(runner);
+        }
+        self.core.handle(clock::now(), Event::RunnerAttached(inventory));
+        self.core.handle(clock::now(), Event::Tick);
+        self.is_ready();
     }
 
-    fn take_in(&mut self, messages: Vec<FromRunner>) {
+    pub(super) fn runner_said(&mut self, which: Which, said: Result<Vec<FromRunner>, LinkError>) {
+        match said {
+            Ok(messages) => self.take_in(which, messages),
+            Err(error) => self.runner_lost(which, &error),
+        }
+    }
+
+    /// Nothing where it is not there any more.
+    fn runner_at(&mut self, which: Which) -> Option<&mut Runner> {
+        match which {
+            Which::Current => self.runner.as_mut(),
+            Which::Draining(index) => self.draining.get_mut(index),
+            Which::Gone => None,
+        }
+    }
+
+    /// Brings up to date what is told of how many attempts each runner has.
+    pub(super) fn count_attempts(&mut self) {
+        if let (Some(seen), Some(runner)) = (&mut self.condition.runner, &self.runner) {
+            seen.running = runner.live.len();
+        }
+        for (seen, runner) in self.condition.draining.iter_mut().zip(&self.draining) {
+            seen.running = runner.live.len();
+        }
+    }
+
+    fn take_in(&mut self, which: Which, messages: Vec<FromRunner>) {
         let now = clock::now();
         for message in messages {
             match message {
@@ -132,9 +162,20 @@ impl Driver {
                     },
                 ),
                 FromRunner::Ended(ended) => {
-                    if let Some((origin, end)) = core_ended(ended.0) {
+                    let attempt = core_key(ended.0.origin.key);
+                    let knows = core_ended(ended.0);
+                    if let Some(runner) = self.runner_at(which) {
+                        runner.live.remove(&attempt);
+                        if knows.is_some() {
+                            runner.owed.insert(attempt);
+                        }
+                    }
+                    if let Some((origin, end)) = knows {
                         self.core.handle(now, Event::Ended { origin, end });
                     }
+                }
+                FromRunner::InventoryEnd(info) if info.0.closing.0 && which != Which::Current => {
+                    tracing::info!(pid = info.0.pid, "a runner of another program is about to end");
                 }
                 FromRunner::InventoryEnd(info) if info.0.closing.0 => {
                     // It goes on telling of its runs until it is gone; what is due meanwhile waits for the next.
@@ -150,46 +191,128 @@ impl Driver {
         }
     }
 
-    fn runner_lost(&mut self, error: &LinkError) {
-        if let Some(link) = self.link.take() {
-            self.take_in(link.last_words());
+    fn runner_lost(&mut self, which: Which, error: &LinkError) {
+        match which {
+            Which::Current => self.current_lost(error),
+            Which::Draining(index) => self.draining_lost(index, error),
+            Which::Gone => {}
+        }
+    }
+
+    fn current_lost(&mut self, error: &LinkError) {
+        if let Some(runner) = self.runner.take() {
+            self.take_in(Which::Gone, runner.last_words());
         }
         self.condition.runner = None;
         self.condition.cgroups = None;
+        self.core.handle(clock::now(), Event::RunnerLost);
         match self.stop {
             Stop::No => {
                 tracing::warn!(error = %error, "the runner is gone");
-                self.core.handle(clock::now(), Event::RunnerLost);
-                self.attach_after(Duration::ZERO);
+                self.meet_anew();
             }
-            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => {
-                self.core.handle(clock::now(), Event::RunnerLost);
-                self.end();
-            }
-        }
-        self.reap_guard();
-    }
-
-    /// Takes the exit status of a guard that has ended, so that no zombie stays.
-    fn reap_guard(&mut self) {
-        if let Some(guard) = self.guard.take() {
-            // It ends within moments of its worker.
-            link::reap(guard);
+            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => self.end_without_runners(),
         }
     }
 
-    /// Sends the runner a message, if there is one.
+    fn draining_lost(&mut self, index: usize, error: &LinkError) {
+        let mut runner = self.draining.remove(index);
+        let seen = self.condition.draining.remove(index);
+        let attempts = std::mem::take(&mut runner.live);
+        let was_done = runner.is_drained();
+        // What it says at last is of attempts that it had, which it may yet say have ended.
+        let last_words = runner.last_words();
+        let ended: HashSet<AttemptKey> = last_words.iter().filter_map(ended_attempt).collect();
+        self.take_in(Which::Gone, last_words);
+        let lost: Vec<AttemptKey> = attempts.difference(&ended).copied().collect();
+        match self.stop {
+            Stop::No if lost.is_empty() => {
+                tracing::info!(
+                    pid = seen.pid,
+                    version = seen.version,
+                    drained = was_done,
+                    "a runner of another program has ended"
+                );
+            }
+            Stop::No => {
+                tracing::warn!(error = %error, pid = seen.pid, lost = lost.len(), "a runner of another program is gone");
+                self.lost.extend(lost);
+                if let Some(runner) = self.runner.take() {
+                    self.take_in(Which::Gone, runner.last_words());
+                }
+                self.condition.runner = None;
+                self.core.handle(clock::now(), Event::RunnerLost);
+                self.meet_anew();
+            }
+            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => self.end_without_runners(),
+        }
+    }
+
+    /// Attaches to all runners anew, since only the inventories of all of them are the whole truth.
+    fn meet_anew(&mut self) {
+        self.condition.draining.clear();
+        for runner in std::mem::take(&mut self.draining) {
+            self.take_in(Which::Gone, runner.last_words());
+        }
+        self.attach_after(Duration::ZERO);
+    }
+
+    /// Takes a stop further that waited for runners, if that was the last.
+    fn end_without_runners(&mut self) {
+        if self.runner.is_none() && self.draining.is_empty() {
+            self.end();
+        }
+    }
+
+    /// Tells those that end what they have to end, once it is over.
+    pub(super) fn end_drained(&mut self) {
+        for runner in &mut self.draining {
+            if runner.is_drained() && !std::mem::replace(&mut runner.is_told_to_end, true) {
+                // Where it cannot be told, it is lost, which the next flush finds.
+                let _ = runner.link.send(&ToRunner::Shutdown { grace_ms: 0 });
+            }
+        }
+    }
+
+    /// Sends the runner that starts what is due a message, if there is one.
     pub(super) fn tell_runner(&mut self, message: &ToRunner) {
-        let Some(link) = &mut self.link else { return };
-        if let Err(error) = link.send(message) {
-            self.runner_lost(&error);
+        self.tell(Which::Current, message);
+    }
+
+    /// Sends all runners a message. One of an attempt that a runner does not have is nothing to it.
+    pub(super) fn tell_runners(&mut self, message: &ToRunner) {
+        for index in (0..self.draining.len()).rev() {
+            self.tell(Which::Draining(index), message);
+        }
+        self.tell(Which::Current, message);
+    }
+
+    fn tell(&mut self, which: Which, message: &ToRunner) {
+        let Some(runner) = self.runner_at(which) else { return };
+        if let Err(error) = runner.link.send(message) {
+            self.runner_lost(which, &error);
         }
     }
 
-    pub(super) fn flush_runner(&mut self) {
-        let Some(link) = &mut self.link else { return };
-        if let Err(error) = link.flush() {
-            self.runner_lost(&error);
+    /// The results of an attempt are durable.
+    pub(super) fn forget(&mut self, attempt: AttemptKey) {
+        self.tell_runners(&ToRunner::Forget(wire_key(attempt)));
+        for runner in self.draining.iter_mut().chain(&mut self.runner) {
+            runner.owed.remove(&attempt);
+        }
+    }
+
+    pub(super) fn flush_runners(&mut self) {
+        for index in (0..self.draining.len()).rev() {
+            self.flush(Which::Draining(index));
+        }
+        self.flush(Which::Current);
+    }
+
+    fn flush(&mut self, which: Which) {
+        let Some(runner) = self.runner_at(which) else { return };
+        if let Err(error) = runner.link.flush() {
+            self.runner_lost(which, &error);
         }
     }
 
@@ -201,13 +324,17 @@ impl Driver {
             Ok(None) => return self.cannot_start(origin, "the store has no such task".to_owned()),
             Err(error) => return self.cannot_start(origin, error.to_string()),
         };
+        if let Some(runner) = &mut self.runner {
+            runner.live.insert(origin.attempt);
+        }
         let start = wire::Start {
             previous_outcome: Tail(previous.map(|outcome| outcome.word().to_owned())),
             ..wire_start(&origin, deadline, &definition, &self.config)
         };
         self.tell_runner(&ToRunner::Start(Box::new(Rec(start))));
-        if self.link.as_ref().is_some_and(|link| link.waiting() >= SEND_AT) {
-            self.flush_runner();
+        let waiting = self.runner.as_ref().map(|runner| runner.link.waiting());
+        if waiting.is_some_and(|waiting| waiting >= SEND_AT) {
+            self.flush(Which::Current);
         }
     }
 
@@ -233,6 +360,46 @@ impl Driver {
             usage: Usage::default(),
         };
         self.core.handle(now, Event::Ended { origin, end });
+    }
+}
+
+/// Puts what a runner says when it is met into the inventory of all.
+fn take_met(met: Met, inventory: &mut Inventory) -> (Seen, Runner) {
+    let Met {
+        link,
+        info,
+        live,
+        ended,
+    } = met;
+    let (mut held, mut owed) = (HashSet::new(), HashSet::new());
+    for live in live.into_iter().filter_map(core_live) {
+        held.insert(live.origin.attempt);
+        inventory.live.push(live);
+    }
+    for (origin, end) in ended.into_iter().filter_map(core_ended) {
+        owed.insert(origin.attempt);
+        inventory.ended.push((origin, end));
+    }
+    let seen = Seen {
+        pid: info.pid,
+        version: info.version,
+        running: held.len(),
+    };
+    let runner = Runner {
+        link,
+        live: held,
+        owed,
+        is_told_to_end: false,
+        guard: None,
+    };
+    (seen, runner)
+}
+
+/// The attempt of which this tells the end.
+fn ended_attempt(message: &FromRunner) -> Option<AttemptKey> {
+    match message {
+        FromRunner::Ended(ended) => Some(core_key(ended.0.origin.key)),
+        FromRunner::Started { .. } | FromRunner::Inventory { .. } | FromRunner::InventoryEnd(_) => None,
     }
 }
 

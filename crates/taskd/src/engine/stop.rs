@@ -8,7 +8,7 @@ use taskd_wire::refusal::Refusal;
 use taskd_wire::runner::ToRunner;
 use tokio::time::Instant;
 
-use super::{Driver, Waiting};
+use super::{Driver, Keeper, Waiting};
 use crate::clock;
 
 /// How long an orderly stop waits for the store before it goes on, and after the grace for the runner to end.
@@ -57,18 +57,16 @@ impl Driver {
         match self.stop {
             Stop::No => {
                 self.notify.stopping();
-                if self.attach_at.take().is_some() && self.place.start {
+                if self.attach_at.take().is_some() && self.keeps_runners() {
                     // A runner whose connection broke may be alive, and is ours to stop. None is started for that.
-                    self.place.start = false;
-                    self.attach();
-                    self.place.start = true;
+                    self.attach(false);
                 }
                 self.close();
             }
             Stop::Settling { .. } if to_restart => self.notify.stopping(),
             Stop::Ending { .. } if to_restart => {
                 self.notify.stopping();
-                self.shut_runner_down(self.config.runner.grace);
+                self.shut_runners_down(self.config.runner.grace);
             }
             Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => {}
         }
@@ -77,7 +75,7 @@ impl Driver {
         }
         self.hurried = true;
         match self.stop {
-            Stop::Settling { .. } | Stop::Draining { .. } => self.shut_runner_down(Duration::ZERO),
+            Stop::Settling { .. } | Stop::Draining { .. } => self.shut_runners_down(Duration::ZERO),
             Stop::Ending { .. } => self.end(),
             Stop::No => {}
         }
@@ -113,9 +111,9 @@ impl Driver {
         match self.stop {
             Stop::Settling { .. } => {
                 let settled = self.records.settled() || self.records.error().is_some();
-                let runner_coming = self.place.start && self.attaches;
+                let runner_coming = self.keeps_runners() && self.attaches;
                 if settled && !runner_coming {
-                    self.shut_runner_down(self.config.runner.grace);
+                    self.shut_runners_down(self.config.runner.grace);
                 }
             }
             Stop::No | Stop::Draining { .. } | Stop::Ending { .. } => {}
@@ -127,7 +125,7 @@ impl Driver {
         match self.stop {
             Stop::Settling { .. } => {
                 tracing::warn!("the store or the runner takes too long; they are not waited for");
-                self.shut_runner_down(self.config.runner.grace);
+                self.shut_runners_down(self.config.runner.grace);
             }
             Stop::Draining { .. } => {
                 if self.hurried {
@@ -144,19 +142,25 @@ impl Driver {
         }
     }
 
-    /// Has the runner stop its runs and end, if it is ours and not left to the next life.
-    fn shut_runner_down(&mut self, grace: Duration) {
-        if self.link.is_none() || !self.place.start || self.ending == Ending::Restart {
+    /// Whether runners are started by this daemon, and stopped with it.
+    fn keeps_runners(&self) -> bool {
+        self.place.keeper == Keeper::Daemon
+    }
+
+    /// Has the runners stop their runs and end, if they are ours and not left to the next life.
+    fn shut_runners_down(&mut self, grace: Duration) {
+        let none = self.runner.is_none() && self.draining.is_empty();
+        if none || !self.keeps_runners() || self.ending == Ending::Restart {
             return self.end();
         }
         // First, since a runner that is found gone by this must not be taken for one to be replaced.
         self.stop = Stop::Draining {
             until: within(grace + self.slack()),
         };
-        self.tell_runner(&ToRunner::Shutdown {
+        self.tell_runners(&ToRunner::Shutdown {
             grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
         });
-        self.flush_runner();
+        self.flush_runners();
     }
 
     /// Waits for the store alone.

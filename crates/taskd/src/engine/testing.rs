@@ -17,7 +17,7 @@ use taskd_wire::runner::{FromRunner, ToRunner};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 
-use super::{Driver, Engine, Parts, Whereabouts};
+use super::{Driver, Engine, Keeper, Parts, Whereabouts};
 use crate::config::Config;
 use crate::notify::Notify;
 
@@ -50,7 +50,9 @@ impl Bench {
             runner: Whereabouts {
                 socket: dir.path().join("runner.sock"),
                 state_dir: dir.path().to_owned(),
-                start: starts_runner,
+                keeper: if starts_runner { Keeper::Daemon } else { Keeper::Other },
+                // Whatever plays a runner is one of it.
+                program: None,
                 cgroups: crate::config::Cgroups::Off,
             },
             config: Config::default(),

@@ -3,7 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::Pause;
-use crate::codec::Rec;
+use crate::codec::{Rec, Tail};
 
 /// How the daemon is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -45,6 +45,21 @@ pub struct Status {
     /// Where each attempt has a control group of its own: the controllers of these. `None` where attempts have none, and
     /// while no runner is there.
     pub cgroups: Option<Vec<String>>,
+    /// Every runner that is there: the one that starts what is due first, then those that only end what they have.
+    pub runners: Tail<Vec<Rec<RunnerStatus>>>,
+}
+
+/// A runner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RunnerStatus {
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// How many attempts it has.
+    pub running: u64,
+    /// Whether it only ends what it has, since it is of another program than the daemon.
+    pub draining: bool,
 }
 
 /// A daemon that begins anew.

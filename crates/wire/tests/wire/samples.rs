@@ -156,6 +156,12 @@ fn status() -> Status {
         log_lost: 5,
         paused: Some(Rec(pause())),
         cgroups: Some(vec![s("memory")]),
+        runners: Tail(vec![Rec(RunnerStatus {
+            pid: 301,
+            version: s("0.1.0"),
+            running: 12,
+            draining: true,
+        })]),
     }
 }
 
