@@ -6,7 +6,7 @@ use taskd_core::Timestamp;
 use taskd_core::command::Command;
 use taskd_core::effect::Effect;
 use taskd_core::event::{Event, Inventory, Origin};
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::run::{AttemptEnd, Exit, Usage};
 use taskd_core::schedule::DstRule;
 use taskd_core::schedule::{Catalog, Zones};
@@ -150,6 +150,8 @@ fn add(bencher: Bencher, tasks: u64) {
                 sharing: Sharing::default(),
                 enabled,
                 policies,
+                output: OutputPolicy::default(),
+                history: History::default(),
             }
         })
         .bench_local_values(|definition| {

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::record::Record;
 use taskd_core::run::{RunKey, TraceId, Trigger};
 use taskd_core::schedule::DstRule;
@@ -44,6 +44,8 @@ fn added(id: u64) -> Record {
             sharing: Sharing::default(),
             enabled: true,
             policies: Policies::default(),
+            output: OutputPolicy::default(),
+            history: History::default(),
         }),
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
 use taskd_core::pause::Pause;
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::schedule::DstRule;
 use taskd_core::task::{Action, Definition, Label, Outline, Owner, TaskId, TaskName, Terms, When};
 use taskd_core::time::Timestamp;
@@ -243,6 +243,15 @@ pub(crate) fn pool_sum(owner: Owner, kind: &str, name: &str, most: i64) -> i64 {
         .value()
 }
 
+/// `histories.sum`.
+pub(crate) fn history_sum(task: i64, runs: Option<i64>, age_ms: Option<i64>) -> i64 {
+    Sum::new()
+        .word(task.cast_unsigned())
+        .number(runs)
+        .number(age_ms)
+        .value()
+}
+
 /// `imports.sum`.
 pub(crate) fn import_sum(first: u64, last: u64) -> i64 {
     Sum::new().word(first).word(last).value()
@@ -269,6 +278,10 @@ struct Rest<'a> {
     env: &'a [(String, String)],
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
+    #[serde(skip_serializing_if = "OutputPolicy::is_default")]
+    output: &'a OutputPolicy,
+    #[serde(skip_serializing_if = "History::is_default")]
+    history: History,
 }
 
 /// What of a [`Definition`] has no column, read.
@@ -282,6 +295,10 @@ struct RestRead {
     env: Vec<(String, String)>,
     #[serde(default)]
     description: Option<String>,
+    #[serde(default)]
+    output: OutputPolicy,
+    #[serde(default)]
+    history: History,
 }
 
 /// A definition in columns.
@@ -306,6 +323,8 @@ impl<'a> DefinitionColumns<'a> {
             enabled,
             policies,
             sharing,
+            output,
+            history,
         } = definition;
         let unfit = |error: serde_json::Error| Fault::Unfit(format!("the definition of {name} is no JSON: {error}"));
         Ok(DefinitionColumns {
@@ -319,6 +338,8 @@ impl<'a> DefinitionColumns<'a> {
                 cwd: cwd.as_deref(),
                 env,
                 description: description.as_deref(),
+                output,
+                history: *history,
             })
             .map_err(unfit)?,
         })
@@ -455,6 +476,8 @@ pub(crate) fn stored_task(outlines: &mut OutlineReader, row: &Row<'_>) -> Result
         enabled,
         policies,
         sharing,
+        output: rest.output,
+        history: rest.history,
     };
     Ok((
         id,

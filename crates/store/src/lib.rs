@@ -41,6 +41,7 @@ mod columns;
 mod connection;
 mod error;
 mod firings;
+mod histories;
 mod history;
 mod leftover;
 mod load;

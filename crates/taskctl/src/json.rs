@@ -189,6 +189,9 @@ pub struct Detail<'a> {
     group: Option<&'a str>,
     priority: i16,
     locks: &'a [String],
+    output_max: Option<u64>,
+    keep_runs: Option<u64>,
+    keep_for_ms: Option<u64>,
 }
 
 impl<'a> Detail<'a> {
@@ -233,6 +236,9 @@ impl<'a> Detail<'a> {
             group: detail.summary.spec.group.as_deref(),
             priority: detail.summary.spec.priority,
             locks: &detail.summary.spec.locks,
+            output_max: detail.summary.spec.output_max,
+            keep_runs: detail.summary.spec.keep_runs,
+            keep_for_ms: detail.summary.spec.keep_for_ms,
         }
     }
 }

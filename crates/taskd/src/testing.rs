@@ -1,6 +1,6 @@
 //! What tests of several rooms share.
 
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::task::{Action, Definition, TaskName, When};
 
 /// A task that is due only when asked for.
@@ -18,5 +18,7 @@ pub(crate) fn manual(name: &str) -> Definition {
         sharing: Sharing::default(),
         enabled: true,
         policies: Policies::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
     }
 }

@@ -99,6 +99,12 @@ pub struct TaskSpec {
     /// The locks that each of its runs holds.
     #[serde(default)]
     pub locks: Vec<String>,
+    /// Most bytes of output kept of an attempt, head and tail; `None` for what the daemon has for all.
+    pub output_max: Option<u64>,
+    /// How many finished runs are kept; `None` for what the daemon has for all.
+    pub keep_runs: Option<u64>,
+    /// For how many milliseconds after their end runs are kept; `None` for what the daemon has for all.
+    pub keep_for_ms: Option<u64>,
 }
 
 /// How long an attempt waits after the one before it.
@@ -350,4 +356,10 @@ pub struct TaskPatch {
     pub priority: Option<i16>,
     /// All locks that each of its runs holds from now on.
     pub locks: Option<Vec<String>>,
+    /// Most bytes of output kept of an attempt; the inner `None` for what the daemon has for all.
+    pub output_max: Option<Option<u64>>,
+    /// How many finished runs are kept; the inner `None` for what the daemon has for all.
+    pub keep_runs: Option<Option<u64>>,
+    /// For how many milliseconds after their end; the inner `None` for what the daemon has for all.
+    pub keep_for_ms: Option<Option<u64>>,
 }

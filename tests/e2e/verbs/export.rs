@@ -135,7 +135,8 @@ fn a_definition_is_written_in_full() {
             "also": [], "jitter_ms": 0, "start": null, "end": null, "count": null, "calendars": [], "labels": [],
             "timeout_ms": null, "deadline_ms": null, "grace_ms": null, "kill_signal": null,
             "retries": 0, "backoff": null, "retry_on": null, "success_codes": null, "concurrency": null,
-            "group": null, "priority": 0, "locks": []
+            "group": null, "priority": 0, "locks": [],
+            "output_max": null, "keep_runs": null, "keep_for_ms": null
         })
     );
 }

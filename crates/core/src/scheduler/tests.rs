@@ -22,7 +22,7 @@ use super::{Limits, Scheduler};
 use crate::command::{Accepted, Command, Refusal, Reply, Ticket, WhileRunning};
 use crate::effect::{Effect, Notice, Weight};
 use crate::event::{Event, Inventory, Live, Origin};
-use crate::policy::{Misfire, Policies, Sharing};
+use crate::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
 use crate::record::Record;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, Usage};
 use crate::schedule::{Catalog, DstRule, Gap, Zones};
@@ -71,6 +71,8 @@ fn definition(name: &str, when: When) -> Definition {
         sharing: Sharing::default(),
         enabled: true,
         policies: Policies::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
-use taskd_core::policy::{Misfire, Policies, Sharing};
+use taskd_core::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
@@ -97,6 +97,8 @@ pub fn definition(text: &str) -> Definition {
         sharing: Sharing::default(),
         enabled: true,
         policies: Policies::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
     }
 }
 

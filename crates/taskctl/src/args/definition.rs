@@ -168,6 +168,20 @@ pub struct SharingArgs {
     pub lock: Vec<String>,
 }
 
+/// What is kept of runs, as typed.
+#[derive(Debug, Default, Args)]
+pub struct KeepArgs {
+    /// Most of the output kept of an attempt, such as 64KiB or 1MiB: past it the first and the last half (default: 16MiB)
+    #[arg(long, value_name = "SIZE", help_heading = "What is kept")]
+    pub output_max: Option<String>,
+    /// Finished runs kept with their output, the newest (default: 1000)
+    #[arg(long, value_name = "N", help_heading = "What is kept")]
+    pub keep_runs: Option<String>,
+    /// How long runs are kept with their output after they have ended, such as 30d; looked at every hour (default: 90d)
+    #[arg(long, value_name = "DURATION", help_heading = "What is kept")]
+    pub keep_for: Option<String>,
+}
+
 /// What a run does, as typed.
 #[derive(Debug, Default, Args)]
 pub struct ActionArgs {
@@ -203,6 +217,7 @@ Examples:
   taskctl add --cron @hourly --group db --priority 10 --lock disk -- vacuum
   taskctl add --cron @daily --retries 5 --retry-on exit:75,timed-out -- upload
   taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
+  taskctl add --every 5s --keep-runs 50 --keep-for 1d --output-max 64KiB -- poll
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot with them: a time that several of them have is one.",
@@ -231,6 +246,9 @@ pub struct AddArgs {
     /// What becomes of a new run while others are in progress.
     #[command(flatten)]
     pub sharing: SharingArgs,
+    /// What is kept of it.
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// Working directory of its runs (default: the owner's home)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,
@@ -257,6 +275,7 @@ Examples:
   taskctl edit backup --dst-overlap both --misfire-within 6h
   taskctl edit backup --jitter 20m --end '' --timeout ''
   taskctl edit backup --retries 3 --backoff 10s..10m --label night
+  taskctl edit backup --keep-runs 20 --keep-for '' --output-max ''
   taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
 pub struct EditArgs {
     /// The task to change
@@ -283,6 +302,9 @@ pub struct EditArgs {
     /// What becomes of a new run while others are in progress.
     #[command(flatten)]
     pub sharing: SharingArgs,
+    /// What is kept of it.
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// New working directory; '' for the owner's home
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,

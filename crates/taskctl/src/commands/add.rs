@@ -5,7 +5,7 @@ use taskd_wire::client::{Accepted, Request, Response};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{BackoffSpec, TaskSpec};
 
-use super::definition;
+use super::{definition, kept};
 use crate::args::{AddArgs, RetryArgs};
 use crate::error::{Failure, Result};
 use crate::json;
@@ -51,6 +51,9 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         group: definition::bound(args.sharing.group.as_deref()).flatten(),
         priority: args.sharing.priority.unwrap_or_default(),
         locks: definition::locks(&args.sharing.lock).unwrap_or_default(),
+        output_max: kept::size("output-max", args.keep.output_max.as_deref())?.flatten(),
+        keep_runs: kept::number("keep-runs", args.keep.keep_runs.as_deref())?.flatten(),
+        keep_for_ms: definition::limit("keep-for", args.keep.keep_for.as_deref())?.flatten(),
         enabled: !args.disabled,
         misfire: misfire.unwrap_or_default(),
         misfire_within_ms,

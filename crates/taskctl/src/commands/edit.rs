@@ -4,7 +4,7 @@ use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{BackoffPatch, TaskPatch};
 
-use super::{add, definition};
+use super::{add, definition, kept};
 use crate::args::{EditArgs, RetryArgs};
 use crate::error::{Failure, Result, one_only};
 use crate::session::Session;
@@ -76,6 +76,9 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         priority: args.sharing.priority,
         locks: definition::locks(&args.sharing.lock),
         concurrency: definition::bound(args.sharing.concurrency.as_deref()),
+        output_max: kept::size("output-max", args.keep.output_max.as_deref())?,
+        keep_runs: kept::number("keep-runs", args.keep.keep_runs.as_deref())?,
+        keep_for_ms: definition::limit("keep-for", args.keep.keep_for.as_deref())?,
     })
 }
 

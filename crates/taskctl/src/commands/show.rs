@@ -131,6 +131,9 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     if let Some(retries) = task::retries(spec) {
         row("retries", retries, Tone::Plain);
     }
+    if let Some(kept) = task::kept(spec) {
+        row("kept", kept, Tone::Plain);
+    }
     row("command", task::action(&spec.action), Tone::Plain);
     if let Some(cwd) = &spec.cwd {
         row("directory", cwd.clone(), Tone::Plain);

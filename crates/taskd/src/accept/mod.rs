@@ -1,6 +1,7 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
 mod limits;
+mod output;
 mod retries;
 mod schedule;
 mod terms;
@@ -55,6 +56,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         context.limits.definition_bytes,
         describe::spec_bytes(&spec) as u64,
     )?;
+    let (output, history) = (output::output(&spec)?, output::history(&spec)?);
     let action = action(spec.action)?;
     let env = environment(spec.env)?;
     within(
@@ -105,6 +107,8 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             priority: priority(spec.priority)?,
             locks: locks(&spec.locks)?,
         },
+        output,
+        history,
         action,
         env,
     };
@@ -133,6 +137,8 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     let mut new = old;
     new.policies.time = limits::patched(new.policies.time, &patch)?;
     new.policies.retry = retries::patched(new.policies.retry, &patch)?;
+    new.output = output::patched(new.output, &patch)?;
+    new.history = output::patched_history(new.history, &patch)?;
     if let Some(codes) = &patch.success_codes {
         new.policies.success = retries::codes("success-codes", codes.as_deref())?;
     }

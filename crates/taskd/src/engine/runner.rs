@@ -268,7 +268,10 @@ fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definiti
                 value: value.clone(),
             })
             .collect(),
-        output_max: config.limits.output_bytes,
+        output_max: definition
+            .output
+            .max_bytes
+            .map_or(config.limits.output_bytes, NonZeroU64::get),
         limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
     }
 }
