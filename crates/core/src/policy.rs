@@ -13,7 +13,7 @@ mod retry;
 mod sharing;
 
 pub use concurrency::{AT_ONCE_MAX, Concurrency, ConcurrencyError, QUEUE, QUEUE_MAX};
-pub use output::{History, KEEP_FOR_MAX_MS, KEEP_RUNS_MAX, OUTPUT_MAX, OUTPUT_MIN, OutputPolicy};
+pub use output::{History, KEEP_FOR_MAX_MS, KEEP_RUNS_MAX, OUTPUT_MAX, OUTPUT_MIN, OutputKind, OutputPolicy};
 pub use retry::{BACKOFF_MAX, Backoff, Codes, RETRIES_MAX, Retry, RetryOn};
 pub use sharing::{Holding, LOCKS_MAX, POOL_MAX, PRIORITY_MAX, Pool, PoolName, Sharing};
 

@@ -6,7 +6,7 @@ use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,11 @@ use jiff::Timestamp;
 use rustix::fs::{Access, CWD, FileType, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Resource, Rlimit};
-use taskd_wire::definition::ActionSpec;
+use taskd_wire::definition::{ActionSpec, OutputKind};
 use taskd_wire::runner::{AttemptKey, Start};
 
+use crate::clock;
+use crate::output::{Raw, raw_output_path};
 use crate::sweep;
 use crate::sys::{self, CStrings, Failed, HasNul, Launcher, NotStarted, Plan, Stdio, Step};
 
@@ -64,11 +66,12 @@ pub(crate) struct Host {
     home: PathBuf,
     cookie: Cookie,
     null: OwnedFd,
+    state_dir: PathBuf,
 }
 
 impl Host {
     /// Reads this process's own circumstances, and raises its limit of open files: every run takes up to three.
-    pub(crate) fn new(cookie: Cookie) -> io::Result<Self> {
+    pub(crate) fn new(cookie: Cookie, state_dir: &Path) -> io::Result<Self> {
         let account = sys::account(rustix::process::geteuid().as_raw());
         let known = |name: &str, fallback: Option<OsString>| {
             env::var_os(name)
@@ -95,13 +98,14 @@ impl Host {
         base.extend(env::vars_os().filter(|(name, _)| {
             INHERITED.iter().any(|inherited| name == inherited) || name.as_bytes().starts_with(b"LC_")
         }));
-        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, 0.into())?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, 0.into())?;
         raise_file_limit();
         Ok(Host {
             base,
             home: PathBuf::from(home),
             cookie,
             null,
+            state_dir: state_dir.to_owned(),
         })
     }
 }
@@ -138,6 +142,7 @@ impl SpawnError {
             Step::Clone => "clone",
             Step::Chdir => "chdir",
             Step::Exec => "exec",
+            Step::Output => "output",
         };
         let mut what = step.to_owned();
         if !path.is_empty() {
@@ -159,12 +164,32 @@ impl SpawnError {
     }
 }
 
-/// A child and our ends of its pipes.
+/// A child, and our side of what it writes.
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) pid: Pid,
-    pub(crate) stdout: File,
-    pub(crate) stderr: File,
+    pub(crate) sink: Sink,
+}
+
+/// Our side of what a child writes.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// Our ends of its pipes.
+    Pipes { stdout: File, stderr: File },
+    /// The file that it writes itself.
+    File(Raw),
+    /// It writes for nobody.
+    Null,
+}
+
+impl Sink {
+    /// Nobody takes in what the child wrote.
+    pub(crate) fn discard(self) {
+        match self {
+            Sink::File(raw) => raw.discard(),
+            Sink::Pipes { .. } | Sink::Null => {}
+        }
+    }
 }
 
 /// Starts children, one after the other, with memory that is used again.
@@ -195,15 +220,50 @@ impl<'a> Spawner<'a> {
     /// Starts a child, see [`Launcher::start`].
     pub(crate) fn spawn(&mut self, start: &Start) -> Result<Child, SpawnError> {
         prepare(&mut self.plan, self.host, start)?;
-        let (stdout, stdout_end) = pipe()?;
-        let (stderr, stderr_end) = pipe()?;
-        let stdio = Stdio {
-            stdin: self.host.null.as_fd(),
-            stdout: stdout_end.as_fd(),
-            stderr: stderr_end.as_fd(),
-        };
-        let failed = match self.launcher.start(&self.plan, &stdio) {
-            Ok(pid) => return Ok(Child { pid, stdout, stderr }),
+        match start.output.0 {
+            OutputKind::Lines => {
+                let (stdout, stdout_end) = pipe()?;
+                let (stderr, stderr_end) = pipe()?;
+                let pid = self.launch(start, stdout_end.as_fd(), stderr_end.as_fd())?;
+                let sink = Sink::Pipes { stdout, stderr };
+                Ok(Child { pid, sink })
+            }
+            OutputKind::File => {
+                let raw = self.raw(start)?;
+                match self.launch(start, raw.file().as_fd(), raw.file().as_fd()) {
+                    Ok(pid) => Ok(Child {
+                        pid,
+                        sink: Sink::File(raw),
+                    }),
+                    Err(error) => {
+                        raw.discard();
+                        Err(error)
+                    }
+                }
+            }
+            OutputKind::Discard => {
+                let null = self.host.null.as_fd();
+                let pid = self.launch(start, null, null)?;
+                let sink = Sink::Null;
+                Ok(Child { pid, sink })
+            }
+        }
+    }
+
+    /// The file that a child is to write.
+    fn raw(&self, start: &Start) -> Result<Raw, SpawnError> {
+        let path = raw_output_path(&self.host.state_dir, &start.key);
+        Raw::create(path.clone(), start.output_max, clock::steady()).map_err(|error| {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            let step = Step::Output;
+            SpawnError::new(Failed { errno, step }, path.as_os_str().as_bytes())
+        })
+    }
+
+    fn launch(&mut self, start: &Start, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<Pid, SpawnError> {
+        let stdin = self.host.null.as_fd();
+        let failed = match self.launcher.start(&self.plan, &Stdio { stdin, stdout, stderr }) {
+            Ok(pid) => return Ok(pid),
             Err(NotStarted::Failed(failed)) => failed,
             Err(NotStarted::Unfinished(pid)) => {
                 // Nobody knows how far it has come, so it is not to be told from one that never started.
@@ -213,7 +273,7 @@ impl<'a> Spawner<'a> {
             }
         };
         let path = match failed.step {
-            Step::Launcher | Step::Pipe | Step::Clone => c"",
+            Step::Launcher | Step::Pipe | Step::Clone | Step::Output => c"",
             Step::Chdir => self.plan.cwd.as_c_str(),
             Step::Exec => self.plan.program.as_c_str(),
         };
@@ -386,6 +446,7 @@ mod tests {
             home: "/home/me".into(),
             cookie: Cookie { state: 1, instance: 7 },
             null: File::open("/dev/null").expect("a system").into(),
+            state_dir: "/nowhere".into(),
         }
     }
 

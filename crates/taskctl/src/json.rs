@@ -8,7 +8,7 @@ use taskd_wire::client::{
     self as wire, Accepted, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
 };
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, ScheduleSpec,
+    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OutputKind, ScheduleSpec,
 };
 
 pub use firings::{Backfilled, CalendarShape, CalendarWhole, PoolShape, WhyFate};
@@ -192,6 +192,7 @@ pub struct Detail<'a> {
     output_max: Option<u64>,
     keep_runs: Option<u64>,
     keep_for_ms: Option<u64>,
+    output: OutputKind,
 }
 
 impl<'a> Detail<'a> {
@@ -239,6 +240,7 @@ impl<'a> Detail<'a> {
             output_max: detail.summary.spec.output_max,
             keep_runs: detail.summary.spec.keep_runs,
             keep_for_ms: detail.summary.spec.keep_for_ms,
+            output: detail.summary.spec.output,
         }
     }
 }

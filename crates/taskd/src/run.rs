@@ -464,7 +464,7 @@ fn output_size(state_dir: &Path) -> impl Fn(taskd_core::run::AttemptKey) -> Opti
     let state_dir = state_dir.to_owned();
     move |attempt| {
         use std::os::unix::fs::MetadataExt as _;
-        let found = std::fs::metadata(taskd_runner::output_path(&state_dir, &runner_key(attempt))).ok()?;
+        let (_, found) = taskd_runner::find_output(&state_dir, &runner_key(attempt))?;
         Some(found.blocks() * 512)
     }
 }

@@ -105,6 +105,22 @@ pub struct TaskSpec {
     pub keep_runs: Option<u64>,
     /// For how many milliseconds after their end runs are kept; `None` for what the daemon has for all.
     pub keep_for_ms: Option<u64>,
+    /// What becomes of what runs write.
+    #[serde(default)]
+    pub output: OutputKind,
+}
+
+/// What becomes of what a run writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputKind {
+    /// The runner reads it and keeps each line with its stream and its time.
+    #[default]
+    Lines,
+    /// The command writes it into a file itself.
+    File,
+    /// Nothing is kept.
+    Discard,
 }
 
 /// How long an attempt waits after the one before it.
@@ -362,4 +378,6 @@ pub struct TaskPatch {
     pub keep_runs: Option<Option<u64>>,
     /// For how many milliseconds after their end; the inner `None` for what the daemon has for all.
     pub keep_for_ms: Option<Option<u64>>,
+    /// What becomes of what runs write.
+    pub output: Option<OutputKind>,
 }

@@ -8,7 +8,7 @@ use bincode::error::{DecodeError, EncodeError};
 use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::codec::{Rec, Tail};
-use crate::definition::{ActionSpec, EnvVar};
+use crate::definition::{ActionSpec, EnvVar, OutputKind};
 
 /// One attempt of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
@@ -69,6 +69,8 @@ pub struct Start {
     pub output_max: u64,
     /// How long it may take, and how it is stopped.
     pub limits: Tail<TimeLimits>,
+    /// What becomes of its output.
+    pub output: Tail<OutputKind>,
 }
 
 /// How long an attempt may take, and how it is stopped. The runner sees to that, whether a daemon is there or not.
@@ -250,7 +252,7 @@ pub enum End {
     SpawnFailed {
         /// The system's error number.
         errno: i32,
-        /// What failed: `exec` or `chdir` with the path behind it, `pipe`, `clone`, `launcher`; `start` when that hung
+        /// What failed: `exec` or `chdir` with the path behind it, `output` with the file, `pipe`, `clone`, `launcher`; `start` when that hung
         /// until a stop would wait no longer; `runner` when it was about to end.
         what: String,
     },

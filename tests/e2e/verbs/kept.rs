@@ -1,6 +1,9 @@
-//! `--output-max`, `--keep-runs`, `--keep-for`: what a task keeps of its runs.
+//! `--output`, `--output-max`, `--keep-runs`, `--keep-for`: what a task keeps of its runs.
 
-use serde_json::json;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
 
 use super::export;
 use crate::harness::{World, wait_for};
@@ -88,4 +91,118 @@ fn what_is_kept_is_shown_changed_and_exported() {
         let said = world.ctl(&[&["edit", "a"], wrong.as_slice()].concat()).refused(2);
         assert!(said.contains(says), "{said}");
     }
+}
+
+#[test]
+fn a_command_may_write_its_output_into_a_file_itself() {
+    let world = World::served();
+    let line = r"printf 'one\377\n'; echo two >&2";
+    add(&world, "raw", &["--output", "file"], line);
+    let waited = world.taskctl(&["run", "--wait", "raw"]).output().expect("it ends");
+    assert!(
+        waited.status.success() && waited.stdout == b"one\xff\ntwo\n",
+        "{waited:?}"
+    );
+    let path = world.ctl(&["logs", "raw", "--path"]).ok();
+    assert!(path.trim_end().ends_with("/1.1.out"), "{path}");
+    assert_eq!(std::fs::read(path.trim_end()).expect("it is there"), b"one\xff\ntwo\n");
+    let shown = world.taskctl(&["logs", "raw"]).output().expect("it ends");
+    assert_eq!(shown.stdout, b"one\xff\ntwo\n");
+    assert_eq!(world.ctl(&["logs", "raw", "--tail", "1"]).ok(), "two\n");
+    assert_eq!(world.ctl(&["logs", "raw/1", "--since", "2096-01-01"]).ok(), "");
+    assert_eq!(world.ctl(&["logs", "raw", "--since", "1h", "-n", "1"]).ok(), "two\n");
+    let lines: Vec<Value> = world
+        .ctl(&["logs", "raw", "--json"])
+        .ok()
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            json!({"log": "one\u{fffd}\n", "stream": null, "time": null, "raw": "b25l/wo="}),
+            json!({"log": "two\n", "stream": null, "time": null})
+        ]
+    );
+    let said = world.ctl(&["logs", "raw", "--timestamps"]).refused(2);
+    assert!(
+        said.contains("has no times") && said.contains("--output lines"),
+        "{said}"
+    );
+    assert_eq!(world.run_of("raw/1")["output_bytes"], 9);
+    // What was kept in another way before is still found.
+    world.ctl(&["edit", "raw", "--output", "lines"]).ok();
+    world.ctl(&["run", "--wait", "raw"]).ok();
+    assert_eq!(world.ctl(&["logs", "raw/1", "--tail", "1"]).ok(), "two\n");
+    assert!(world.ctl(&["logs", "raw/2", "--path"]).ok().ends_with("/2.1.jsonl\n"));
+}
+
+#[test]
+fn a_file_that_a_run_writes_itself_can_be_followed() {
+    let world = World::served();
+    let line = world.gated_line("g", 0);
+    add(&world, "g", &["--output", "file", "--output-max", "64KiB"], &line);
+    world.ctl(&["run", "g"]).ok();
+    let mut following = world
+        .taskctl(&["logs", "-f", "g/1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdout = BufReader::new(following.stdout.take().expect("a pipe"));
+    let mut first = String::new();
+    stdout.read_line(&mut first).expect("a line");
+    assert_eq!(first, "up\n");
+    world.open_gate("g");
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("the rest");
+    assert_eq!(rest, "over\n");
+    assert!(following.wait().expect("it ends").success());
+}
+
+#[test]
+fn the_file_of_a_run_is_cut_at_its_end_and_pruned_with_it() {
+    let world = World::served();
+    let options = ["--output", "file", "--output-max", "8KiB", "--keep-runs", "1"];
+    add(&world, "big", &options, "seq -f %09.0f 1 5000");
+    world.ctl(&["run", "--wait", "big"]).ok();
+    let shown = world.ctl(&["logs", "big"]).ok();
+    assert!(
+        shown.starts_with("000000001\n") && shown.ends_with("000005000\n") && shown.len() < 9_000,
+        "{shown}"
+    );
+    assert!(shown.contains("bytes of output were not kept here]\n"), "{shown}");
+    assert_eq!(world.run_of("big/1")["output_bytes"], 50_000);
+    let first = world.ctl(&["logs", "big/1", "--path"]).ok();
+    world.ctl(&["run", "--wait", "big"]).ok();
+    wait_for("it to go with its run", || {
+        (!std::path::Path::new(first.trim_end()).exists()).then_some(())
+    });
+}
+
+#[test]
+fn a_task_may_discard_its_output() {
+    let world = World::served();
+    add(
+        &world,
+        "loud",
+        &["--output", "discard"],
+        "echo out; echo err >&2; exit 3",
+    );
+    let waited = world.ctl(&["run", "--wait", "loud"]);
+    assert_eq!((waited.code(), waited.stdout.as_str()), (3, ""));
+    let logs = world.ctl(&["logs", "loud"]);
+    assert!(
+        logs.stderr
+            .contains("nothing is kept of loud/1: its task discards its output"),
+        "{logs:?}"
+    );
+    assert_eq!(logs.ok(), "");
+    let path = world.ctl(&["logs", "loud", "--path"]);
+    assert!(path.stderr.contains("its task discards its output"), "{path:?}");
+    assert!(!std::path::Path::new(path.ok().trim_end()).exists());
+    let shown = world.ctl(&["show", "loud"]).ok();
+    assert!(shown.contains("no output"), "{shown}");
+    world.ctl(&["edit", "loud", "--output", "file"]).ok();
+    assert_eq!(world.ctl(&["show", "loud", "--json"]).json()["output"], "file");
+    export::is_whole(&world, &[]);
 }

@@ -16,10 +16,32 @@ pub const KEEP_RUNS_MAX: u64 = 1_000_000;
 /// The longest time in milliseconds that a task may be given to keep its runs: 36,500 days.
 pub const KEEP_FOR_MAX_MS: u64 = 36_500 * 24 * 60 * 60 * 1000;
 
+/// Who writes the output of runs, and where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputKind {
+    /// The runner reads it and writes lines with their stream and their time.
+    #[default]
+    Lines,
+    /// The command, into a file of its own.
+    File,
+    /// Nobody: nothing of it is kept.
+    Discard,
+}
+
+impl OutputKind {
+    fn is_default(&self) -> bool {
+        *self == OutputKind::default()
+    }
+}
+
 /// What becomes of the output of a task's runs. No decision of the core depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputPolicy {
+    /// Who writes it where.
+    #[serde(default, skip_serializing_if = "OutputKind::is_default")]
+    pub kind: OutputKind,
     /// Most bytes kept of an attempt; `None` for what holds for all tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<NonZeroU64>,

@@ -13,12 +13,16 @@
 //! * Bytes that are not UTF-8 are shown as well as can be, and `raw` holds them exactly, in base64.
 //! * A gap is `{"log":"","stream":"taskd","time":…,"gap":{"bytes":N}}`: so many bytes are missing here.
 //!
+//! A task may have its output written by the command itself (`--output file`): to `<run>.<attempt>.out`, byte for byte as it
+//! comes, stdout and stderr in one, without times. Past the cap it is cut when the command has ended, see [`raw`].
+//!
 //! [`lines`] cuts a stream into records and writes them as JSON, [`keep`] decides what stays.
 
 mod keep;
 mod lines;
+mod raw;
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,14 +32,39 @@ use crate::clock;
 use keep::Keeper;
 use lines::Splitter;
 
-/// Where the output of an attempt is, if it has any.
+pub(crate) use raw::{Cut, Over, Raw};
+
+/// Where the lines of an attempt are, if it has any.
 ///
 /// While an attempt runs whose output is over its cap, its file has a hole between head and tail that reads as NUL
 /// bytes; `SEEK_DATA` skips it. In the end a gap line stands in its place.
 #[must_use]
 pub fn output_path(state_dir: &Path, key: &AttemptKey) -> PathBuf {
+    named(state_dir, key, "jsonl")
+}
+
+/// Where the output of an attempt is that writes its file itself. While it runs, the file may have a hole, too.
+#[must_use]
+pub fn raw_output_path(state_dir: &Path, key: &AttemptKey) -> PathBuf {
+    named(state_dir, key, "out")
+}
+
+fn named(state_dir: &Path, key: &AttemptKey, extension: &str) -> PathBuf {
     let AttemptKey { task, run, attempt } = key;
-    state_dir.join(format!("output/{task}/{run}.{attempt}.jsonl"))
+    state_dir.join(format!("output/{task}/{run}.{attempt}.{extension}"))
+}
+
+/// All that the output of an attempt may be in.
+fn all_paths(state_dir: &Path, key: &AttemptKey) -> [PathBuf; 2] {
+    [output_path(state_dir, key), raw_output_path(state_dir, key)]
+}
+
+/// The file that holds the output of an attempt, and what the system knows of it; nothing if there is none.
+#[must_use]
+pub fn find_output(state_dir: &Path, key: &AttemptKey) -> Option<(PathBuf, Metadata)> {
+    all_paths(state_dir, key)
+        .into_iter()
+        .find_map(|path| fs::metadata(&path).ok().map(|found| (path, found)))
 }
 
 /// Removes the output of an attempt, if it has any, and what a runner left that was killed while it put it together.
@@ -43,14 +72,14 @@ pub fn output_path(state_dir: &Path, key: &AttemptKey) -> PathBuf {
 /// # Errors
 /// When it is there and cannot be removed.
 pub fn remove_output(state_dir: &Path, key: &AttemptKey) -> io::Result<()> {
-    let path = output_path(state_dir, key);
-    for path in [keep::temporary(&path), path.clone()] {
+    let paths = all_paths(state_dir, key);
+    for path in paths.iter().map(|path| keep::temporary(path)).chain(paths.clone()) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
     }
-    if let Some(directory) = path.parent() {
+    if let Some(directory) = paths[0].parent() {
         // It stays as long as it holds the output of another attempt.
         let _ = fs::remove_dir(directory);
     }

@@ -66,6 +66,8 @@ pub(crate) enum Step {
     Clone,
     Chdir,
     Exec,
+    /// Making the file that it writes.
+    Output,
 }
 
 /// A step that failed.

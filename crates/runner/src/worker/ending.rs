@@ -10,6 +10,8 @@ use taskd_wire::runner::End;
 
 use super::Worker;
 use crate::attempt::Event;
+use crate::ender::Unsealed;
+use crate::output::Over;
 use crate::sweep::{Family, Seek, Sought};
 use crate::{clock, sys};
 
@@ -155,12 +157,19 @@ impl Worker {
             Some(signal) => End::Signalled(signal),
             None => End::Exited(attempt.reaped.code),
         };
-        let output = attempt.output.take();
-        if let Some(output) = &output {
+        let mut unsealed = None;
+        if let Some(output) = attempt.output.take() {
             (attempt.output_bytes, attempt.output_lost) = (output.bytes(), output.lost());
+            unsealed = seal.then(|| Unsealed::Lines(Box::new(output)));
+        }
+        if let Some(raw) = attempt.raw.take() {
+            self.looks.remove(&(raw.look_at, id));
+            let Over { bytes, lost, cut } = raw.end();
+            (attempt.output_bytes, attempt.output_lost) = (bytes, lost);
+            unsealed = cut.map(Unsealed::Raw);
         }
         self.roster.lost_process(pid);
-        match output.filter(|_| seal) {
+        match unsealed {
             Some(output) => self.ender.seal(id, output),
             None => self.step(id, Event::Finished),
         }

@@ -168,9 +168,24 @@ pub struct SharingArgs {
     pub lock: Vec<String>,
 }
 
+/// What becomes of what runs write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Each line is kept with its stream and its time
+    Lines,
+    /// The command writes a file itself, stdout and stderr in one: raw and without times, at the least cost
+    File,
+    /// Nothing is kept
+    Discard,
+}
+
 /// What is kept of runs, as typed.
 #[derive(Debug, Default, Args)]
 pub struct KeepArgs {
+    /// What becomes of what runs write: lines with stream and time, a file that the command writes itself (cheapest, raw), or
+    /// discard (default: lines)
+    #[arg(long, value_name = "WHAT", help_heading = "What is kept")]
+    pub output: Option<Output>,
     /// Most of the output kept of an attempt, such as 64KiB or 1MiB: past it the first and the last half (default: 16MiB)
     #[arg(long, value_name = "SIZE", help_heading = "What is kept")]
     pub output_max: Option<String>,
@@ -217,6 +232,7 @@ Examples:
   taskctl add --cron @hourly --group db --priority 10 --lock disk -- vacuum
   taskctl add --cron @daily --retries 5 --retry-on exit:75,timed-out -- upload
   taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
+  taskctl add --every 1s --output file -- sample-sensors
   taskctl add --every 5s --keep-runs 50 --keep-for 1d --output-max 64KiB -- poll
 
 Without --name, a name is made from the command. --cron, --every and --at may be

@@ -76,6 +76,7 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         priority: args.sharing.priority,
         locks: definition::locks(&args.sharing.lock),
         concurrency: definition::bound(args.sharing.concurrency.as_deref()),
+        output: args.keep.output.map(kept::output),
         output_max: kept::size("output-max", args.keep.output_max.as_deref())?,
         keep_runs: kept::number("keep-runs", args.keep.keep_runs.as_deref())?,
         keep_for_ms: definition::limit("keep-for", args.keep.keep_for.as_deref())?,

@@ -1,5 +1,8 @@
 //! What was typed of what is kept of runs.
 
+use taskd_wire::definition::OutputKind;
+
+use crate::args::Output;
 use crate::error::Failure;
 
 /// The units of a size, in powers of 1024 only.
@@ -10,6 +13,15 @@ const UNITS: [(&str, u64); 5] = [
     ("GiB", 1 << 30),
     ("TiB", 1 << 40),
 ];
+
+/// What becomes of what runs write.
+pub fn output(typed: Output) -> OutputKind {
+    match typed {
+        Output::Lines => OutputKind::Lines,
+        Output::File => OutputKind::File,
+        Output::Discard => OutputKind::Discard,
+    }
+}
 
 /// A size that was typed, in bytes; the inner `None` takes it away.
 pub fn size(field: &str, typed: Option<&str>) -> Result<Option<Option<u64>>, Failure> {

@@ -10,5 +10,6 @@ pub mod daemon_log;
 pub mod follow;
 pub mod lines;
 pub mod printer;
+pub mod raw;
 pub mod record;
 pub mod tail;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use taskd_core::schedule::format_duration;
 use taskd_wire::client::{Pause, RunInfo, TaskSummary};
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarKeep, DstGap, DstOverlap, MisfireSpec, ScheduleSpec, TaskSpec,
+    ActionSpec, BackoffSpec, CalendarKeep, DstGap, DstOverlap, MisfireSpec, OutputKind, ScheduleSpec, TaskSpec,
 };
 
 use super::table::Tone;
@@ -163,6 +163,11 @@ pub fn kept(spec: &TaskSpec) -> Option<String> {
         spec.keep_runs.map(|runs| counted(runs, "run")),
         spec.keep_for_ms.map(|ms| format!("for {}", length(ms))),
         spec.output_max.map(|max| format!("up to {} of output", bytes(max))),
+        match spec.output {
+            OutputKind::Lines => None,
+            OutputKind::File => Some("output as a file".to_owned()),
+            OutputKind::Discard => Some("no output".to_owned()),
+        },
     ];
     let chosen: Vec<String> = chosen.into_iter().flatten().collect();
     (!chosen.is_empty()).then(|| chosen.join(", "))

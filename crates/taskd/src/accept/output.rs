@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU64;
 
-use taskd_core::policy::{History, KEEP_FOR_MAX_MS, KEEP_RUNS_MAX, OUTPUT_MAX, OUTPUT_MIN, OutputPolicy};
-use taskd_wire::definition::{TaskPatch, TaskSpec};
+use taskd_core::policy::{History, KEEP_FOR_MAX_MS, KEEP_RUNS_MAX, OUTPUT_MAX, OUTPUT_MIN, OutputKind, OutputPolicy};
+use taskd_wire::definition::{self, TaskPatch, TaskSpec};
 use taskd_wire::refusal::Refusal;
 
 use super::bad;
@@ -11,12 +11,16 @@ use super::bad;
 /// What was typed of a new task's output.
 pub(super) fn output(spec: &TaskSpec) -> Result<OutputPolicy, Refusal> {
     Ok(OutputPolicy {
+        kind: kind(spec.output),
         max_bytes: max(spec.output_max)?,
     })
 }
 
 /// What is changed of a task's output.
 pub(super) fn patched(mut output: OutputPolicy, patch: &TaskPatch) -> Result<OutputPolicy, Refusal> {
+    if let Some(said) = patch.output {
+        output.kind = kind(said);
+    }
     if let Some(bytes) = patch.output_max {
         output.max_bytes = max(bytes)?;
     }
@@ -40,6 +44,15 @@ pub(super) fn patched_history(mut history: History, patch: &TaskPatch) -> Result
         history.for_ms = keep_for(for_ms)?;
     }
     Ok(history)
+}
+
+/// What was said of who writes it.
+fn kind(said: definition::OutputKind) -> OutputKind {
+    match said {
+        definition::OutputKind::Lines => OutputKind::Lines,
+        definition::OutputKind::File => OutputKind::File,
+        definition::OutputKind::Discard => OutputKind::Discard,
+    }
 }
 
 fn max(bytes: Option<u64>) -> Result<Option<NonZeroU64>, Refusal> {

@@ -18,6 +18,7 @@ use super::link::{self, Attached, Link, LinkError, Started};
 use super::stop::Stop;
 use crate::clock;
 use crate::config::Config;
+use crate::describe;
 
 /// The first wait before another try to attach.
 pub(super) const PATIENCE_FIRST: Duration = Duration::from_millis(50);
@@ -273,6 +274,7 @@ fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definiti
             .max_bytes
             .map_or(config.limits.output_bytes, NonZeroU64::get),
         limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
+        output: Tail(describe::output_kind(definition.output.kind)),
     }
 }
 

@@ -144,6 +144,7 @@ pub fn output() -> RunOutput {
     RunOutput {
         info: Rec(run_info()),
         files: vec![s("/var/lib/taskd/output/7/1042.1.jsonl")],
+        discards: Tail(true),
     }
 }
 
@@ -206,6 +207,7 @@ fn start() -> Start {
             grace_ms: 5_000,
             signal: 2,
         }),
+        output: Tail(OutputKind::File),
     }
 }
 

@@ -56,6 +56,7 @@ pub fn spec() -> TaskSpec {
         output_max: Some(1 << 20),
         keep_runs: Some(50),
         keep_for_ms: Some(86_400_000),
+        output: OutputKind::File,
     }
 }
 
@@ -101,5 +102,6 @@ pub fn patch() -> TaskPatch {
         output_max: Some(Some(8_192)),
         keep_runs: Some(None),
         keep_for_ms: Some(Some(60_000)),
+        output: Some(OutputKind::Discard),
     }
 }
