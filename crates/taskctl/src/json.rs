@@ -193,6 +193,7 @@ pub struct Detail<'a> {
     keep_runs: Option<u64>,
     keep_for_ms: Option<u64>,
     output: OutputKind,
+    mask: &'a [String],
 }
 
 impl<'a> Detail<'a> {
@@ -241,6 +242,7 @@ impl<'a> Detail<'a> {
             keep_runs: detail.summary.spec.keep_runs,
             keep_for_ms: detail.summary.spec.keep_for_ms,
             output: detail.summary.spec.output,
+            mask: &detail.summary.spec.mask,
         }
     }
 }

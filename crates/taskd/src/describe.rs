@@ -93,6 +93,7 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
         priority: definition.sharing.priority,
         locks: definition.sharing.locks.iter().map(ToString::to_string).collect(),
         output: output_kind(definition.output.kind),
+        mask: definition.output.mask,
         output_max: definition.output.max_bytes.map(NonZeroU64::get),
         keep_runs: definition.history.runs.map(NonZeroU64::get),
         keep_for_ms: definition.history.for_ms.map(NonZeroU64::get),

@@ -108,6 +108,9 @@ pub struct TaskSpec {
     /// What becomes of what runs write.
     #[serde(default)]
     pub output: OutputKind,
+    /// Regular expressions of what is hidden in the output before it is written.
+    #[serde(default)]
+    pub mask: Vec<String>,
 }
 
 /// What becomes of what a run writes.
@@ -380,4 +383,6 @@ pub struct TaskPatch {
     pub keep_for_ms: Option<Option<u64>>,
     /// What becomes of what runs write.
     pub output: Option<OutputKind>,
+    /// All regular expressions of what is hidden in the output from now on.
+    pub mask: Option<Vec<String>>,
 }

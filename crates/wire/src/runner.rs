@@ -71,6 +71,8 @@ pub struct Start {
     pub limits: Tail<TimeLimits>,
     /// What becomes of its output.
     pub output: Tail<OutputKind>,
+    /// Regular expressions of what is hidden in lines before they are written.
+    pub masks: Tail<Vec<String>>,
 }
 
 /// How long an attempt may take, and how it is stopped. The runner sees to that, whether a daemon is there or not.
@@ -252,7 +254,7 @@ pub enum End {
     SpawnFailed {
         /// The system's error number.
         errno: i32,
-        /// What failed: `exec` or `chdir` with the path behind it, `output` with the file, `pipe`, `clone`, `launcher`; `start` when that hung
+        /// What failed: `exec` or `chdir` with the path behind it, `output` with the file, `mask` when what is to be hidden cannot be, `pipe`, `clone`, `launcher`; `start` when that hung
         /// until a stop would wait no longer; `runner` when it was about to end.
         what: String,
     },

@@ -136,7 +136,7 @@ fn a_definition_is_written_in_full() {
             "timeout_ms": null, "deadline_ms": null, "grace_ms": null, "kill_signal": null,
             "retries": 0, "backoff": null, "retry_on": null, "success_codes": null, "concurrency": null,
             "group": null, "priority": 0, "locks": [],
-            "output_max": null, "keep_runs": null, "keep_for_ms": null, "output": "lines"
+            "output_max": null, "keep_runs": null, "keep_for_ms": null, "output": "lines", "mask": []
         })
     );
 }

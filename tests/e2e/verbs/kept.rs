@@ -1,4 +1,4 @@
-//! `--output`, `--output-max`, `--keep-runs`, `--keep-for`: what a task keeps of its runs.
+//! `--output`, `--mask`, `--output-max`, `--keep-runs`, `--keep-for`: what a task keeps of its runs.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
@@ -205,4 +205,68 @@ fn a_task_may_discard_its_output() {
     world.ctl(&["edit", "loud", "--output", "file"]).ok();
     assert_eq!(world.ctl(&["show", "loud", "--json"]).json()["output"], "file");
     export::is_whole(&world, &[]);
+}
+
+#[test]
+fn what_is_masked_is_never_written_anywhere_but_in_the_definition() {
+    let world = World::served();
+    let line = r"printf 'a tok'; sleep 0.3; printf 'en=hunt'; sleep 0.3; printf 'er2 b\n'; echo key-1234 >&2; printf token=hunter3";
+    let options = ["--mask", r"token=\S+", "--mask", "key-[0-9]+"];
+    add(&world, "m", &options, line);
+    let waited = world.ctl(&["run", "--wait", "m"]);
+    assert_eq!(
+        (waited.stdout.as_str(), waited.stderr.as_str()),
+        ("a *** b\n***", "***\n")
+    );
+    let path = world.ctl(&["logs", "m", "--path"]).ok();
+    let file = std::fs::read_to_string(path.trim_end()).expect("text");
+    for secret in ["hunt", "1234", "token"] {
+        assert!(!file.contains(secret), "{file}");
+    }
+    let log = world.ctl(&["logs", "--daemon", "--json"]).ok();
+    assert!(!log.contains("token") && !log.contains("key-"), "{log}");
+    let shown = world.ctl(&["show", "m"]).ok();
+    assert!(
+        shown.contains(r"masks        token=\S+") && shown.contains("key-[0-9]+"),
+        "{shown}"
+    );
+    assert_eq!(
+        world.ctl(&["show", "m", "--json"]).json()["mask"],
+        json!([r"token=\S+", "key-[0-9]+"])
+    );
+    export::is_whole(&world, &[]);
+    let said = world.ctl(&["edit", "m", "--output", "file"]).refused(2);
+    assert!(
+        said.contains("nothing can be masked") && said.contains("--mask ''"),
+        "{said}"
+    );
+    world.ctl(&["edit", "m", "--output", "file", "--mask", ""]).ok();
+    assert_eq!(world.ctl(&["show", "m", "--json"]).json()["mask"], json!([]));
+}
+
+#[test]
+fn a_mask_that_cannot_be_used_is_refused_and_pointed_at() {
+    let world = World::served();
+    let refused = |mask: &str| {
+        let masked = ["add", "--name", "m", "--manual", "--mask", mask, "--", "true"];
+        world.ctl(&masked).refused(2)
+    };
+    let said = refused("token=(");
+    assert!(
+        said.contains("unclosed group\n  --mask token=(\n               ^\nhint: "),
+        "{said}"
+    );
+    assert!(refused("x*").contains("it would match everywhere"));
+    assert!(refused(r"(\w{100}){100}").contains("grows too large"));
+    assert!(refused(&"x".repeat(1025)).contains("at most 1024 bytes"));
+    let with_file = [
+        "add", "--name", "m", "--manual", "--output", "file", "--mask", "x", "--", "true",
+    ];
+    let said = world.ctl(&with_file).refused(2);
+    assert!(said.contains("nothing can be masked in a file"), "{said}");
+    let many: Vec<&str> = (0..17).flat_map(|_| ["--mask", "x"]).collect();
+    let said = world
+        .ctl(&[&["add", "--manual"], many.as_slice(), &["--", "true"]].concat())
+        .refused(2);
+    assert!(said.contains("at most 16 masks"), "{said}");
 }

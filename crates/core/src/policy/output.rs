@@ -45,6 +45,9 @@ pub struct OutputPolicy {
     /// Most bytes kept of an attempt; `None` for what holds for all tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<NonZeroU64>,
+    /// Regular expressions of what is hidden before anything is written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
 }
 
 impl OutputPolicy {

@@ -20,11 +20,13 @@
 
 mod keep;
 mod lines;
+mod mask;
 mod raw;
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use taskd_wire::runner::AttemptKey;
 
@@ -32,6 +34,10 @@ use crate::clock;
 use keep::Keeper;
 use lines::Splitter;
 
+use mask::Masker;
+
+pub(crate) use mask::KnownMasks;
+pub use mask::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
 pub(crate) use raw::{Cut, Over, Raw};
 
 /// Where the lines of an attempt are, if it has any.
@@ -97,6 +103,7 @@ pub(crate) enum Stream {
 #[derive(Debug)]
 pub(crate) struct Output {
     keeper: Keeper,
+    mask: Option<Masker>,
     stdout: Splitter,
     stderr: Splitter,
     bytes: u64,
@@ -107,10 +114,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Output at `path` of which at most `max` bytes are kept.
-    pub(crate) fn new(path: PathBuf, max: u64) -> Self {
+    /// Output at `path` of which at most `max` bytes are kept, and nothing of what is masked.
+    pub(crate) fn new(path: PathBuf, max: u64, masks: Option<Arc<Masks>>) -> Self {
         Output {
             keeper: Keeper::new(path, max),
+            mask: masks.map(Masker::new),
             stdout: Splitter::default(),
             stderr: Splitter::default(),
             bytes: 0,
@@ -123,6 +131,13 @@ impl Output {
     /// beginning of a line is held back that is to be [flushed](Self::flush) after a while, unless that was said before.
     pub(crate) fn feed(&mut self, stream: Stream, bytes: &[u8], batch: &mut Vec<u8>) -> bool {
         self.bytes += bytes.len() as u64;
+        let bytes = match &mut self.mask {
+            Some(mask) => {
+                mask.feed(stream, bytes);
+                mask.out.as_slice()
+            }
+            None => bytes,
+        };
         let time = lines::stamp(clock::wall());
         let splitter = match stream {
             Stream::Stdout => &mut self.stdout,
@@ -158,14 +173,18 @@ impl Output {
 
     /// Takes in the ends of both streams. Says whether [`seal`](Self::seal) has anything to do.
     pub(crate) fn end(&mut self, batch: &mut Vec<u8>) -> bool {
-        let pending = !self.stdout.is_empty() || !self.stderr.is_empty();
+        let masked = self.mask.as_ref().is_some_and(Masker::holds);
+        let pending = masked || !self.stdout.is_empty() || !self.stderr.is_empty();
         if pending || self.keeper.has_unmarked_loss() {
             let time = lines::stamp(clock::wall());
             let before = self.keeper.begin(batch, &time);
             for (splitter, stream) in [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)] {
-                splitter.end(&mut self.keeper, |keeper, record| {
-                    keeper.put(batch, stream, record, &time);
-                });
+                let mut put = |keeper: &mut Keeper, record: &[u8]| keeper.put(batch, stream, record, &time);
+                if let Some(mask) = &mut self.mask {
+                    mask.end(stream);
+                    splitter.feed(&mask.out, &mut self.keeper, &mut put);
+                }
+                splitter.end(&mut self.keeper, &mut put);
             }
             self.keeper.commit(before, batch);
         }

@@ -189,6 +189,15 @@ pub struct KeepArgs {
     /// Most of the output kept of an attempt, such as 64KiB or 1MiB: past it the first and the last half (default: 16MiB)
     #[arg(long, value_name = "SIZE", help_heading = "What is kept")]
     pub output_max: Option<String>,
+    /// Hide what matches this regular expression: *** is written instead, and nothing of it reaches the disk; may be given many
+    /// times; '' for none. Lines are then shown once they are whole
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        help_heading = "What is kept",
+        allow_hyphen_values = true
+    )]
+    pub mask: Vec<String>,
     /// Finished runs kept with their output, the newest (default: 1000)
     #[arg(long, value_name = "N", help_heading = "What is kept")]
     pub keep_runs: Option<String>,
@@ -233,6 +242,7 @@ Examples:
   taskctl add --cron @daily --retries 5 --retry-on exit:75,timed-out -- upload
   taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
   taskctl add --every 1s --output file -- sample-sensors
+  taskctl add --cron @daily --mask 'token=\\S+' --mask '[0-9]{16}' -- fetch -v
   taskctl add --every 5s --keep-runs 50 --keep-for 1d --output-max 64KiB -- poll
 
 Without --name, a name is made from the command. --cron, --every and --at may be

@@ -52,6 +52,7 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         priority: args.sharing.priority.unwrap_or_default(),
         locks: definition::locks(&args.sharing.lock).unwrap_or_default(),
         output: args.keep.output.map(kept::output).unwrap_or_default(),
+        mask: kept::masks(&args.keep.mask).unwrap_or_default(),
         output_max: kept::size("output-max", args.keep.output_max.as_deref())?.flatten(),
         keep_runs: kept::number("keep-runs", args.keep.keep_runs.as_deref())?.flatten(),
         keep_for_ms: definition::limit("keep-for", args.keep.keep_for.as_deref())?.flatten(),

@@ -77,6 +77,7 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         locks: definition::locks(&args.sharing.lock),
         concurrency: definition::bound(args.sharing.concurrency.as_deref()),
         output: args.keep.output.map(kept::output),
+        mask: kept::masks(&args.keep.mask),
         output_max: kept::size("output-max", args.keep.output_max.as_deref())?,
         keep_runs: kept::number("keep-runs", args.keep.keep_runs.as_deref())?,
         keep_for_ms: definition::limit("keep-for", args.keep.keep_for.as_deref())?,

@@ -23,6 +23,11 @@ pub fn output(typed: Output) -> OutputKind {
     }
 }
 
+/// The masks that were typed: all that the task is to have, where any was typed.
+pub fn masks(typed: &[String]) -> Option<Vec<String>> {
+    (!typed.is_empty()).then(|| typed.iter().filter(|pattern| !pattern.is_empty()).cloned().collect())
+}
+
 /// A size that was typed, in bytes; the inner `None` takes it away.
 pub fn size(field: &str, typed: Option<&str>) -> Result<Option<Option<u64>>, Failure> {
     or_none(typed, |text| {

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use taskd_core::policy::{History, KEEP_FOR_MAX_MS, KEEP_RUNS_MAX, OUTPUT_MAX, OUTPUT_MIN, OutputKind, OutputPolicy};
+use taskd_runner::{MaskError, Masks};
 use taskd_wire::definition::{self, TaskPatch, TaskSpec};
 use taskd_wire::refusal::Refusal;
 
@@ -10,10 +11,13 @@ use super::bad;
 
 /// What was typed of a new task's output.
 pub(super) fn output(spec: &TaskSpec) -> Result<OutputPolicy, Refusal> {
-    Ok(OutputPolicy {
+    let output = OutputPolicy {
         kind: kind(spec.output),
         max_bytes: max(spec.output_max)?,
-    })
+        mask: masks(&spec.mask)?,
+    };
+    is_possible(&output)?;
+    Ok(output)
 }
 
 /// What is changed of a task's output.
@@ -24,6 +28,10 @@ pub(super) fn patched(mut output: OutputPolicy, patch: &TaskPatch) -> Result<Out
     if let Some(bytes) = patch.output_max {
         output.max_bytes = max(bytes)?;
     }
+    if let Some(patterns) = &patch.mask {
+        output.mask = masks(patterns)?;
+    }
+    is_possible(&output)?;
     Ok(output)
 }
 
@@ -52,6 +60,44 @@ fn kind(said: definition::OutputKind) -> OutputKind {
         definition::OutputKind::Lines => OutputKind::Lines,
         definition::OutputKind::File => OutputKind::File,
         definition::OutputKind::Discard => OutputKind::Discard,
+    }
+}
+
+/// Patterns of what is to be hidden, all of which can be used.
+fn masks(patterns: &[String]) -> Result<Vec<String>, Refusal> {
+    let refused = |error: MaskError| {
+        let (index, at, cure) = match &error {
+            MaskError::TooMany(_) => (0, None, "put several into one, as in token=\\S+|key=\\S+"),
+            MaskError::TooLong { index, .. } => (*index, None, "write a shorter one"),
+            MaskError::Syntax { index, at, .. } => (
+                *index,
+                Some(*at),
+                "write a regular expression; a backslash before a sign of it takes it as it is",
+            ),
+            MaskError::TooLarge { index } => (*index, None, "use + or * where {N} counts much"),
+            MaskError::Empty { index } => (*index, None, "have it match at least one character"),
+        };
+        Refusal::BadField {
+            field: "mask".to_owned(),
+            text: patterns.get(index).cloned().unwrap_or_default(),
+            at,
+            problem: error.to_string(),
+            cure: Some(cure.to_owned()),
+        }
+    };
+    Masks::compile(patterns).map_err(refused)?;
+    Ok(patterns.to_vec())
+}
+
+/// Refuses to promise what cannot be held.
+fn is_possible(output: &OutputPolicy) -> Result<(), Refusal> {
+    match output.kind {
+        OutputKind::File if !output.mask.is_empty() => {
+            let problem = "nothing can be masked in a file that the command writes itself";
+            let cure = "write --output lines, or take the masks away with --mask ''";
+            Err(bad("output", "file", problem, Some(cure)))
+        }
+        OutputKind::Lines | OutputKind::File | OutputKind::Discard => Ok(()),
     }
 }
 

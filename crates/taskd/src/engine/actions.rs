@@ -88,5 +88,6 @@ fn text_bytes(definition: &Definition) -> usize {
     let var = |(name, value): &(String, String)| 2 * size_of::<String>() + name.len() + value.len();
     let env: usize = definition.env.iter().map(var).sum();
     let description = definition.description.as_ref().map_or(0, String::len);
-    action + env + description
+    let masks: usize = definition.output.mask.iter().map(String::len).sum();
+    action + env + description + masks
 }

@@ -275,6 +275,7 @@ fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definiti
             .map_or(config.limits.output_bytes, NonZeroU64::get),
         limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
         output: Tail(describe::output_kind(definition.output.kind)),
+        masks: Tail(definition.output.mask.clone()),
     }
 }
 

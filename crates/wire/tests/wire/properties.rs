@@ -59,6 +59,7 @@ prop_compose! {
         retry in (any::<u32>(), any::<Option<(u64, u64, u32, bool)>>(), option::of(vec(".{0,12}", 0..3)), option::of(vec(any::<u32>(), 0..3))).boxed(),
         kept in any::<(Option<u64>, Option<u64>, Option<u64>)>().boxed(),
         output in prop_oneof![Just(OutputKind::Lines), Just(OutputKind::File), Just(OutputKind::Discard)].boxed(),
+        mask in vec(".{0,20}", 0..3).boxed(),
         labels in vec(".{0,20}", 0..3).boxed(),
         sharing in (option::of(".{0,12}"), option::of(".{0,12}"), any::<i16>(), vec(".{0,12}", 0..3)).boxed(),
         calendars in vec((".{0,20}", any::<bool>()), 0..3).boxed(),
@@ -77,7 +78,7 @@ prop_compose! {
         TaskSpec {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
             also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency, group, priority, locks,
-            output_max: kept.0, keep_runs: kept.1, keep_for_ms: kept.2, output,
+            output_max: kept.0, keep_runs: kept.1, keep_for_ms: kept.2, output, mask,
         }
     }
 }

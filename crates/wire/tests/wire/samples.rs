@@ -208,6 +208,7 @@ fn start() -> Start {
             signal: 2,
         }),
         output: Tail(OutputKind::File),
+        masks: Tail(vec![s("token=.*")]),
     }
 }
 

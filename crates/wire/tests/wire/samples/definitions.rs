@@ -57,6 +57,7 @@ pub fn spec() -> TaskSpec {
         keep_runs: Some(50),
         keep_for_ms: Some(86_400_000),
         output: OutputKind::File,
+        mask: vec![s("token=.*")],
     }
 }
 
@@ -103,5 +104,6 @@ pub fn patch() -> TaskPatch {
         keep_runs: Some(None),
         keep_for_ms: Some(Some(60_000)),
         output: Some(OutputKind::Discard),
+        mask: Some(vec![s("key=.*")]),
     }
 }
