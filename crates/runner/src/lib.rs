@@ -69,7 +69,7 @@ use std::path::PathBuf;
 
 pub use guard::guard;
 pub use output::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
-pub use output::{find_output, output_path, raw_output_path, remove_output};
+pub use output::{compress_output, find_output, output_path, raw_output_path, remove_output};
 pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory};
 pub use worker::worker;
 

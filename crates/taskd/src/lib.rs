@@ -24,6 +24,7 @@ mod engine;
 mod log;
 mod notify;
 mod paths;
+mod press;
 mod readers;
 mod refusal;
 mod run;

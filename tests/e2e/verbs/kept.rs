@@ -270,3 +270,82 @@ fn a_mask_that_cannot_be_used_is_refused_and_pointed_at() {
         .refused(2);
     assert!(said.contains("at most 16 masks"), "{said}");
 }
+
+#[test]
+fn large_output_of_runs_that_are_over_is_compressed_and_read_as_before() {
+    let world = World::served();
+    let line = "seq -f 'the number %09.0f' 1 20000";
+    add(&world, "lines", &[], line);
+    add(&world, "raw", &["--output", "file"], line);
+    add(&world, "small", &[], "seq 1 100");
+    let text: String = (1..=20_000).map(|n| format!("the number {n:09}\n")).collect();
+    for (name, ending) in [("lines", ".jsonl"), ("raw", ".out")] {
+        assert_eq!(world.ctl(&["run", "--wait", name]).ok(), text);
+        let path = wait_for("it to be compressed", || {
+            let path = world.ctl(&["logs", name, "--path"]).ok().trim_end().to_owned();
+            path.ends_with(&format!("{ending}.zst")).then_some(path)
+        });
+        wait_for("the other to be gone", || {
+            (!std::path::Path::new(path.trim_end_matches(".zst")).exists()).then_some(())
+        });
+        let size = std::fs::metadata(&path).expect("it is there").len();
+        assert!(size < text.len() as u64 / 4, "{size}");
+        assert_eq!(world.ctl(&["logs", name]).ok(), text);
+        assert_eq!(world.ctl(&["logs", "-f", name]).ok(), text);
+        assert_eq!(world.ctl(&["logs", name, "-n", "1"]).ok(), "the number 000020000\n");
+        assert_eq!(world.ctl(&["logs", name, "--since", "2096-01-01"]).ok(), "");
+        assert_eq!(world.ctl(&["logs", name, "--json"]).ok().lines().count(), 20_000);
+    }
+    world.ctl(&["logs", "raw", "--timestamps"]).refused(2);
+    assert!(
+        world
+            .ctl(&["logs", "lines", "-t", "-n", "1"])
+            .ok()
+            .ends_with(" the number 000020000\n")
+    );
+    world.ctl(&["run", "--wait", "small"]).ok();
+    assert!(world.ctl(&["logs", "small", "--path"]).ok().ends_with(".jsonl\n"));
+}
+
+#[test]
+fn what_an_earlier_daemon_left_is_compressed_and_the_bound_of_all_output_counts_what_is_on_disk() {
+    let mut world = World::new();
+    let config = |world: &World, compress: &str, total: &str| {
+        let text = format!("[limits]\noutput_compress_bytes = \"{compress}\"\noutput_total_bytes = \"{total}\"\n");
+        std::fs::write(world.path("taskd.toml"), text).expect("a file");
+    };
+    let paths = |world: &World| {
+        (1..=4)
+            .map(|n| world.ctl(&["logs", &format!("big/{n}"), "--path"]).ok())
+            .collect()
+    };
+    config(&world, "1 TiB", "1 GiB");
+    world.start();
+    // Some 2 MiB of lines each, which become a tenth of that.
+    add(&world, "big", &[], "seq -f 'the number %09.0f' 1 20000");
+    for _ in 0..4 {
+        world.ctl(&["run", "--wait", "big"]).ok();
+    }
+    let before: Vec<String> = paths(&world);
+    assert!(before.iter().all(|path| path.ends_with(".jsonl\n")), "{before:?}");
+    world.kill();
+    config(&world, "64 KiB", "1 GiB");
+    world.start();
+    wait_for("all to be compressed", || {
+        let after: Vec<String> = paths(&world);
+        after.iter().all(|path| path.ends_with(".zst\n")).then_some(())
+    });
+    // By what they had they are too much, by what they have they are not.
+    world.kill();
+    config(&world, "64 KiB", "2 MiB");
+    world.start();
+    add(&world, "small", &["--keep-runs", "1"], "echo $TASKD_RUN");
+    for _ in 0..2 {
+        world.ctl(&["run", "--wait", "small"]).ok();
+    }
+    wait_for("the store to have pruned", || {
+        (runs(&world, "small") == ["small/2"]).then_some(())
+    });
+    assert_eq!(world.ctl(&["logs", "big/4", "-n", "1"]).ok(), "the number 000020000\n");
+    assert_eq!(world.ctl(&["logs", "big/2", "-n", "1"]).ok(), "the number 000020000\n");
+}

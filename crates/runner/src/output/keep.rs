@@ -326,6 +326,15 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
 
 /// Makes a file, and the directories above it, that only this user can read.
 pub(super) fn create(path: &Path) -> io::Result<File> {
+    open(&new_file(), path)
+}
+
+/// Makes such a file where its directory is.
+pub(super) fn create_here(path: &Path) -> io::Result<File> {
+    new_file().open(path)
+}
+
+fn new_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options
         .read(true)
@@ -334,7 +343,7 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
         .truncate(true)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW);
-    open(&options, path)
+    options
 }
 
 /// Opens a file, and makes the directories above it.

@@ -16,11 +16,14 @@
 //! A task may have its output written by the command itself (`--output file`): to `<run>.<attempt>.out`, byte for byte as it
 //! comes, stdout and stderr in one, without times. Past the cap it is cut when the command has ended, see [`raw`].
 //!
+//! When its run is over, a large file may be compressed, to the same name with `.zst` behind it, see [`compress_output`].
+//!
 //! [`lines`] cuts a stream into records and writes them as JSON, [`keep`] decides what stays.
 
 mod keep;
 mod lines;
 mod mask;
+mod press;
 mod raw;
 
 use std::fs::{self, Metadata};
@@ -38,6 +41,7 @@ use mask::Masker;
 
 pub(crate) use mask::KnownMasks;
 pub use mask::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
+pub use press::compress_output;
 pub(crate) use raw::{Cut, Over, Raw};
 
 /// Where the lines of an attempt are, if it has any.
@@ -60,9 +64,17 @@ fn named(state_dir: &Path, key: &AttemptKey, extension: &str) -> PathBuf {
     state_dir.join(format!("output/{task}/{run}.{attempt}.{extension}"))
 }
 
-/// All that the output of an attempt may be in.
-fn all_paths(state_dir: &Path, key: &AttemptKey) -> [PathBuf; 2] {
+/// What the output of an attempt is written to.
+fn plain_paths(state_dir: &Path, key: &AttemptKey) -> [PathBuf; 2] {
     [output_path(state_dir, key), raw_output_path(state_dir, key)]
+}
+
+/// All that the output of an attempt may be in. What is not compressed comes first: it is whole while the other may be there
+/// already.
+fn all_paths(state_dir: &Path, key: &AttemptKey) -> [PathBuf; 4] {
+    let [lines, raw] = plain_paths(state_dir, key);
+    let (pressed, pressed_raw) = (press::compressed(&lines), press::compressed(&raw));
+    [lines, raw, pressed, pressed_raw]
 }
 
 /// The file that holds the output of an attempt, and what the system knows of it; nothing if there is none.

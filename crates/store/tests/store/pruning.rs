@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -389,4 +390,35 @@ fn what_cannot_be_believed_of_a_task_prunes_nothing_of_it() {
         problems.len() == 1 && problems[0].starts_with("task 3: how much is kept"),
         "{problems:?}"
     );
+}
+
+#[test]
+fn a_size_that_has_changed_is_counted_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = Arc::new(AtomicU64::new(5_000));
+    let told = Arc::clone(&size);
+    let mut options = Options::new(dir.path());
+    options.output_size = Some(Box::new(move |attempt| {
+        (attempt.run.n <= 2).then(|| told.load(Ordering::Relaxed))
+    }));
+    let store = Store::open(options).unwrap().store;
+    let writer = store.writer();
+    let reader = store.reader().unwrap();
+    commit(&writer, vec![added(1, "a", 1), created(1, 3, 1_000)]).unwrap();
+    for n in 1..=2 {
+        commit(&writer, whole_run(1, n, 1_000, Outcome::Succeeded, 40)).unwrap();
+    }
+    assert_eq!(kept(&dir), 10_000);
+    let large = reader.large_outputs(4_999, i64::MAX, 10).unwrap();
+    assert_eq!(large.iter().map(|large| large.run.n).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!((large[0].attempts, large[0].kept), (1, 5_000));
+    assert_eq!(reader.large_outputs(4_999, large[0].row, 10).unwrap().len(), 1);
+    assert_eq!(reader.large_outputs(5_000, i64::MAX, 10).unwrap(), []);
+    size.store(300, Ordering::Relaxed);
+    // One that has not ended, and one that is not there, stay as they are.
+    for n in [1, 3, 4] {
+        writer.recount(key(1, n));
+    }
+    wait_until("it is counted", || kept(&dir) == 5_300);
+    assert_eq!(reader.check().unwrap(), Vec::<String>::new());
 }

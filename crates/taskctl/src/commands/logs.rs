@@ -1,6 +1,6 @@
 //! `taskctl logs`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use taskd_wire::client::{Request, Response, RunFilter, RunOutput};
 use taskd_wire::codec::Rec;
@@ -14,7 +14,7 @@ use crate::output::changes::Changes;
 use crate::output::daemon_log::{DaemonLog, instant, words};
 use crate::output::follow::Followed;
 use crate::output::printer::{Printer, Style};
-use crate::output::raw;
+use crate::output::{pressed, raw};
 use crate::session::Session;
 use crate::watch::wait_for;
 
@@ -99,7 +99,11 @@ fn outputs(args: &LogsArgs, since_ms: Option<i64>, client: &mut Client) -> Resul
 
 /// Refuses to tell the times of what a run writes itself.
 fn has_times(output: &RunOutput) -> Result<(), Failure> {
-    if !output.files.iter().any(|file| raw::is_raw(Path::new(file))) {
+    if !output
+        .files
+        .iter()
+        .any(|file| raw::is_raw(&pressed::plain(PathBuf::from(file))))
+    {
         return Ok(());
     }
     let run = &output.info.run;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::changes::Changes;
 use super::lines::{Lines, Piece};
+use super::pressed;
 use super::printer::Printer;
 use super::raw::{self, Part, RawFile};
 use super::record::Record;
@@ -65,7 +66,8 @@ impl Followed {
         if self.files.is_empty() && self.tail.is_some() {
             self.at = files.len().saturating_sub(1);
         }
-        self.files = files;
+        // What is compressed is looked for where it was, and beside that.
+        self.files = files.into_iter().map(pressed::plain).collect();
     }
 
     /// How many files are known.
@@ -126,7 +128,8 @@ impl Followed {
             let opened = if raw::is_raw(path) {
                 Err(io::ErrorKind::NotFound.into())
             } else {
-                Lines::open(path)
+                // It is compressed before the plain one goes.
+                or_if_missing(Lines::open(path), || Ok(Lines::of(pressed::open(path)?, path)))
             };
             match opened {
                 Ok(mut lines) => {
@@ -165,7 +168,8 @@ impl Followed {
     /// Opens the file that the run writes itself, if it is there.
     fn open_raw(&mut self, path: &Path, changes: Option<&mut Changes>) -> Result<bool> {
         let path = raw::beside(path);
-        let mut raw = match RawFile::open(&path) {
+        let opened = or_if_missing(RawFile::open(&path), || Ok(RawFile::of(pressed::open(&path)?, &path)));
+        let mut raw = match opened {
             Ok(raw) => raw,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(unreadable(&path, &error).into()),
@@ -263,6 +267,14 @@ enum Stop {
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         Stop::Reading(error)
+    }
+}
+
+/// The other, where a file is not there.
+fn or_if_missing<T>(opened: io::Result<T>, other: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => other(),
+        opened => opened,
     }
 }
 

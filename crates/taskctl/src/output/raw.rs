@@ -45,11 +45,16 @@ pub struct RawFile {
 impl RawFile {
     /// Opens a file, to be read from its beginning.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(RawFile {
-            file: File::open(path)?,
+        Ok(RawFile::of(File::open(path)?, path))
+    }
+
+    /// Of an open file that this path leads to, or led to.
+    pub fn of(file: File, path: &Path) -> Self {
+        RawFile {
+            file,
             path: path.to_owned(),
             offset: 0,
-        })
+        }
     }
 
     /// The file.
@@ -87,6 +92,10 @@ impl RawFile {
             match self.file.read_at(&mut chunk[..most], self.offset) {
                 Ok(0) => return Ok(()),
                 Ok(n) => {
+                    // Where more follows, what is given ends with a line, so that none is cut that is not long.
+                    let more = self.offset + (n as u64) < size;
+                    let line = chunk[..n].iter().rposition(|byte| *byte == b'\n').filter(|_| more);
+                    let n = line.map_or(n, |at| at + 1);
                     self.offset += n as u64;
                     give(Part::Bytes(&chunk[..n]))?;
                 }
@@ -126,6 +135,25 @@ mod tests {
         assert_eq!(read(&mut raw), b"");
         file.write_all(&vec![0; 3 * CHUNK]).expect("room");
         assert_eq!(read(&mut raw), vec![0; 3 * CHUNK]);
+    }
+
+    #[test]
+    fn lines_are_given_whole() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("1.1.out");
+        let text: String = (0..30_000).map(|n| format!("line {n}\n")).collect();
+        std::fs::write(&path, &text).expect("room");
+        let mut parts = Vec::new();
+        let mut raw = RawFile::open(&path).expect("it is there");
+        let done: io::Result<()> = raw.read(|part| {
+            if let Part::Bytes(bytes) = part {
+                parts.push(bytes.to_vec());
+            }
+            Ok(())
+        });
+        done.expect("the file can be read");
+        assert!(parts.len() > 2 && parts.iter().all(|part| part.ends_with(b"\n")));
+        assert_eq!(parts.concat(), text.as_bytes());
     }
 
     #[test]
