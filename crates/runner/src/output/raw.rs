@@ -1,4 +1,4 @@
-//! Output that the command writes into its file itself: nobody reads it on the way, so it costs next to nothing.
+//! Output that the command writes into its file itself: nobody reads it on the way.
 //!
 //! While it runs, the file is looked at now and then. What lies between head and tail by then is punched out of it, so that the
 //! disk holds the cap and what was written since the last look, where the file system makes holes. In the end head and tail
@@ -70,8 +70,11 @@ impl Raw {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW);
         let file = keep::open(&options, &path)?;
-        // What a runner left that was killed before it told of this attempt.
-        file.set_len(0)?;
+        // What a runner left that was killed before it told of this attempt. Not done for nothing: some file systems take a
+        // file that was cut for one that takes the place of another, and write it to the disk when it is closed.
+        if file.metadata()?.len() > 0 {
+            file.set_len(0)?;
+        }
         let head_max = max / 2;
         Ok(Raw {
             path,

@@ -173,7 +173,7 @@ pub struct SharingArgs {
 pub enum Output {
     /// Each line is kept with its stream and its time
     Lines,
-    /// The command writes a file itself, stdout and stderr in one: raw and without times, at the least cost
+    /// The command writes a file itself, stdout and stderr in one: raw and without times, and nobody reads it on the way
     File,
     /// Nothing is kept
     Discard,
@@ -182,7 +182,7 @@ pub enum Output {
 /// What is kept of runs, as typed.
 #[derive(Debug, Default, Args)]
 pub struct KeepArgs {
-    /// What becomes of what runs write: lines with stream and time, a file that the command writes itself (cheapest, raw), or
+    /// What becomes of what runs write: lines with stream and time, a file that the command writes itself (raw), or
     /// discard (default: lines)
     #[arg(long, value_name = "WHAT", help_heading = "What is kept")]
     pub output: Option<Output>,
