@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-use crate::output::Output;
+use crate::output::{Cut, Output};
 use crate::reports::{Report, Reports, lock};
 use crate::sweep::{Search, Seek};
 
@@ -14,7 +14,14 @@ use crate::sweep::{Search, Seek};
 #[derive(Debug)]
 pub(crate) struct Ender {
     seeks: Arc<Queue<(u64, Seek)>>,
-    seals: Arc<Queue<(u64, Box<Output>)>>,
+    seals: Arc<Queue<(u64, Unsealed)>>,
+}
+
+/// An output that is over its cap.
+#[derive(Debug)]
+pub(crate) enum Unsealed {
+    Lines(Box<Output>),
+    Raw(Cut),
 }
 
 /// What waits for one of them.
@@ -64,8 +71,8 @@ impl Ender {
     }
 
     /// Has it put together an output that is over its cap. [`Report::Finished`] follows.
-    pub(crate) fn seal(&self, id: u64, output: Output) {
-        self.seals.push((id, Box::new(output)));
+    pub(crate) fn seal(&self, id: u64, output: Unsealed) {
+        self.seals.push((id, output));
     }
 }
 
@@ -87,10 +94,13 @@ fn seek_all(queue: &Queue<(u64, Seek)>, search: &Search, reports: &Reports) {
     }
 }
 
-fn seal_all(queue: &Queue<(u64, Box<Output>)>, reports: &Reports) {
+fn seal_all(queue: &Queue<(u64, Unsealed)>, reports: &Reports) {
     loop {
         for (id, output) in queue.take() {
-            output.seal();
+            match output {
+                Unsealed::Lines(output) => output.seal(),
+                Unsealed::Raw(cut) => cut.seal(),
+            }
             reports.push(Report::Finished { id });
         }
     }

@@ -3,6 +3,7 @@
 mod closing;
 mod ending;
 mod given_up;
+mod sinks;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -25,13 +26,14 @@ use crate::cgroups::{Groups, Seat};
 use crate::ender::Ender;
 use crate::guard::GUARD_PID;
 use crate::notify::{complain, notify};
+use crate::output::KnownMasks;
 use crate::pipes::Pipes;
 use crate::place::{Place, SocketFile, random};
 use crate::reports::{Report, Reports};
 use crate::results::Results;
 use crate::roster::Roster;
 use crate::server::{Received, Server};
-use crate::spawn::{Cookie, Host, SpawnError};
+use crate::spawn::{Child, Cookie, Host, SpawnError};
 use crate::spawner::{Job, Spawners, THREADS_MAX};
 use crate::sweep::{Orphans, Search};
 use crate::sys::Launchers;
@@ -140,6 +142,9 @@ struct Worker {
     notify_socket: Option<OsString>,
     /// Attempts whose pipes are not yet watched. A process that has ended by then spares the trouble.
     fresh: Vec<u64>,
+    masks: KnownMasks,
+    /// When files that attempts write themselves are looked at.
+    looks: BTreeSet<(Instant, u64)>,
     /// Processes may have ended that were not taken in: their start was not yet reported, or another hid them.
     reap_again: bool,
     /// Starts that were given up while a thread had them.
@@ -173,7 +178,7 @@ impl Worker {
         let results =
             Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
         let started = |source| RunnerError::System { what: "start", source };
-        let host = Host::new(cookie.clone(), groups.clone()).map_err(started)?;
+        let host = Host::new(cookie.clone(), &place.state_dir, groups.clone()).map_err(started)?;
         let (listener, socket_file) = place.listen()?;
         let done = Arc::new(Reports::new().map_err(started)?);
         let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT];
@@ -206,6 +211,8 @@ impl Worker {
             state_dir: place.state_dir.clone(),
             notify_socket,
             fresh: Vec::new(),
+            masks: KnownMasks::default(),
+            looks: BTreeSet::new(),
             reap_again: false,
             given_up: GivenUp::default(),
             retry_at: None,
@@ -279,6 +286,7 @@ impl Worker {
             self.try_again();
             self.watch_fresh();
             self.take_deadlines();
+            self.take_looks();
             if readable {
                 self.pipes.read_ready(&mut self.roster);
             }
@@ -301,7 +309,8 @@ impl Worker {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let hanging = self.spawners.relieve(now);
         let (expiry, flush) = (self.server.next_expiry(), self.pipes.next_flush());
-        let earliest = [deadline, expiry, closed, hanging, self.retry_at, flush]
+        let look = self.looks.first().map(|(at, _)| *at);
+        let earliest = [deadline, expiry, closed, hanging, self.retry_at, flush, look]
             .into_iter()
             .flatten()
             .min()?;
@@ -345,8 +354,19 @@ impl Worker {
         if self.roster.id_of(&start.key).is_some() || self.results.contains(&start.key) {
             return;
         }
-        let id = self.roster.add(&start, &self.state_dir);
+        let masks = self.masks.of(&start.masks.0);
+        let unmasked = masks.is_err();
+        let id = self.roster.add(&start, &self.state_dir, masks.unwrap_or_default());
         match self.closing {
+            // What should be hidden is not written for want of a way to hide it.
+            Closing::No if unmasked => self.not_spawned(
+                id,
+                SpawnError {
+                    errno: libc::EINVAL,
+                    what: "mask".to_owned(),
+                },
+                clock::wall_ms(),
+            ),
             Closing::No if self.roster.len() > self.attempts_max => self.not_spawned(
                 id,
                 SpawnError {
@@ -391,14 +411,13 @@ impl Worker {
                         self.given_up.came_back(id, child);
                         continue;
                     };
-                    attempt.pid = Some(child.pid);
+                    let Child { pid, sink, group } = child;
+                    attempt.pid = Some(pid);
                     attempt.started_ms = at_ms;
-                    attempt.stdout = Some(child.stdout.into());
-                    attempt.stderr = Some(child.stderr.into());
-                    attempt.group = child.group;
-                    self.roster.has_process(id, child.pid);
-                    self.fresh.push(id);
-                    self.step(id, Event::Spawned(child.pid));
+                    attempt.group = group;
+                    self.roster.has_process(id, pid);
+                    self.take_sink(id, sink);
+                    self.step(id, Event::Spawned(pid));
                 }
                 Report::NotSpawned { id, error, at_ms } => {
                     self.given_up.failed(id);
@@ -418,16 +437,6 @@ impl Worker {
                 libc::SIGCHLD => self.reap(),
                 _ => self.shut_down(SIGNAL_GRACE),
             }
-        }
-    }
-
-    fn watch_fresh(&mut self) {
-        let Worker {
-            fresh, roster, pipes, ..
-        } = self;
-        fresh.retain(|id| roster.get_mut(*id).is_some_and(|attempt| !pipes.watch(*id, attempt)));
-        if !self.fresh.is_empty() {
-            self.retry_soon();
         }
     }
 

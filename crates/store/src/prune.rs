@@ -2,16 +2,17 @@
 //!
 //! It is done by the writer between commits, at most [`CHUNK`] rows and [`TASKS`] tasks at a time, so that no commit
 //! waits long for it: a task's history when that grew, everything's age at most once an hour, the output of all tasks
-//! when that grew. A daemon without commits is not woken. "Now" is the latest instant that records told.
+//! when that grew. A task may say itself how many of its runs are kept, and for how long. A daemon without commits is not woken. "Now" is the latest instant that records told.
 //!
 //! Output files are removed before the rows that name them: a crash between the two leaves rows without files, which
 //! the next pruning finds, and no files without rows.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rusqlite::{Row, params};
-use taskd_core::policy::RETRIES_MAX;
+use taskd_core::policy::{History, RETRIES_MAX};
 use taskd_core::run::{AttemptKey, RunKey};
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
@@ -19,6 +20,7 @@ use taskd_core::time::Timestamp;
 use crate::apply::{Tally, plausible};
 use crate::columns::{bits, number, optional_number, unsigned};
 use crate::error::Fault;
+use crate::histories::{self, Own};
 use crate::session::{Durability, Session};
 
 /// Most rows pruned in one transaction.
@@ -60,8 +62,16 @@ pub type RemoveOutput = Box<dyn Fn(&[AttemptKey]) + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sweep {
     Idle,
-    Runs { after: i64 },
-    Spans { after: i64 },
+    /// The runs of tasks that say themselves how long these are kept.
+    Own {
+        after: i64,
+    },
+    Runs {
+        after: i64,
+    },
+    Spans {
+        after: i64,
+    },
     Tasks,
 }
 
@@ -152,7 +162,7 @@ impl Pruner {
             .is_none_or(|swept| now.since(swept).max(swept.since(now)) >= SWEEP_EVERY);
         if due {
             self.swept_at = Some(now);
-            self.sweep = Sweep::Runs { after: i64::MIN };
+            self.sweep = Sweep::Own { after: i64::MIN };
         }
     }
 
@@ -180,9 +190,26 @@ impl Pruner {
         self.stalled = done.is_err();
     }
 
+    /// Before when everything is too old.
     fn cutoff(&self) -> Timestamp {
-        self.now
-            .map_or(Timestamp::MIN, |now| now.minus(self.limits.history_age))
+        self.before(self.limits.history_age)
+    }
+
+    fn before(&self, age: Duration) -> Timestamp {
+        self.now.map_or(Timestamp::MIN, |now| now.minus(age))
+    }
+
+    /// How many runs of a task are kept, and before when they are too old; nothing where nobody knows.
+    fn bounds_of(&self, session: &Session, task: TaskId) -> Result<Option<(u64, Timestamp)>, Fault> {
+        let History { runs, for_ms } = match histories::of(session.db(), task)? {
+            Own::Says(history) => history,
+            Own::Unknown => return Ok(None),
+        };
+        let cutoff = match for_ms {
+            Some(ms) => self.before(Duration::from_millis(ms.get())),
+            None => self.cutoff(),
+        };
+        Ok(Some((runs.map_or(self.limits.history_runs, NonZeroU64::get), cutoff)))
     }
 
     /// Removes what tasks have too much of: their oldest runs.
@@ -205,7 +232,10 @@ impl Pruner {
     /// Finds the runs of which a task has too many; true if there may be more.
     fn find_runs(&self, session: &Session, task: TaskId, pruning: &mut Pruning) -> Result<bool, Fault> {
         let id = bits(task.0);
-        let cutoff = self.cutoff().as_millis();
+        let Some((most, cutoff)) = self.bounds_of(session, task)? else {
+            return Ok(false);
+        };
+        let cutoff = cutoff.as_millis();
         let db = session.db();
         // Both tell the newest run. A wrong one alone, which would make all others too old, is not believed. A removed
         // task has no mark; its runs go by their age.
@@ -214,9 +244,7 @@ impl Pruner {
                 "SELECT min((SELECT max(n) FROM runs WHERE task = ?1), (SELECT last_run FROM marks WHERE task = ?1))",
             )?
             .query_row([id], |row| row.get(0))?;
-        let spare = newest.map_or(0, |newest| {
-            newest.max(0).cast_unsigned().saturating_sub(self.limits.history_runs)
-        });
+        let spare = newest.map_or(0, |newest| newest.max(0).cast_unsigned().saturating_sub(most));
         let mut statement = db.prepare_cached(&format!("{PRUNED} WHERE task = ?1 ORDER BY n"))?;
         let mut rows = statement.query([id])?;
         while let Some(row) = rows.next()? {
@@ -337,6 +365,15 @@ impl Pruner {
         let mut young = false;
         let next = match self.sweep {
             Sweep::Idle => return Ok(()),
+            Sweep::Own { after } => {
+                let tasks = histories::with_age(session.db(), after, TASKS)?;
+                let last = tasks.last().map(|task| bits(task.0));
+                self.more_runs.extend(tasks);
+                match last {
+                    Some(after) => Sweep::Own { after },
+                    None => Sweep::Runs { after: i64::MIN },
+                }
+            }
             Sweep::Runs { after } => {
                 let mut statement = session
                     .db()
@@ -346,7 +383,12 @@ impl Pruner {
                     let run = Pruned::read(row)?;
                     young = (cutoff..=now).contains(&run.created_at);
                     last = Some(run.id);
-                    if run.finished_at.is_some_and(|finished_at| finished_at < cutoff) {
+                    let Some(finished_at) = run.finished_at.filter(|at| *at < cutoff) else {
+                        continue;
+                    };
+                    // A task may say that its runs are kept for longer.
+                    let bounds = self.bounds_of(session, run.key.task)?;
+                    if bounds.is_some_and(|(_, cutoff)| finished_at < cutoff.as_millis()) {
                         pruning.runs.push(run);
                     }
                 }

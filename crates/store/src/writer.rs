@@ -12,8 +12,9 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
 use taskd_core::record::Record;
+use taskd_core::run::RunKey;
 
-use crate::apply::{OutputSize, Tally, apply};
+use crate::apply::{self, OutputSize, Tally, apply};
 use crate::checkpoint::Checkpoints;
 use crate::clock;
 use crate::error::{CommitError, Fault, Kind};
@@ -99,12 +100,19 @@ impl Writer {
         // A closed store prunes nothing.
         let _ = self.requests.send(Request::Limit(limits));
     }
+
+    /// Has the size on disk of a run's output taken in anew, after it has changed.
+    pub fn recount(&self, run: RunKey) {
+        // A closed store counts when it is opened again, by what it had: too much, and so on the safe side.
+        let _ = self.requests.send(Request::Recount(run));
+    }
 }
 
 /// What the writer's thread is asked.
 pub(crate) enum Request {
     Commit(Pending),
     Limit(Limits),
+    Recount(RunKey),
     Close,
 }
 
@@ -185,7 +193,12 @@ impl Committer {
                     Err(_) => break,
                 }
             };
-            let Gathered { group, limits, close } = gather(first, requests);
+            let Gathered {
+                group,
+                limits,
+                recounts,
+                close,
+            } = gather(first, requests);
             open = !close;
             if let Some(limits) = limits {
                 self.pruner.set_limits(limits);
@@ -193,6 +206,9 @@ impl Committer {
             let turns = 1 + group.len() / PRUNE_BATCHES;
             if !group.is_empty() {
                 self.commit_group(group);
+            }
+            for run in recounts {
+                self.recount(run);
             }
             for _ in 0..turns {
                 if self.pruner.is_pending() {
@@ -215,6 +231,20 @@ impl Committer {
             drop(checkpoints);
         }
         session.close(take_in).map_err(|fault| fault.commit(&file))
+    }
+
+    /// What fails here is a count that stays too large.
+    fn recount(&mut self, run: RunKey) {
+        let Some(size) = self.output_size.as_deref() else {
+            return;
+        };
+        let counted = self
+            .session
+            .transaction(Durability::Lazy, |db, tally| apply::recount(db, run, tally, size));
+        if let Ok(tally) = counted {
+            self.pruner.note(&tally);
+        }
+        self.checkpoints.after_commit(self.session.db());
     }
 
     fn prune(&mut self) {
@@ -314,6 +344,7 @@ impl Committer {
 struct Gathered {
     group: Vec<Pending>,
     limits: Option<Limits>,
+    recounts: Vec<RunKey>,
     /// The store is to be closed.
     close: bool,
 }
@@ -333,6 +364,7 @@ fn gather(first: Request, requests: &Receiver<Request>) -> Gathered {
                 return gathered;
             }
             Request::Limit(limits) => gathered.limits = Some(limits),
+            Request::Recount(run) => gathered.recounts.push(run),
             Request::Commit(pending) => {
                 records += pending.records.len();
                 group.push(pending);

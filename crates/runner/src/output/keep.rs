@@ -32,7 +32,7 @@ const JSON_SHARE: u64 = 4;
 const GRANULES: u64 = 256;
 
 /// Bytes given up before a hole is punched: seldom enough to cost nothing, often enough to hold the disk's bound.
-const PUNCH_MIN: u64 = 64 * 1024;
+pub(super) const PUNCH_MIN: u64 = 64 * 1024;
 const PUNCH_MAX: u64 = 1024 * 1024;
 
 /// The daemon removes a directory with the last old output in it, which may be between our making it and its first file.
@@ -325,7 +325,16 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
 }
 
 /// Makes a file, and the directories above it, that only this user can read.
-fn create(path: &Path) -> io::Result<File> {
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    open(&new_file(), path)
+}
+
+/// Makes such a file where its directory is.
+pub(super) fn create_here(path: &Path) -> io::Result<File> {
+    new_file().open(path)
+}
+
+fn new_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options
         .read(true)
@@ -334,6 +343,11 @@ fn create(path: &Path) -> io::Result<File> {
         .truncate(true)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW);
+    options
+}
+
+/// Opens a file, and makes the directories above it.
+pub(super) fn open(options: &OpenOptions, path: &Path) -> io::Result<File> {
     let mut tries = 0;
     loop {
         match options.open(path) {

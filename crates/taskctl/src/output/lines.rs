@@ -31,14 +31,18 @@ const CHUNK: usize = 64 << 10;
 impl Lines {
     /// Opens a file, to be read from its beginning.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        Ok(Lines {
+        Ok(Lines::of(File::open(path)?, path))
+    }
+
+    /// Of an open file that this path leads to, or led to.
+    pub fn of(file: File, path: &Path) -> Self {
+        Lines {
             file,
             path: path.to_owned(),
             offset: 0,
             carry: Vec::new(),
             in_hole: false,
-        })
+        }
     }
 
     /// Says that this path leads to the file, or will lead to the one that takes its place.

@@ -9,6 +9,8 @@ pub mod changes;
 pub mod daemon_log;
 pub mod follow;
 pub mod lines;
+pub mod pressed;
 pub mod printer;
+pub mod raw;
 pub mod record;
 pub mod tail;

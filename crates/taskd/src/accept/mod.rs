@@ -1,6 +1,7 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
 mod limits;
+mod output;
 mod process;
 mod retries;
 mod schedule;
@@ -60,6 +61,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         context.limits.definition_bytes,
         describe::spec_bytes(&spec) as u64,
     )?;
+    let (output, history) = (output::output(&spec)?, output::history(&spec)?);
     let action = action(spec.action)?;
     let env = environment(spec.env)?;
     within(
@@ -112,6 +114,8 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             locks: locks(&spec.locks)?,
         },
         process: process::process(spec.process.0, &context.powers)?,
+        output,
+        history,
         action,
         env,
     };
@@ -150,6 +154,8 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     if let Some(typed) = patch.on_leftover {
         new.policies.leftover = leftover(typed);
     }
+    new.output = output::patched(new.output, &patch)?;
+    new.history = output::patched_history(new.history, &patch)?;
     if let Some(codes) = &patch.success_codes {
         new.policies.success = retries::codes("success-codes", codes.as_deref())?;
     }

@@ -44,6 +44,7 @@ use self::watch::Watchers;
 use crate::clock;
 use crate::config::Config;
 use crate::notify::Notify;
+use crate::press::Press;
 use crate::refusal;
 
 /// Most messages taken in before what they caused is carried out.
@@ -59,6 +60,7 @@ const RUNNING: &str = "running tasks";
 pub(crate) struct Parts {
     pub(crate) core: Scheduler,
     pub(crate) writer: Writer,
+    pub(crate) press: Press,
     pub(crate) reader: Reader,
     pub(crate) runner: Whereabouts,
     pub(crate) config: Config,
@@ -101,6 +103,7 @@ struct Driver {
     /// Changes that must wait for earlier ones, first come first.
     busy: VecDeque<Waiting>,
     actions: actions::Actions,
+    press: Press,
     watchers: Watchers,
     wakeup: Wakeup,
     place: Whereabouts,
@@ -138,6 +141,7 @@ impl Driver {
             pending: HashMap::new(),
             busy: VecDeque::new(),
             actions: actions::Actions::new(parts.reader),
+            press: parts.press,
             watchers: Watchers::default(),
             wakeup: Wakeup::new()?,
             place: parts.runner,

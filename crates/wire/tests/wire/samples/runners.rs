@@ -37,6 +37,8 @@ pub(super) fn start() -> Start {
             private_tmp: true,
         })),
         previous_outcome: Tail(Some(s("failed"))),
+        output: Tail(OutputKind::File),
+        masks: Tail(vec![s("token=.*")]),
     }
 }
 
