@@ -108,6 +108,7 @@ runs_have_groups_that_count() {
     [[ $status != *pids* ]] || [ "$(newest counted peak_pids)" -ge 3 ] || return
     # Nothing escapes.
     ! pgrep -a -x sleep | grep 'sleep 1000' && ! grep 'populated 1' /sys/fs/cgroup/system.slice/taskd-runner.service/taskd-*/cgroup.events
+}
 groups_come_back_with_a_killed_runner() {
     local pid; pid=$(main_pid taskd-runner)
     kill_main taskd-runner "$pid" && wait_for 30 came_back taskd-runner "$pid" && wait_for 30 has_runner || return

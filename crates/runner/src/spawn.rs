@@ -61,6 +61,13 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// Nothing is in a group that was taken.
+    fn leave(&self, group: Option<Arc<Group>>) {
+        if let (Some(groups), Some(group)) = (&self.groups, group) {
+            groups.give_back(group, false);
+        }
+    }
+
     /// Reads this process's own circumstances, and raises its limit of open files: every run takes up to three.
     pub(crate) fn new(cookie: Cookie, state_dir: &Path, groups: Option<Arc<Groups>>) -> io::Result<Self> {
         let account = sys::account(rustix::process::geteuid().as_raw());
@@ -310,8 +317,11 @@ impl<'a> Spawner<'a> {
 
     /// Launches what is planned, in a control group of its own where there can be one.
     fn launch(&mut self, start: &Start, place: &Place<'_>) -> Result<(Pid, Option<Arc<Group>>), SpawnError> {
-        let group = self.host.groups.as_ref().and_then(|groups| groups.get()).map(Arc::new);
+        let mut group = self.host.groups.as_ref().and_then(|groups| groups.get()).map(Arc::new);
         let handle = group.as_ref().and_then(|group| group.open().ok());
+        if handle.is_none() {
+            self.host.leave(group.take());
+        }
         let grouped = Place {
             group: handle.as_ref().map(|handle| handle.as_fd()),
             ..*place
@@ -321,7 +331,8 @@ impl<'a> Spawner<'a> {
             && let Err(NotStarted::Failed(failed)) = &started
             && failed.step == Step::Clone
         {
-            // Better without than not at all. What does not depend on it fails again.
+            // Better without than not at all, and nothing is counted then. What does not depend on it fails again.
+            self.host.leave(group.take());
             started = self.launcher.start(&self.plan, place);
         }
         let failed = match started {
@@ -334,9 +345,7 @@ impl<'a> Spawner<'a> {
                 Failed { errno, step }
             }
         };
-        if let (Some(groups), Some(group)) = (&self.host.groups, group) {
-            groups.give_back(group, false);
-        }
+        self.host.leave(group);
         let path = match failed.step {
             Step::Launcher
             | Step::Pipe

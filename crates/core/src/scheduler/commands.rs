@@ -308,7 +308,7 @@ impl Scheduler {
         };
         let mut reply = Vec::with_capacity(runs.len());
         for (run, waits) in runs {
-            let waiting = waits || self.sharing.contains_key(&run.task) || !self.has_place(run.task, reserved.places);
+            let waiting = waits || !self.has_place(run.task, reserved.places);
             reserved.places += usize::from(!waiting);
             let trace_id = self.traces.draw();
             records.push(Record::RunCreated {
@@ -336,7 +336,8 @@ impl Scheduler {
                     reserved.tasks.push(key.task);
                 }
             }
-            if !matches!(run.state, State::Stopping { .. }) {
+            // A stop that is on its way might be lost with this life.
+            if !matches!(run.state, State::Stopping { .. }) || self.unrecorded_stops.contains(&key) {
                 records.push(stop(now, key, reason));
             }
         }

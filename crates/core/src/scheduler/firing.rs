@@ -118,8 +118,11 @@ impl Scheduler {
             // What makes up for the past does not cost a live firing: that goes next.
             Admission::Wait { .. } => self.create(now, id, trigger, fire_time, true),
             Admission::Replace(runs) => {
+                // Without the one, nobody would know what the others were stopped for.
+                let glued = self.facts.len();
                 self.replace(now, id, &runs);
                 self.create(now, id, trigger, fire_time, true);
+                self.glue(glued);
             }
             Admission::Skip { reason, .. } => self.pass(id, Passed::single(fire_time), Passing::Skipped, reason),
         }

@@ -94,6 +94,8 @@ impl Scheduler {
     /// Has the facts of this call from one on become durable together.
     pub(super) fn glue(&mut self, from: usize) {
         if self.facts.len() > from + 1 {
+            // What was glued of these holds as a part of it.
+            self.glued.retain(|range| range.start < from);
             self.glued.push(from..self.facts.len());
         }
     }

@@ -122,13 +122,11 @@ impl Scheduler {
         self.places.held()
     }
 
-    /// Whether a live run of a task may be started now, after `more` others.
+    /// Whether a live run of a task may be started at once, after `more` others. Where something is shared it may not: of
+    /// what is due at one instant the highest priority goes first.
     pub(super) fn has_place(&self, task: TaskId, more: usize) -> bool {
         let is_free = self.places.none_waits() && self.occupied() + self.reserved_places + more < self.limits.running;
-        is_free
-            && self.shares_of(task).is_none_or(|shares| {
-                self.places.full(&shares.pools).is_none() && self.places.none_waits_for(&shares.pools)
-            })
+        is_free && !self.sharing.contains_key(&task)
     }
 
     /// Gives free places to waiting runs. They start when that is durable: nothing says before that they may have.

@@ -106,28 +106,23 @@ impl Places {
     /// The run that goes next, if one waits that is not kept back; whether it may is another question.
     pub(super) fn first(&self, is_kept_back: impl Fn(&RunKey) -> bool) -> Option<RunKey> {
         let ready = self.ready.iter().find(|turn| !is_kept_back(&turn.run));
-        let head = self
-            .heads
-            .iter()
-            .map(|(turn, _)| turn)
-            .find(|turn| !is_kept_back(&turn.run));
+        let free = |turn: &&Turn| !is_kept_back(&turn.run);
+        // Behind one that is kept back others may go.
+        let behind = |key: &PoolKey| self.pools.get(key).and_then(|used| used.blocked.iter().find(free));
+        let mut heads = self.heads.iter();
+        let head = heads.find_map(|(turn, key)| Some(turn).filter(free).or_else(|| behind(key)));
         ready.into_iter().chain(head).min().map(|turn| turn.run)
     }
 
     /// Whether no live run waits for a place.
     pub(super) fn none_waits(&self) -> bool {
-        self.ready.first().is_none_or(|turn| turn.makes_up)
+        let head = self.heads.first().map(|(turn, _)| turn);
+        self.ready.first().into_iter().chain(head).all(|turn| turn.makes_up)
     }
 
     /// The first of these groups and locks that has no room.
     pub(super) fn full<'a>(&self, pools: &'a [PoolKey]) -> Option<&'a PoolKey> {
         pools.iter().find(|key| !self.has_room(key))
-    }
-
-    /// Whether nothing waits for any of these.
-    pub(super) fn none_waits_for(&self, pools: &[PoolKey]) -> bool {
-        let waits = |key: &PoolKey| self.pools.get(key).is_some_and(|used| !used.blocked.is_empty());
-        !pools.iter().any(waits)
     }
 
     /// How many runs a group or lock holds; `None` for any number.

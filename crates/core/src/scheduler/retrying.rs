@@ -115,10 +115,10 @@ impl Scheduler {
         }
     }
 
-    /// Ends the runs of a removed task that wait for another attempt: what it would do went with the task.
+    /// Ends the runs of a removed task that wait, for another attempt or for its place: what it would do went with the task.
     pub(super) fn drop_retries(&mut self, now: Timestamp, id: TaskId) {
         let theirs = self.runs.range(runs_of(id));
-        let waits = |(_, run): &(&RunKey, &Run)| matches!(run.state, State::BackingOff { .. });
+        let waits = |(_, run): &(&RunKey, &Run)| matches!(run.state, State::BackingOff { .. } | State::Waiting);
         let keys: Vec<RunKey> = theirs.filter(waits).map(|(key, _)| *key).collect();
         for key in keys {
             let reason = Some("its task was removed before its next attempt".to_owned());

@@ -1,5 +1,6 @@
 //! What the runs of tasks share with those of others: groups and locks, and their limits.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::time::Timestamp;
 
 use super::Scheduler;
 use super::evolve::runs_of;
-use super::pending::Reserved;
+use super::pending::{Batch, Reserved};
 use super::pools::{PoolKey, Shares, Standing};
 use super::runs::Run;
 
@@ -74,9 +75,10 @@ impl Scheduler {
 
     /// The records by which runs of a task keep what they took when it is changed to share something else, or removed.
     pub(super) fn keep_shares(&self, id: TaskId, new: &Sharing) -> Vec<Record> {
-        let Some(shared) = self.sharing.get(&id).filter(|shared| shared.sharing != *new) else {
+        let sharing = self.sharing_of(id);
+        if sharing == *new {
             return Vec::new();
-        };
+        }
         let Some(owner) = self.tasks.get(id).map(|task| task.owner) else {
             return Vec::new();
         };
@@ -86,7 +88,7 @@ impl Scheduler {
             run: *key,
             holding: Holding {
                 owner,
-                sharing: shared.sharing.clone(),
+                sharing: sharing.clone(),
             },
         };
         runs.map(keeps).collect()
@@ -118,7 +120,9 @@ impl Scheduler {
     ) -> Result<Accepted, Refusal> {
         let mut records = Vec::new();
         let set = self.places.limits().keys();
-        let mut there = set.filter(|key| key.owner == owner).count();
+        let mut there = set.filter(|key| key.owner == owner).count() + self.limits_coming(owner);
+        let pools: BTreeSet<Pool> = pools.into_iter().collect();
+        let mut adds = false;
         for pool in pools {
             let is_set = self.places.limits().contains_key(&PoolKey {
                 owner,
@@ -127,6 +131,7 @@ impl Scheduler {
             if limit.is_none() && !is_set {
                 return Err(Refusal::NoPool(pool));
             }
+            adds |= !is_set;
             there += usize::from(!is_set);
             records.push(Record::PoolSet {
                 owner,
@@ -136,12 +141,32 @@ impl Scheduler {
                 by: by.to_owned(),
             });
         }
-        if limit.is_some() && there > self.limits.pools {
+        if limit.is_some() && adds && there > self.limits.pools {
             return Err(Refusal::TooManyPools {
                 limit: self.limits.pools,
             });
         }
         Ok(self.accept(records, Reserved::default(), Reply::Done))
+    }
+
+    /// How many limits an owner has more when what is on its way is durable, at most.
+    fn limits_coming(&self, owner: Owner) -> usize {
+        let decisions = self.pending.values().filter_map(|batch| match batch {
+            Batch::Decision { records, .. } => Some(records),
+            Batch::Facts(_) => None,
+        });
+        let sets =
+            |record: &&Record| matches!(record, Record::PoolSet { owner: of, limit: Some(_), .. } if *of == owner);
+        decisions.flatten().filter(sets).count()
+    }
+
+    /// How many staged tasks take part in a group or lock.
+    fn staged_members(&self, key: &PoolKey) -> usize {
+        if self.imports.staged() == 0 {
+            return 0;
+        }
+        let staged = self.sharing.iter().filter(|(id, _)| self.imports.holds(**id));
+        staged.filter(|(_, shared)| shared.shares.pools.contains(key)).count()
     }
 
     /// The groups and locks of an owner: those with a limit that was set, and those that tasks or runs take part in.
@@ -154,11 +179,12 @@ impl Scheduler {
                 pool: key.pool.clone(),
                 limit: self.places.limit(key),
                 is_set: self.places.limits().contains_key(key),
-                tasks: self.places.members(key),
+                tasks: self.places.members(key) - self.staged_members(key),
                 running,
                 waiting,
             }
         };
-        theirs.map(view).collect()
+        let is_known = |view: &PoolView| view.is_set || view.tasks + view.running + view.waiting > 0;
+        theirs.map(view).filter(is_known).collect()
     }
 }

@@ -239,3 +239,73 @@ fn owners_do_not_share() {
     rig.run(ids[0]);
     assert_eq!(started(&mut rig).len(), 2);
 }
+
+#[test]
+fn of_what_is_due_at_one_instant_the_highest_priority_goes_first() {
+    let mut rig = Rig::new();
+    for (text, priority) in [("a", 0), ("b", 10), ("c", 5)] {
+        let mut due = sharing(text, None, priority, &["disk"]);
+        due.when = every(60_000);
+        rig.add(due);
+    }
+    rig.pass(60_000);
+    let mut order = Vec::new();
+    while let Some(origin) = started(&mut rig).pop() {
+        succeed(&mut rig, &origin);
+        order.push(origin.name.to_string());
+    }
+    assert_eq!(order, ["b", "c", "a"]);
+}
+
+#[test]
+fn a_run_that_waits_for_a_place_alone_is_not_overtaken_by_a_firing() {
+    let mut rig = Rig::limited(Limits {
+        running: 2,
+        ..Limits::default()
+    });
+    let holder = rig.add(sharing("r", None, 0, &["l"]));
+    let waiting = rig.add(sharing("h", None, 10, &["l"]));
+    let other = rig.add(definition("s", When::Manual));
+    for id in [holder, waiting, other] {
+        rig.run(id);
+    }
+    let running = started(&mut rig);
+    assert_eq!(names(&running), ["r", "s"]);
+    rig.add(definition("f", every(60_000)));
+    rig.pass(30_000);
+    rig.now = at(60_000);
+    rig.effects.clear();
+    succeed(&mut rig, &running[0]);
+    assert_eq!(names(&started(&mut rig)), ["h"]);
+}
+
+#[test]
+fn a_run_takes_no_lock_that_its_task_is_given_while_it_runs() {
+    let mut rig = Rig::new();
+    let first = rig.add(sharing("a", None, 0, &["l"]));
+    let second = rig.add(sharing("b", None, 0, &[]));
+    rig.run(first);
+    rig.run(second);
+    started(&mut rig);
+    rig.apply(Command::Edit {
+        id: second,
+        definition: Box::new(sharing("b", None, 0, &["l"])),
+        by: "uid 1000".to_owned(),
+    })
+    .unwrap();
+    let view = rig.core.pools(ME).remove(0);
+    assert_eq!((view.tasks, view.running), (2, 1));
+}
+
+#[test]
+fn a_limit_counts_while_it_is_on_its_way_and_one_that_is_there_may_change() {
+    let mut rig = Rig::limited(Limits {
+        pools: 1,
+        ..Limits::default()
+    });
+    rig.prompt = false;
+    set(&mut rig, group("a"), 1).unwrap();
+    assert_eq!(set(&mut rig, group("b"), 1), Err(Refusal::TooManyPools { limit: 1 }));
+    rig.store();
+    set(&mut rig, group("a"), 2).unwrap();
+}

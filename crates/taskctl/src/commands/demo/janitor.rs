@@ -17,6 +17,9 @@ use crate::clock;
 use crate::error::{Exit, Failure, Result};
 use crate::watch::wait_for;
 
+/// How long they may take to end in order.
+const ORDERLY: Duration = Duration::from_secs(3);
+
 /// How long processes may take to die.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -56,11 +59,20 @@ pub fn run(dir: &Path) -> Result<()> {
     let mut rest = Vec::new();
     // OK because an error ends the pipe as well.
     let _ = std::io::stdin().read_to_end(&mut rest);
+    // What has time for it takes away what it made elsewhere, as control groups.
+    let ending = signal_all(dir, Signal::TERM);
+    let deadline = clock::monotonic() + ORDERLY;
+    for process in ending {
+        wait_for(
+            &[process.as_fd()],
+            Some(deadline.saturating_duration_since(clock::monotonic())),
+        )?;
+    }
     let deadline = clock::monotonic() + PATIENCE;
     // Twice in a row, for a process may be born while the list is read.
     let mut quiet = 0;
     while quiet < 2 {
-        let dying = kill_all(dir);
+        let dying = signal_all(dir, Signal::KILL);
         quiet = if dying.is_empty() { quiet + 1 } else { 0 };
         for process in dying {
             wait_for(
@@ -87,8 +99,8 @@ fn is_of_a_demo(dir: &Path) -> bool {
     dir.is_absolute() && dir.components().count() > 2 && named && owned
 }
 
-/// Kills what belongs to the demo, and gives what is to be waited for.
-fn kill_all(dir: &Path) -> Vec<OwnedFd> {
+/// Signals what belongs to the demo, and gives what is to be waited for.
+fn signal_all(dir: &Path, signal: Signal) -> Vec<OwnedFd> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -106,7 +118,7 @@ fn kill_all(dir: &Path) -> Vec<OwnedFd> {
             continue;
         };
         // Asked again, for the number may have become another's before it was held.
-        if belongs(&process.path(), dir) && pidfd_send_signal(&process_fd, Signal::KILL).is_ok() {
+        if belongs(&process.path(), dir) && pidfd_send_signal(&process_fd, signal).is_ok() {
             dying.push(process_fd);
         }
     }
@@ -146,7 +158,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(!belongs(Path::new(&process), Path::new("/tmp/taskctl-demo-none")));
-        let dying = kill_all(dir.path());
+        let dying = signal_all(dir.path(), Signal::KILL);
         assert_eq!(dying.len(), 1);
         assert_eq!(
             wait_for(&[dying[0].as_fd()], Some(PATIENCE)).expect("it can be polled"),
