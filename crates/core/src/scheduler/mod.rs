@@ -14,9 +14,10 @@
 //! The state changes in one function, `evolve`, by records. A *fact* is state at once; a *decision* is once it is durable,
 //! and until then what it touches is reserved. Replaying the records in the order of their tickets gives the live state.
 //!
-//! Four things are known of one life only, never recorded: which tickets are pending, whether a runner is attached, what
-//! it was told, and since when this life goes. A restored scheduler starts nothing until a runner is attached, since the
-//! inventory tells what an earlier life started without having recorded it.
+//! Five things are known of one life only, never recorded: which tickets are pending, which stops the runner may not
+//! hear of yet, whether a runner is attached, what it was told, and since when this life goes. A restored scheduler
+//! starts nothing until a runner is attached, since the inventory tells what an earlier life started without having
+//! recorded it.
 
 mod admission;
 mod backlog;

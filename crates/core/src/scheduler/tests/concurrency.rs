@@ -205,3 +205,35 @@ fn more_places_by_an_edit_start_what_waits() {
     .unwrap();
     assert_eq!(numbers(&rig.starts()), [2]);
 }
+
+#[test]
+fn a_cancellation_of_what_is_being_replaced_is_answered_when_it_is_durable() {
+    let mut rig = Rig::new();
+    rig.add(by("replace", "a", every(SECOND)));
+    let first = go(&mut rig, 1..=1).remove(0);
+    rig.prompt = false;
+    rig.pass(2 * SECOND);
+    let accepted = rig.apply(cancel(first.attempt.run)).unwrap();
+    assert!(accepted.ticket.is_some());
+}
+
+#[test]
+fn a_replacement_and_what_it_replaces_become_durable_together() {
+    let mut rig = Rig::limited(Limits {
+        batch: std::num::NonZeroUsize::MIN,
+        ..Limits::default()
+    });
+    rig.add(by("replace", "a", every(SECOND)));
+    go(&mut rig, 1..=1);
+    rig.effects.clear();
+    rig.pass(2 * SECOND);
+    let together = rig.effects.iter().any(|effect| match effect {
+        Effect::Record { records, .. } => {
+            let stops = |record: &Record| matches!(record, Record::RunStopping { .. });
+            let creates = |record: &Record| matches!(record, Record::RunCreated { .. });
+            records.iter().any(stops) && records.iter().any(creates)
+        }
+        _ => false,
+    });
+    assert!(together, "{:?}", rig.effects);
+}

@@ -272,7 +272,7 @@ fn a_run_that_waits_for_a_place_alone_is_not_overtaken_by_a_firing() {
     let running = started(&mut rig);
     assert_eq!(names(&running), ["r", "s"]);
     rig.add(definition("f", every(60_000)));
-    rig.pass(30_000);
+    rig.pass(59_999);
     rig.now = at(60_000);
     rig.effects.clear();
     succeed(&mut rig, &running[0]);
@@ -308,4 +308,71 @@ fn a_limit_counts_while_it_is_on_its_way_and_one_that_is_there_may_change() {
     assert_eq!(set(&mut rig, group("b"), 1), Err(Refusal::TooManyPools { limit: 1 }));
     rig.store();
     set(&mut rig, group("a"), 2).unwrap();
+}
+
+#[test]
+fn behind_a_run_that_is_being_decided_about_others_go() {
+    let mut rig = Rig::new();
+    let ids: Vec<TaskId> = ["r", "a", "z"]
+        .into_iter()
+        .map(|text| rig.add(sharing(text, None, 0, &["l"])))
+        .collect();
+    for id in &ids {
+        rig.run(*id);
+    }
+    let holder = started(&mut rig).remove(0);
+    rig.prompt = false;
+    rig.apply(Command::Edit {
+        id: ids[1],
+        definition: Box::new(sharing("a", None, 0, &["l", "m"])),
+        by: "uid 1000".to_owned(),
+    })
+    .unwrap();
+    succeed(&mut rig, &holder);
+    rig.store();
+    assert_eq!(names(&started(&mut rig)), ["z"]);
+}
+
+#[test]
+fn staged_tasks_show_in_no_list() {
+    let mut rig = Rig::new();
+    let begin = Command::BeginImport {
+        owner: ME,
+        count: std::num::NonZeroU64::MIN,
+    };
+    let Reply::Importing(import) = rig.apply(begin).unwrap().reply else {
+        panic!("it begins");
+    };
+    let definitions = vec![std::sync::Arc::new(sharing("a", Some("g"), 0, &["l"]))];
+    rig.apply(Command::Stage { import, definitions }).unwrap();
+    assert_eq!(rig.core.pools(ME), []);
+    rig.apply(Command::EndImport { import }).unwrap();
+    assert_eq!(rig.core.pools(ME).len(), 2);
+}
+
+#[test]
+fn a_run_that_waits_when_its_task_is_removed_ends_and_waits_no_longer() {
+    let mut rig = Rig::new();
+    let mut tried = sharing("a", None, 0, &["l"]);
+    tried.policies.retry.times = 1;
+    let first = rig.add(tried);
+    let second = rig.add(sharing("b", None, 0, &["l"]));
+    let run = rig.run(first);
+    let holder = started(&mut rig).remove(0);
+    rig.run(second);
+    rig.prompt = false;
+    rig.apply(Command::Remove {
+        ids: vec![first],
+        running: WhileRunning::Keep,
+        reason: "removed".to_owned(),
+    })
+    .unwrap();
+    rig.ended(&holder, ended(Exit::Code(1)));
+    rig.go(5_000);
+    assert_eq!(rig.core.run(run).unwrap().state, "waiting");
+    rig.effects.clear();
+    rig.store();
+    let reason = Some("its task was removed before its next attempt".to_owned());
+    assert_eq!(rig.outcomes(), [(run, Outcome::Cancelled, reason)]);
+    assert_eq!(rig.core.counts().running, 1);
 }
