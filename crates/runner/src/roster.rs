@@ -13,7 +13,7 @@ use taskd_wire::runner::{AttemptKey, End, Ended, Live, Origin, Start, TimeUp};
 
 use crate::attempt::{Cause, GRACE_MAX, Limit, State};
 use crate::cgroups::{Counted, Group};
-use crate::output::{Masks, Output, Raw, Stream, output_path};
+use crate::output::{Output, Raw, Stream, output_path};
 use crate::pipes::Pipe;
 use crate::sweep::{Family, Survivor};
 use crate::sys::Reaped;
@@ -58,7 +58,7 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    fn new(start: &Start, state_dir: &Path, masks: Option<Arc<Masks>>, slot: u64) -> Self {
+    fn new(start: &Start, state_dir: &Path, slot: u64) -> Self {
         let limits = &start.limits.0;
         let (timeout, deadline) = (limits.timeout_ms, limits.deadline_ms);
         let within = timeout.into_iter().chain(deadline).min();
@@ -91,7 +91,7 @@ impl Attempt {
             stdout: None,
             stderr: None,
             output: (start.output.0 == OutputKind::Lines)
-                .then(|| Output::new(output_path(state_dir, &start.key), start.output_max, masks)),
+                .then(|| Output::new(output_path(state_dir, &start.key), start.output_max)),
             raw: None,
             output_bytes: 0,
             output_lost: 0,
@@ -172,11 +172,11 @@ impl Roster {
         }
     }
 
-    pub(crate) fn add(&mut self, start: &Start, state_dir: &Path, masks: Option<Arc<Masks>>) -> u64 {
+    pub(crate) fn add(&mut self, start: &Start, state_dir: &Path) -> u64 {
         let id = self.next;
         self.next += 1;
         let slot = self.underway.begin(start.key);
-        self.attempts.insert(id, Attempt::new(start, state_dir, masks, slot));
+        self.attempts.insert(id, Attempt::new(start, state_dir, slot));
         self.by_key.insert(start.key, id);
         id
     }

@@ -21,7 +21,7 @@ use taskd_wire::runner::{AttemptKey, Process, ResourceLimit, Start, Stdin};
 use crate::cgroups::{Group, Groups};
 use crate::clock;
 use crate::env_file::EnvFileError;
-use crate::output::{Raw, raw_output_path};
+use crate::output::{KnownMasks, Masks, Raw, raw_output_path};
 use crate::sweep;
 use crate::sys::{self, Decimal, Failed, HasNul, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step};
 
@@ -58,6 +58,7 @@ pub(crate) struct Host {
     state_dir: PathBuf,
     /// Where children are put, if groups can be made.
     groups: Option<Arc<Groups>>,
+    masks: KnownMasks,
 }
 
 impl Host {
@@ -105,6 +106,7 @@ impl Host {
             null,
             state_dir: state_dir.to_owned(),
             groups,
+            masks: KnownMasks::default(),
         })
     }
 }
@@ -199,7 +201,12 @@ pub(crate) struct Child {
 #[derive(Debug)]
 pub(crate) enum Sink {
     /// Our ends of its pipes.
-    Pipes { stdout: File, stderr: File },
+    Pipes {
+        stdout: File,
+        stderr: File,
+        /// What is hidden of what comes.
+        masks: Option<Arc<Masks>>,
+    },
     /// The file that it writes itself.
     File(Raw),
     /// It writes for nobody.
@@ -278,10 +285,11 @@ impl<'a> Spawner<'a> {
         };
         match start.output.0 {
             OutputKind::Lines => {
+                let masks = self.masks(&start.masks.0)?;
                 let (stdout, stdout_end) = pipe()?;
                 let (stderr, stderr_end) = pipe()?;
                 let (pid, group) = self.launch(start, &place(stdout_end.as_fd(), stderr_end.as_fd()))?;
-                let sink = Sink::Pipes { stdout, stderr };
+                let sink = Sink::Pipes { stdout, stderr, masks };
                 Ok(Child { pid, sink, group })
             }
             OutputKind::File => {
@@ -303,6 +311,14 @@ impl<'a> Spawner<'a> {
                 Ok(Child { pid, sink, group })
             }
         }
+    }
+
+    /// What is to be hidden, ready for use. What cannot be hidden is not started.
+    fn masks(&self, patterns: &[String]) -> Result<Option<Arc<Masks>>, SpawnError> {
+        self.host.masks.of(patterns).map_err(|_| {
+            let (errno, what) = (libc::EINVAL, "mask".to_owned());
+            SpawnError { errno, what }
+        })
     }
 
     /// The file that a child is to write.

@@ -26,7 +26,6 @@ use crate::cgroups::{Groups, Seat};
 use crate::ender::Ender;
 use crate::guard::GUARD_PID;
 use crate::notify::{complain, notify};
-use crate::output::KnownMasks;
 use crate::pipes::Pipes;
 use crate::place::{Place, SocketFile, random};
 use crate::reports::{Report, Reports};
@@ -142,7 +141,6 @@ struct Worker {
     notify_socket: Option<OsString>,
     /// Attempts whose pipes are not yet watched. A process that has ended by then spares the trouble.
     fresh: Vec<u64>,
-    masks: KnownMasks,
     /// When files that attempts write themselves are looked at.
     looks: BTreeSet<(Instant, u64)>,
     /// Processes may have ended that were not taken in: their start was not yet reported, or another hid them.
@@ -211,7 +209,6 @@ impl Worker {
             state_dir: place.state_dir.clone(),
             notify_socket,
             fresh: Vec::new(),
-            masks: KnownMasks::default(),
             looks: BTreeSet::new(),
             reap_again: false,
             given_up: GivenUp::default(),
@@ -354,19 +351,8 @@ impl Worker {
         if self.roster.id_of(&start.key).is_some() || self.results.contains(&start.key) {
             return;
         }
-        let masks = self.masks.of(&start.masks.0);
-        let unmasked = masks.is_err();
-        let id = self.roster.add(&start, &self.state_dir, masks.unwrap_or_default());
+        let id = self.roster.add(&start, &self.state_dir);
         match self.closing {
-            // What should be hidden is not written for want of a way to hide it.
-            Closing::No if unmasked => self.not_spawned(
-                id,
-                SpawnError {
-                    errno: libc::EINVAL,
-                    what: "mask".to_owned(),
-                },
-                clock::wall_ms(),
-            ),
             Closing::No if self.roster.len() > self.attempts_max => self.not_spawned(
                 id,
                 SpawnError {

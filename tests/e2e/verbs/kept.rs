@@ -138,6 +138,32 @@ fn a_command_may_write_its_output_into_a_file_itself() {
 }
 
 #[test]
+fn nothing_may_go_on_that_writes_into_a_file_which_is_complete() {
+    let world = World::served();
+    let add = ["add", "--name", "f", "--manual"];
+    let both = ["--output", "file", "--on-leftover", "leave", "--", "true"];
+    let said = world.ctl(&[&add, both.as_slice()].concat()).refused(2);
+    assert!(
+        said.contains("which is complete then") && said.contains("--on-leftover kill"),
+        "{said}"
+    );
+    for (name, before, after) in [
+        ("a", ["--output", "file"], ["--on-leftover", "leave"]),
+        ("b", ["--on-leftover", "leave"], ["--output", "file"]),
+    ] {
+        let one = ["add", "--name", name, "--manual", before[0], before[1], "--", "true"];
+        world.ctl(&one).ok();
+        world.ctl(&["edit", name, after[0], after[1]]).refused(2);
+    }
+    world
+        .ctl(&["edit", "a", "--output", "lines", "--on-leftover", "leave"])
+        .ok();
+    world
+        .ctl(&["edit", "b", "--output", "file", "--on-leftover", "kill"])
+        .ok();
+}
+
+#[test]
 fn a_file_that_a_run_writes_itself_can_be_followed() {
     let world = World::served();
     let line = world.gated_line("g", 0);
@@ -259,6 +285,7 @@ fn a_mask_that_cannot_be_used_is_refused_and_pointed_at() {
     assert!(refused("x*").contains("it would match everywhere"));
     assert!(refused(r"(\w{100}){100}").contains("grows too large"));
     assert!(refused(&"x".repeat(1025)).contains("at most 1024 bytes"));
+    assert!(refused(r"(?s)BEGIN.*END").contains("one line at a time"));
     let with_file = [
         "add", "--name", "m", "--manual", "--output", "file", "--mask", "x", "--", "true",
     ];

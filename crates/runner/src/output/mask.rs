@@ -1,17 +1,26 @@
 //! Hides what must not be kept: matches of patterns are replaced before anything is written.
 //!
 //! A pattern is held against whole lines, so a match is found however the line was read. While a line goes on it is held back;
-//! one that is longer than [`LINE_MAX`] is given on in parts, of which each is looked at together with half of the next, so that
+//! one that is longer than 64 KiB is given on in parts, of which each is looked at together with half of the next, so that
 //! no match of up to that half is cut.
+//!
+//! In doubt more is hidden: a line that takes too much [work](WORK) to search, what comes behind a match that had not
+//! ended where a part did, and what matches only when bytes that are no text are taken for letters.
 
+mod automaton;
+mod masker;
+
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Hir, Look};
 
-use super::Stream;
-use crate::sys;
+use automaton::{Automaton, TooMuch, Work};
+pub(super) use masker::Masker;
+
+use crate::reports::lock;
 
 /// Most patterns of a task.
 pub const MASKS_MAX: usize = 16;
@@ -19,20 +28,27 @@ pub const MASKS_MAX: usize = 16;
 /// The longest pattern, in bytes.
 pub const MASK_BYTES_MAX: usize = 1024;
 
-/// What a pattern may become in memory, in bytes: once compiled, and for looking quickly.
-const COMPILED_MAX: usize = 256 * 1024;
+/// What a pattern may become in memory, in bytes, before it is used: each of up to four forms of it.
+const COMPILED_MAX: usize = 128 * 1024;
+
+/// What all patterns of a task may become together.
+const ALL_COMPILED_MAX: usize = 2 * 1024 * 1024;
 
 /// How deep groups and repetitions may lie in each other.
 const NEST_MAX: u32 = 50;
 
-/// Bytes of a line from which it is not held back as a whole.
-const LINE_MAX: usize = 64 * 1024;
+/// Steps for each byte of a line, besides those that one look with each pattern takes.
+const WORK: usize = 64;
 
-/// What of such a line is given on at once.
-const PART: usize = LINE_MAX / 2;
+/// The most steps that a pattern takes to look at a byte: forward and back, as it is and as text, with and without a `\r` at
+/// the end.
+const LOOK: usize = 8;
 
 /// What stands in the place of a match.
 const MASK: &[u8] = b"***";
+
+/// What bytes that are no text are taken for.
+const LETTER: u8 = b'x';
 
 /// Sets of patterns that are kept compiled.
 const REMEMBERED: usize = 16;
@@ -73,16 +89,31 @@ pub enum MaskError {
         /// Which, from 0.
         index: usize,
     },
+    /// One cannot match within a line.
+    #[error("a mask is held against one line at a time, and this one is for more than that")]
+    Lines {
+        /// Which, from 0.
+        index: usize,
+    },
 }
 
 /// Patterns of what is to be hidden.
 #[derive(Debug)]
 pub struct Masks {
-    patterns: Vec<Regex>,
+    patterns: Vec<Pattern>,
+    /// One of them says where a line ends.
+    has_end: bool,
+}
+
+#[derive(Debug)]
+struct Pattern {
+    exact: Automaton,
+    /// For text that is not ASCII, where the other cannot search that.
+    loose: Option<Automaton>,
 }
 
 impl Masks {
-    /// Reads patterns, as of the `regex` crate: it takes time in proportion to the bytes it looks at, whatever the pattern.
+    /// Reads patterns, in the syntax of the `regex` crate.
     ///
     /// # Errors
     /// [`MaskError`] of the first that cannot be used.
@@ -90,18 +121,42 @@ impl Masks {
         if patterns.len() > MASKS_MAX {
             return Err(MaskError::TooMany(patterns.len()));
         }
-        let compiled = patterns.iter().enumerate().map(|(index, text)| compile(index, text));
-        Ok(Masks {
-            patterns: compiled.collect::<Result<_, _>>()?,
-        })
+        let mut size = 0;
+        let mut masks = Masks {
+            patterns: Vec::with_capacity(patterns.len()),
+            has_end: false,
+        };
+        for (index, text) in patterns.iter().enumerate() {
+            let parsed = parse(index, text)?;
+            let looks = parsed.properties().look_set();
+            masks.has_end |= [Look::End, Look::EndLF].iter().any(|look| looks.contains(*look));
+            let mut build = |pattern: &Hir| {
+                let built = Automaton::new(pattern, COMPILED_MAX);
+                size += built.as_ref().map_or(0, Automaton::size);
+                built
+                    .filter(|_| size <= ALL_COMPILED_MAX)
+                    .ok_or(MaskError::TooLarge { index })
+            };
+            masks.patterns.push(Pattern {
+                exact: build(&parsed)?,
+                loose: if looks.contains_word_unicode() {
+                    Some(build(&automaton::without_words(&parsed))?)
+                } else {
+                    None
+                },
+            });
+        }
+        Ok(masks)
     }
 
-    /// Where a line has something to hide, in order and apart from each other.
-    fn find(&self, line: &[u8], found: &mut Vec<(usize, usize)>) {
+    /// Where a line has something to hide from an offset on, in order and apart from each other. `is_whole` says that it ends
+    /// with what is there of it.
+    fn find(&self, line: &[u8], from: usize, is_whole: bool, found: &mut Vec<(usize, usize)>) -> Result<(), TooMuch> {
         found.clear();
-        for pattern in &self.patterns {
-            let matches = pattern.find_iter(line).map(|hit| (hit.start(), hit.end()));
-            found.extend(matches.filter(|(from, to)| from < to));
+        let mut work = Work((line.len() - from) * (WORK + LOOK * self.patterns.len()));
+        self.find_in(line, from, is_whole, &mut work, found)?;
+        if let Cow::Owned(text) = as_text(line) {
+            self.find_in(&text, from, is_whole, &mut work, found)?;
         }
         found.sort_unstable();
         found.dedup_by(|next, before| {
@@ -111,10 +166,44 @@ impl Masks {
             }
             joins
         });
+        Ok(())
+    }
+
+    fn find_in(
+        &self,
+        line: &[u8],
+        from: usize,
+        is_whole: bool,
+        work: &mut Work,
+        found: &mut Vec<(usize, usize)>,
+    ) -> Result<(), TooMuch> {
+        // To some a line ends with both.
+        let shorter = line.strip_suffix(b"\r").filter(|_| is_whole && self.has_end);
+        let is_ascii = line.is_ascii();
+        for text in [Some(line), shorter].into_iter().flatten() {
+            for Pattern { exact, loose } in &self.patterns {
+                let pattern = loose.as_ref().filter(|_| !is_ascii).unwrap_or(exact);
+                pattern.find(text, from, work, found)?;
+            }
+        }
+        Ok(())
     }
 }
 
-fn compile(index: usize, text: &str) -> Result<Regex, MaskError> {
+/// A line with letters in the place of bytes that are no text, which patterns for text stop at.
+fn as_text(line: &[u8]) -> Cow<'_, [u8]> {
+    if std::str::from_utf8(line).is_ok() {
+        return Cow::Borrowed(line);
+    }
+    let mut text = Vec::with_capacity(line.len());
+    for chunk in line.utf8_chunks() {
+        text.extend_from_slice(chunk.valid().as_bytes());
+        text.resize(text.len() + chunk.invalid().len(), LETTER);
+    }
+    Cow::Owned(text)
+}
+
+fn parse(index: usize, text: &str) -> Result<Hir, MaskError> {
     if text.len() > MASK_BYTES_MAX {
         let bytes = text.len();
         return Err(MaskError::TooLong { index, bytes });
@@ -123,267 +212,63 @@ fn compile(index: usize, text: &str) -> Result<Regex, MaskError> {
         .utf8(false)
         .nest_limit(NEST_MAX)
         .build()
-        .parse(text);
-    if let Err(error) = parsed {
-        let (problem, span) = match &error {
-            regex_syntax::Error::Parse(error) => (error.kind().to_string(), Some(error.span())),
-            regex_syntax::Error::Translate(error) => (error.kind().to_string(), Some(error.span())),
-            error => (error.to_string(), None),
-        };
-        let column = |offset: usize| text.get(..offset).map_or(0, |before| before.chars().count());
-        let at = span.map_or((0, 1), |span| {
-            let from = column(span.start.offset);
-            (
-                narrow(from),
-                narrow(column(span.end.offset).saturating_sub(from).max(1)),
-            )
-        });
-        return Err(MaskError::Syntax { index, problem, at });
+        .parse(text)
+        .map_err(|error| unreadable(index, text, &error))?;
+    match parsed.properties().minimum_len() {
+        Some(0) => Err(MaskError::Empty { index }),
+        Some(_) if automaton::spans_lines(&parsed) => Err(MaskError::Lines { index }),
+        Some(_) => Ok(parsed),
+        // It has a class of no character.
+        None => Err(MaskError::Empty { index }),
     }
-    let regex = RegexBuilder::new(text)
-        .nest_limit(NEST_MAX)
-        .size_limit(COMPILED_MAX)
-        .dfa_size_limit(COMPILED_MAX)
-        .build()
-        .map_err(|_| MaskError::TooLarge { index })?;
-    if regex.is_match(b"") {
-        return Err(MaskError::Empty { index });
-    }
-    Ok(regex)
+}
+
+fn unreadable(index: usize, text: &str, error: &regex_syntax::Error) -> MaskError {
+    let (problem, span) = match error {
+        regex_syntax::Error::Parse(error) => (error.kind().to_string(), Some(error.span())),
+        regex_syntax::Error::Translate(error) => (error.kind().to_string(), Some(error.span())),
+        error => (error.to_string(), None),
+    };
+    let column = |offset: usize| text.get(..offset).map_or(0, |before| before.chars().count());
+    let at = span.map_or((0, 1), |span| {
+        let from = column(span.start.offset);
+        (
+            narrow(from),
+            narrow(column(span.end.offset).saturating_sub(from).max(1)),
+        )
+    });
+    MaskError::Syntax { index, problem, at }
 }
 
 fn narrow(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// The patterns that were used lately, compiled.
+/// The patterns that were used lately, compiled. Whoever starts something may ask.
 #[derive(Debug, Default)]
 pub(crate) struct KnownMasks {
-    latest: VecDeque<(Vec<String>, Arc<Masks>)>,
+    latest: Mutex<VecDeque<(Vec<String>, Arc<Masks>)>>,
 }
 
 impl KnownMasks {
     /// These patterns; nothing where there are none.
-    pub(crate) fn of(&mut self, patterns: &[String]) -> Result<Option<Arc<Masks>>, MaskError> {
+    pub(crate) fn of(&self, patterns: &[String]) -> Result<Option<Arc<Masks>>, MaskError> {
         if patterns.is_empty() {
             return Ok(None);
         }
-        if let Some(at) = self.latest.iter().position(|(known, _)| known == patterns) {
-            self.latest.swap(0, at);
-            return Ok(self.latest.front().map(|(_, masks)| Arc::clone(masks)));
+        let mut latest = lock(&self.latest);
+        if let Some(at) = latest.iter().position(|(known, _)| known == patterns) {
+            latest.swap(0, at);
+            return Ok(latest.front().map(|(_, masks)| Arc::clone(masks)));
         }
+        drop(latest);
         let masks = Arc::new(Masks::compile(patterns)?);
-        self.latest.truncate(REMEMBERED - 1);
-        self.latest.push_front((patterns.to_vec(), Arc::clone(&masks)));
+        let mut latest = lock(&self.latest);
+        latest.truncate(REMEMBERED - 1);
+        latest.push_front((patterns.to_vec(), Arc::clone(&masks)));
         Ok(Some(masks))
     }
 }
 
-/// Hides what an attempt writes.
-#[derive(Debug)]
-pub(super) struct Masker {
-    masks: Arc<Masks>,
-    /// The lines that go on, of stdout and of stderr.
-    held: [Vec<u8>; 2],
-    found: Vec<(usize, usize)>,
-    /// What may be written.
-    pub(super) out: Vec<u8>,
-}
-
-impl Masker {
-    pub(super) fn new(masks: Arc<Masks>) -> Self {
-        Masker {
-            masks,
-            held: [Vec::new(), Vec::new()],
-            found: Vec::new(),
-            out: Vec::new(),
-        }
-    }
-
-    /// Takes bytes in. What of them, and of those before, may be written is in `out` then.
-    pub(super) fn feed(&mut self, stream: Stream, mut bytes: &[u8]) {
-        self.out.clear();
-        let mut held = std::mem::take(self.held_of(stream));
-        while let Some(at) = sys::find(b'\n', bytes) {
-            let (line, rest) = bytes.split_at(at);
-            if held.is_empty() {
-                self.put(line);
-            } else {
-                held.extend_from_slice(line);
-                self.put(&held);
-                held.clear();
-            }
-            self.out.push(b'\n');
-            bytes = &rest[1..];
-        }
-        held.extend_from_slice(bytes);
-        while held.len() >= LINE_MAX {
-            let part = self.put_part(&held);
-            held.drain(..part);
-        }
-        *self.held_of(stream) = held;
-    }
-
-    /// The stream has ended: what was held back of it is in `out` then.
-    pub(super) fn end(&mut self, stream: Stream) {
-        self.out.clear();
-        let held = std::mem::take(self.held_of(stream));
-        self.put(&held);
-    }
-
-    /// Whether something is held back.
-    pub(super) fn holds(&self) -> bool {
-        self.held.iter().any(|held| !held.is_empty())
-    }
-
-    fn held_of(&mut self, stream: Stream) -> &mut Vec<u8> {
-        match stream {
-            Stream::Stdout => &mut self.held[0],
-            Stream::Stderr => &mut self.held[1],
-        }
-    }
-
-    fn put(&mut self, line: &[u8]) {
-        self.masks.find(line, &mut self.found);
-        self.put_found(line, line.len());
-    }
-
-    /// Writes the first part of a long line, as far as no match goes on behind it, and says how long that is.
-    fn put_part(&mut self, line: &[u8]) -> usize {
-        self.masks.find(line, &mut self.found);
-        let over = self.found.iter().find(|(from, to)| *from < PART && PART < *to);
-        let end = over.map_or(PART, |(_, to)| *to);
-        self.put_found(line, end);
-        end
-    }
-
-    fn put_found(&mut self, line: &[u8], end: usize) {
-        let mut done = 0;
-        for &(from, to) in self.found.iter().take_while(|(from, _)| *from < end) {
-            self.out.extend_from_slice(&line[done..from]);
-            self.out.extend_from_slice(MASK);
-            done = to;
-        }
-        self.out.extend_from_slice(&line[done..end]);
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn masks(patterns: &[&str]) -> Result<Masks, MaskError> {
-        Masks::compile(&patterns.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
-    }
-
-    fn masker(patterns: &[&str]) -> Masker {
-        Masker::new(Arc::new(masks(patterns).expect("they are right")))
-    }
-
-    /// What is written of some reads from one stream.
-    fn written(patterns: &[&str], reads: &[&[u8]]) -> String {
-        let mut masker = masker(patterns);
-        let mut all = Vec::new();
-        for read in reads {
-            masker.feed(Stream::Stdout, read);
-            all.extend_from_slice(&masker.out);
-        }
-        masker.end(Stream::Stdout);
-        all.extend_from_slice(&masker.out);
-        String::from_utf8_lossy(&all).into_owned()
-    }
-
-    #[test]
-    fn matches_are_hidden_however_they_are_read() {
-        let text = b"user=ann password=hunter2 ok\nnothing\nlast password=hunter3";
-        let hidden = "user=ann *** ok\nnothing\nlast ***";
-        for at in 0..text.len() {
-            let (one, two) = text.split_at(at);
-            assert_eq!(written(&[r"password=\S+"], &[one, two]), hidden, "{at}");
-        }
-        let bytes: Vec<&[u8]> = text.chunks(1).collect();
-        assert_eq!(written(&[r"password=\S+"], &bytes), hidden);
-    }
-
-    #[test]
-    fn what_several_patterns_match_is_hidden_once() {
-        assert_eq!(written(&["abc", "cd", "f"], &[b"xabcdef\nf"]), "x***e***\n***");
-        // Both are held against what was written, not against what the other has left.
-        assert_eq!(written(&["ab", "bc"], &[b"abc"]), "***");
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_looked_at_too() {
-        assert_eq!(
-            written(&["key"], &[b"\xff\xfekey\xff\n"]),
-            "\u{fffd}\u{fffd}***\u{fffd}\n"
-        );
-        assert_eq!(written(&[r"(?-u:\xff)+"], &[b"a\xff\xffb\n"]), "a***b\n");
-    }
-
-    #[test]
-    fn the_streams_do_not_mix() {
-        let mut masker = masker(&["secret"]);
-        masker.feed(Stream::Stdout, b"sec");
-        masker.feed(Stream::Stderr, b"ret\n");
-        assert_eq!(masker.out, b"ret\n");
-        masker.feed(Stream::Stdout, b"ret\n");
-        assert_eq!(masker.out, b"***\n");
-        assert!(!masker.holds());
-    }
-
-    #[test]
-    fn a_line_without_end_is_given_on_in_parts_that_cut_no_match() {
-        let secret = "s".repeat(20_000) + "!";
-        for before in [PART - 1, PART - 10_000, LINE_MAX - 5, 3 * PART - 7] {
-            let line = format!("{}{secret}{}", "x".repeat(before), "y".repeat(2 * LINE_MAX));
-            let reads: Vec<&[u8]> = line.as_bytes().chunks(4096).collect();
-            let shown = written(&["s+!"], &reads);
-            let whole = format!("{}***{}", "x".repeat(before), "y".repeat(2 * LINE_MAX));
-            assert!(shown == whole, "{before}: {} bytes", shown.len());
-        }
-        let mut masker = masker(&["k"]);
-        for _ in 0..100 {
-            masker.feed(Stream::Stdout, &[b'x'; 10_000]);
-            assert!(masker.held[0].len() < LINE_MAX, "it is not bounded");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_used_says_where_and_why() {
-        let error = |pattern: &str| masks(&["fine", pattern]).expect_err("it is wrong");
-        let MaskError::Syntax { index, problem, at } = error("ä(b") else {
-            panic!("it is no expression")
-        };
-        assert_eq!((index, problem.as_str(), at), (1, "unclosed group", (1, 1)));
-        assert_eq!(error("x*"), MaskError::Empty { index: 1 });
-        assert_eq!(error(r"(\w{100}){100}"), MaskError::TooLarge { index: 1 });
-        let long = "x".repeat(MASK_BYTES_MAX + 1);
-        assert_eq!(
-            error(&long),
-            MaskError::TooLong {
-                index: 1,
-                bytes: MASK_BYTES_MAX + 1
-            }
-        );
-        assert!(masks(&["x"; MASKS_MAX]).is_ok());
-        assert_eq!(
-            masks(&["x"; MASKS_MAX + 1]).err(),
-            Some(MaskError::TooMany(MASKS_MAX + 1))
-        );
-    }
-
-    #[test]
-    fn what_was_compiled_lately_is_known() {
-        let mut known = KnownMasks::default();
-        let patterns = |n: usize| vec![format!("secret-{n}")];
-        assert!(known.of(&[]).expect("none").is_none());
-        let first = known.of(&patterns(0)).expect("right").expect("one");
-        let again = known.of(&patterns(0)).expect("right").expect("one");
-        assert!(Arc::ptr_eq(&first, &again));
-        for n in 0..3 * REMEMBERED {
-            known.of(&patterns(n)).expect("right");
-        }
-        assert_eq!(known.latest.len(), REMEMBERED);
-    }
-}
+mod tests;

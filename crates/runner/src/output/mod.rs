@@ -126,11 +126,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Output at `path` of which at most `max` bytes are kept, and nothing of what is masked.
-    pub(crate) fn new(path: PathBuf, max: u64, masks: Option<Arc<Masks>>) -> Self {
+    /// Output at `path` of which at most `max` bytes are kept.
+    pub(crate) fn new(path: PathBuf, max: u64) -> Self {
         Output {
             keeper: Keeper::new(path, max),
-            mask: masks.map(Masker::new),
+            mask: None,
             stdout: Splitter::default(),
             stderr: Splitter::default(),
             bytes: 0,
@@ -139,10 +139,14 @@ impl Output {
         }
     }
 
+    /// Hides from here on what these match.
+    pub(crate) fn hide(&mut self, masks: Arc<Masks>) {
+        self.mask = Some(Masker::new(masks));
+    }
+
     /// Takes in what was read from a stream. `batch` is memory to work in, the same for all outputs. Says whether the
     /// beginning of a line is held back that is to be [flushed](Self::flush) after a while, unless that was said before.
     pub(crate) fn feed(&mut self, stream: Stream, bytes: &[u8], batch: &mut Vec<u8>) -> bool {
-        self.bytes += bytes.len() as u64;
         let bytes = match &mut self.mask {
             Some(mask) => {
                 mask.feed(stream, bytes);
@@ -150,6 +154,7 @@ impl Output {
             }
             None => bytes,
         };
+        self.bytes += bytes.len() as u64;
         let time = lines::stamp(clock::wall());
         let splitter = match stream {
             Stream::Stdout => &mut self.stdout,
@@ -161,6 +166,9 @@ impl Output {
         });
         self.keeper.commit(before, batch);
         self.growth = batch.len() / bytes.len().max(1);
+        if let Some(mask) = &mut self.mask {
+            mask.written();
+        }
         let waits = !self.stdout.is_empty() || !self.stderr.is_empty();
         waits && !std::mem::replace(&mut self.waits, waits)
     }
@@ -180,6 +188,7 @@ impl Output {
 
     /// How much should be read at once of what could be `most`: less of what takes much work, such as empty lines.
     pub(crate) fn appetite(&self, most: usize) -> usize {
+        let most = self.mask.as_ref().map_or(most, |mask| mask.appetite().min(most));
         most / (self.growth / 4).max(1)
     }
 
@@ -194,6 +203,7 @@ impl Output {
                 let mut put = |keeper: &mut Keeper, record: &[u8]| keeper.put(batch, stream, record, &time);
                 if let Some(mask) = &mut self.mask {
                     mask.end(stream);
+                    self.bytes += mask.out.len() as u64;
                     splitter.feed(&mask.out, &mut self.keeper, &mut put);
                 }
                 splitter.end(&mut self.keeper, &mut put);
@@ -208,7 +218,7 @@ impl Output {
         self.keeper.seal(&lines::stamp(clock::wall()));
     }
 
-    /// Bytes that the command wrote.
+    /// Bytes that the command wrote, as they are after what is masked was replaced.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -11,7 +11,10 @@ impl Worker {
             return sink.discard();
         };
         match sink {
-            Sink::Pipes { stdout, stderr } => {
+            Sink::Pipes { stdout, stderr, masks } => {
+                if let (Some(output), Some(masks)) = (&mut attempt.output, masks) {
+                    output.hide(masks);
+                }
                 attempt.stdout = Some(stdout.into());
                 attempt.stderr = Some(stderr.into());
                 self.fresh.push(id);

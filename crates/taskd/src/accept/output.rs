@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU64;
 
-use taskd_core::policy::{History, KEEP_FOR_MAX_MS, KEEP_RUNS_MAX, OUTPUT_MAX, OUTPUT_MIN, OutputKind, OutputPolicy};
+use taskd_core::policy::{
+    History, KEEP_FOR_MAX_MS, KEEP_RUNS_MAX, Leftover, OUTPUT_MAX, OUTPUT_MIN, OutputKind, OutputPolicy,
+};
 use taskd_runner::{MaskError, Masks};
 use taskd_wire::definition::{self, TaskPatch, TaskSpec};
 use taskd_wire::refusal::Refusal;
@@ -10,18 +12,22 @@ use taskd_wire::refusal::Refusal;
 use super::bad;
 
 /// What was typed of a new task's output.
-pub(super) fn output(spec: &TaskSpec) -> Result<OutputPolicy, Refusal> {
+pub(super) fn output(spec: &TaskSpec, leftover: Leftover) -> Result<OutputPolicy, Refusal> {
     let output = OutputPolicy {
         kind: kind(spec.output),
         max_bytes: max(spec.output_max)?,
         mask: masks(&spec.mask)?,
     };
-    is_possible(&output)?;
+    is_possible(&output, leftover)?;
     Ok(output)
 }
 
-/// What is changed of a task's output.
-pub(super) fn patched(mut output: OutputPolicy, patch: &TaskPatch) -> Result<OutputPolicy, Refusal> {
+/// What is changed of a task's output, which is to go with what becomes of processes that are left.
+pub(super) fn patched(
+    mut output: OutputPolicy,
+    patch: &TaskPatch,
+    leftover: Leftover,
+) -> Result<OutputPolicy, Refusal> {
     if let Some(said) = patch.output {
         output.kind = kind(said);
     }
@@ -31,7 +37,7 @@ pub(super) fn patched(mut output: OutputPolicy, patch: &TaskPatch) -> Result<Out
     if let Some(patterns) = &patch.mask {
         output.mask = masks(patterns)?;
     }
-    is_possible(&output)?;
+    is_possible(&output, leftover)?;
     Ok(output)
 }
 
@@ -76,6 +82,11 @@ fn masks(patterns: &[String]) -> Result<Vec<String>, Refusal> {
             ),
             MaskError::TooLarge { index } => (*index, None, "use + or * where {N} counts much"),
             MaskError::Empty { index } => (*index, None, "have it match at least one character"),
+            MaskError::Lines { index } => (
+                *index,
+                None,
+                "mask what stands in each line by itself, and write . for any character",
+            ),
         };
         Refusal::BadField {
             field: "mask".to_owned(),
@@ -90,11 +101,16 @@ fn masks(patterns: &[String]) -> Result<Vec<String>, Refusal> {
 }
 
 /// Refuses to promise what cannot be held.
-fn is_possible(output: &OutputPolicy) -> Result<(), Refusal> {
+fn is_possible(output: &OutputPolicy, leftover: Leftover) -> Result<(), Refusal> {
     match output.kind {
         OutputKind::File if !output.mask.is_empty() => {
             let problem = "nothing can be masked in a file that the command writes itself";
             let cure = "write --output lines, or take the masks away with --mask ''";
+            Err(bad("output", "file", problem, Some(cure)))
+        }
+        OutputKind::File if leftover == Leftover::Leave => {
+            let problem = "what goes on after a run would write on into its file, which is complete then";
+            let cure = "write --output lines or discard, or --on-leftover kill";
             Err(bad("output", "file", problem, Some(cure)))
         }
         OutputKind::Lines | OutputKind::File | OutputKind::Discard => Ok(()),
