@@ -410,7 +410,13 @@ impl Worker {
                     self.not_spawned(id, error, at_ms);
                 }
                 Report::Sought { id, sought } => self.take_sought(id, sought),
-                Report::Finished { id } => self.step(id, Event::Finished),
+                Report::Sealed { id, lost } => {
+                    if let Some(attempt) = self.roster.get_mut(id) {
+                        attempt.output_lost += lost;
+                    }
+                    self.step(id, Event::Finished);
+                }
+                Report::Looked { id, watch } => self.take_looked(id, watch),
             }
         }
         self.reports = reports;

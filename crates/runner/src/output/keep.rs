@@ -14,7 +14,7 @@
 //! of one.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -238,7 +238,11 @@ impl Keeper {
     fn write(&mut self, batch: &[u8]) -> io::Result<()> {
         let file = match &self.file {
             Some(file) => file,
-            None => self.file.insert(create(&self.path)?),
+            None => {
+                let file = create(&self.path)?;
+                super::remove_others(&self.path);
+                self.file.insert(file)
+            }
         };
         file.write_all_at(batch, self.end).inspect_err(|_| {
             // A part may be in the file. If it cannot be cut off, the next batch is written over it.
@@ -322,6 +326,21 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
     let mut temporary = path.to_owned().into_os_string();
     temporary.push(".tmp");
     PathBuf::from(temporary)
+}
+
+/// Whether a file is as it was.
+pub(super) fn is_unchanged(file: &File, before: &Metadata) -> io::Result<bool> {
+    let now = file.metadata()?;
+    Ok(now.len() == before.len() && now.modified()? == before.modified()?)
+}
+
+/// Removes a file that is of no use, and its directory if that is empty then.
+pub(super) fn discard(path: &Path) {
+    // They only take a name.
+    let _ = fs::remove_file(path);
+    if let Some(directory) = path.parent() {
+        let _ = fs::remove_dir(directory);
+    }
 }
 
 /// Makes a file, and the directories above it, that only this user can read.

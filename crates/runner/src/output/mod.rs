@@ -42,7 +42,7 @@ use mask::Masker;
 pub(crate) use mask::KnownMasks;
 pub use mask::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
 pub use press::compress_output;
-pub(crate) use raw::{Cut, Over, Raw};
+pub(crate) use raw::{Cut, Over, Raw, Watch};
 
 /// Where the lines of an attempt are, if it has any.
 ///
@@ -102,6 +102,17 @@ pub fn remove_output(state_dir: &Path, key: &AttemptKey) -> io::Result<()> {
         let _ = fs::remove_dir(directory);
     }
     Ok(())
+}
+
+/// Removes what was called so before: after a backup was put back, runs have numbers that were used already, and what they
+/// wrote then may be in files of other names, which would be taken for theirs.
+fn remove_others(path: &Path) {
+    let (lines, raw) = (path.with_extension("jsonl"), path.with_extension("out"));
+    let others = [press::compressed(&lines), press::compressed(&raw), lines, raw];
+    for other in others.iter().filter(|other| *other != path) {
+        // It is hardly ever there.
+        let _ = fs::remove_file(other);
+    }
 }
 
 /// One of the two streams of a command.

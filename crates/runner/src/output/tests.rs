@@ -303,3 +303,15 @@ fn what_is_counted_of_masked_output_is_what_is_written() {
     assert_eq!(bytes, 1000 * (8 * 4 + 1) + 3);
     assert_eq!(bytes - lost, kept as u64);
 }
+
+#[test]
+fn what_an_attempt_of_the_same_number_left_under_other_names_is_gone() {
+    let mut written = Written::new(1024);
+    let other = written.path().with_extension("out.zst");
+    fs::create_dir_all(other.parent().expect("a directory")).expect("room");
+    fs::write(&other, "old").expect("room");
+    written.out(b"line\n");
+    assert!(!other.exists());
+    written.end();
+    assert_eq!(written.logs().len(), 1);
+}

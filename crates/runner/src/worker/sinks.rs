@@ -2,6 +2,7 @@
 
 use super::Worker;
 use crate::clock;
+use crate::output::{Raw, Watch};
 use crate::spawn::Sink;
 
 impl Worker {
@@ -37,16 +38,24 @@ impl Worker {
         }
     }
 
-    /// Looks at the files whose time it is.
+    /// Has the files looked at whose time it is.
     pub(super) fn take_looks(&mut self) {
         let now = clock::steady();
         while let Some((at, id)) = self.looks.first().copied()
             && at <= now
         {
             self.looks.pop_first();
-            if let Some(raw) = self.roster.get_mut(id).and_then(|attempt| attempt.raw.as_mut()) {
-                self.looks.insert((raw.look(now), id));
+            let raw = self.roster.get_mut(id).and_then(|attempt| attempt.raw.as_mut());
+            if let Some(watch) = raw.and_then(Raw::begin_look) {
+                self.ender.look(id, watch);
             }
+        }
+    }
+
+    /// A file was looked at. If its attempt has ended meanwhile, that has asked for its size itself.
+    pub(super) fn take_looked(&mut self, id: u64, watch: Watch) {
+        if let Some(raw) = self.roster.get_mut(id).and_then(|attempt| attempt.raw.as_mut()) {
+            self.looks.insert((raw.end_look(watch, clock::steady()), id));
         }
     }
 }
