@@ -205,6 +205,7 @@ impl Worker {
                 closing: Tail(false),
                 state_dir: Tail(Some(place.directory_id().map_err(started)?)),
                 cgroups: Tail(None),
+                outputs: Tail(true),
             },
             state_dir: place.state_dir.clone(),
             notify_socket,

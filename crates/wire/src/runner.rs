@@ -201,6 +201,8 @@ pub struct RunnerInfo {
     /// Where each attempt has a control group of its own: the controllers of these, `cpu`, `io`, `memory`, `pids`. `None`
     /// where attempts are held by their process groups and marks alone.
     pub cgroups: Tail<Option<Vec<String>>>,
+    /// Whether it does what [`Start::output`] and [`Start::masks`] say. One that does not keeps all as lines.
+    pub outputs: Tail<bool>,
 }
 
 /// What tells one directory from another on a machine, whatever its name.

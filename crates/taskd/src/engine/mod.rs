@@ -110,6 +110,8 @@ struct Driver {
     link: Option<Link>,
     /// The guard of a runner this daemon started, to be reaped.
     guard: Option<Child>,
+    /// Whether the runner does what it is told of output.
+    runner_outputs: bool,
     attached: mpsc::UnboundedReceiver<Result<(Attached, Option<Started>), LinkError>>,
     attaching: mpsc::UnboundedSender<Result<(Attached, Option<Started>), LinkError>>,
     /// Whether a try to attach is under way.
@@ -147,6 +149,7 @@ impl Driver {
             place: parts.runner,
             link: None,
             guard: None,
+            runner_outputs: false,
             attached,
             attaching,
             attaches: false,

@@ -92,5 +92,6 @@ pub(super) fn info() -> RunnerInfo {
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
+        outputs: Tail(true),
     }
 }
