@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Row, params};
+use taskd_core::policy::RETRIES_MAX;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger, Usage};
 use taskd_core::task::{Owner, TaskId, TaskName};
 use taskd_core::time::Timestamp;
@@ -338,7 +339,7 @@ impl Reader {
                         task: TaskId(unsigned(row, 1)?),
                         n: unsigned(row, 2)?,
                     },
-                    attempts: u32::try_from(number(row, 3)?).unwrap_or(u32::MAX),
+                    attempts: u32::try_from(number(row, 3)?).unwrap_or(u32::MAX).min(RETRIES_MAX + 1),
                     kept: unsigned(row, 4)?,
                 });
             }

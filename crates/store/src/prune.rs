@@ -25,6 +25,8 @@ use crate::session::{Durability, Session};
 
 /// Most rows pruned in one transaction.
 const CHUNK: usize = 200;
+/// Most attempts whose files are removed in one transaction, but for those of one run.
+const FILES: u32 = 400;
 /// Most runs whose output is counted in one step.
 const COUNTED: usize = 1_000;
 /// Most tasks looked at in one step: each takes as long as a few rows.
@@ -253,7 +255,7 @@ impl Pruner {
             if run.key.n > spare && finished_at >= cutoff {
                 break;
             }
-            if pruning.len() >= CHUNK {
+            if pruning.is_full() {
                 return Ok(true);
             }
             pruning.runs.push(run);
@@ -287,7 +289,7 @@ impl Pruner {
         )?;
         let mut rows = statement.query(params![bits(task.0), bits(self.limits.history_runs)])?;
         while let Some(row) = rows.next()? {
-            if pruning.len() >= CHUNK {
+            if pruning.is_full() {
                 return Ok(true);
             }
             pruning.spans.push(number(row, 0)?);
@@ -324,11 +326,14 @@ impl Pruner {
                 .db()
                 .prepare_cached(&format!("{PRUNED} WHERE output_kept > 0 ORDER BY id LIMIT {CHUNK}"))?;
             let mut rows = statement.query([])?;
+            let mut files = 0;
             while total > limit
+                && files < FILES
                 && let Some(row) = rows.next()?
             {
                 let run = Pruned::read(row)?;
                 total = total.saturating_sub(run.output_kept);
+                files += run.files();
                 pruned.push(run);
             }
         }
@@ -379,7 +384,10 @@ impl Pruner {
                     .db()
                     .prepare_cached(&format!("{PRUNED} WHERE id > ?1 ORDER BY id LIMIT {CHUNK}"))?;
                 let mut rows = statement.query([after])?;
-                while !young && let Some(row) = rows.next()? {
+                while !young
+                    && !pruning.is_full()
+                    && let Some(row) = rows.next()?
+                {
                     let run = Pruned::read(row)?;
                     young = (cutoff..=now).contains(&run.created_at);
                     last = Some(run.id);
@@ -473,8 +481,7 @@ impl Pruner {
         };
         let attempts: Vec<AttemptKey> = runs
             .iter()
-            .filter(|run| run.may_have_output)
-            .flat_map(|run| (1..=run.ended().min(ATTEMPTS_MAX)).map(|attempt| AttemptKey { run: run.key, attempt }))
+            .flat_map(|run| (1..=run.files()).map(|attempt| AttemptKey { run: run.key, attempt }))
             .collect();
         if !attempts.is_empty() {
             remove_output(&attempts);
@@ -493,6 +500,10 @@ struct Pruning {
 impl Pruning {
     fn len(&self) -> usize {
         self.runs.len() + self.spans.len() + self.tasks.len()
+    }
+
+    fn is_full(&self) -> bool {
+        self.len() >= CHUNK || self.runs.iter().map(Pruned::files).sum::<u32>() >= FILES
     }
 }
 
@@ -526,6 +537,15 @@ impl Pruned {
             // A run whose end nobody told may have written any amount, and earlier attempts did what they did.
             may_have_output: number(row, 7)? == 0 && (optional_number(row, 8)? != Some(0) || number(row, 3)? > 1),
         })
+    }
+
+    /// Of how many attempts output may have to go.
+    fn files(&self) -> u32 {
+        if self.may_have_output {
+            self.ended().min(ATTEMPTS_MAX)
+        } else {
+            0
+        }
     }
 
     /// How many of its attempts have ended: the last one of a run that has not ended may write.

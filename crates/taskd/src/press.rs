@@ -3,9 +3,12 @@
 //! It begins with what earlier lives left: output over the threshold whose run has ended. When it has compressed something, the
 //! store is told, so that the bound of all output counts what is on disk.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
+use taskd_core::command::Ticket;
+use taskd_core::policy::RETRIES_MAX;
 use taskd_core::run::{AttemptKey, RunKey};
 use taskd_store::{LargeOutput, Reader, Writer};
 
@@ -14,16 +17,27 @@ use crate::run::{output_size, runner_key};
 /// Runs of earlier lives that are read at once.
 const PAGE: usize = 100;
 
+/// Most attempts of a run.
+const ATTEMPTS_MAX: u32 = RETRIES_MAX + 1;
+
 /// A run that is over.
+#[derive(Debug)]
 struct Job {
     run: RunKey,
     attempts: u32,
     threshold: u64,
 }
 
-/// Hands over runs whose output may be large.
-#[derive(Clone, Debug)]
-pub(crate) struct Press(Sender<Job>);
+/// Hands over runs whose output may be large, when it is durable that they are over: what their output takes then is counted
+/// in their rows.
+#[derive(Debug)]
+pub(crate) struct Press {
+    jobs: Sender<Job>,
+    /// Runs whose end is not yet on its way to the store.
+    fresh: Vec<Job>,
+    /// Runs whose end is durable with this ticket.
+    waiting: VecDeque<(Ticket, Job)>,
+}
 
 impl Press {
     /// Starts the thread. It ends with the process.
@@ -37,24 +51,53 @@ impl Press {
             be_nice();
             work.all(&jobs, &reader, threshold);
         })?;
-        Ok(Press(sender))
+        Ok(Press::of(sender))
+    }
+
+    fn of(jobs: Sender<Job>) -> Self {
+        Press {
+            jobs,
+            fresh: Vec::new(),
+            waiting: VecDeque::new(),
+        }
     }
 
     /// A run is over, after so many attempts. Their output is compressed where it has more bytes than the threshold.
-    pub(crate) fn is_over(&self, run: RunKey, attempts: u32, threshold: u64) {
-        // The thread ends before the process only by a panic, and then output stays as it is.
-        let _ = self.0.send(Job {
+    pub(crate) fn is_over(&mut self, run: RunKey, attempts: u32, threshold: u64) {
+        self.fresh.push(Job {
             run,
             attempts,
             threshold,
         });
     }
 
+    /// What happened to them goes to the store, the last of it with this ticket; nothing where there is nothing to store.
+    pub(crate) fn written(&mut self, last: Option<Ticket>) {
+        for job in self.fresh.drain(..) {
+            match last {
+                Some(ticket) => self.waiting.push_back((ticket, job)),
+                None => hand_over(&self.jobs, job),
+            }
+        }
+    }
+
+    /// All up to this ticket is durable.
+    pub(crate) fn durable(&mut self, ticket: Ticket) {
+        while let Some((_, job)) = self.waiting.pop_front_if(|(last, _)| *last <= ticket) {
+            hand_over(&self.jobs, job);
+        }
+    }
+
     /// One that does nothing.
     #[cfg(test)]
     pub(crate) fn idle() -> Self {
-        Press(channel().0)
+        Press::of(channel().0)
     }
+}
+
+fn hand_over(jobs: &Sender<Job>, job: Job) {
+    // The thread ends before the process only by a panic, and then output stays as it is.
+    let _ = jobs.send(job);
 }
 
 /// Nothing that runs is to wait for it.
@@ -116,7 +159,7 @@ impl Work {
     /// Bytes that the output of a run takes on disk.
     fn size_of(&self, run: RunKey, attempts: u32) -> u64 {
         let size = output_size(&self.state_dir);
-        (1..=attempts)
+        (1..=attempts.min(ATTEMPTS_MAX))
             .filter_map(|attempt| size(AttemptKey { run, attempt }))
             .sum()
     }
@@ -124,7 +167,7 @@ impl Work {
     /// Says whether anything was compressed.
     fn compress(&self, job: &Job) -> bool {
         let mut any = false;
-        for attempt in 1..=job.attempts {
+        for attempt in 1..=job.attempts.min(ATTEMPTS_MAX) {
             let key = runner_key(AttemptKey { run: job.run, attempt });
             match taskd_runner::compress_output(&self.state_dir, &key, job.threshold) {
                 Ok(done) => any |= done,
@@ -140,5 +183,32 @@ impl Work {
             self.writer.recount(job.run);
         }
         any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taskd_core::task::TaskId;
+
+    #[test]
+    fn a_run_is_handed_over_when_its_end_is_durable() {
+        let (sender, jobs) = channel();
+        let mut press = Press::of(sender);
+        let run = |n| RunKey { task: TaskId(1), n };
+        let taken = || jobs.try_iter().map(|job: Job| job.run.n).collect::<Vec<_>>();
+        press.is_over(run(1), 1, 0);
+        press.written(Some(Ticket(4)));
+        press.is_over(run(2), 1, 0);
+        press.written(Some(Ticket(6)));
+        press.durable(Ticket(3));
+        assert_eq!(taken(), [0; 0]);
+        press.durable(Ticket(5));
+        assert_eq!(taken(), [1]);
+        press.durable(Ticket(6));
+        assert_eq!(taken(), [2]);
+        press.is_over(run(3), 1, 0);
+        press.written(None);
+        assert_eq!(taken(), [3]);
     }
 }

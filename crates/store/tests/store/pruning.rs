@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use taskd_core::policy::History;
+use taskd_core::policy::{History, RETRIES_MAX};
 use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing};
 use taskd_core::task::TaskId;
@@ -421,4 +421,33 @@ fn a_size_that_has_changed_is_counted_anew() {
     }
     wait_until("it is counted", || kept(&dir) == 5_300);
     assert_eq!(reader.check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_number_of_attempts_that_cannot_be_is_not_gone_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&asked);
+    let mut options = Options::new(dir.path());
+    options.output_size = Some(Box::new(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Some(7)
+    }));
+    let store = Store::open(options).unwrap().store;
+    let writer = store.writer();
+    commit(&writer, vec![added(1, "a", 1)]).unwrap();
+    commit(&writer, whole_run(1, 1, 1_000, Outcome::Succeeded, 40)).unwrap();
+    for attempts in [4_000_000_000_i64, 9_000_000_000] {
+        rusqlite::Connection::open(dir.path().join("store.db"))
+            .unwrap()
+            .execute("UPDATE runs SET attempt = ?1", [attempts])
+            .unwrap();
+        let large = store.reader().unwrap().large_outputs(0, i64::MAX, 10).unwrap();
+        assert_eq!(large[0].attempts, RETRIES_MAX + 1);
+        asked.store(0, Ordering::Relaxed);
+        writer.recount(key(1, 1));
+        wait_until("it is counted", || {
+            asked.load(Ordering::Relaxed) == u64::from(RETRIES_MAX) + 1
+        });
+    }
 }

@@ -15,7 +15,6 @@ use super::pressed;
 use super::printer::Printer;
 use super::raw::{self, Part, RawFile};
 use super::record::Record;
-use super::tail::last_lines;
 use crate::error::{Error, Failure, Result};
 use crate::out::Out;
 
@@ -128,15 +127,14 @@ impl Followed {
             let opened = if raw::is_raw(path) {
                 Err(io::ErrorKind::NotFound.into())
             } else {
-                // It is compressed before the plain one goes.
-                or_if_missing(Lines::open(path), || Ok(Lines::of(pressed::open(path)?, path)))
+                Lines::open_either(path)
             };
             match opened {
                 Ok(mut lines) => {
                     if let Some(count) = self.tail.take() {
                         // One more, to know when that was written: it is not shown.
                         let more = count.saturating_add(1);
-                        let last = last_lines(lines.file(), more).map_err(|e| unreadable(path, &e))?;
+                        let last = lines.last(more).map_err(|e| unreadable(path, &e))?;
                         self.mark.passes = last.count == more;
                         lines.start_at(last.offset);
                     }
@@ -168,14 +166,13 @@ impl Followed {
     /// Opens the file that the run writes itself, if it is there.
     fn open_raw(&mut self, path: &Path, changes: Option<&mut Changes>) -> Result<bool> {
         let path = raw::beside(path);
-        let opened = or_if_missing(RawFile::open(&path), || Ok(RawFile::of(pressed::open(&path)?, &path)));
-        let mut raw = match opened {
+        let mut raw = match RawFile::open(&path) {
             Ok(raw) => raw,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(unreadable(&path, &error).into()),
         };
         if let Some(count) = self.tail.take() {
-            let last = last_lines(raw.file(), count).map_err(|error| unreadable(&path, &error))?;
+            let last = raw.last(count).map_err(|error| unreadable(&path, &error))?;
             raw.start_at(last.offset);
         }
         if let Some(changes) = changes {
@@ -187,7 +184,7 @@ impl Followed {
 
     fn read_raw(&mut self, run: usize, printer: &mut Printer, out: &mut Out, err: &mut Out) -> Result<()> {
         let Some(raw) = &mut self.raw else { return Ok(()) };
-        let written = raw.file().metadata().and_then(|found| found.modified()).ok();
+        let written = raw.modified().ok();
         if written.is_some_and(|at| printer.is_before_all(at)) {
             return Ok(());
         }
@@ -267,14 +264,6 @@ enum Stop {
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         Stop::Reading(error)
-    }
-}
-
-/// The other, where a file is not there.
-fn or_if_missing<T>(opened: io::Result<T>, other: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    match opened {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => other(),
-        opened => opened,
     }
 }
 

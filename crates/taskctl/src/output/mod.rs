@@ -13,4 +13,5 @@ pub mod pressed;
 pub mod printer;
 pub mod raw;
 pub mod record;
+mod source;
 pub mod tail;

@@ -3,12 +3,12 @@
 //! While the run goes on the file may have a hole between head and tail. When the run has ended, a smaller file may take its
 //! place; the one that is open stays as it was, so it is read to its end and no other is needed.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use rustix::fs::{SeekFrom, seek};
+use super::source::Source;
+use super::tail::Last;
 
 /// What the names of such files end with.
 const EXTENSION: &str = "out";
@@ -37,29 +37,29 @@ pub fn is_raw(path: &Path) -> bool {
 
 /// A file being read.
 pub struct RawFile {
-    file: File,
+    file: Source,
     path: PathBuf,
     offset: u64,
 }
 
 impl RawFile {
-    /// Opens a file, to be read from its beginning.
+    /// Opens a file, or what became of it when it was compressed, to be read from its beginning.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(RawFile::of(File::open(path)?, path))
-    }
-
-    /// Of an open file that this path leads to, or led to.
-    pub fn of(file: File, path: &Path) -> Self {
-        RawFile {
-            file,
+        Ok(RawFile {
+            file: Source::open(path)?,
             path: path.to_owned(),
             offset: 0,
-        }
+        })
     }
 
-    /// The file.
-    pub fn file(&self) -> &File {
-        &self.file
+    /// When it was written last.
+    pub fn modified(&self) -> io::Result<SystemTime> {
+        self.file.metadata()?.modified()
+    }
+
+    /// The last `count` lines.
+    pub fn last(&mut self, count: usize) -> io::Result<Last> {
+        self.file.last_lines(count)
     }
 
     /// Where it is.
@@ -76,28 +76,29 @@ impl RawFile {
     pub fn read<E: From<io::Error>>(&mut self, mut give: impl FnMut(Part<'_>) -> Result<(), E>) -> Result<(), E> {
         let mut chunk = vec![0; CHUNK];
         loop {
-            let size = self.file.metadata()?.len();
-            if self.offset >= size {
+            let end = self.file.end()?;
+            if end.is_some_and(|end| self.offset >= end) {
                 return Ok(());
             }
-            // A system that knows of no holes has none, and so has one that says nothing.
-            let data = seek(&self.file, SeekFrom::Data(self.offset)).unwrap_or(self.offset);
+            let data = self.file.next_data(self.offset);
             if data > self.offset {
                 self.offset = data;
                 give(Part::Hole)?;
             }
-            let hole = seek(&self.file, SeekFrom::Hole(self.offset)).unwrap_or(size);
-            let most = usize::try_from(hole.saturating_sub(self.offset)).unwrap_or(CHUNK);
-            let most = if most == 0 { CHUNK } else { most.min(CHUNK) };
-            match self.file.read_at(&mut chunk[..most], self.offset) {
+            match self.file.read_at(&mut chunk, self.offset) {
                 Ok(0) => return Ok(()),
                 Ok(n) => {
+                    // Asked for afterwards: what was made a hole meanwhile was read as zeros.
+                    let hole = self.file.next_hole(self.offset).unwrap_or(u64::MAX);
+                    let n = n.min(usize::try_from(hole.saturating_sub(self.offset)).unwrap_or(n));
                     // Where more follows, what is given ends with a line, so that none is cut that is not long.
-                    let more = self.offset + (n as u64) < size;
+                    let more = end.is_none_or(|end| self.offset + (n as u64) < end);
                     let line = chunk[..n].iter().rposition(|byte| *byte == b'\n').filter(|_| more);
                     let n = line.map_or(n, |at| at + 1);
-                    self.offset += n as u64;
-                    give(Part::Bytes(&chunk[..n]))?;
+                    if n > 0 {
+                        self.offset += n as u64;
+                        give(Part::Bytes(&chunk[..n]))?;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
@@ -109,7 +110,9 @@ impl RawFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::io::Write;
+    use std::os::unix::fs::FileExt;
 
     fn read(raw: &mut RawFile) -> Vec<u8> {
         let mut got = Vec::new();

@@ -265,6 +265,7 @@ impl Driver {
             }
         }
         self.flush_runner();
+        self.press.written(batches.last().map(|(ticket, ..)| *ticket));
         for (ticket, records, weight) in batches {
             self.records.write(ticket, records, weight);
         }
@@ -390,6 +391,7 @@ impl Driver {
         let now = clock::now();
         match self.records.settle(stored) {
             records::Settled::Durable(ticket) => {
+                self.press.durable(ticket);
                 let pending = self.pending.remove(&ticket);
                 let edited = pending.as_ref().and_then(|pending| pending.edited);
                 if let Some(id) = edited {

@@ -1,5 +1,7 @@
 //! `output`: where the output of a run is.
 
+use std::path::Path;
+
 use taskd_core::policy::OutputKind;
 use taskd_core::run::RunKey;
 use taskd_runner::{find_output, output_path, raw_output_path};
@@ -19,24 +21,32 @@ pub(super) async fn answer(shared: &Shared, target: String) -> Result<Response, 
     let info = watch::info(shared, run)
         .await?
         .ok_or_else(|| Refusal::UnknownRun { run: target.clone() })?;
-    let kind = shared
+    let (mut output, state_dir) = (of(shared, run, info), shared.state_dir.clone());
+    let output = shared
         .readers
-        .read(move |reader| Ok(reader.definition(run.task)?.map(|task| task.definition.output.kind)))
+        .read(move |reader| {
+            let kind = reader.definition(run.task)?.map(|task| task.definition.output.kind);
+            find(&mut output, run, kind, &state_dir);
+            Ok(output)
+        })
         .await?;
-    let mut output = of(shared, run, info);
+    Ok(Response::Output(Rec(output)))
+}
+
+/// Takes in where the files are that there are. It asks the disk for each.
+fn find(output: &mut RunOutput, run: RunKey, kind: Option<OutputKind>, state_dir: &Path) {
     let mut any = false;
     for (file, key) in output.files.iter_mut().zip(keys(run)) {
-        let found = find_output(&shared.state_dir, &key).map(|(path, _)| path);
+        let found = find_output(state_dir, &key).map(|(path, _)| path);
         any |= found.is_some();
         let named = match (found, kind) {
             (Some(path), _) => path,
-            (None, Some(OutputKind::File)) => raw_output_path(&shared.state_dir, &key),
+            (None, Some(OutputKind::File)) => raw_output_path(state_dir, &key),
             (None, Some(OutputKind::Lines | OutputKind::Discard) | None) => continue,
         };
         *file = named.display().to_string();
     }
     output.discards = Tail(!any && kind == Some(OutputKind::Discard));
-    Ok(Response::Output(Rec(output)))
 }
 
 /// The attempts of a run.
