@@ -235,15 +235,15 @@ pub enum Output {
 /// What is kept of runs, as typed.
 #[derive(Debug, Default, Args)]
 pub struct KeepArgs {
-    /// What becomes of what runs write: lines with stream and time, a file that the command writes itself (raw), or
-    /// discard (default: lines)
+    /// What becomes of what runs write: lines with stream and time, a file that the command writes itself (raw; there
+    /// `> /dev/stderr` would empty it, write `>&2`), or discard (default: lines)
     #[arg(long, value_name = "WHAT", help_heading = "What is kept")]
     pub output: Option<Output>,
     /// Most of the output kept of an attempt, such as 64KiB or 1MiB: past it the first and the last half (default: 16MiB)
     #[arg(long, value_name = "SIZE", help_heading = "What is kept")]
     pub output_max: Option<String>,
-    /// Hide what matches this regular expression: *** is written instead, and nothing of it reaches the disk; may be given many
-    /// times; '' for none. Lines are then shown once they are whole
+    /// Hide what matches this regular expression within a line: *** is written instead, and nothing of it reaches the disk; may
+    /// be given many times; '' for none. Lines are then shown once they are whole
     #[arg(
         long,
         value_name = "PATTERN",
