@@ -204,8 +204,9 @@ mod tests {
                     writer.write_all(b"more\n").expect("room");
                 }
             });
-            assert!(!compress_output(dir.path(), &KEY, 0).expect("room"));
+            let pressed = compress_output(dir.path(), &KEY, 0);
             done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(!pressed.expect("room"));
         });
         assert!(path.exists());
     }
