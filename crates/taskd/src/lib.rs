@@ -26,6 +26,7 @@ mod log;
 mod notify;
 mod paths;
 mod powers;
+mod press;
 mod program;
 mod readers;
 mod refusal;

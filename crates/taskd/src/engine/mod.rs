@@ -12,6 +12,7 @@ mod notices;
 mod records;
 mod runner;
 mod runners;
+mod spoken;
 mod stop;
 #[cfg(test)]
 mod testing;
@@ -50,6 +51,7 @@ use self::watch::Watchers;
 use crate::clock;
 use crate::config::Config;
 use crate::notify::Notify;
+use crate::press::Press;
 use crate::refusal;
 
 /// Most messages taken in before what they caused is carried out.
@@ -65,6 +67,7 @@ const RUNNING: &str = "running tasks";
 pub(crate) struct Parts {
     pub(crate) core: Scheduler,
     pub(crate) writer: Writer,
+    pub(crate) press: Press,
     pub(crate) reader: Reader,
     pub(crate) runner: Whereabouts,
     pub(crate) config: Config,
@@ -107,6 +110,7 @@ struct Driver {
     /// Changes that must wait for earlier ones, first come first.
     busy: VecDeque<Waiting>,
     actions: actions::Actions,
+    press: Press,
     watchers: Watchers,
     wakeup: Wakeup,
     place: Whereabouts,
@@ -149,6 +153,7 @@ impl Driver {
             pending: HashMap::new(),
             busy: VecDeque::new(),
             actions: actions::Actions::new(parts.reader),
+            press: parts.press,
             watchers: Watchers::default(),
             wakeup: Wakeup::new()?,
             place: parts.runner,
@@ -258,7 +263,7 @@ impl Driver {
                     previous,
                 } => self.start(origin, deadline, previous),
                 Effect::Stop { attempt, grace } => self.tell_runners(&ToRunner::Stop {
-                    key: runner::wire_key(attempt),
+                    key: spoken::wire_key(attempt),
                     grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
                 }),
                 Effect::Forget(attempt) => self.forget(attempt),
@@ -272,6 +277,7 @@ impl Driver {
         }
         self.end_drained();
         self.flush_runners();
+        self.press.written(batches.last().map(|(ticket, ..)| *ticket));
         for (ticket, records, weight) in batches {
             self.records.write(ticket, records, weight);
         }
@@ -402,6 +408,7 @@ impl Driver {
         let now = clock::now();
         match self.records.settle(stored) {
             records::Settled::Durable(ticket) => {
+                self.press.durable(ticket);
                 let pending = self.pending.remove(&ticket);
                 let edited = pending.as_ref().and_then(|pending| pending.edited);
                 if let Some(id) = edited {

@@ -1,27 +1,22 @@
 //! The engine's side of the runner: what it says becomes events, what the core wants of it becomes messages.
 
 use std::collections::HashSet;
-use std::num::NonZeroU64;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use taskd_core::Timestamp;
-use taskd_core::event::{Event, Inventory, Live, Origin};
-use taskd_core::policy::{Leftover, StopSignal, TimeLimits};
-use taskd_core::process::{IoClass, IoPriority, Process, Stdin};
-use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger, Usage};
-use taskd_core::task::{Action, Definition, TaskId, TaskName};
+use taskd_core::event::{Event, Inventory, Origin};
+use taskd_core::policy::{OutputKind, OutputPolicy};
+use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Usage};
 use taskd_wire::codec::{Rec, Tail};
-use taskd_wire::definition::{ActionSpec, EnvVar};
-use taskd_wire::runner::{self as wire, End, FromRunner, TimeUp, ToRunner};
+use taskd_wire::runner::{self as wire, FromRunner, ToRunner};
 
 use super::Driver;
 use super::attach::{self, Attached, Started};
 use super::link::{LinkError, Met};
 use super::runners::{Runner, Seen, Which};
+use super::spoken::{core_ended, core_key, core_live, wire_key, wire_start};
 use super::stop::Stop;
 use crate::clock;
-use crate::config::Config;
 
 /// The first wait before another try to attach.
 pub(super) const PATIENCE_FIRST: Duration = Duration::from_millis(50);
@@ -32,8 +27,9 @@ const PATIENCE_LAST: Duration = Duration::from_secs(5);
 /// Bytes of messages after which they are sent without waiting for more.
 const SEND_AT: usize = 32 * 1024;
 
-/// `EIO`, for a start whose definition could not be read.
+/// Errors of the system's for starts that never came to the runner.
 const EIO: i32 = 5;
+const EOPNOTSUPP: i32 = 95;
 
 /// Waits until the next try to attach is to begin; for ever when none is.
 pub(super) async fn attach_due(at: Option<tokio::time::Instant>) {
@@ -321,9 +317,13 @@ impl Driver {
         let task = origin.attempt.run.task;
         let definition = match self.actions.get(task) {
             Ok(Some(definition)) => definition,
-            Ok(None) => return self.cannot_start(origin, "the store has no such task".to_owned()),
-            Err(error) => return self.cannot_start(origin, error.to_string()),
+            Ok(None) => return self.cannot_read(origin, "the store has no such task".to_owned()),
+            Err(error) => return self.cannot_read(origin, error.to_string()),
         };
+        if self.runner.as_ref().is_some_and(|runner| !runner.outputs) && hides(&definition.output) {
+            let what = "the runner is an older one, which would keep what is to be hidden; restart it";
+            return self.cannot_start(origin, EOPNOTSUPP, what);
+        }
         if let Some(runner) = &mut self.runner {
             runner.live.insert(origin.attempt);
         }
@@ -338,7 +338,7 @@ impl Driver {
         }
     }
 
-    fn cannot_start(&mut self, origin: Origin, problem: String) {
+    fn cannot_read(&mut self, origin: Origin, problem: String) {
         tracing::error!(
             task = origin.name.as_str(),
             run = origin.attempt.run.n,
@@ -347,14 +347,18 @@ impl Driver {
             error = problem,
             "the action could not be read"
         );
+        self.cannot_start(origin, EIO, "reading the definition");
+    }
+
+    fn cannot_start(&mut self, origin: Origin, errno: i32, what: &str) {
         let now = clock::now();
         let end = AttemptEnd {
             started_at: now,
             pid: 0,
             finished_at: now,
             exit: Exit::SpawnFailed {
-                errno: EIO,
-                what: "reading the definition".to_owned(),
+                errno,
+                what: what.to_owned(),
             },
             stopped: None,
             usage: Usage::default(),
@@ -387,6 +391,7 @@ fn take_met(met: Met, inventory: &mut Inventory) -> (Seen, Runner) {
     };
     let runner = Runner {
         link,
+        outputs: info.outputs.0,
         live: held,
         owed,
         is_told_to_end: false,
@@ -403,180 +408,10 @@ fn ended_attempt(message: &FromRunner) -> Option<AttemptKey> {
     }
 }
 
-pub(super) fn wire_key(key: AttemptKey) -> wire::AttemptKey {
-    wire::AttemptKey {
-        task: key.run.task.0,
-        run: key.run.n,
-        attempt: key.attempt,
+/// Whether something a command writes must not be kept.
+fn hides(output: &OutputPolicy) -> bool {
+    match output.kind {
+        OutputKind::Discard => true,
+        OutputKind::Lines | OutputKind::File => !output.mask.is_empty(),
     }
-}
-
-fn core_key(key: wire::AttemptKey) -> AttemptKey {
-    AttemptKey {
-        run: RunKey {
-            task: TaskId(key.task),
-            n: key.run,
-        },
-        attempt: key.attempt,
-    }
-}
-
-fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definition, config: &Config) -> wire::Start {
-    wire::Start {
-        key: wire_key(origin.attempt),
-        task: origin.name.to_string(),
-        trigger: origin.trigger.word().to_owned(),
-        fire_time_ms: origin.fire_time.map(Timestamp::as_millis),
-        created_ms: origin.created_at.as_millis(),
-        trace_id: origin.trace_id.0,
-        action: match &definition.action {
-            Action::Exec { argv } => ActionSpec::Exec { argv: argv.clone() },
-            Action::Shell { line } => ActionSpec::Shell { line: line.clone() },
-        },
-        cwd: definition.cwd.clone(),
-        env: definition
-            .env
-            .iter()
-            .map(|(name, value)| EnvVar {
-                name: name.clone(),
-                value: value.clone(),
-            })
-            .collect(),
-        output_max: config.limits.output_bytes,
-        limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
-        leave: Tail(definition.policies.leftover == Leftover::Leave),
-        process: Tail(Rec(process(&definition.process))),
-        previous_outcome: Tail(None),
-    }
-}
-
-fn process(process: &Process) -> wire::Process {
-    wire::Process {
-        umask: process.umask,
-        nice: process.nice,
-        ioprio: process.io.map(io_priority),
-        oom_score_adjust: process.oom_score_adjust,
-        limits: process
-            .limits
-            .iter()
-            .map(|limit| wire::ResourceLimit {
-                name: limit.resource.word().to_owned(),
-                soft: limit.soft,
-                hard: limit.hard,
-            })
-            .collect(),
-        no_new_privileges: process.no_new_privileges,
-        clear_env: process.clear_env,
-        private_tmp: process.private_tmp,
-        env_files: process
-            .env_files
-            .iter()
-            .map(|file| wire::EnvFile {
-                path: file.path.clone(),
-                optional: file.optional,
-            })
-            .collect(),
-        stdin: process.stdin.as_ref().map(|stdin| match stdin {
-            Stdin::Text { text } => wire::Stdin::Text(text.clone()),
-            Stdin::File { path } => wire::Stdin::File(path.clone()),
-        }),
-    }
-}
-
-/// As `ioprio_set` takes it: the class above 13 bits of level.
-fn io_priority(io: IoPriority) -> i32 {
-    let class = match io.class {
-        IoClass::Realtime => 1,
-        IoClass::BestEffort => 2,
-        IoClass::Idle => 3,
-    };
-    class << 13 | i32::from(io.level)
-}
-
-fn time_limits(limits: &TimeLimits, deadline: Option<Duration>, grace: Duration) -> wire::TimeLimits {
-    let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-    wire::TimeLimits {
-        timeout_ms: limits.timeout_ms.map(NonZeroU64::get),
-        deadline_ms: deadline.map(millis),
-        grace_ms: millis(limits.grace().unwrap_or(grace)),
-        signal: signal_number(limits.signal),
-    }
-}
-
-/// The number of a signal on this machine.
-fn signal_number(signal: StopSignal) -> i32 {
-    match signal {
-        StopSignal::Hup => Signal::HUP,
-        StopSignal::Int => Signal::INT,
-        StopSignal::Quit => Signal::QUIT,
-        StopSignal::Abrt => Signal::ABORT,
-        StopSignal::Usr1 => Signal::USR1,
-        StopSignal::Usr2 => Signal::USR2,
-        StopSignal::Alrm => Signal::ALARM,
-        StopSignal::Term => Signal::TERM,
-        StopSignal::Winch => Signal::WINCH,
-    }
-    .as_raw()
-}
-
-/// `None`, said in the log, when a runner of another version names a trigger or task this daemon cannot know.
-fn core_origin(origin: wire::Origin) -> Option<Origin> {
-    let known = TaskName::parse(&origin.task)
-        .ok()
-        .zip(Trigger::from_word(&origin.trigger));
-    let Some((name, trigger)) = known else {
-        tracing::error!(
-            task = origin.task,
-            trigger = origin.trigger,
-            "the runner names a run that cannot be"
-        );
-        return None;
-    };
-    Some(Origin {
-        attempt: core_key(origin.key),
-        name,
-        trigger,
-        fire_time: origin.fire_time_ms.map(Timestamp::from_millis),
-        created_at: Timestamp::from_millis(origin.created_ms),
-        trace_id: TraceId(origin.trace_id),
-    })
-}
-
-fn core_live(live: wire::Live) -> Option<Live> {
-    Some(Live {
-        origin: core_origin(live.origin)?,
-        pid: live.pid,
-        started_at: Timestamp::from_millis(live.started_ms),
-        stopping: live.stopping,
-    })
-}
-
-fn core_ended(ended: wire::Ended) -> Option<(Origin, AttemptEnd)> {
-    let end = AttemptEnd {
-        started_at: Timestamp::from_millis(ended.started_ms),
-        pid: ended.pid,
-        finished_at: Timestamp::from_millis(ended.finished_ms),
-        exit: match ended.end {
-            End::Exited(code) => Exit::Code(code),
-            End::Signalled(signal) => Exit::Signal(signal),
-            End::SpawnFailed { errno, what } => Exit::SpawnFailed { errno, what },
-        },
-        stopped: match ended.time_up.0 {
-            Some(TimeUp::Timeout) => Some(Stopped::Timeout),
-            Some(TimeUp::Deadline) => Some(Stopped::Deadline),
-            None => ended.stopped.then_some(Stopped::Asked),
-        },
-        usage: Usage {
-            max_rss_kib: ended.max_rss_kib,
-            user_us: ended.user_us,
-            system_us: ended.system_us,
-            output_bytes: ended.output_bytes,
-            output_lost: ended.output_lost,
-            memory_peak_kib: ended.counted.0.memory_peak_kib,
-            read_bytes: ended.counted.0.read_bytes,
-            written_bytes: ended.counted.0.written_bytes,
-            peak_pids: ended.counted.0.peak_pids,
-        },
-    };
-    Some((core_origin(ended.origin)?, end))
 }

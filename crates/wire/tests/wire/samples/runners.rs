@@ -37,6 +37,8 @@ pub(super) fn start() -> Start {
             private_tmp: true,
         })),
         previous_outcome: Tail(Some(s("failed"))),
+        output: Tail(OutputKind::File),
+        masks: Tail(vec![s("token=.*")]),
     }
 }
 
@@ -90,6 +92,7 @@ pub(super) fn info() -> RunnerInfo {
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
+        outputs: Tail(true),
         program: Tail(Some(FileId { device: 66, inode: 12 })),
     }
 }
