@@ -197,17 +197,19 @@ pub struct RunnerInfo {
     /// Whether it is about to end: it starts nothing more.
     pub closing: Tail<bool>,
     /// The directory it works in.
-    pub state_dir: Tail<Option<DirectoryId>>,
+    pub state_dir: Tail<Option<FileId>>,
     /// Where each attempt has a control group of its own: the controllers of these, `cpu`, `io`, `memory`, `pids`. `None`
     /// where attempts are held by their process groups and marks alone.
     pub cgroups: Tail<Option<Vec<String>>>,
     /// Whether it does what [`Start::output`] and [`Start::masks`] say. One that does not keeps all as lines.
     pub outputs: Tail<bool>,
+    /// The file that it executes. One that was installed later in its place is another.
+    pub program: Tail<Option<FileId>>,
 }
 
-/// What tells one directory from another on a machine, whatever its name.
+/// What tells one file or directory from another on a machine, whatever its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct DirectoryId {
+pub struct FileId {
     /// The file system it is on.
     pub device: u64,
     /// Its number there.
