@@ -40,6 +40,7 @@ mod checkpoint;
 mod clock;
 mod columns;
 mod connection;
+mod dependencies;
 mod error;
 mod firings;
 mod history;

@@ -3,6 +3,7 @@
 //! Instants are milliseconds since the epoch, UTC. Variants and the fields of [`Rec`] structs only append.
 
 mod count;
+mod dependencies;
 mod firings;
 mod pools;
 
@@ -12,6 +13,7 @@ use crate::codec::Rec;
 use crate::definition::{TaskPatch, TaskSpec};
 use crate::refusal::Refusal;
 pub use count::{Bucket, ClockChange, Counted};
+pub use dependencies::UpstreamInfo;
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
 pub use pools::{PoolInfo, PoolKind};
 
@@ -386,6 +388,10 @@ pub struct TaskDetail {
     pub passed: Vec<Rec<Passed>>,
     /// Remarks about its schedule a user would want to hear.
     pub warnings: Vec<String>,
+    /// The tasks that it comes after, and what it has of their ends.
+    pub upstreams: Vec<Rec<UpstreamInfo>>,
+    /// Tasks that come after it, the first hundred in the order of their names.
+    pub downstream: Vec<String>,
 }
 
 /// Fire times that passed without a run.
@@ -464,6 +470,8 @@ pub struct RunInfo {
     /// Attempts that were followed by another, the first one first. Only told where runs were asked for by their names, and
     /// of those with very many the newest.
     pub earlier: Vec<Rec<AttemptInfo>>,
+    /// The run whose end triggered it, as `TASK/N`.
+    pub triggered_by: Option<String>,
 }
 
 /// An attempt that was followed by another.

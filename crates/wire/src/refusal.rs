@@ -111,6 +111,15 @@ pub enum Refusal {
         /// Which, such as "group db".
         pool: String,
     },
+    /// Other tasks come after the task, whose name so cannot go.
+    StillNamed {
+        /// The task.
+        name: String,
+        /// Some of the others.
+        by: Vec<String>,
+        /// How many more there are.
+        more: u64,
+    },
 }
 
 /// Why one line of an import was refused. Not [`Refusal`] itself, since messages must not be recursive.
@@ -175,6 +184,7 @@ impl Refusal {
             Refusal::UnknownCalendar { .. } => "unknown-calendar",
             Refusal::CalendarInUse { .. } => "calendar-in-use",
             Refusal::UnknownPool { .. } => "unknown-pool",
+            Refusal::StillNamed { .. } => "still-named",
         }
     }
 }

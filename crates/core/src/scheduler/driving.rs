@@ -127,6 +127,9 @@ impl Scheduler {
             usage: end.as_ref().map(|end| end.usage).unwrap_or_default(),
         };
         let told = end.is_some();
+        let (trace_id, has_run) = (run.trace_id, Scheduler::has_run(run, outcome, end.as_ref()));
+        // What follows from an end is kept with it.
+        let glued = self.facts.len();
         self.fact(Record::RunFinished {
             run: key,
             at,
@@ -134,6 +137,10 @@ impl Scheduler {
             reason,
             end,
         });
+        if has_run {
+            self.tell_downstream(at, key, outcome, trace_id);
+        }
+        self.glue(glued);
         self.after.push(After::Notice(notice));
         if told {
             self.after.push(After::Forget(attempt));

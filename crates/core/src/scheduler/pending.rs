@@ -171,9 +171,11 @@ impl Scheduler {
                     // A task that is removed by a later one of them still has its name.
                     self.notice_passed(record);
                 }
+                let spent = self.latches_before(&records);
                 for record in &records {
                     self.evolve(record);
                 }
+                spent.into_iter().for_each(|record| self.fact(record));
                 self.release(&reserved);
                 for record in &records {
                     self.follow_decision(now, record);
@@ -287,6 +289,10 @@ impl Scheduler {
             | Record::RetryDue { .. }
             | Record::RunFinished { .. }
             | Record::MarkReset { .. }
+            | Record::Latched { .. }
+            | Record::Unlatched { .. }
+            | Record::Owed { .. }
+            | Record::DependencySkipped { .. }
             | Record::ImportDropped { .. } => {}
         }
     }

@@ -12,6 +12,7 @@ use taskd_core::process::Process;
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::task::{Action, Definition, ImportId, Owner, TaskId, TaskName, Terms, When};
 
+use crate::depending;
 use crate::world::{Importing, Wish, World};
 
 pub const OWNER: Owner = Owner(1000);
@@ -70,6 +71,9 @@ fn answered(result: Result<(), Refusal>) {
             | Refusal::NoCalendar(_)
             | Refusal::CalendarInUse { .. }
             | Refusal::TooManyCalendars { .. }
+            | Refusal::NoUpstream { .. }
+            | Refusal::Cycle { .. }
+            | Refusal::StillNamed { .. }
             | Refusal::NoRunner,
         ) => {}
         // The calendar may have gone since they saw it.
@@ -283,6 +287,7 @@ fn definition(world: &mut World) -> Definition {
     let when = match world.dice.below(10) {
         0 => When::Boot,
         1 | 2 => When::Termed(Box::new(terms(world))),
+        3 | 4 => depending::after(world),
         _ => single(world),
     };
     let within = world.dice.length(second, 24 * 3600 * second);

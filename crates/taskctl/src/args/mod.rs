@@ -86,7 +86,7 @@ pub enum Verb {
     ///
     /// Changes what is given and leaves the rest as it is. History and runs in progress stay.
     ///
-    /// A new --cron, --every, --at, --in, --boot or --manual takes the place of all schedules that the task has; --jitter,
+    /// A new --cron, --every, --at, --in, --boot, --after or --manual takes the place of all schedules that the task has; --jitter,
     /// --start, --end and --count stay. An empty --cwd or --description takes it away. --env sets one variable and keeps the others. A new --cron
     /// keeps the time zone and the --dst rules the task has, unless they are given too.
     Edit(Box<EditArgs>),

@@ -133,6 +133,12 @@ pub fn detail() -> TaskDetail {
         runs: 1042,
         passed: vec![Rec(passed())],
         warnings: vec![s("runs twice on 2026-10-25")],
+        upstreams: vec![Rec(UpstreamInfo {
+            task: s("extract"),
+            on: s("succeeded"),
+            ended: Some(s("extract/12")),
+        })],
+        downstream: vec![s("report")],
     }
 }
 
@@ -383,6 +389,10 @@ impl Said for ScheduleSpec {
             },
             ScheduleSpec::In { delay_ms: 600_000 },
             ScheduleSpec::Boot,
+            ScheduleSpec::After {
+                of: vec![s("extract"), s("clean:failed")],
+                any: true,
+            },
         ]
     }
 }

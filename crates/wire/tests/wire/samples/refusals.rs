@@ -53,6 +53,11 @@ impl Said for Refusal {
                 task: s("backup"),
             },
             Refusal::UnknownPool { pool: s("group db") },
+            Refusal::StillNamed {
+                name: s("extract"),
+                by: vec![s("load"), s("report")],
+                more: 7,
+            },
         ]
     }
 }
