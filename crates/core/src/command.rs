@@ -128,6 +128,14 @@ pub enum Command {
         /// The last instant of the span; what is not over by now is left out.
         until: Timestamp,
     },
+    /// Stop runs and what follows from them, all or none: the runs in progress of tasks that come after theirs, under the same
+    /// trace id. Nothing is triggered by the ends of these.
+    CancelFollowing {
+        /// Which, with their trace ids; they may have ended.
+        from: Vec<(RunKey, TraceId)>,
+        /// Why, for the record.
+        reason: String,
+    },
     /// Stop runs, all or none.
     Cancel {
         /// Which.

@@ -182,6 +182,11 @@ pub enum Record {
         /// What that is.
         holding: Holding,
     },
+    /// The run and all that follows from it is being cancelled: its end triggers nothing.
+    RunMuted {
+        /// Which.
+        run: RunKey,
+    },
     /// An attempt's process started.
     AttemptStarted {
         /// Which.

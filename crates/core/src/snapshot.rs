@@ -79,6 +79,8 @@ pub struct RunImage {
     pub keeps: Option<Holding>,
     /// The run whose end triggered it.
     pub cause: Option<Cause>,
+    /// Whether its end triggers nothing.
+    pub muted: bool,
 }
 
 /// How far a run that has not ended has come.

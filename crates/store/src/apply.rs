@@ -321,6 +321,7 @@ impl Applier<'_> {
                 self.tally.seen(*at);
                 self.span(*task, *at, *at, 1, Passing::Skipped, reason)
             }
+            Record::RunMuted { run } => dependencies::muted(self.db, *run),
             Record::Latched { task, end, on } => dependencies::latched(self.db, *task, *end, *on),
             Record::Unlatched { task, upstream } => dependencies::unlatched(self.db, *task, *upstream),
             Record::Owed { task, cause, trace_id } => dependencies::owed(self.db, *task, cause, *trace_id),

@@ -63,6 +63,13 @@ pub(crate) fn removed(db: &Connection, task: TaskId) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The end of a run triggers nothing.
+pub(crate) fn muted(db: &Connection, run: RunKey) -> Result<(), Fault> {
+    db.prepare_cached("UPDATE runs SET muted = 1 WHERE task = ?1 AND n = ?2 AND finished_at IS NULL")?
+        .execute([bits(run.task.0), bits(run.n)])?;
+    Ok(())
+}
+
 /// All ends that are kept, in the order of the tasks and of those they come after.
 pub(crate) fn latches(db: &Connection) -> Result<Vec<(TaskId, RunKey, EndKind)>, Fault> {
     let mut statement = db.prepare("SELECT task, upstream, n, ends FROM latches ORDER BY task, upstream")?;

@@ -2,6 +2,7 @@
 //! [`Request::Watch`], which is answered by updates until [`Response::WatchEnd`].
 //! Instants are milliseconds since the epoch, UTC. Variants and the fields of [`Rec`] structs only append.
 
+mod attempts;
 mod count;
 mod dependencies;
 mod firings;
@@ -12,6 +13,7 @@ use bincode::{Decode, Encode};
 use crate::codec::Rec;
 use crate::definition::{TaskPatch, TaskSpec};
 use crate::refusal::Refusal;
+pub use attempts::AttemptInfo;
 pub use count::{Bucket, ClockChange, Counted};
 pub use dependencies::UpstreamInfo;
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
@@ -208,6 +210,11 @@ pub enum Request {
     PoolList {
         /// Which.
         kind: PoolKind,
+    },
+    /// Stop runs and what follows from them. Answered by [`Response::Done`] with the runs that are being stopped.
+    CancelFollowing {
+        /// Runs as `TASK/N`, which may have ended, or tasks, whose runs in progress are meant, else the newest.
+        runs: Vec<String>,
     },
 }
 
@@ -472,43 +479,6 @@ pub struct RunInfo {
     pub earlier: Vec<Rec<AttemptInfo>>,
     /// The run whose end triggered it, as `TASK/N`.
     pub triggered_by: Option<String>,
-}
-
-/// An attempt that was followed by another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct AttemptInfo {
-    /// Which, from 1.
-    pub attempt: u32,
-    /// When it started.
-    pub started_ms: Option<i64>,
-    /// When it ended.
-    pub finished_ms: i64,
-    /// How it ended.
-    pub outcome: String,
-    /// Why it ended so, where the outcome alone does not say.
-    pub reason: Option<String>,
-    /// Its exit code.
-    pub exit_code: Option<i32>,
-    /// The signal that ended it.
-    pub signal: Option<i32>,
-    /// Its process id.
-    pub pid: Option<u32>,
-    /// What it used, as of a run.
-    pub max_rss_kib: Option<u64>,
-    /// As of a run.
-    pub memory_peak_kib: Option<u64>,
-    /// As of a run.
-    pub user_us: Option<u64>,
-    /// As of a run.
-    pub system_us: Option<u64>,
-    /// As of a run.
-    pub read_bytes: Option<u64>,
-    /// As of a run.
-    pub written_bytes: Option<u64>,
-    /// As of a run.
-    pub peak_pids: Option<u64>,
-    /// As of a run.
-    pub output_bytes: Option<u64>,
 }
 
 /// The coming fire times of a task.

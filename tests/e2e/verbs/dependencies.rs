@@ -162,6 +162,39 @@ fn a_cycle_is_refused_with_its_path_and_a_task_that_others_follow_stays() {
 }
 
 #[test]
+fn what_follows_from_a_run_is_cancelled_with_it() {
+    let mut world = World::served();
+    add(&world, "a", &["--manual"], "true");
+    let line = world.gated_line("b", 0);
+    add(&world, "b", &["--after", "a"], &line);
+    add(&world, "c", &["--after", "b:finished"], "true");
+    world.ctl(&["cancel", "a", "--downstream"]).refused(1);
+    world.ctl(&["run", "a"]).ok();
+    wait_for("b to run", || (world.run_of("b/1")["state"] == "running").then_some(()));
+    let stopped = world.ctl(&["cancel", "a/1", "--downstream", "--json"]).json();
+    assert_eq!(stopped, json!([{ "run": "b/1" }]));
+    let run = world.finished("b/1");
+    assert_eq!(run["outcome"], "cancelled");
+    assert!(
+        run["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.starts_with("cancelled with what follows by uid")),
+        "{run}"
+    );
+    world.kill();
+    world.start();
+    assert_eq!(world.ctl(&["show", "c", "--json"]).json()["runs"], 0);
+    let said = world.ctl(&["cancel", "a/1", "--downstream"]).refused(1);
+    assert!(said.contains("a/1 is not running"), "{said}");
+    world.ctl(&["cancel", "a/9", "--downstream"]).refused(4);
+    // A cancellation of the run alone is an end like another.
+    world.ctl(&["run", "b"]).ok();
+    wait_for("b to run", || (world.run_of("b/2")["state"] == "running").then_some(()));
+    world.ctl(&["cancel", "b"]).ok();
+    assert_eq!(world.finished("c/1")["triggered_by"], "b/2");
+}
+
+#[test]
 fn it_is_shown_changed_and_exported() {
     let world = World::served();
     for name in ["a", "b"] {

@@ -57,6 +57,7 @@ impl Scheduler {
                 by,
             } => self.set_pools(now, owner, pools, limit, &by),
             Command::Backfill { id, from, until } => self.backfill(now, id, from, until),
+            Command::CancelFollowing { from, reason } => self.cancel_following(now, &from, &reason),
             Command::Cancel { runs, reason } => self.cancel(now, &runs, &reason),
         }
     }
@@ -414,7 +415,7 @@ impl Scheduler {
     }
 }
 
-fn stop(at: Timestamp, run: RunKey, reason: &str) -> Record {
+pub(super) fn stop(at: Timestamp, run: RunKey, reason: &str) -> Record {
     Record::RunStopping {
         run,
         at,

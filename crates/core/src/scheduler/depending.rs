@@ -181,9 +181,10 @@ impl Scheduler {
         self.dependencies.owed.remove(&id);
     }
 
-    /// Whether a run that ends has run: what was called off before is no end that another follows.
-    pub(super) fn has_run(run: &Run, outcome: Outcome, end: Option<&AttemptEnd>) -> bool {
-        end.is_some() || run.started_at.is_some() || outcome == Outcome::Unknown
+    /// Whether others follow the end of a run: not where it was called off before it ran, nor where all of them are cancelled.
+    pub(super) fn is_followed(run: &Run, outcome: Outcome, end: Option<&AttemptEnd>) -> bool {
+        let has_run = end.is_some() || run.started_at.is_some() || outcome == Outcome::Unknown;
+        has_run && !run.muted
     }
 
     /// Tells the tasks that come after that of a run how it ended.
@@ -239,6 +240,19 @@ impl Scheduler {
                 trace_id,
             });
         }
+    }
+
+    /// The ends for which a task is owed runs under a trace id.
+    pub(super) fn owes_to(&self, task: TaskId, trace_id: TraceId) -> impl Iterator<Item = &Cause> {
+        let owed = self.dependencies.owed.get(&task).into_iter().flatten();
+        owed.filter(move |owed| owed.trace_id == trace_id)
+            .map(|owed| &owed.cause)
+    }
+
+    /// The end of a run, if a task is owed one for it.
+    pub(super) fn owed_after(&self, task: TaskId, run: RunKey) -> Option<Cause> {
+        let mut owed = self.dependencies.owed.get(&task).into_iter().flatten();
+        owed.find(|owed| owed.cause.run == run).map(|owed| owed.cause.clone())
     }
 
     /// Gives tasks the runs that they are owed, or records why they have none. They start once that is durable.
@@ -321,7 +335,7 @@ impl Scheduler {
         owed.map(skipped).collect()
     }
 
-    fn skip_dependent(&mut self, at: Timestamp, task: TaskId, end: RunKey, reason: String) {
+    pub(super) fn skip_dependent(&mut self, at: Timestamp, task: TaskId, end: RunKey, reason: String) {
         self.notice_span(task, Passed::single(at), Passing::Skipped, reason.clone());
         self.fact(Record::DependencySkipped { task, at, end, reason });
     }

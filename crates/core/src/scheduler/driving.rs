@@ -127,7 +127,8 @@ impl Scheduler {
             usage: end.as_ref().map(|end| end.usage).unwrap_or_default(),
         };
         let told = end.is_some();
-        let (trace_id, has_run) = (run.trace_id, Scheduler::has_run(run, outcome, end.as_ref()));
+        let trace_id = run.trace_id;
+        let is_followed = Scheduler::is_followed(run, outcome, end.as_ref());
         // What follows from an end is kept with it.
         let glued = self.facts.len();
         self.fact(Record::RunFinished {
@@ -137,7 +138,7 @@ impl Scheduler {
             reason,
             end,
         });
-        if has_run {
+        if is_followed {
             self.tell_downstream(at, key, outcome, trace_id);
         }
         self.glue(glued);

@@ -109,6 +109,7 @@ impl Scheduler {
                         keeps: None,
                         standing: Standing::Apart,
                         cause: cause.clone(),
+                        muted: false,
                         state,
                     },
                 );
@@ -118,6 +119,11 @@ impl Scheduler {
                     && *trigger != Trigger::Backfill
                 {
                     self.set_mark(run.task, *fire_time);
+                }
+            }
+            Record::RunMuted { run } => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.muted = true;
                 }
             }
             Record::RunKeeps { run, holding } => {

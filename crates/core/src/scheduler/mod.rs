@@ -30,6 +30,7 @@ mod driving;
 mod evolve;
 mod fate;
 mod firing;
+mod following;
 mod graph;
 mod import;
 mod life;

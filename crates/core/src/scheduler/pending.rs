@@ -267,11 +267,13 @@ impl Scheduler {
             }
             Record::Paused { scope, .. } | Record::Resumed { scope, .. } => self.begin_pause_anew(now, *scope),
             Record::TaskRemoved { id, at: _ } => self.drop_retries(now, *id),
+            Record::RunMuted { run } => self.follow_muted(now, *run),
             Record::CalendarSet { .. }
             | Record::CalendarRemoved { .. }
             | Record::Passed { .. }
             | Record::PoolSet { .. }
             | Record::RunKeeps { .. }
+            | Record::DependencySkipped { .. }
             | Record::ImportBegun { .. }
             | Record::ImportEnded { .. } => {}
             // No decision holds these.
@@ -292,7 +294,6 @@ impl Scheduler {
             | Record::Latched { .. }
             | Record::Unlatched { .. }
             | Record::Owed { .. }
-            | Record::DependencySkipped { .. }
             | Record::ImportDropped { .. } => {}
         }
     }

@@ -38,6 +38,8 @@ pub(super) struct Run {
     pub(super) standing: Standing,
     /// The run whose end triggered it.
     pub(super) cause: Option<Cause>,
+    /// Whether its end triggers nothing.
+    pub(super) muted: bool,
     pub(super) state: State,
 }
 
@@ -358,6 +360,7 @@ impl Run {
             keeps: image.keeps,
             standing: Standing::Apart,
             cause: image.cause,
+            muted: image.muted,
             state,
         };
         (image.key, run)
@@ -377,6 +380,7 @@ impl Run {
             stopping: self.state.stopping().map(str::to_owned),
             keeps: self.keeps.clone(),
             cause: self.cause.clone(),
+            muted: self.muted,
         }
     }
 

@@ -369,6 +369,7 @@ fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &m
         | Record::CalendarRemoved { .. }
         | Record::Booted { .. }
         | Record::BootSkipped { .. }
+        | Record::RunMuted { .. }
         | Record::Latched { .. }
         | Record::Unlatched { .. }
         | Record::Owed { .. }
@@ -542,6 +543,7 @@ fn account(
         | Record::CalendarRemoved { .. }
         | Record::Booted { .. }
         | Record::BootSkipped { .. }
+        | Record::RunMuted { .. }
         | Record::Latched { .. }
         | Record::Unlatched { .. }
         | Record::Owed { .. }

@@ -17,6 +17,8 @@ pub struct Known {
     waiting: BTreeSet<RunKey>,
     stopping: BTreeSet<RunKey>,
     finished: BTreeSet<RunKey>,
+    /// Those whose ends trigger nothing.
+    pub muted: BTreeSet<RunKey>,
     /// Attempts that another one follows.
     ended: BTreeSet<AttemptKey>,
     /// What tasks do with several runs.
@@ -51,6 +53,9 @@ impl Known {
             }
             Record::RunStopping { run, .. } => {
                 self.stopping.insert(*run);
+            }
+            Record::RunMuted { run } => {
+                self.muted.insert(*run);
             }
             Record::RunFinished { run, .. } => {
                 self.finished.insert(*run);

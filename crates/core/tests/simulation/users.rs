@@ -9,6 +9,7 @@ use taskd_core::command::{Command, Refusal, WhileRunning};
 use taskd_core::pause::PauseScope;
 use taskd_core::policy::{Backoff, Concurrency, Misfire, Policies, Pool, Retry, RetryOn, Sharing, TimeLimits};
 use taskd_core::process::Process;
+use taskd_core::run::{RunKey, TraceId};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::task::{Action, Definition, ImportId, Owner, TaskId, TaskName, Terms, When};
 
@@ -268,9 +269,19 @@ fn cancel(world: &mut World) {
     let runs: Vec<_> = daemon.core.active_runs().map(|run| run.origin.attempt.run).collect();
     if let Some(run) = world.dice.pick(&runs).copied() {
         let reason = "cancelled by a user".to_owned();
+        if world.dice.chance(300) {
+            let trace_id = runs_trace(world, run);
+            let from = vec![(run, trace_id)];
+            return answered(world.apply(Command::CancelFollowing { from, reason }, Wish::default()));
+        }
         let runs = vec![run];
         answered(world.apply(Command::Cancel { runs, reason }, Wish::default()));
     }
+}
+
+fn runs_trace(world: &World, run: RunKey) -> TraceId {
+    let core = &world.daemon.as_ref().expect("it has told of the run").core;
+    core.run(run).expect("it is in progress").origin.trace_id
 }
 
 /// Most retries of a task.

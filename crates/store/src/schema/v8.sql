@@ -23,3 +23,5 @@ CREATE UNIQUE INDEX owed_task ON owed (task, upstream, n);
 ALTER TABLE runs ADD COLUMN cause_task INTEGER;
 ALTER TABLE runs ADD COLUMN cause_n INTEGER;
 ALTER TABLE runs ADD COLUMN cause_name TEXT;
+-- Whether the end of a run triggers nothing.
+ALTER TABLE runs ADD COLUMN muted INTEGER NOT NULL DEFAULT 0;

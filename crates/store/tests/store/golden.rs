@@ -99,6 +99,9 @@ fn depending() -> Vec<Record> {
             waiting: true,
             cause: Some(cause(1)),
         },
+        Record::RunMuted {
+            run: RunKey { task: TaskId(14), n: 1 },
+        },
         Record::Latched {
             task: TaskId(15),
             end: end(2),

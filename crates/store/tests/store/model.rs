@@ -176,6 +176,7 @@ impl Model {
                         stopping: None,
                         keeps: None,
                         cause: cause.clone(),
+                        muted: false,
                     },
                 );
             }
@@ -253,6 +254,11 @@ impl Model {
             }
             Record::Booted { boot } => self.header.boot = Some(*boot),
             Record::BootSkipped { .. } => {}
+            Record::RunMuted { run } => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.muted = true;
+                }
+            }
             Record::Latched { task, end, on } => {
                 if self.tasks.contains_key(task) {
                     self.latches.insert((*task, end.task), (end.n, *on));
@@ -528,6 +534,7 @@ impl Model {
                 end: self.cause(step)?.run,
                 reason: "after a/1: it is disabled".to_owned(),
             },
+            35 => Record::RunMuted { run: run(|_| true)? },
             _ => Record::LifeEnded { at: now },
         })
     }
@@ -544,7 +551,7 @@ pub struct Step {
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..36, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+    let step = (0_u8..37, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
         kind,
         pick,
         value,

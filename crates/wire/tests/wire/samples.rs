@@ -268,6 +268,9 @@ impl Said for Request {
                 limit: Some(2),
             },
             Request::PoolList { kind: PoolKind::Lock },
+            Request::CancelFollowing {
+                runs: vec![s("extract/12")],
+            },
         ]
     }
 }

@@ -351,6 +351,82 @@ fn what_ends_while_another_schedule_is_on_its_way_is_kept_for_neither() {
     assert_eq!(replayed.snapshot(), rig.core.snapshot());
 }
 
+/// Cancels a run with all that follows from it.
+fn cancel_following(rig: &mut Rig, origin: &Origin) -> Result<Accepted, Refusal> {
+    rig.apply(Command::CancelFollowing {
+        from: vec![(origin.attempt.run, origin.trace_id)],
+        reason: "cancelled by uid 1000".to_owned(),
+    })
+}
+
+#[test]
+fn what_follows_from_a_run_is_cancelled_with_it_and_nothing_follows_from_that() {
+    let mut rig = Rig::new();
+    let a = rig.add(manual("a"));
+    rig.add(definition("b", after(&["a"])));
+    rig.add(definition("c", after(&["a"])));
+    rig.add(definition("d", after_any(&["b:finished", "c:finished"])));
+    let other = rig.add(manual("other"));
+    rig.run(other);
+    started(&mut rig, 1);
+    rig.run(a);
+    let first = started(&mut rig, 1).remove(0);
+    finish(&mut rig, &first, 0);
+    let both = started(&mut rig, 2);
+    cancel_following(&mut rig, &first).unwrap();
+    assert_eq!(rig.stops().len(), 2, "what follows of it, and not the other");
+    // One ends as if it had not heard of that.
+    finish(&mut rig, &both[0], 0);
+    let mut next = rig.restart();
+    next.attach(1, vec![live(&both[1])]);
+    next.effects.clear();
+    let end = AttemptEnd {
+        stopped: Some(crate::run::Stopped::Asked),
+        ..ended(Exit::Signal(15))
+    };
+    next.ended(&both[1], end);
+    assert_eq!(next.starts(), []);
+    assert_eq!(next.core.task(TaskId(4)).unwrap().last_run, 0, "d was not triggered");
+    let again = cancel_following(&mut next, &first).unwrap_err();
+    assert_eq!(again, Refusal::NotRunning(first.attempt.run));
+}
+
+#[test]
+fn only_what_comes_after_its_task_follows_from_a_run() {
+    let mut rig = Rig::new();
+    let a = rig.add(manual("a"));
+    rig.add(definition("b", after(&["a"])));
+    rig.add(definition("c", after(&["a"])));
+    rig.run(a);
+    let first = started(&mut rig, 1).remove(0);
+    finish(&mut rig, &first, 0);
+    let both = started(&mut rig, 2);
+    cancel_following(&mut rig, &both[0]).unwrap();
+    assert_eq!(rig.stops(), [both[0].attempt], "c is beside b, not after it");
+}
+
+#[test]
+fn an_end_that_comes_before_its_cancellation_is_durable_triggers_nothing() {
+    let mut rig = Rig::new();
+    let (a, x) = (rig.add(manual("a")), rig.add(manual("x")));
+    rig.add(definition("b", after(&["a"])));
+    rig.add(definition("c", after(&["a", "x"])));
+    rig.run(a);
+    let first = started(&mut rig, 1).remove(0);
+    rig.prompt = false;
+    cancel_following(&mut rig, &first).unwrap();
+    finish(&mut rig, &first, 0);
+    rig.prompt = true;
+    rig.store();
+    assert_eq!(
+        skipped(&mut rig),
+        ["after a/1: that run was cancelled with all that follows"]
+    );
+    let rest = rig.core.snapshot().rest;
+    assert!(rest.owed.is_empty() && rest.latches.is_empty(), "{rest:?}");
+    let _ = x;
+}
+
 #[test]
 fn a_cycle_is_refused_with_its_path() {
     let mut rig = Rig::new();

@@ -8,6 +8,7 @@ mod count;
 mod edit;
 mod enable;
 mod export;
+mod following;
 pub(super) mod import;
 mod lint;
 mod list;
@@ -44,6 +45,7 @@ pub(super) async fn answer(
         Request::Disable { names } => enable::answer(shared, names, false).await,
         Request::Run { names } => run::answer(shared, names).await,
         Request::Cancel { runs } => cancel::answer(shared, runs).await,
+        Request::CancelFollowing { runs } => following::cancel(shared, runs).await,
         Request::List { names, after, limit } => list::answer(shared, names, after, limit).await,
         Request::Show { name } => show::answer(shared, name).await,
         Request::Runs { filter, before, limit } => runs::answer(shared, filter.0, before, limit).await,
@@ -91,6 +93,7 @@ fn named(request: &Request) -> &[String] {
         | Request::Disable { names }
         | Request::Run { names }
         | Request::Cancel { runs: names }
+        | Request::CancelFollowing { runs: names }
         | Request::List { names, .. }
         | Request::Next { names, .. }
         | Request::Pause { names, .. }
