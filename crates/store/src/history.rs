@@ -310,6 +310,20 @@ impl Reader {
         Ok(self.find(key)?.map(|(_, run)| run))
     }
 
+    /// The newest run of a task under a trace id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn newest_of_trace(&self, task: TaskId, trace_id: TraceId) -> Result<Option<RunRow>, ReadError> {
+        self.told(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "{RUN} WHERE r.task = ?1 AND r.trace = ?2 ORDER BY r.n DESC LIMIT 1"
+            ))?;
+            let mut rows = statement.query(params![bits(task.0), trace_id.0.to_be_bytes()])?;
+            Ok(rows.next()?.map(run_row).transpose()?.map(|(_, run)| run))
+        })
+    }
+
     /// The newest run of a task whose process started.
     ///
     /// # Errors

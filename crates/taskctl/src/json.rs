@@ -15,7 +15,7 @@ use taskd_wire::definition::{
 };
 
 pub use attempts::EarlierAttempt;
-pub use dependencies::Upstream;
+pub use dependencies::{GraphShape, Upstream};
 pub use firings::{Backfilled, CalendarShape, CalendarWhole, PoolShape, WhyFate};
 
 use crate::render::task::{every, in_delay, upstreams};

@@ -15,7 +15,7 @@ use crate::definition::{TaskPatch, TaskSpec};
 use crate::refusal::Refusal;
 pub use attempts::AttemptInfo;
 pub use count::{Bucket, ClockChange, Counted};
-pub use dependencies::UpstreamInfo;
+pub use dependencies::{Graph, GraphTask, UpstreamInfo};
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
 pub use pools::{PoolInfo, PoolKind};
 
@@ -216,6 +216,13 @@ pub enum Request {
         /// Runs as `TASK/N`, which may have ended, or tasks, whose runs in progress are meant, else the newest.
         runs: Vec<String>,
     },
+    /// Which tasks come after which. Answered by [`Response::Graph`].
+    Graph {
+        /// Only those that hang together with this one.
+        task: Option<String>,
+        /// How the runs stand that have the trace id of this one, `TASK/N`.
+        run: Option<String>,
+    },
 }
 
 /// What becomes of a run in progress when its task is removed.
@@ -314,6 +321,8 @@ pub enum Response {
     Counted(Box<Rec<Counted>>),
     /// Groups or locks, in the order of their names.
     Pools(Vec<Rec<PoolInfo>>),
+    /// Tasks with those that they come after.
+    Graph(Box<Rec<Graph>>),
 }
 
 /// The answer to `add` and `edit`.

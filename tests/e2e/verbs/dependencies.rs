@@ -10,6 +10,15 @@ fn add(world: &World, name: &str, options: &[&str], line: &str) {
     world.ctl(&add).ok();
 }
 
+/// Waits until a run is there and runs.
+fn running(world: &World, run: &str) {
+    wait_for(&format!("{run} to run"), || {
+        let runs = world.ctl(&["runs", run, "--json"]);
+        let runs: Value = serde_json::from_str(&runs.stdout).ok()?;
+        (runs.get(0)?["state"] == "running").then_some(())
+    });
+}
+
 fn trace(run: &Value) -> &str {
     run["trace_id"].as_str().expect("a trace id")
 }
@@ -26,7 +35,7 @@ fn a_diamond_runs_from_its_first_task_to_its_last_under_one_trace_id() {
     assert!(added.contains("after d"), "{added}");
     world.ctl(&["run", "a"]).ok();
     world.finished("c/1");
-    wait_for("b to run", || (world.run_of("b/1")["state"] == "running").then_some(()));
+    running(&world, "b/1");
     let waits = world.ctl(&["show", "d"]).ok();
     assert!(waits.contains("has ended    c/1; waits for b\n"), "{waits}");
     let shown = world.ctl(&["show", "d", "--json"]).json();
@@ -162,6 +171,52 @@ fn a_cycle_is_refused_with_its_path_and_a_task_that_others_follow_stays() {
 }
 
 #[test]
+fn the_graph_is_drawn_with_how_each_task_stands() {
+    let world = World::served();
+    assert_eq!(world.ctl(&["graph"]).ok(), "");
+    add(&world, "a", &["--manual"], "true");
+    add(&world, "b", &["--after", "a"], "true");
+    add(&world, "c", &["--after", "a"], "exit 3");
+    add(&world, "d", &["--after", "b,c"], "true");
+    add(&world, "alone", &["--manual"], "true");
+    add(&world, "x", &["--after-any", "alone:failed"], "true");
+    world.ctl(&["run", "a"]).ok();
+    world.finished("b/1");
+    world.finished("c/1");
+    let drawn = [
+        "a  succeeded (a/1)",
+        "├─ b  succeeded (b/1)",
+        "│  └─ d (and after c)  never run",
+        "└─ c  failed (c/1)",
+        "   └─ d (and after b), drawn above",
+        "",
+    ]
+    .join("\n");
+    assert_eq!(world.ctl(&["graph", "d"]).ok(), drawn);
+    let all = world.ctl(&["graph"]).ok();
+    assert_eq!(all, format!("{drawn}alone  never run\n└─ x (on failed)  never run\n"));
+    world.ctl(&["run", "--wait", "a"]).ok();
+    world.finished("c/2");
+    let of_run = world.ctl(&["graph", "--run", "c/1"]).ok();
+    assert!(
+        of_run.contains("├─ b  succeeded (b/1)") && of_run.contains("not triggered"),
+        "{of_run}"
+    );
+    let graph = world.ctl(&["graph", "x", "--json"]).json();
+    has_keys(&graph, "tasks trace_id more");
+    has_keys(&graph["tasks"][0], "task enabled run state any upstreams");
+    assert_eq!(graph["tasks"].as_array().map(Vec::len), Some(2), "{graph}");
+    let dot = world.ctl(&["graph", "--dot"]).ok();
+    assert!(dot.starts_with("digraph tasks {\n") && dot.ends_with("}\n"), "{dot}");
+    assert!(
+        dot.contains("  \"alone\" -> \"x\" [label=\"failed\", style=dashed];\n"),
+        "{dot}"
+    );
+    world.ctl(&["graph", "nobody"]).refused(4);
+    world.ctl(&["graph", "--run", "a/99"]).refused(4);
+}
+
+#[test]
 fn what_follows_from_a_run_is_cancelled_with_it() {
     let mut world = World::served();
     add(&world, "a", &["--manual"], "true");
@@ -170,7 +225,7 @@ fn what_follows_from_a_run_is_cancelled_with_it() {
     add(&world, "c", &["--after", "b:finished"], "true");
     world.ctl(&["cancel", "a", "--downstream"]).refused(1);
     world.ctl(&["run", "a"]).ok();
-    wait_for("b to run", || (world.run_of("b/1")["state"] == "running").then_some(()));
+    running(&world, "b/1");
     let stopped = world.ctl(&["cancel", "a/1", "--downstream", "--json"]).json();
     assert_eq!(stopped, json!([{ "run": "b/1" }]));
     let run = world.finished("b/1");
@@ -189,7 +244,7 @@ fn what_follows_from_a_run_is_cancelled_with_it() {
     world.ctl(&["cancel", "a/9", "--downstream"]).refused(4);
     // A cancellation of the run alone is an end like another.
     world.ctl(&["run", "b"]).ok();
-    wait_for("b to run", || (world.run_of("b/2")["state"] == "running").then_some(()));
+    running(&world, "b/2");
     world.ctl(&["cancel", "b"]).ok();
     assert_eq!(world.finished("c/1")["triggered_by"], "b/2");
 }

@@ -105,6 +105,12 @@ impl Dependencies {
         }
     }
 
+    /// The tasks of an owner that come after others, those after the first name first; one after several comes several times.
+    pub(super) fn all_downstream(&self, owner: Owner) -> impl Iterator<Item = TaskId> + '_ {
+        let theirs = self.downstream.iter().filter(move |(key, _)| key.owner == owner);
+        theirs.flat_map(|(_, tasks)| tasks.iter().copied())
+    }
+
     /// All latches, in the order of [`Rest::latches`](crate::snapshot::Rest::latches).
     pub(super) fn latches(&self) -> impl Iterator<Item = (TaskId, RunKey, EndKind)> + '_ {
         let latch = |((task, upstream), (n, on)): (&(TaskId, TaskId), &(u64, EndKind))| {

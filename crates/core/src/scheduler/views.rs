@@ -160,6 +160,12 @@ impl Scheduler {
         self.dependencies.latches_of(id)
     }
 
+    /// The tasks of an owner that come after others; one that comes after several may be told several times.
+    pub fn dependents(&self, owner: Owner) -> impl Iterator<Item = TaskId> + '_ {
+        let all = self.dependencies.all_downstream(owner);
+        all.filter(|id| !self.imports.holds(*id))
+    }
+
     /// The tasks that come after another, in the order of their ids.
     pub fn downstream(&self, id: TaskId) -> impl Iterator<Item = TaskId> + '_ {
         let theirs = self

@@ -4,6 +4,7 @@
 mod calendar;
 mod daemon;
 mod definition;
+mod graph;
 mod pausing;
 mod pools;
 mod runs;
@@ -19,6 +20,7 @@ pub use definition::{
     ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Leftover, Misfire, MisfireArgs, Overlap, ProcessArgs,
     RetryArgs, ScheduleArgs,
 };
+pub use graph::GraphArgs;
 pub use pausing::{BackfillArgs, PauseArgs, ResumeArgs, WhyArgs};
 pub use pools::{GroupArgs, LockArgs, PoolVerb};
 pub use runs::{CancelArgs, LogsArgs, RunArgs, RunsArgs};
@@ -153,6 +155,11 @@ pub enum Verb {
     Group(GroupArgs),
     /// Keep locks: what only one run holds at a time, or a few
     Lock(LockArgs),
+    /// Draw which tasks come after which, and how each stands
+    ///
+    /// Draws the tasks that come after others, with --after: each below one that it comes after, with how its newest run
+    /// stands; with --run, with the runs under the trace id of one.
+    Graph(GraphArgs),
     /// Say how the daemon is
     Status(StatusArgs),
     /// Print definitions, one JSON object a line

@@ -271,6 +271,10 @@ impl Said for Request {
             Request::CancelFollowing {
                 runs: vec![s("extract/12")],
             },
+            Request::Graph {
+                task: Some(s("load")),
+                run: Some(s("extract/12")),
+            },
         ]
     }
 }
@@ -337,6 +341,18 @@ impl Said for Response {
             }))),
             Response::Counted(Box::new(Rec(counted()))),
             Response::Pools(schedules::pools()),
+            Response::Graph(Box::new(Rec(Graph {
+                tasks: vec![Rec(GraphTask {
+                    task: s("load"),
+                    upstreams: detail().upstreams,
+                    any: true,
+                    enabled: true,
+                    run: Some(s("load/7")),
+                    state: Some(s("running")),
+                })],
+                trace_id: Some(s("4bf92f3577b34da6a3ce929d0e0e4736")),
+                more: true,
+            }))),
         ]
     }
 }

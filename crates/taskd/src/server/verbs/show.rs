@@ -64,7 +64,7 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
 }
 
 /// The tasks that one comes after, and what it has of their ends.
-fn upstreams(state: &Scheduler, task: &TaskView<'_>) -> Vec<Rec<UpstreamInfo>> {
+pub(super) fn upstreams(state: &Scheduler, task: &TaskView<'_>) -> Vec<Rec<UpstreamInfo>> {
     let of = task.after.map_or(&[][..], |upstreams| &upstreams.of);
     let info = |upstream: &Upstream| {
         let id = state.find(task.owner, &upstream.task);
