@@ -37,13 +37,14 @@ mod attempts;
 mod calendars;
 mod changes;
 mod checkpoint;
-mod clock;
 mod columns;
 mod connection;
 mod dependencies;
 mod error;
 mod firings;
+mod histories;
 mod history;
+mod inbox;
 mod leftover;
 mod load;
 mod lock;
@@ -58,7 +59,6 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use taskd_core::run::AttemptKey;
@@ -68,7 +68,7 @@ pub use attempts::AttemptRow;
 pub use changes::{CHANGES_MAX, Change, ChangeKind, LIVES_MAX, Lifetime};
 pub use columns::StoredTask;
 pub use error::{CommitError, Kind, OpenError, ReadError};
-pub use history::{Cursor, RunQuery, RunRow, Select, Span, State};
+pub use history::{Cursor, LargeOutput, RunQuery, RunRow, Select, Span, State};
 pub use load::Tasks;
 pub use prune::{Limits, RemoveOutput};
 pub use reader::{LastFinished, Reader, Readers};
@@ -124,7 +124,7 @@ pub struct Opened {
 /// An open store. While it lives, no other process opens the same state directory.
 #[derive(Debug)]
 pub struct Store {
-    requests: Sender<Request>,
+    requests: inbox::Sender,
     file: Arc<Path>,
     thread: Option<JoinHandle<Result<(), CommitError>>>,
     _lock: Lock,
@@ -160,7 +160,7 @@ impl Store {
             leftover,
             refused,
         };
-        let (requests, received) = channel();
+        let (requests, received) = inbox::inbox();
         let thread = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || committer.run(&received))
@@ -213,7 +213,7 @@ impl Store {
             return Ok(());
         };
         // A thread that has ended already has nothing left to close.
-        let _ = self.requests.send(Request::Close);
+        self.requests.send(Request::Close);
         thread.join().unwrap_or_else(|_| {
             Err(CommitError {
                 kind: Kind::Closed,

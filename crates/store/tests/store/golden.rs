@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::num::NonZeroU32;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use taskd_core::dependency::{Cause, EndKind};
 use taskd_core::pause::{Pause, PauseScope};
+use taskd_core::policy::History;
 use taskd_core::policy::{Holding, Pool};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
-use taskd_core::task::{Owner, TaskId, When};
+use taskd_core::task::{Definition, Owner, TaskId, When};
 use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
@@ -24,7 +26,7 @@ fn golden(version: u32) -> PathBuf {
 }
 
 /// The newest version.
-const NEWEST: u32 = 8;
+const NEWEST: u32 = 9;
 
 /// What the golden file of a version was made of.
 fn records(version: u32) -> Vec<Record> {
@@ -68,6 +70,9 @@ fn records(version: u32) -> Vec<Record> {
         records.extend(shared());
     }
     if version >= 8 {
+        records.push(added_for(14, 0, 76_000, with_own_history()));
+    }
+    if version >= 9 {
         records.extend(depending());
     }
     records
@@ -81,17 +86,17 @@ fn depending() -> Vec<Record> {
         name: name("task-1"),
     };
     let owed = |n| Record::Owed {
-        task: TaskId(14),
+        task: TaskId(15),
         cause: cause(n),
         trace_id: TraceId(u128::MAX - u128::from(n)),
     };
     vec![
-        added_for(14, 1, 76_000, after("task-14", 1)),
-        added_for(15, 1, 76_000, after("task-15", 6)),
+        added_for(15, 1, 76_000, after("task-15", 1)),
+        added_for(16, 1, 76_000, after("task-16", 6)),
         owed(1),
         owed(2),
         Record::RunCreated {
-            run: RunKey { task: TaskId(14), n: 1 },
+            run: RunKey { task: TaskId(15), n: 1 },
             trigger: Trigger::Dependency,
             fire_time: None,
             at: at(76_100),
@@ -100,10 +105,10 @@ fn depending() -> Vec<Record> {
             cause: Some(cause(1)),
         },
         Record::RunMuted {
-            run: RunKey { task: TaskId(14), n: 1 },
+            run: RunKey { task: TaskId(15), n: 1 },
         },
         Record::Latched {
-            task: TaskId(15),
+            task: TaskId(16),
             end: end(2),
             on: EndKind::Finished,
         },
@@ -133,6 +138,16 @@ fn shared() -> Vec<Record> {
             },
         },
     ]
+}
+
+/// A task that says how much is kept of its history.
+fn with_own_history() -> Definition {
+    let mut task = varied("task-14", 14);
+    task.history = History {
+        runs: NonZeroU64::new(7),
+        for_ms: NonZeroU64::new(86_400_000),
+    };
+    task
 }
 
 /// Runs with more than one attempt: one that waits for its third, and one that has ended with its second.
@@ -274,11 +289,11 @@ fn opens(version: u32) {
     let mut runs = reader.runs(&RunQuery::default(), None, 10).unwrap().0;
     let count = match version {
         ..5 => 4,
-        5..8 => 6,
-        8.. => 7,
+        5..9 => 6,
+        9.. => 7,
     };
     assert_eq!(runs.len(), count);
-    if version >= 8 {
+    if version >= 9 {
         let cause = runs.remove(0).cause.expect("it has one");
         assert_eq!(cause.to_string(), "task-1/1");
     }
@@ -293,6 +308,10 @@ fn opens(version: u32) {
         };
         assert_eq!(told(0), ("finished", 2, Some(at(72_001)), None));
         assert_eq!(told(1), ("backing-off", 2, Some(at(70_001)), Some(at(72_005))));
+    }
+    if version >= 8 {
+        let task = reader.definition(TaskId(14)).unwrap().unwrap();
+        assert_eq!(task.definition, with_own_history());
     }
     assert_eq!(reader.passed(TaskId(3), 10).unwrap().len(), 1);
     assert_eq!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Live, Origin};
-use taskd_core::policy::{Leftover, StopSignal, TimeLimits};
+use taskd_core::policy::{Leftover, OutputKind, OutputPolicy, StopSignal, TimeLimits};
 use taskd_core::process::{IoClass, IoPriority, Process, Stdin};
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger, Usage};
 use taskd_core::task::{Action, Definition, TaskId, TaskName};
@@ -19,6 +19,7 @@ use super::link::{self, Attached, Link, LinkError, Started};
 use super::stop::Stop;
 use crate::clock;
 use crate::config::Config;
+use crate::describe;
 
 /// The first wait before another try to attach.
 pub(super) const PATIENCE_FIRST: Duration = Duration::from_millis(50);
@@ -29,8 +30,9 @@ const PATIENCE_LAST: Duration = Duration::from_secs(5);
 /// Bytes of messages after which they are sent without waiting for more.
 const SEND_AT: usize = 32 * 1024;
 
-/// `EIO`, for a start whose definition could not be read.
+/// Errors of the system's for starts that never came to the runner.
 const EIO: i32 = 5;
+const EOPNOTSUPP: i32 = 95;
 
 /// Waits for the runner to say something; for ever without one.
 pub(super) async fn said(link: &mut Option<Link>) -> Result<Vec<FromRunner>, LinkError> {
@@ -91,6 +93,7 @@ impl Driver {
                 self.link = Some(link);
                 self.condition.runner = Some((info.pid, info.version));
                 self.condition.cgroups = info.cgroups.0;
+                self.runner_outputs = info.outputs.0;
                 let inventory = Inventory {
                     instance: info.instance,
                     live: live.into_iter().filter_map(core_live).collect(),
@@ -198,9 +201,13 @@ impl Driver {
         let task = origin.attempt.run.task;
         let definition = match self.actions.get(task) {
             Ok(Some(definition)) => definition,
-            Ok(None) => return self.cannot_start(origin, "the store has no such task".to_owned()),
-            Err(error) => return self.cannot_start(origin, error.to_string()),
+            Ok(None) => return self.cannot_read(origin, "the store has no such task".to_owned()),
+            Err(error) => return self.cannot_read(origin, error.to_string()),
         };
+        if !self.runner_outputs && hides(&definition.output) {
+            let what = "the runner is an older one, which would keep what is to be hidden; restart it";
+            return self.cannot_start(origin, EOPNOTSUPP, what);
+        }
         let start = wire::Start {
             previous_outcome: Tail(previous.map(|outcome| outcome.word().to_owned())),
             ..wire_start(&origin, deadline, &definition, &self.config)
@@ -211,7 +218,7 @@ impl Driver {
         }
     }
 
-    fn cannot_start(&mut self, origin: Origin, problem: String) {
+    fn cannot_read(&mut self, origin: Origin, problem: String) {
         tracing::error!(
             task = origin.name.as_str(),
             run = origin.attempt.run.n,
@@ -220,19 +227,31 @@ impl Driver {
             error = problem,
             "the action could not be read"
         );
+        self.cannot_start(origin, EIO, "reading the definition");
+    }
+
+    fn cannot_start(&mut self, origin: Origin, errno: i32, what: &str) {
         let now = clock::now();
         let end = AttemptEnd {
             started_at: now,
             pid: 0,
             finished_at: now,
             exit: Exit::SpawnFailed {
-                errno: EIO,
-                what: "reading the definition".to_owned(),
+                errno,
+                what: what.to_owned(),
             },
             stopped: None,
             usage: Usage::default(),
         };
         self.core.handle(now, Event::Ended { origin, end });
+    }
+}
+
+/// Whether something a command writes must not be kept.
+fn hides(output: &OutputPolicy) -> bool {
+    match output.kind {
+        OutputKind::Discard => true,
+        OutputKind::Lines | OutputKind::File => !output.mask.is_empty(),
     }
 }
 
@@ -275,11 +294,16 @@ fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definiti
                 value: value.clone(),
             })
             .collect(),
-        output_max: config.limits.output_bytes,
+        output_max: definition
+            .output
+            .max_bytes
+            .map_or(config.limits.output_bytes, NonZeroU64::get),
         limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
         leave: Tail(definition.policies.leftover == Leftover::Leave),
         process: Tail(Rec(process(&definition.process))),
         previous_outcome: Tail(None),
+        output: Tail(describe::output_kind(definition.output.kind)),
+        masks: Tail(definition.output.mask.clone()),
     }
 }
 

@@ -66,6 +66,11 @@ pub fn spec() -> TaskSpec {
             stdin: Some(s("@/var/lib/in")),
             private_tmp: true,
         }),
+        output_max: Some(1 << 20),
+        keep_runs: Some(50),
+        keep_for_ms: Some(86_400_000),
+        output: OutputKind::File,
+        mask: vec![s("token=.*")],
     }
 }
 
@@ -121,5 +126,10 @@ pub fn patch() -> TaskPatch {
             stdin: Some(Some(s("a text"))),
             private_tmp: Some(true),
         }),
+        output_max: Some(Some(8_192)),
+        keep_runs: Some(None),
+        keep_for_ms: Some(Some(60_000)),
+        output: Some(OutputKind::Discard),
+        mask: Some(vec![s("key=.*")]),
     }
 }

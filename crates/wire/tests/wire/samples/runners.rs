@@ -37,6 +37,8 @@ pub(super) fn start() -> Start {
             private_tmp: true,
         })),
         previous_outcome: Tail(Some(s("failed"))),
+        output: Tail(OutputKind::File),
+        masks: Tail(vec![s("token=.*")]),
     }
 }
 
@@ -90,5 +92,6 @@ pub(super) fn info() -> RunnerInfo {
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
+        outputs: Tail(true),
     }
 }
