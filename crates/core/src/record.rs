@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
+use crate::overrides::Overrides;
 use crate::pause::{Pause, PauseScope};
 use crate::policy::{Holding, Pool};
 use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
@@ -164,6 +165,8 @@ pub enum Record {
         trace_id: TraceId,
         /// Whether it waits for a place.
         waiting: bool,
+        /// What it is given beside what its task says.
+        overrides: Option<Arc<Overrides>>,
     },
     /// A waiting run got its place and is starting.
     RunAdmitted {

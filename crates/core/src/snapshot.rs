@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
+use crate::overrides::Overrides;
 use crate::pause::{Pause, PauseScope};
 use crate::policy::{Holding, Pool};
 use crate::run::{Outcome, RunKey, TraceId, Trigger};
@@ -76,6 +77,8 @@ pub struct RunImage {
     pub stopping: Option<String>,
     /// What it took of groups and locks, where its task has been changed since.
     pub keeps: Option<Holding>,
+    /// What it is given beside what its task says.
+    pub overrides: Option<Arc<Overrides>>,
 }
 
 /// How far a run that has not ended has come.

@@ -1,6 +1,7 @@
 //! A record becomes rows. Loading the rows gives what replaying the records gives.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
+use taskd_core::overrides::Overrides;
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger, Usage};
 use taskd_core::task::TaskId;
@@ -128,6 +129,10 @@ impl AttemptOver<'_> {
     }
 }
 
+fn overrides_json(overrides: &Overrides) -> Result<String, Fault> {
+    serde_json::to_string(overrides).map_err(|error| Fault::Unfit(format!("what a run is given is no JSON: {error}")))
+}
+
 struct Applier<'a> {
     db: &'a Connection,
     tally: &'a mut Tally,
@@ -196,8 +201,10 @@ impl Applier<'_> {
                 at,
                 trace_id,
                 waiting,
+                overrides,
             } => {
                 self.tally.seen(*at);
+                let overrides = overrides.as_deref().map(overrides_json).transpose()?;
                 let columns = params![
                     bits(run.task.0),
                     bits(run.n),
@@ -206,6 +213,7 @@ impl Applier<'_> {
                     at.as_millis(),
                     if *waiting { "waiting" } else { "starting" },
                     trace_id.0.to_be_bytes(),
+                    overrides,
                 ];
                 if !self.insert_run(columns)? && self.remove_other(*run, *trace_id)? {
                     self.insert_run(columns)?;
@@ -345,8 +353,8 @@ impl Applier<'_> {
         let inserted = self
             .sql(
                 "INSERT INTO runs (task, n, \"trigger\", fire_time, created_at, state, attempt, trace, output_kept,
-                                   output_removed)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 0, 0) ON CONFLICT (task, n) DO NOTHING",
+                                   output_removed, overrides)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 0, 0, ?8) ON CONFLICT (task, n) DO NOTHING",
             )?
             .execute(columns)?;
         Ok(inserted > 0)

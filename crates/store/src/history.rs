@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Row, params};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger, Usage};
 use taskd_core::task::{Owner, TaskId, TaskName};
 use taskd_core::time::Timestamp;
@@ -150,6 +152,32 @@ pub struct RunRow {
     pub usage: Option<Usage>,
     /// Whether its output was removed to make room.
     pub output_removed: bool,
+    /// What it was given beside what its task says.
+    pub overrides: Option<Overridden>,
+}
+
+/// What history tells of the [overrides](taskd_core::overrides::Overrides) of a run: no values.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Overridden {
+    /// Its variables.
+    #[serde(default)]
+    env: Vec<(String, IgnoredAny)>,
+    /// Its arguments.
+    #[serde(default)]
+    args: Vec<IgnoredAny>,
+}
+
+impl Overridden {
+    /// The names of its variables.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.env.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// How many arguments it was given.
+    #[must_use]
+    pub fn arguments(&self) -> usize {
+        self.args.len()
+    }
 }
 
 /// Fire times of a task that passed without a run.
@@ -173,7 +201,7 @@ pub(crate) const RUN: &str = "SELECT r.id, r.task, r.n, coalesce(t.name, 'task-'
                    coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at), r.finished_at, r.state, r.stopping, r.outcome, r.reason, r.exit_code, r.signal, r.pid, r.attempt, \
                    r.trace, r.max_rss_kib, r.user_us, r.system_us, r.output_bytes, r.output_lost, r.output_removed, \
                    r.started_at IS NULL AND r.attempt > 1 AND coalesce(r.outcome, '') <> 'spawn-failed', r.retry_at, \
-                   r.memory_peak_kib, r.read_bytes, r.written_bytes, r.peak_pids \
+                   r.memory_peak_kib, r.read_bytes, r.written_bytes, r.peak_pids, r.overrides \
                    FROM runs r LEFT JOIN tasks t ON t.id = r.task";
 
 pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
@@ -217,6 +245,10 @@ pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
         trace_id: trace(row, 18)?,
         usage,
         output_removed: number(row, 24)? != 0,
+        overrides: optional_text(row, 31)?
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| damaged(&format!("what it was given cannot be read: {error}")))?,
     };
     Ok((number(row, 0)?, run))
 }

@@ -67,7 +67,7 @@ pub use attempts::AttemptRow;
 pub use changes::{CHANGES_MAX, Change, ChangeKind, LIVES_MAX, Lifetime};
 pub use columns::StoredTask;
 pub use error::{CommitError, Kind, OpenError, ReadError};
-pub use history::{Cursor, RunQuery, RunRow, Select, Span, State};
+pub use history::{Cursor, Overridden, RunQuery, RunRow, Select, Span, State};
 pub use load::Tasks;
 pub use prune::{Limits, RemoveOutput};
 pub use reader::{LastFinished, Reader, Readers};

@@ -218,7 +218,7 @@ fn open_runs(db: &Connection) -> Result<Vec<RunImage>, Fault> {
         "SELECT r.task, r.n, coalesce(t.name, 'task-' || r.task), r.\"trigger\", r.fire_time, r.created_at, r.trace, r.state, r.stopping, r.attempt,
                 r.pid, r.started_at, r.retry_at,
                 coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at),
-                r.keeps
+                r.keeps, r.overrides
          FROM runs r LEFT JOIN tasks t ON t.id = r.task WHERE r.finished_at IS NULL ORDER BY r.task, r.n",
     )?;
     let mut rows = statement.query([])?;
@@ -265,5 +265,10 @@ fn run_image(row: &Row<'_>) -> Result<RunImage, Fault> {
             .map(serde_json::from_str)
             .transpose()
             .map_err(|error| damaged(&format!("what it keeps cannot be read: {error}")))?,
+        overrides: optional_text(row, 15)?
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| damaged(&format!("what it is given cannot be read: {error}")))?
+            .map(Arc::new),
     })
 }

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod firings;
+mod overrides;
 
 use serde::Serialize;
 use taskd_wire::client::{
@@ -15,6 +16,7 @@ use taskd_wire::definition::{
 
 pub use attempts::EarlierAttempt;
 pub use firings::{Backfilled, CalendarShape, CalendarWhole, PoolShape, WhyFate};
+pub use overrides::Overridden;
 
 use crate::render::task::{every, in_delay};
 use crate::render::time::rfc3339;
@@ -321,6 +323,8 @@ pub struct Run<'a> {
     peak_pids: Option<u64>,
     /// Attempts that were followed by another; `null` where runs were not asked for by their names.
     earlier_attempts: Option<Vec<EarlierAttempt<'a>>>,
+    /// What it was given beside what its task says.
+    overrides: Option<Overridden<'a>>,
 }
 
 impl<'a> Run<'a> {
@@ -356,6 +360,7 @@ impl<'a> Run<'a> {
             peak_pids: run.peak_pids,
             earlier_attempts: (!run.earlier.is_empty() || run.attempts <= 1)
                 .then(|| run.earlier.iter().map(|attempt| EarlierAttempt::of(attempt)).collect()),
+            overrides: run.overrides.0.as_deref().map(Overridden::of),
         }
     }
 }

@@ -12,9 +12,9 @@ use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::{RunView, WaitsFor};
 use taskd_core::task::{Action, Definition, TaskName, Terms, When};
-use taskd_store::{AttemptRow, RunRow, Span};
+use taskd_store::{AttemptRow, Overridden, RunRow, Span};
 use taskd_wire::client::{self, AttemptInfo, RunInfo};
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
     ProcessSpec, ScheduleSpec, TaskSpec,
@@ -302,6 +302,7 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         written_bytes: row.usage.and_then(|usage| usage.written_bytes),
         peak_pids: row.usage.and_then(|usage| usage.peak_pids),
         earlier: Vec::new(),
+        overrides: Tail(row.overrides.map(overridden).map(Rec)),
         duration_ms: None,
         lateness_ms: None,
     };
@@ -316,6 +317,27 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         info.waits_for = live.waits_for.map(|waits_for| waits(&live.origin.name, &waits_for));
     }
     with_lengths(info)
+}
+
+/// Most bytes of names of variables that are told of a run: a page of runs fits a frame.
+const NAMES_TOLD: usize = 512;
+
+/// What a run was given, without values.
+fn overridden(overrides: Overridden) -> client::Overridden {
+    let mut told = client::Overridden {
+        args: overrides.arguments() as u64,
+        ..client::Overridden::default()
+    };
+    let mut bytes = 0;
+    for name in overrides.names() {
+        bytes += name.len();
+        if bytes <= NAMES_TOLD {
+            told.env.push(name.to_owned());
+        } else {
+            told.more_env += 1;
+        }
+    }
+    told
 }
 
 /// An attempt that was followed by another.

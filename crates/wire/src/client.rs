@@ -4,15 +4,17 @@
 
 mod count;
 mod firings;
+mod overrides;
 mod pools;
 
 use bincode::{Decode, Encode};
 
-use crate::codec::Rec;
+use crate::codec::{Rec, Tail};
 use crate::definition::{TaskPatch, TaskSpec};
 use crate::refusal::Refusal;
 pub use count::{Bucket, ClockChange, Counted};
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
+pub use overrides::{Overridden, Overrides};
 pub use pools::{PoolInfo, PoolKind};
 
 /// What a client asks.
@@ -206,6 +208,13 @@ pub enum Request {
     PoolList {
         /// Which.
         kind: PoolKind,
+    },
+    /// Start a run of each task now, and give them something. Answered as [`Request::Run`] is.
+    RunWith {
+        /// Names or patterns.
+        names: Vec<String>,
+        /// What they are given.
+        overrides: Rec<Overrides>,
     },
 }
 
@@ -464,6 +473,8 @@ pub struct RunInfo {
     /// Attempts that were followed by another, the first one first. Only told where runs were asked for by their names, and
     /// of those with very many the newest.
     pub earlier: Vec<Rec<AttemptInfo>>,
+    /// What it was given beside what its task says.
+    pub overrides: Tail<Option<Rec<Overridden>>>,
 }
 
 /// An attempt that was followed by another.

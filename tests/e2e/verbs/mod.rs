@@ -17,6 +17,7 @@ mod lint;
 mod list;
 mod logs;
 mod next;
+mod overrides;
 mod pause;
 mod process;
 mod remove;

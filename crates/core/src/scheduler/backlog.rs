@@ -103,6 +103,7 @@ impl Scheduler {
                 at: now,
                 trace_id,
                 waiting: true,
+                overrides: None,
             });
             runs.push((run, trace_id));
         }

@@ -63,6 +63,7 @@ impl Scheduler {
                 at: now,
                 trace_id,
                 waiting: true,
+                overrides: None,
             });
             self.notice_created(run, true);
             self.count_firing(now, id);

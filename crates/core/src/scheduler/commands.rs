@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::command::{Accepted, Command, Refusal, Reply, WhileRunning};
+use crate::overrides::Overrides;
 use crate::policy::{Concurrency, Sharing};
 use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
@@ -45,7 +46,7 @@ impl Scheduler {
             } => self.pause(now, scopes, until, &by, note.as_deref()),
             Command::Resume { scopes, by } => self.resume(now, scopes, &by),
             Command::Remove { ids, running, reason } => self.remove(now, &ids, running, &reason),
-            Command::Run { ids } => self.run_now(now, &ids),
+            Command::Run { ids, overrides } => self.run_now(now, &ids, overrides.as_ref()),
             Command::SetCalendar { name, calendar, by } => self.set_calendar(now, name, *calendar, &by),
             Command::RemoveCalendars { names } => self.remove_calendars(now, names),
             Command::SetPools {
@@ -269,7 +270,12 @@ impl Scheduler {
         Ok(self.accept(records, reserved, Reply::Done))
     }
 
-    fn run_now(&mut self, now: Timestamp, ids: &[TaskId]) -> Result<Accepted, Refusal> {
+    fn run_now(
+        &mut self,
+        now: Timestamp,
+        ids: &[TaskId],
+        overrides: Option<&Arc<Overrides>>,
+    ) -> Result<Accepted, Refusal> {
         let mut wanted = BTreeSet::new();
         let mut runs = Vec::with_capacity(ids.len());
         let mut records = Vec::with_capacity(ids.len());
@@ -318,6 +324,7 @@ impl Scheduler {
                 at: now,
                 trace_id,
                 waiting,
+                overrides: overrides.cloned(),
             });
             reply.push((run, trace_id));
         }

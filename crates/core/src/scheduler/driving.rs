@@ -63,11 +63,13 @@ impl Scheduler {
             run.state.set_told(if attached { Told::Yes } else { Told::Owed });
             if attached {
                 let origin = run.origin(key);
+                let overrides = run.overrides.clone();
                 let previous = self.tasks.get(key.task).and_then(|task| task.last_outcome);
                 self.outbox.push_back(Effect::Start {
                     origin,
                     deadline,
                     previous,
+                    overrides,
                 });
             }
         }

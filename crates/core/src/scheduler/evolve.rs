@@ -78,6 +78,7 @@ impl Scheduler {
                 at,
                 trace_id,
                 waiting,
+                overrides,
             } => {
                 let Some(task) = self.tasks.get_mut(run.task) else {
                     return;
@@ -103,6 +104,7 @@ impl Scheduler {
                         success: Codes::SUCCESS,
                         shares,
                         keeps: None,
+                        overrides: overrides.clone(),
                         standing: Standing::Apart,
                         state,
                     },

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::event::Origin;
+use crate::overrides::Overrides;
 use crate::policy::{Codes, Holding};
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger};
 use crate::snapshot::{RunImage, Stage};
@@ -33,6 +34,8 @@ pub(super) struct Run {
     pub(super) shares: Option<Arc<Shares>>,
     /// What that is where its task has been changed since.
     pub(super) keeps: Option<Holding>,
+    /// What it is given beside what its task says.
+    pub(super) overrides: Option<Arc<Overrides>>,
     /// Where it stands among the others.
     pub(super) standing: Standing,
     pub(super) state: State,
@@ -353,6 +356,7 @@ impl Run {
                 .as_ref()
                 .map(|keeps| Arc::new(Shares::of(keeps.owner, &keeps.sharing))),
             keeps: image.keeps,
+            overrides: image.overrides,
             standing: Standing::Apart,
             state,
         };
@@ -372,6 +376,7 @@ impl Run {
             stage: self.state.stage(),
             stopping: self.state.stopping().map(str::to_owned),
             keeps: self.keeps.clone(),
+            overrides: self.overrides.clone(),
         }
     }
 

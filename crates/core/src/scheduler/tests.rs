@@ -215,7 +215,14 @@ impl Rig {
     }
 
     fn run(&mut self, id: TaskId) -> RunKey {
-        match self.apply(Command::Run { ids: vec![id] }).unwrap().reply {
+        match self
+            .apply(Command::Run {
+                ids: vec![id],
+                overrides: None,
+            })
+            .unwrap()
+            .reply
+        {
             Reply::Runs(runs) => runs[0].0,
             other => panic!("{other:?}"),
         }

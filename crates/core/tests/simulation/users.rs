@@ -33,7 +33,13 @@ pub fn ask(world: &mut World) {
         (2..5, Some(id)) => edit(world, id),
         (5..9, Some(id)) => set_enabled(world, id),
         (9..11, Some(id)) => remove(world, id),
-        (11..16, Some(id)) => answered(world.apply(Command::Run { ids: vec![id] }, Wish::default())),
+        (11..16, Some(id)) => answered(world.apply(
+            Command::Run {
+                ids: vec![id],
+                overrides: None,
+            },
+            Wish::default(),
+        )),
         (_, Some(_)) => cancel(world),
     }
 }

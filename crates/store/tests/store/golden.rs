@@ -14,8 +14,8 @@ use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
 use crate::scene::{
-    added_for, at, calendar, commit, created, load, name, open, run_started, sharing, sharing_task, varied, whole_run,
-    with_options, with_terms,
+    added_for, at, calendar, commit, created, created_with, load, name, open, overrides, run_started, sharing,
+    sharing_task, varied, whole_run, with_options, with_terms,
 };
 
 fn golden(version: u32) -> PathBuf {
@@ -23,7 +23,7 @@ fn golden(version: u32) -> PathBuf {
 }
 
 /// The newest version.
-const NEWEST: u32 = 7;
+const NEWEST: u32 = 8;
 
 /// What the golden file of a version was made of.
 fn records(version: u32) -> Vec<Record> {
@@ -65,6 +65,9 @@ fn records(version: u32) -> Vec<Record> {
     }
     if version >= 6 {
         records.extend(shared());
+    }
+    if version >= 8 {
+        records.push(created_with(13, 1, 76_000, overrides(5)));
     }
     records
 }
@@ -231,14 +234,15 @@ fn opens(version: u32) {
         assert_eq!(task.definition, written);
     }
     let runs = reader.runs(&RunQuery::default(), None, 10).unwrap().0;
-    assert_eq!(runs.len(), if version >= 5 { 6 } else { 4 });
+    let more = usize::from(version >= 8);
+    assert_eq!(runs.len(), if version >= 5 { 6 + more } else { 4 });
     if version >= 5 {
         let told = |n: usize| {
             (
-                runs[n].state.word(),
-                runs[n].attempt,
-                runs[n].started_at,
-                runs[n].retry_at,
+                runs[more + n].state.word(),
+                runs[more + n].attempt,
+                runs[more + n].started_at,
+                runs[more + n].retry_at,
             )
         };
         assert_eq!(told(0), ("finished", 2, Some(at(72_001)), None));

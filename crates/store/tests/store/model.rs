@@ -14,7 +14,7 @@ use taskd_core::snapshot::{Header, Rest, RunImage, Snapshot, Stage, TaskImage};
 use taskd_core::task::{Owner, TaskId};
 use taskd_core::time::Timestamp;
 
-use crate::scene::{at, calendar, name, sharing, varied};
+use crate::scene::{at, calendar, name, overrides, sharing, varied};
 
 /// Who changes things.
 pub const ME: &str = "uid 1000";
@@ -138,6 +138,7 @@ impl Model {
                 at,
                 trace_id,
                 waiting,
+                overrides,
             } => {
                 self.newest.insert(run.task, run.n);
                 if let Some(task) = self.tasks.get_mut(&run.task) {
@@ -160,6 +161,7 @@ impl Model {
                         stage: if *waiting { Stage::Waiting } else { Stage::Starting },
                         stopping: None,
                         keeps: None,
+                        overrides: overrides.clone(),
                     },
                 );
             }
@@ -305,6 +307,7 @@ impl Model {
                     at: now,
                     trace_id: TraceId(u128::from(value) << 90 | 1),
                     waiting: value.is_multiple_of(2),
+                    overrides: value.is_multiple_of(5).then(|| Arc::new(overrides(value))),
                 }
             }
             8 => Record::RunAdmitted {

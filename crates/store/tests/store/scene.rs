@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
+use taskd_core::overrides::Overrides;
 use taskd_core::policy::{Misfire, Policies, Sharing};
 use taskd_core::process::{EnvFile, IoPriority, Limit, Process, Stdin};
 use taskd_core::record::Record;
@@ -256,6 +257,39 @@ pub fn created(task: u64, n: u64, ms: i64) -> Record {
         at: at(ms),
         trace_id: TraceId(u128::from(n) << 64 | u128::from(task)),
         waiting: false,
+        overrides: None,
+    }
+}
+
+/// What a run may be given.
+pub fn overrides(value: u32) -> Overrides {
+    Overrides {
+        env: vec![("LEVEL".to_owned(), format!("secret-{value}"))],
+        args: (0..value % 3).map(|n| format!("arg {n}")).collect(),
+    }
+}
+
+/// A run that waits and is given something.
+pub fn created_with(task: u64, n: u64, ms: i64, overrides: Overrides) -> Record {
+    match created(task, n, ms) {
+        Record::RunCreated {
+            run,
+            trigger: _,
+            fire_time: _,
+            at,
+            trace_id,
+            waiting: _,
+            overrides: _,
+        } => Record::RunCreated {
+            run,
+            trigger: Trigger::Manual,
+            fire_time: None,
+            at,
+            trace_id,
+            waiting: true,
+            overrides: Some(Arc::new(overrides)),
+        },
+        other => other,
     }
 }
 

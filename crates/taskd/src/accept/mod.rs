@@ -1,6 +1,7 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
 mod limits;
+mod overrides;
 mod process;
 mod retries;
 mod schedule;
@@ -21,6 +22,7 @@ use crate::config::Limits;
 use crate::describe;
 use crate::powers::Powers;
 
+pub(crate) use overrides::{fit, overrides};
 pub(crate) use process::read_env_files;
 pub(crate) use schedule::{Schedules, findings, known_zone, still_to_come, zone_of};
 use schedule::{by_rule, in_zone, misfire, not_limited, rule_of};

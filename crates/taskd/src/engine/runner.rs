@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Live, Origin};
+use taskd_core::overrides::Overrides;
 use taskd_core::policy::{Leftover, StopSignal, TimeLimits};
 use taskd_core::process::{IoClass, IoPriority, Process, Stdin};
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger, Usage};
@@ -194,7 +195,13 @@ impl Driver {
     }
 
     /// Has the runner start an attempt.
-    pub(super) fn start(&mut self, origin: Origin, deadline: Option<Duration>, previous: Option<Outcome>) {
+    pub(super) fn start(
+        &mut self,
+        origin: Origin,
+        deadline: Option<Duration>,
+        previous: Option<Outcome>,
+        overrides: Option<&Overrides>,
+    ) {
         let task = origin.attempt.run.task;
         let definition = match self.actions.get(task) {
             Ok(Some(definition)) => definition,
@@ -203,7 +210,7 @@ impl Driver {
         };
         let start = wire::Start {
             previous_outcome: Tail(previous.map(|outcome| outcome.word().to_owned())),
-            ..wire_start(&origin, deadline, &definition, &self.config)
+            ..wire_start(&origin, deadline, &definition, overrides, &self.config)
         };
         self.tell_runner(&ToRunner::Start(Box::new(Rec(start))));
         if self.link.as_ref().is_some_and(|link| link.waiting() >= SEND_AT) {
@@ -254,7 +261,18 @@ fn core_key(key: wire::AttemptKey) -> AttemptKey {
     }
 }
 
-fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definition, config: &Config) -> wire::Start {
+fn wire_start(
+    origin: &Origin,
+    deadline: Option<Duration>,
+    definition: &Definition,
+    overrides: Option<&Overrides>,
+    config: &Config,
+) -> wire::Start {
+    let action = overrides.map_or_else(
+        || definition.action.clone(),
+        |overrides| overrides.action(&definition.action),
+    );
+    let env = overrides.map_or_else(|| definition.env.clone(), |overrides| overrides.env(&definition.env));
     wire::Start {
         key: wire_key(origin.attempt),
         task: origin.name.to_string(),
@@ -262,19 +280,12 @@ fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definiti
         fire_time_ms: origin.fire_time.map(Timestamp::as_millis),
         created_ms: origin.created_at.as_millis(),
         trace_id: origin.trace_id.0,
-        action: match &definition.action {
-            Action::Exec { argv } => ActionSpec::Exec { argv: argv.clone() },
-            Action::Shell { line } => ActionSpec::Shell { line: line.clone() },
+        action: match action {
+            Action::Exec { argv } => ActionSpec::Exec { argv },
+            Action::Shell { line } => ActionSpec::Shell { line },
         },
         cwd: definition.cwd.clone(),
-        env: definition
-            .env
-            .iter()
-            .map(|(name, value)| EnvVar {
-                name: name.clone(),
-                value: value.clone(),
-            })
-            .collect(),
+        env: env.into_iter().map(|(name, value)| EnvVar { name, value }).collect(),
         output_max: config.limits.output_bytes,
         limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
         leave: Tail(definition.policies.leftover == Leftover::Leave),

@@ -5,7 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 use taskd_wire::basic::Basic;
 use taskd_wire::client::{LastRun, Pause, Request, Response, RunInfo, TaskSummary};
-use taskd_wire::codec::{Rec, decode, encode, encoded_len};
+use taskd_wire::codec::{Rec, Tail, decode, encode, encoded_len};
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
     ProcessSpec, ScheduleSpec, TaskSpec,
@@ -142,7 +142,7 @@ prop_compose! {
             fire_time_ms: instants[0], started_ms: instants[1], finished_ms: instants[2], lateness_ms: instants[3], retry_ms: instants[0], waits_for: None,
             exit_code: small[0], signal: small[1],
             duration_ms: sizes[0], max_rss_kib: sizes[1], user_us: sizes[2], system_us: sizes[3], output_bytes: sizes[4],
-            memory_peak_kib: sizes[1], read_bytes: sizes[2], written_bytes: sizes[3], peak_pids: sizes[4], earlier: Vec::new(),
+            memory_peak_kib: sizes[1], read_bytes: sizes[2], written_bytes: sizes[3], peak_pids: sizes[4], earlier: Vec::new(), overrides: Tail(None),
         }
     }
 }

@@ -262,6 +262,16 @@ impl Said for Request {
                 limit: Some(2),
             },
             Request::PoolList { kind: PoolKind::Lock },
+            Request::RunWith {
+                names: names(),
+                overrides: Rec(Overrides {
+                    env: vec![EnvVar {
+                        name: s("LEVEL"),
+                        value: s("3"),
+                    }],
+                    args: vec![s("--all")],
+                }),
+            },
         ]
     }
 }

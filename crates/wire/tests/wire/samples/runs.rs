@@ -32,5 +32,10 @@ pub fn run_info() -> RunInfo {
         written_bytes: None,
         peak_pids: Some(7),
         earlier: vec![Rec(attempt_info())],
+        overrides: Tail(Some(Rec(Overridden {
+            env: vec![s("LEVEL")],
+            more_env: 3,
+            args: 2,
+        }))),
     }
 }
