@@ -107,6 +107,19 @@ pub enum Notice {
         /// When the next one is due.
         retry_at: Timestamp,
     },
+    /// A gate of a run is closed and the run waits for it, and the record of that is durable.
+    GateClosed {
+        /// The run.
+        run: RunKey,
+        /// Its task.
+        name: TaskName,
+        /// Its trace id.
+        trace_id: TraceId,
+        /// Which gate, and what was read.
+        reading: String,
+        /// Until when it waits.
+        gives_up: Timestamp,
+    },
     /// A run ended, and its record is durable.
     RunFinished {
         /// Which.

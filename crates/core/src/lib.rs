@@ -37,7 +37,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`schedule`] | cron expressions, zones, grids of elapsed time: when a task is due |
-//! | [`task`], [`policy`], [`process`], [`pause`], [`run`], [`overrides`] | what tasks and runs are |
+//! | [`task`], [`policy`], [`process`], [`pause`], [`run`], [`overrides`], [`gates`] | what tasks and runs are |
 //! | [`calendar`] | sets of days and times that tasks keep to or keep clear of |
 //! | [`command`], [`event`] | what goes into the scheduler |
 //! | [`record`], [`effect`] | what comes out of it |
@@ -49,6 +49,7 @@ pub mod calendar;
 pub mod command;
 pub mod effect;
 pub mod event;
+pub mod gates;
 pub mod overrides;
 pub mod pattern;
 pub mod pause;

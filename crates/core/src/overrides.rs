@@ -13,13 +13,16 @@ pub struct Overrides {
     /// Arguments behind those of its task; the parameters `$1`, `$2`, … of a shell line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
+    /// Whether it starts whatever the gates of its task say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_gates: bool,
 }
 
 impl Overrides {
     /// Whether nothing was asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.env.is_empty() && self.args.is_empty()
+        *self == Overrides::default()
     }
 
     /// What is executed in place of what the task executes.

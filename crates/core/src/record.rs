@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
+use crate::gates::Closed;
 use crate::overrides::Overrides;
 use crate::pause::{Pause, PauseScope};
 use crate::policy::{Holding, Pool};
@@ -228,7 +229,18 @@ pub enum Record {
         /// When the next is due.
         retry_at: Timestamp,
     },
-    /// The next attempt of a run is due: the run waits for a place.
+    /// A gate of a run was found closed, and is looked at again.
+    GateClosed {
+        /// Which run.
+        run: RunKey,
+        /// When.
+        at: Timestamp,
+        /// Which gate, and until when it is.
+        gate: Closed,
+        /// When it is looked at again.
+        look_at: Timestamp,
+    },
+    /// The next attempt of a run is due, or the next look at its gate: the run waits for a place.
     RetryDue {
         /// Which.
         run: RunKey,

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
+use crate::gates::Closed;
 use crate::overrides::Overrides;
 use crate::pause::{Pause, PauseScope};
 use crate::policy::{Holding, Pool};
@@ -79,6 +80,8 @@ pub struct RunImage {
     pub keeps: Option<Holding>,
     /// What it is given beside what its task says.
     pub overrides: Option<Arc<Overrides>>,
+    /// What is known of its gate, where that was found closed.
+    pub gate: Option<Closed>,
 }
 
 /// How far a run that has not ended has come.
@@ -98,6 +101,11 @@ pub enum Stage {
     /// Another attempt follows.
     BackingOff {
         /// When it is due.
+        until: Timestamp,
+    },
+    /// A gate of it is closed.
+    Gated {
+        /// When that is looked at again.
         until: Timestamp,
     },
 }

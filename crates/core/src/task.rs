@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::CalendarUse;
+use crate::gates::Gates;
 use crate::policy::{Policies, Sharing};
 use crate::process::Process;
 use crate::schedule::DstRule;
@@ -309,6 +310,9 @@ pub struct Definition {
     /// What its processes are given.
     #[serde(default)]
     pub process: Process,
+    /// What must hold before its runs start.
+    #[serde(default, skip_serializing_if = "Gates::none")]
+    pub gates: Gates,
 }
 
 /// The part of a definition that decisions need, kept in memory for every task.

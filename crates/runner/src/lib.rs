@@ -20,7 +20,8 @@
 //! `sys::launcher`.
 //!
 //! * **Start.** A frame comes, the loop hands it to a thread (`spawner`), which makes everything ready (`spawn`) and
-//!   has its launcher clone without copying memory. Errors up to the exec come back as such.
+//!   has its launcher clone without copying memory. Errors up to the exec come back as such. Where it has gates these are
+//!   looked at before: `worker::gating`.
 //! * **Output.** Both pipes are read as they fill and go to one file an attempt, made with the first byte, head and
 //!   tail past the cap: see [`output_path`].
 //! * **End.** It is the end of the first process. What it leaves behind ends with it: orphans come to the guard, so
@@ -48,6 +49,7 @@ mod cgroups;
 mod clock;
 mod ender;
 mod env_file;
+mod gates;
 mod guard;
 mod inventory;
 mod notify;

@@ -14,6 +14,7 @@ use crate::sweep::Sought;
 pub(crate) enum Report {
     Spawned { id: u64, child: Child, at_ms: i64 },
     NotSpawned { id: u64, error: SpawnError, at_ms: i64 },
+    GateClosed { id: u64, reading: String, at_ms: i64 },
     Sought { id: u64, sought: Sought },
     Finished { id: u64 },
 }

@@ -20,6 +20,7 @@ use taskd_wire::runner::{AttemptKey, Process, ResourceLimit, Start, Stdin};
 
 use crate::cgroups::{Group, Groups};
 use crate::env_file::EnvFileError;
+use crate::gates::Unread;
 use crate::sweep;
 use crate::sys::{self, Decimal, Failed, HasNul, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step};
 
@@ -53,6 +54,8 @@ pub(crate) struct Host {
     home: PathBuf,
     cookie: Cookie,
     null: OwnedFd,
+    /// Where what nobody reads goes.
+    sink: OwnedFd,
     /// Where children are put, if groups can be made.
     groups: Option<Arc<Groups>>,
 }
@@ -94,12 +97,14 @@ impl Host {
             INHERITED.iter().any(|inherited| name == inherited) || name.as_bytes().starts_with(b"LC_")
         }));
         let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, 0.into())?;
+        let sink = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, 0.into())?;
         raise_file_limit();
         Ok(Host {
             base,
             home: PathBuf::from(home),
             cookie,
             null,
+            sink,
             groups,
         })
     }
@@ -181,12 +186,20 @@ fn said(step: &str, path: &[u8], why: &str) -> String {
     what + why
 }
 
-/// A child and our ends of its pipes.
+impl From<Unread> for SpawnError {
+    fn from(unread: Unread) -> Self {
+        let Unread { path, errno } = unread;
+        let what = said("gate", path.as_os_str().as_bytes(), "");
+        SpawnError { errno, what }
+    }
+}
+
+/// A child and our ends of its pipes, if it has any.
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) pid: Pid,
-    pub(crate) stdout: File,
-    pub(crate) stderr: File,
+    pub(crate) stdout: Option<File>,
+    pub(crate) stderr: Option<File>,
     /// The control group that it is in.
     pub(crate) group: Option<Arc<Group>>,
 }
@@ -239,12 +252,12 @@ impl<'a> Spawner<'a> {
         }
     }
 
-    /// Starts a child, see [`Launcher::start`].
-    pub(crate) fn spawn(&mut self, start: &Start) -> Result<Child, SpawnError> {
+    /// Starts a child, see [`Launcher::start`]. Of one that is quiet nobody reads what it writes.
+    pub(crate) fn spawn(&mut self, start: &Start, quiet: bool) -> Result<Child, SpawnError> {
         prepare(&mut self.plan, self.host, start)?;
         let read = start.process.0.stdin.as_ref().map(stdin).transpose()?;
-        let (stdout, stdout_end) = pipe()?;
-        let (stderr, stderr_end) = pipe()?;
+        let stdout = (!quiet).then(pipe).transpose()?;
+        let stderr = (!quiet).then(pipe).transpose()?;
         let mut group = self.host.groups.as_ref().and_then(|groups| groups.get()).map(Arc::new);
         let handle = group.as_ref().and_then(|group| group.open().ok());
         if handle.is_none() {
@@ -252,8 +265,8 @@ impl<'a> Spawner<'a> {
         }
         let place = Place {
             stdin: read.as_ref().unwrap_or(&self.host.null).as_fd(),
-            stdout: stdout_end.as_fd(),
-            stderr: stderr_end.as_fd(),
+            stdout: stdout.as_ref().map_or(&self.host.sink, |(_, theirs)| theirs).as_fd(),
+            stderr: stderr.as_ref().map_or(&self.host.sink, |(_, theirs)| theirs).as_fd(),
             group: handle.as_ref().map(|handle| handle.as_fd()),
         };
         let mut started = self.launcher.start(&self.plan, &place);
@@ -269,8 +282,8 @@ impl<'a> Spawner<'a> {
             Ok(pid) => {
                 return Ok(Child {
                     pid,
-                    stdout,
-                    stderr,
+                    stdout: stdout.map(|(ours, _)| ours),
+                    stderr: stderr.map(|(ours, _)| ours),
                     group,
                 });
             }

@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use taskd_core::gates::Gates;
 use taskd_core::policy::{Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::record::Record;
@@ -46,6 +47,7 @@ fn added(id: u64) -> Record {
             enabled: true,
             policies: Policies::default(),
             process: Process::default(),
+            gates: Gates::default(),
         }),
     }
 }

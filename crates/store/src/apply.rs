@@ -1,7 +1,7 @@
 //! A record becomes rows. Loading the rows gives what replaying the records gives.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
-use taskd_core::overrides::Overrides;
+use serde::Serialize;
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger, Usage};
 use taskd_core::task::TaskId;
@@ -115,7 +115,7 @@ impl AttemptOver<'_> {
         match self.end.map(|end| &end.exit) {
             Some(Exit::Code(code)) => (Some(*code), None),
             Some(Exit::Signal(signal)) => (None, Some(*signal)),
-            Some(Exit::SpawnFailed { .. }) | None => (None, None),
+            Some(Exit::SpawnFailed { .. } | Exit::GateClosed { .. }) | None => (None, None),
         }
     }
 
@@ -129,8 +129,8 @@ impl AttemptOver<'_> {
     }
 }
 
-fn overrides_json(overrides: &Overrides) -> Result<String, Fault> {
-    serde_json::to_string(overrides).map_err(|error| Fault::Unfit(format!("what a run is given is no JSON: {error}")))
+fn json(value: &impl Serialize) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|error| Fault::Unfit(format!("what is kept of a run is no JSON: {error}")))
 }
 
 struct Applier<'a> {
@@ -204,7 +204,7 @@ impl Applier<'_> {
                 overrides,
             } => {
                 self.tally.seen(*at);
-                let overrides = overrides.as_deref().map(overrides_json).transpose()?;
+                let overrides = overrides.as_deref().map(json).transpose()?;
                 let columns = params![
                     bits(run.task.0),
                     bits(run.n),
@@ -232,13 +232,11 @@ impl Applier<'_> {
                 self.expect_run(*run, changed)
             }
             Record::RunKeeps { run, holding } => {
-                let json = serde_json::to_string(holding)
-                    .map_err(|error| Fault::Unfit(format!("what a run keeps is no JSON: {error}")))?;
                 self.sql(
                     "UPDATE runs SET keeps = ?3
                      WHERE task = ?1 AND n = ?2 AND finished_at IS NULL AND state IN ('starting', 'running')",
                 )?
-                .execute(params![bits(run.task.0), bits(run.n), json])?;
+                .execute(params![bits(run.task.0), bits(run.n), json(holding)?])?;
                 Ok(())
             }
             Record::AttemptStarted { attempt, pid, at } => {
@@ -262,7 +260,7 @@ impl Applier<'_> {
                 let changed = self
                     .sql(
                         "UPDATE runs SET stopping = ?3, retry_at = NULL,
-                            state = CASE state WHEN 'backing-off' THEN 'waiting' ELSE state END
+                            state = iif(state IN ('backing-off', 'gated'), 'waiting', state)
                          WHERE task = ?1 AND n = ?2 AND finished_at IS NULL",
                     )?
                     .execute(params![bits(run.task.0), bits(run.n), reason])?;
@@ -299,12 +297,23 @@ impl Applier<'_> {
                 };
                 self.attempt_ended(*attempt, &ended, *retry_at)
             }
+            Record::GateClosed { run, at, gate, look_at } => {
+                self.tally.seen(*at);
+                let changed = self
+                    .sql(
+                        "UPDATE runs SET gate = ?3, keeps = NULL, state = iif(stopping IS NULL, 'gated', 'waiting'),
+                                retry_at = iif(stopping IS NULL, ?4, NULL)
+                         WHERE task = ?1 AND n = ?2 AND finished_at IS NULL",
+                    )?
+                    .execute(params![bits(run.task.0), bits(run.n), json(gate)?, look_at.as_millis()])?;
+                self.expect_run(*run, changed)
+            }
             Record::RetryDue { run, at } => {
                 self.tally.seen(*at);
                 let changed = self
                     .sql(
                         "UPDATE runs SET state = 'waiting', retry_at = NULL
-                         WHERE task = ?1 AND n = ?2 AND state = 'backing-off'",
+                         WHERE task = ?1 AND n = ?2 AND state IN ('backing-off', 'gated')",
                     )?
                     .execute(params![bits(run.task.0), bits(run.n)])?;
                 self.expect_run(*run, changed)

@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
+use taskd_core::gates::Gates;
 use taskd_core::pause::Pause;
 use taskd_core::policy::{Policies, Sharing};
 use taskd_core::process::Process;
@@ -272,6 +273,8 @@ struct Rest<'a> {
     description: Option<&'a str>,
     #[serde(skip_serializing_if = "Process::is_default")]
     process: &'a Process,
+    #[serde(skip_serializing_if = "Gates::none")]
+    gates: &'a Gates,
 }
 
 /// What of a [`Definition`] has no column, read.
@@ -287,6 +290,8 @@ struct RestRead {
     description: Option<String>,
     #[serde(default)]
     process: Process,
+    #[serde(default)]
+    gates: Gates,
 }
 
 /// A definition in columns.
@@ -312,6 +317,7 @@ impl<'a> DefinitionColumns<'a> {
             policies,
             sharing,
             process,
+            gates,
         } = definition;
         let unfit = |error: serde_json::Error| Fault::Unfit(format!("the definition of {name} is no JSON: {error}"));
         Ok(DefinitionColumns {
@@ -326,6 +332,7 @@ impl<'a> DefinitionColumns<'a> {
                 env,
                 description: description.as_deref(),
                 process,
+                gates,
             })
             .map_err(unfit)?,
         })
@@ -463,6 +470,7 @@ pub(crate) fn stored_task(outlines: &mut OutlineReader, row: &Row<'_>) -> Result
         policies,
         sharing,
         process: rest.process,
+        gates: rest.gates,
     };
     Ok((
         id,

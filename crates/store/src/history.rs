@@ -76,6 +76,8 @@ pub enum State {
     Running,
     /// Another attempt follows, and is not due yet.
     BackingOff,
+    /// A gate of it is closed, and is looked at again.
+    Gated,
     /// It has been asked to stop, and has not ended.
     Stopping,
     /// It has ended.
@@ -91,6 +93,7 @@ impl State {
             State::Starting => "starting",
             State::Running => "running",
             State::BackingOff => "backing-off",
+            State::Gated => "gated",
             State::Stopping => "stopping",
             State::Finished => "finished",
         }
@@ -102,6 +105,7 @@ impl State {
             State::Starting,
             State::Running,
             State::BackingOff,
+            State::Gated,
             State::Finished,
         ]
         .into_iter()
@@ -144,7 +148,7 @@ pub struct RunRow {
     pub pid: Option<u32>,
     /// Its newest attempt, from 1.
     pub attempt: u32,
-    /// When its next attempt is due, while it waits for that.
+    /// When its next attempt is due or its gate is looked at again, while it waits for that.
     pub retry_at: Option<Timestamp>,
     /// Its trace id.
     pub trace_id: TraceId,
@@ -165,6 +169,9 @@ pub struct Overridden {
     /// Its arguments.
     #[serde(default)]
     args: Vec<IgnoredAny>,
+    /// Whether it started whatever the gates of its task said.
+    #[serde(default)]
+    pub skip_gates: bool,
 }
 
 impl Overridden {

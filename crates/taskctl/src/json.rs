@@ -10,7 +10,7 @@ use taskd_wire::client::{
     self as wire, Accepted, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
 };
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover, ProcessSpec,
+    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, GatesSpec, MisfireSpec, OnLeftover, ProcessSpec,
     ScheduleSpec,
 };
 
@@ -196,6 +196,7 @@ pub struct Detail<'a> {
     locks: &'a [String],
     on_leftover: OnLeftover,
     process: &'a ProcessSpec,
+    gates: &'a GatesSpec,
 }
 
 impl<'a> Detail<'a> {
@@ -242,6 +243,7 @@ impl<'a> Detail<'a> {
             locks: &detail.summary.spec.locks,
             on_leftover: detail.summary.spec.on_leftover,
             process: &detail.summary.spec.process,
+            gates: &detail.summary.spec.gates,
         }
     }
 }
@@ -325,6 +327,8 @@ pub struct Run<'a> {
     earlier_attempts: Option<Vec<EarlierAttempt<'a>>>,
     /// What it was given beside what its task says.
     overrides: Option<Overridden<'a>>,
+    /// Until when it waits for its gate.
+    gate_until: Option<String>,
 }
 
 impl<'a> Run<'a> {
@@ -361,6 +365,7 @@ impl<'a> Run<'a> {
             earlier_attempts: (!run.earlier.is_empty() || run.attempts <= 1)
                 .then(|| run.earlier.iter().map(|attempt| EarlierAttempt::of(attempt)).collect()),
             overrides: run.overrides.0.as_deref().map(Overridden::of),
+            gate_until: run.gate_until_ms.0.map(rfc3339),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use taskd_core::Timestamp;
 use taskd_core::calendar::Keep;
 use taskd_core::event::Origin;
+use taskd_core::gates::{format_load, format_size};
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::{Backoff, Codes, Concurrency, Leftover, Misfire, Policies, RetryOn, StopSignal};
 use taskd_core::process::Process;
@@ -16,7 +17,7 @@ use taskd_store::{AttemptRow, Overridden, RunRow, Span};
 use taskd_wire::client::{self, AttemptInfo, RunInfo};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
+    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, GatesSpec, MisfireSpec, OnLeftover,
     ProcessSpec, ScheduleSpec, TaskSpec,
 };
 
@@ -42,6 +43,7 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
         retry,
         success,
         leftover,
+        gate_wait_ms,
     } = definition.policies;
     let (backoff, on) = (retry.backoff, retry.on);
     TaskSpec {
@@ -100,6 +102,13 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
             Leftover::Leave => OnLeftover::Leave,
         },
         process: Rec(process(&definition.process)),
+        gates: Rec(GatesSpec {
+            only_if: definition.gates.only_if,
+            max_load: definition.gates.max_load.map(format_load),
+            min_memory: definition.gates.min_memory.map(format_size),
+            on_ac_power: definition.gates.on_ac_power,
+            gate_wait_ms: gate_wait_ms.map(NonZeroU64::get),
+        }),
         enabled: definition.enabled,
         misfire,
         misfire_within_ms,
@@ -191,6 +200,7 @@ fn retry_on(on: &RetryOn) -> Vec<String> {
 fn waits(task: &TaskName, waits_for: &WaitsFor) -> String {
     match waits_for {
         WaitsFor::Run(ahead) => format!("run {task}/{}", ahead.n),
+        WaitsFor::Gate { reading } => format!("its gate: {reading}"),
         WaitsFor::Place { limit } => format!("a place among all runs, of which {limit} may go at once"),
         WaitsFor::Room { pool, limit } => {
             let limit = limit.map_or_else(String::new, |limit| format!(", which holds {limit}"));
@@ -243,6 +253,7 @@ pub(crate) struct LiveRun {
     pid: Option<u32>,
     started_at: Option<Timestamp>,
     retry_at: Option<Timestamp>,
+    gate_until: Option<Timestamp>,
     waits_for: Option<WaitsFor>,
 }
 
@@ -268,6 +279,7 @@ impl LiveRun {
             pid: view.pid,
             started_at: view.started_at,
             retry_at: view.retry_at,
+            gate_until: view.gate_until,
             waits_for: view.waits_for.clone(),
         }
     }
@@ -303,6 +315,7 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         peak_pids: row.usage.and_then(|usage| usage.peak_pids),
         earlier: Vec::new(),
         overrides: Tail(row.overrides.map(overridden).map(Rec)),
+        gate_until_ms: Tail(None),
         duration_ms: None,
         lateness_ms: None,
     };
@@ -314,6 +327,7 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         info.started_ms = live.started_at.map(Timestamp::as_millis).or(info.started_ms);
         info.attempts = info.attempts.max(live.attempts());
         info.retry_ms = live.retry_at.map(Timestamp::as_millis);
+        info.gate_until_ms = Tail(live.gate_until.map(Timestamp::as_millis));
         info.waits_for = live.waits_for.map(|waits_for| waits(&live.origin.name, &waits_for));
     }
     with_lengths(info)
@@ -326,6 +340,7 @@ const NAMES_TOLD: usize = 512;
 fn overridden(overrides: Overridden) -> client::Overridden {
     let mut told = client::Overridden {
         args: overrides.arguments() as u64,
+        skip_gates: overrides.skip_gates,
         ..client::Overridden::default()
     };
     let mut bytes = 0;
@@ -375,6 +390,7 @@ pub(crate) fn unrecorded(live: LiveRun) -> RunInfo {
         state: live.state.to_owned(),
         attempts: live.attempts(),
         retry_ms: live.retry_at.map(Timestamp::as_millis),
+        gate_until_ms: Tail(live.gate_until.map(Timestamp::as_millis)),
         waits_for: live
             .waits_for
             .as_ref()

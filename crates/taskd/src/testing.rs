@@ -1,5 +1,6 @@
 //! What tests of several rooms share.
 
+use taskd_core::gates::Gates;
 use taskd_core::policy::{Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::task::{Action, Definition, TaskName, When};
@@ -20,5 +21,6 @@ pub(crate) fn manual(name: &str) -> Definition {
         enabled: true,
         policies: Policies::default(),
         process: Process::default(),
+        gates: Gates::default(),
     }
 }

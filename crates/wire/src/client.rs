@@ -2,6 +2,7 @@
 //! [`Request::Watch`], which is answered by updates until [`Response::WatchEnd`].
 //! Instants are milliseconds since the epoch, UTC. Variants and the fields of [`Rec`] structs only append.
 
+mod attempt;
 mod count;
 mod firings;
 mod overrides;
@@ -12,6 +13,7 @@ use bincode::{Decode, Encode};
 use crate::codec::{Rec, Tail};
 use crate::definition::{TaskPatch, TaskSpec};
 use crate::refusal::Refusal;
+pub use attempt::AttemptInfo;
 pub use count::{Bucket, ClockChange, Counted};
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
 pub use overrides::{Overridden, Overrides};
@@ -429,7 +431,7 @@ pub struct RunInfo {
     pub started_ms: Option<i64>,
     /// When it ended.
     pub finished_ms: Option<i64>,
-    /// `waiting`, `starting`, `running`, `stopping`, `finished`.
+    /// `waiting`, `starting`, `running`, `backing-off`, `gated`, `stopping`, `finished`.
     pub state: String,
     /// How it ended.
     pub outcome: Option<String>,
@@ -475,43 +477,8 @@ pub struct RunInfo {
     pub earlier: Vec<Rec<AttemptInfo>>,
     /// What it was given beside what its task says.
     pub overrides: Tail<Option<Rec<Overridden>>>,
-}
-
-/// An attempt that was followed by another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct AttemptInfo {
-    /// Which, from 1.
-    pub attempt: u32,
-    /// When it started.
-    pub started_ms: Option<i64>,
-    /// When it ended.
-    pub finished_ms: i64,
-    /// How it ended.
-    pub outcome: String,
-    /// Why it ended so, where the outcome alone does not say.
-    pub reason: Option<String>,
-    /// Its exit code.
-    pub exit_code: Option<i32>,
-    /// The signal that ended it.
-    pub signal: Option<i32>,
-    /// Its process id.
-    pub pid: Option<u32>,
-    /// What it used, as of a run.
-    pub max_rss_kib: Option<u64>,
-    /// As of a run.
-    pub memory_peak_kib: Option<u64>,
-    /// As of a run.
-    pub user_us: Option<u64>,
-    /// As of a run.
-    pub system_us: Option<u64>,
-    /// As of a run.
-    pub read_bytes: Option<u64>,
-    /// As of a run.
-    pub written_bytes: Option<u64>,
-    /// As of a run.
-    pub peak_pids: Option<u64>,
-    /// As of a run.
-    pub output_bytes: Option<u64>,
+    /// Until when it waits for its gate, while it does; [`retry_ms`](RunInfo::retry_ms) is when that is looked at again.
+    pub gate_until_ms: Tail<Option<i64>>,
 }
 
 /// The coming fire times of a task.

@@ -1,9 +1,12 @@
 //! A task's definition as it is said, on the wire and in the JSON lines of `export` and `import`.
 
+mod gates;
+
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::codec::Rec;
+pub use gates::{GatesPatch, GatesSpec};
 
 /// What `taskctl add` says of one task: everything a user may choose, as typed and not yet checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -105,6 +108,9 @@ pub struct TaskSpec {
     /// What its processes are given beside arguments, variables and a directory.
     #[serde(default)]
     pub process: Rec<ProcessSpec>,
+    /// What must hold before its runs start.
+    #[serde(default)]
+    pub gates: Rec<GatesSpec>,
 }
 
 /// What the processes of a task are given; `None` leaves what the runner has.
@@ -407,6 +413,8 @@ pub struct TaskPatch {
     pub on_leftover: Option<OnLeftover>,
     /// What its processes are given.
     pub process: Rec<ProcessPatch>,
+    /// What must hold before its runs start.
+    pub gates: Rec<GatesPatch>,
 }
 
 /// What is changed of what processes are given; an inner `None` for what the runner has.

@@ -75,7 +75,27 @@ pub struct Start {
     pub process: Tail<Rec<Process>>,
     /// How the run of the task that ended last had ended, for `TASKD_PREVIOUS_OUTCOME`.
     pub previous_outcome: Tail<Option<String>>,
+    /// What must hold before it is started, where something must. Only to be said to a runner that [knows of it](CAN_GATES).
+    pub gates: Tail<Option<Rec<Gates>>>,
 }
+
+/// What must hold before a process is started; else it is not, and [`Ended::gate`] says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Gates {
+    /// A line for `/bin/sh -c`, run as the process would be, that must exit with 0.
+    pub only_if: Option<String>,
+    /// Milliseconds that this may take; then it is killed, with all that came from it.
+    pub within_ms: u64,
+    /// What the load average of one minute may be, in hundredths.
+    pub max_load: Option<u32>,
+    /// Bytes of memory that must be available, without pressure on it.
+    pub min_memory: Option<u64>,
+    /// Whether the machine must not run on battery.
+    pub on_ac_power: bool,
+}
+
+/// The bit of [`RunnerInfo::can`] of a runner that looks at [gates](Start::gates).
+pub const CAN_GATES: u32 = 1 << 1;
 
 /// What a process is given beside arguments, variables and a directory; `None` leaves what the runner has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -197,6 +217,8 @@ pub struct RunnerInfo {
     /// Where each attempt has a control group of its own: the controllers of these, `cpu`, `io`, `memory`, `pids`. `None`
     /// where attempts are held by their process groups and marks alone.
     pub cgroups: Tail<Option<Vec<String>>>,
+    /// What it knows that runners of earlier versions did not, a bit each.
+    pub can: Tail<u32>,
 }
 
 /// What tells one directory from another on a machine, whatever its name.
@@ -302,6 +324,9 @@ pub struct Ended {
     pub time_up: Tail<Option<TimeUp>>,
     /// What else its whole tree of processes used.
     pub counted: Tail<TreeUsage>,
+    /// Where it was not started since a gate was closed: which, and what was read, as a sentence. Its end is
+    /// [`End::SpawnFailed`] then.
+    pub gate: Tail<Option<String>>,
 }
 
 /// What the processes of an attempt used together, `None` where nobody counts it.
@@ -329,7 +354,7 @@ pub enum End {
         /// The system's error number.
         errno: i32,
         /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `limit` with its name, `nice`, `ionice`,
-        /// `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
+        /// `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `pipe`, `clone`, `launcher`; `gate` when one was closed, or with the path of what could not be read for one; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.
         what: String,
     },

@@ -10,6 +10,7 @@ mod demo;
 mod edit;
 mod enable;
 mod export;
+mod gates;
 mod import;
 mod labels;
 mod limits;

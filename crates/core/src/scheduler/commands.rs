@@ -253,7 +253,12 @@ impl Scheduler {
                     }
                     WhileRunning::Cancel => !matches!(run.state, State::Stopping { .. }),
                     // What has not begun cannot begin without its definition.
-                    WhileRunning::Keep => matches!(run.state, State::Waiting | State::BackingOff { .. }),
+                    WhileRunning::Keep => {
+                        matches!(
+                            run.state,
+                            State::Waiting | State::BackingOff { .. } | State::Gated { .. }
+                        )
+                    }
                 };
                 if stopped {
                     records.push(stop(now, *key, reason));

@@ -29,6 +29,7 @@ mod driving;
 mod evolve;
 mod fate;
 mod firing;
+mod gating;
 mod import;
 mod life;
 mod pausing;
@@ -149,7 +150,7 @@ pub struct Scheduler {
     boots: BTreeSet<TaskId>,
     /// Where runs stand; the limits of groups and locks in it are recorded.
     places: Places,
-    /// Runs whose next attempt is due at a time.
+    /// Runs whose next attempt, or the next look at their gate, is due at a time.
     retries: BTreeSet<(Timestamp, RunKey)>,
     // How it is read, and bounded.
     schedules: Schedules,
@@ -265,8 +266,8 @@ impl Scheduler {
             }
             scheduler.runs.insert(key, run);
         }
-        let backing_off = |(key, run): (&RunKey, &Run)| run.state.backs_off_until().map(|until| (until, *key));
-        scheduler.retries = scheduler.runs.iter().filter_map(backing_off).collect();
+        let rest = |(key, run): (&RunKey, &Run)| run.state.rests_until().map(|until| (until, *key));
+        scheduler.retries = scheduler.runs.iter().filter_map(rest).collect();
         let tasks: BTreeSet<_> = scheduler.runs.keys().map(|key| key.task).collect();
         for task in tasks {
             scheduler.line_up(task);

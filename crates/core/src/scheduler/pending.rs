@@ -285,6 +285,7 @@ impl Scheduler {
             | Record::AttemptStarted { .. }
             | Record::AttemptEnded { .. }
             | Record::RetryDue { .. }
+            | Record::GateClosed { .. }
             | Record::RunFinished { .. }
             | Record::MarkReset { .. }
             | Record::ImportDropped { .. } => {}

@@ -6,6 +6,7 @@ mod clock;
 mod commands;
 mod concurrency;
 mod firing;
+mod gating;
 mod imports;
 mod lateness;
 mod pausing;
@@ -22,6 +23,7 @@ use super::{Limits, Scheduler};
 use crate::command::{Accepted, Command, Refusal, Reply, Ticket, WhileRunning};
 use crate::effect::{Effect, Notice, Weight};
 use crate::event::{Event, Inventory, Live, Origin};
+use crate::gates::Gates;
 use crate::policy::{Misfire, Policies, Sharing};
 use crate::process::Process;
 use crate::record::Record;
@@ -73,6 +75,7 @@ fn definition(name: &str, when: When) -> Definition {
         enabled: true,
         policies: Policies::default(),
         process: Process::default(),
+        gates: Gates::default(),
     }
 }
 

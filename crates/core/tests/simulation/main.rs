@@ -7,6 +7,7 @@
 
 mod checks;
 mod dice;
+mod gates;
 mod known;
 mod pauses;
 mod runner;

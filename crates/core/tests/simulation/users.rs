@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, Entry, Keep, Kept, Rule, TimeRange};
 use taskd_core::command::{Command, Refusal, WhileRunning};
+use taskd_core::gates::Gates;
 use taskd_core::pause::PauseScope;
 use taskd_core::policy::{Backoff, Concurrency, Misfire, Policies, Pool, Retry, RetryOn, Sharing, TimeLimits};
 use taskd_core::process::Process;
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::task::{Action, Definition, ImportId, Owner, TaskId, TaskName, Terms, When};
 
+use crate::gates;
 use crate::world::{Importing, Wish, World};
 
 pub const OWNER: Owner = Owner(1000);
@@ -341,9 +343,20 @@ fn definition(world: &mut World) -> Definition {
                 deadline_ms: NonZeroU64::new(world.dice.below(10_000_000)).filter(|_| world.dice.chance(300)),
                 ..TimeLimits::default()
             },
+            gate_wait_ms: match world.dice.below(3) {
+                0 => None,
+                _ => {
+                    let wait = world.dice.length(Duration::from_millis(1), gates::WAIT_MAX).as_millis();
+                    NonZeroU64::new(wait as u64)
+                }
+            },
             ..Policies::default()
         },
         process: Process::default(),
+        gates: Gates {
+            on_ac_power: world.dice.chance(200),
+            ..Gates::default()
+        },
     }
 }
 

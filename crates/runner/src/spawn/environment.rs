@@ -134,6 +134,7 @@ mod tests {
             home: "/home/me".into(),
             cookie: Cookie { state: 1, instance: 7 },
             null: File::open("/dev/null").expect("a system").into(),
+            sink: File::open("/dev/null").expect("a system").into(),
             groups: None,
         }
     }

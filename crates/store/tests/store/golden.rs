@@ -14,8 +14,8 @@ use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
 use crate::scene::{
-    added_for, at, calendar, commit, created, created_with, load, name, open, overrides, run_started, sharing,
-    sharing_task, varied, whole_run, with_options, with_terms,
+    added_for, at, calendar, closed, commit, created, created_with, gated, load, name, open, overrides, run_started,
+    sharing, sharing_task, varied, whole_run, with_options, with_terms,
 };
 
 fn golden(version: u32) -> PathBuf {
@@ -68,6 +68,11 @@ fn records(version: u32) -> Vec<Record> {
     }
     if version >= 8 {
         records.push(created_with(13, 1, 76_000, overrides(5)));
+        records.extend([
+            added_for(14, 0, 76_900, gated("task-14")),
+            created(14, 1, 77_000),
+            closed(RunKey { task: TaskId(14), n: 1 }, 77_100, 7),
+        ]);
     }
     records
 }
@@ -233,8 +238,12 @@ fn opens(version: u32) {
         }
         assert_eq!(task.definition, written);
     }
+    if version >= 8 {
+        let task = reader.definition(TaskId(14)).unwrap().unwrap();
+        assert_eq!(task.definition, gated("task-14"));
+    }
     let runs = reader.runs(&RunQuery::default(), None, 10).unwrap().0;
-    let more = usize::from(version >= 8);
+    let more = if version >= 8 { 2 } else { 0 };
     assert_eq!(runs.len(), if version >= 5 { 6 + more } else { 4 });
     if version >= 5 {
         let told = |n: usize| {

@@ -14,7 +14,7 @@ use taskd_core::snapshot::{Header, Rest, RunImage, Snapshot, Stage, TaskImage};
 use taskd_core::task::{Owner, TaskId};
 use taskd_core::time::Timestamp;
 
-use crate::scene::{at, calendar, name, overrides, sharing, varied};
+use crate::scene::{at, calendar, closed, name, overrides, sharing, varied};
 
 /// Who changes things.
 pub const ME: &str = "uid 1000";
@@ -162,6 +162,7 @@ impl Model {
                         stopping: None,
                         keeps: None,
                         overrides: overrides.clone(),
+                        gate: None,
                     },
                 );
             }
@@ -208,9 +209,19 @@ impl Model {
                     };
                 }
             }
+            Record::GateClosed { run, gate, look_at, .. } => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.gate = Some(gate.clone());
+                    run.keeps = None;
+                    run.stage = match run.stopping {
+                        None => Stage::Gated { until: *look_at },
+                        Some(_) => Stage::Waiting,
+                    };
+                }
+            }
             Record::RetryDue { run, .. } => {
                 if let Some(run) = self.runs.get_mut(run)
-                    && matches!(run.stage, Stage::BackingOff { .. })
+                    && matches!(run.stage, Stage::BackingOff { .. } | Stage::Gated { .. })
                 {
                     run.stage = Stage::Waiting;
                 }
@@ -218,7 +229,7 @@ impl Model {
             Record::RunStopping { run, reason, .. } => {
                 if let Some(run) = self.runs.get_mut(run) {
                     run.stopping = Some(reason.clone());
-                    if matches!(run.stage, Stage::BackingOff { .. }) {
+                    if matches!(run.stage, Stage::BackingOff { .. } | Stage::Gated { .. }) {
                         run.stage = Stage::Waiting;
                     }
                 }
@@ -453,9 +464,10 @@ impl Model {
                 }
             }
             27 => Record::RetryDue {
-                run: run(|stage| matches!(stage, Stage::BackingOff { .. }))?,
+                run: run(|stage| matches!(stage, Stage::BackingOff { .. } | Stage::Gated { .. }))?,
                 at: now,
             },
+            30 => closed(run(|stage| matches!(stage, Stage::Starting))?, now.as_millis(), value),
             24 => Record::BootSkipped {
                 task: task(step.pick)?,
                 at: now,
@@ -477,7 +489,7 @@ pub struct Step {
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..30, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+    let step = (0_u8..31, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
         kind,
         pick,
         value,

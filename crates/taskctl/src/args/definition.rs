@@ -3,6 +3,7 @@
 use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
 
+use super::gates::GateArgs;
 use crate::completion;
 
 /// When a task is due, as typed.
@@ -259,6 +260,8 @@ Examples:
   taskctl add --cron @daily --nice 10 --ionice idle --limit as=2G -- index
   taskctl add --in 8h --stdin 'Call Ann' -- mail me@example.org
   taskctl add --every 1h --env-file -/etc/sync.env --umask 027 -- sync
+  taskctl add --cron @daily --only-if 'test -e /mnt' --gate-wait 2h -- sync
+  taskctl add --every 1h --max-load 4 --min-memory 2G --on-ac-power -- index
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot with them: a time that several of them have is one.",
@@ -290,6 +293,9 @@ pub struct AddArgs {
     /// What its processes are given.
     #[command(flatten)]
     pub process: ProcessArgs,
+    /// What must hold before its runs start.
+    #[command(flatten)]
+    pub gates: GateArgs,
     /// Working directory of its runs (default: the owner's home)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,
@@ -317,6 +323,7 @@ Examples:
   taskctl edit backup --jitter 20m --end '' --timeout ''
   taskctl edit backup --retries 3 --backoff 10s..10m --label night
   taskctl edit backup --nice '' --limit nofile=4096 --limit core=
+  taskctl edit backup --max-load 2.5 --only-if '' --gate-wait 30m
   taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
 pub struct EditArgs {
     /// The task to change
@@ -346,6 +353,9 @@ pub struct EditArgs {
     /// What its processes are given.
     #[command(flatten)]
     pub process: ProcessArgs,
+    /// What must hold before its runs start.
+    #[command(flatten)]
+    pub gates: GateArgs,
     /// New working directory; '' for the owner's home
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,

@@ -4,6 +4,7 @@
 mod calendar;
 mod daemon;
 mod definition;
+mod gates;
 mod pausing;
 mod pools;
 mod runs;
@@ -19,6 +20,7 @@ pub use definition::{
     ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Leftover, Misfire, MisfireArgs, Overlap, ProcessArgs,
     RetryArgs, ScheduleArgs,
 };
+pub use gates::GateArgs;
 pub use pausing::{BackfillArgs, PauseArgs, ResumeArgs, WhyArgs};
 pub use pools::{GroupArgs, LockArgs, PoolVerb};
 pub use runs::{CancelArgs, LogsArgs, RunArgs, RunsArgs};

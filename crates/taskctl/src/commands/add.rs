@@ -5,7 +5,7 @@ use taskd_wire::client::{Accepted, Request, Response};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{BackoffSpec, TaskSpec};
 
-use super::{definition, process};
+use super::{definition, gates, process};
 use crate::args::{AddArgs, RetryArgs};
 use crate::error::{Failure, Result};
 use crate::json;
@@ -53,6 +53,7 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         locks: definition::locks(&args.sharing.lock).unwrap_or_default(),
         on_leftover: args.limits.on_leftover.map(definition::leftover).unwrap_or_default(),
         process: Rec(process::spec(&args.process)?),
+        gates: Rec(gates::spec(&args.gates)?),
         enabled: !args.disabled,
         misfire: misfire.unwrap_or_default(),
         misfire_within_ms,

@@ -4,7 +4,7 @@ use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{BackoffPatch, TaskPatch};
 
-use super::{add, definition, process};
+use super::{add, definition, gates, process};
 use crate::args::{EditArgs, RetryArgs};
 use crate::error::{Failure, Result, one_only};
 use crate::session::Session;
@@ -78,6 +78,7 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         concurrency: definition::bound(args.sharing.concurrency.as_deref()),
         on_leftover: args.limits.on_leftover.map(definition::leftover),
         process: Rec(process::patch(&args.process)?),
+        gates: Rec(gates::patch(&args.gates)?),
     })
 }
 

@@ -28,6 +28,7 @@ pub fn run(args: &RunArgs, session: &mut Session) -> Result<u8> {
     let overrides = Overrides {
         env: definition::env(&args.env)?,
         args: args.args.clone(),
+        skip_gates: args.skip_gates,
     };
     let names = args.names.clone();
     // A daemon of an earlier version knows runs as they are.

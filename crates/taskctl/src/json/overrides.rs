@@ -10,6 +10,7 @@ pub struct Overridden<'a> {
     /// How many variables there are beside these.
     more_env: u64,
     args: u64,
+    skip_gates: bool,
 }
 
 impl<'a> Overridden<'a> {
@@ -19,6 +20,7 @@ impl<'a> Overridden<'a> {
             env: &overridden.env,
             more_env: overridden.more_env,
             args: overridden.args,
+            skip_gates: overridden.skip_gates,
         }
     }
 }

@@ -236,7 +236,8 @@ pub fn given(run: &RunInfo) -> String {
     };
     let more = (given.more_env > 0).then(|| format!("{} more", given.more_env));
     let args = (given.args > 0).then(|| counted(given.args, "argument"));
-    let said: Vec<String> = given.env.iter().cloned().chain(more).chain(args).collect();
+    let gates = given.skip_gates.then(|| "no gates".to_owned());
+    let said: Vec<String> = given.env.iter().cloned().chain(more).chain(args).chain(gates).collect();
     said.join(", ")
 }
 

@@ -1,5 +1,6 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
+mod gates;
 mod limits;
 mod overrides;
 mod process;
@@ -93,6 +94,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
     let when = terms::terms(parts, None, typed, context)?;
     let misfire = misfire(spec.misfire, spec.misfire_within_ms)?;
     not_limited(&when, misfire)?;
+    let (gates, gate_wait_ms) = gates::gates(spec.gates.0)?;
     let mut definition = Definition {
         name,
         when,
@@ -107,6 +109,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             success: retries::codes("success-codes", spec.success_codes.as_deref())?,
             concurrency: concurrency(spec.concurrency.as_deref())?,
             leftover: leftover(spec.on_leftover),
+            gate_wait_ms,
         },
         sharing: Sharing {
             group: spec.group.as_deref().map(|group| word("group", group)).transpose()?,
@@ -114,6 +117,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             locks: locks(&spec.locks)?,
         },
         process: process::process(spec.process.0, &context.powers)?,
+        gates,
         action,
         env,
     };
@@ -168,6 +172,7 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
         new.sharing.locks = locks(&typed)?;
     }
     new.process = process::patched(new.process, patch.process.0, &context.powers)?;
+    (new.gates, new.policies.gate_wait_ms) = gates::patched((new.gates, new.policies.gate_wait_ms), patch.gates.0)?;
     if let Some(text) = patch.name {
         new.name = name(&text)?;
     }

@@ -18,6 +18,7 @@ pub(crate) fn overrides(typed: wire::Overrides) -> Result<Overrides, Refusal> {
     Ok(Overrides {
         env: environment(typed.env)?,
         args: typed.args,
+        skip_gates: typed.skip_gates,
     })
 }
 
@@ -49,6 +50,7 @@ mod tests {
                 value: value.into(),
             }],
             args: args.iter().map(|text| (*text).to_owned()).collect(),
+            skip_gates: false,
         }
     }
 

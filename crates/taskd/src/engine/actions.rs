@@ -93,5 +93,6 @@ fn text_bytes(definition: &Definition) -> usize {
         Some(Stdin::Text { text }) => text.len(),
         Some(Stdin::File { .. }) | None => 0,
     };
-    action + env + description + stdin
+    let only_if = definition.gates.only_if.as_ref().map_or(0, String::len);
+    action + env + description + stdin + only_if
 }

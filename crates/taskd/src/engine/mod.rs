@@ -94,6 +94,8 @@ struct Waiting {
 struct Driver {
     core: Scheduler,
     condition: Condition,
+    /// What the runner knows, a bit each.
+    can: u32,
     mailbox: mpsc::Receiver<Mail>,
     records: Records,
     stored: mpsc::UnboundedReceiver<Stored>,
@@ -132,6 +134,7 @@ impl Driver {
         Ok(Driver {
             core: parts.core,
             condition: Condition::default(),
+            can: 0,
             mailbox,
             records,
             stored,

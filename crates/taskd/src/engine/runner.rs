@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Live, Origin};
+use taskd_core::gates::ONLY_IF_WITHIN;
 use taskd_core::overrides::Overrides;
 use taskd_core::policy::{Leftover, StopSignal, TimeLimits};
 use taskd_core::process::{IoClass, IoPriority, Process, Stdin};
@@ -32,6 +33,9 @@ const SEND_AT: usize = 32 * 1024;
 
 /// `EIO`, for a start whose definition could not be read.
 const EIO: i32 = 5;
+
+/// `EOPNOTSUPP`, for a start that the runner does not know how to make.
+const EOPNOTSUPP: i32 = 95;
 
 /// Waits for the runner to say something; for ever without one.
 pub(super) async fn said(link: &mut Option<Link>) -> Result<Vec<FromRunner>, LinkError> {
@@ -92,6 +96,7 @@ impl Driver {
                 self.link = Some(link);
                 self.condition.runner = Some((info.pid, info.version));
                 self.condition.cgroups = info.cgroups.0;
+                self.can = info.can.0;
                 let inventory = Inventory {
                     instance: info.instance,
                     live: live.into_iter().filter_map(core_live).collect(),
@@ -205,11 +210,16 @@ impl Driver {
         let task = origin.attempt.run.task;
         let definition = match self.actions.get(task) {
             Ok(Some(definition)) => definition,
-            Ok(None) => return self.cannot_start(origin, "the store has no such task".to_owned()),
-            Err(error) => return self.cannot_start(origin, error.to_string()),
+            Ok(None) => return self.cannot_start(origin, NoStart::unread("the store has no such task".to_owned())),
+            Err(error) => return self.cannot_start(origin, NoStart::unread(error.to_string())),
         };
+        let gates = gates(&origin, &definition, overrides).map(Rec);
+        if gates.is_some() && self.can & wire::CAN_GATES == 0 {
+            return self.cannot_start(origin, NoStart::old_runner());
+        }
         let start = wire::Start {
             previous_outcome: Tail(previous.map(|outcome| outcome.word().to_owned())),
+            gates: Tail(gates),
             ..wire_start(&origin, deadline, &definition, overrides, &self.config)
         };
         self.tell_runner(&ToRunner::Start(Box::new(Rec(start))));
@@ -218,14 +228,15 @@ impl Driver {
         }
     }
 
-    fn cannot_start(&mut self, origin: Origin, problem: String) {
+    fn cannot_start(&mut self, origin: Origin, why: NoStart) {
+        let NoStart { errno, what, problem } = why;
         tracing::error!(
             task = origin.name.as_str(),
             run = origin.attempt.run.n,
             attempt = origin.attempt.attempt,
             trace_id = %origin.trace_id,
             error = problem,
-            "the action could not be read"
+            "a run could not be started"
         );
         let now = clock::now();
         let end = AttemptEnd {
@@ -233,14 +244,56 @@ impl Driver {
             pid: 0,
             finished_at: now,
             exit: Exit::SpawnFailed {
-                errno: EIO,
-                what: "reading the definition".to_owned(),
+                errno,
+                what: what.to_owned(),
             },
             stopped: None,
             usage: Usage::default(),
         };
         self.core.handle(now, Event::Ended { origin, end });
     }
+}
+
+/// Why the runner is not told to start a run.
+struct NoStart {
+    errno: i32,
+    what: &'static str,
+    /// For the log.
+    problem: String,
+}
+
+impl NoStart {
+    fn unread(problem: String) -> Self {
+        NoStart {
+            errno: EIO,
+            what: "reading the definition",
+            problem,
+        }
+    }
+
+    /// It would start it whatever its gates say.
+    fn old_runner() -> Self {
+        NoStart {
+            errno: EOPNOTSUPP,
+            what: "gates, which a runner of an earlier version knows nothing of",
+            problem: "the runner is of an earlier version, and looks at no gates".to_owned(),
+        }
+    }
+}
+
+/// What is to be looked at before a run starts: that of its first attempt alone.
+fn gates(origin: &Origin, definition: &Definition, overrides: Option<&Overrides>) -> Option<wire::Gates> {
+    let skips = overrides.is_some_and(|overrides| overrides.skip_gates);
+    if skips || origin.attempt.attempt > 1 || definition.gates.none() {
+        return None;
+    }
+    Some(wire::Gates {
+        only_if: definition.gates.only_if.clone(),
+        within_ms: u64::try_from(ONLY_IF_WITHIN.as_millis()).unwrap_or(u64::MAX),
+        max_load: definition.gates.max_load,
+        min_memory: definition.gates.min_memory.map(NonZeroU64::get),
+        on_ac_power: definition.gates.on_ac_power,
+    })
 }
 
 pub(super) fn wire_key(key: AttemptKey) -> wire::AttemptKey {
@@ -291,6 +344,7 @@ fn wire_start(
         leave: Tail(definition.policies.leftover == Leftover::Leave),
         process: Tail(Rec(process(&definition.process))),
         previous_outcome: Tail(None),
+        gates: Tail(None),
     }
 }
 
@@ -400,10 +454,11 @@ fn core_ended(ended: wire::Ended) -> Option<(Origin, AttemptEnd)> {
         started_at: Timestamp::from_millis(ended.started_ms),
         pid: ended.pid,
         finished_at: Timestamp::from_millis(ended.finished_ms),
-        exit: match ended.end {
-            End::Exited(code) => Exit::Code(code),
-            End::Signalled(signal) => Exit::Signal(signal),
-            End::SpawnFailed { errno, what } => Exit::SpawnFailed { errno, what },
+        exit: match (ended.gate.0, ended.end) {
+            (Some(reading), _) => Exit::GateClosed { reading },
+            (None, End::Exited(code)) => Exit::Code(code),
+            (None, End::Signalled(signal)) => Exit::Signal(signal),
+            (None, End::SpawnFailed { errno, what }) => Exit::SpawnFailed { errno, what },
         },
         stopped: match ended.time_up.0 {
             Some(TimeUp::Timeout) => Some(Stopped::Timeout),

@@ -11,6 +11,8 @@ pub struct Overrides {
     pub env: Vec<EnvVar>,
     /// Arguments behind those of the task; the parameters `$1`, `$2`, … of a shell line.
     pub args: Vec<String>,
+    /// Whether they start whatever the gates of their tasks say.
+    pub skip_gates: bool,
 }
 
 /// What is told of it: no values.
@@ -22,4 +24,6 @@ pub struct Overridden {
     pub more_env: u64,
     /// How many arguments there are.
     pub args: u64,
+    /// Whether it started whatever the gates of its task said.
+    pub skip_gates: bool,
 }

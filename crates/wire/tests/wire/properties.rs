@@ -7,7 +7,7 @@ use taskd_wire::basic::Basic;
 use taskd_wire::client::{LastRun, Pause, Request, Response, RunInfo, TaskSummary};
 use taskd_wire::codec::{Rec, Tail, decode, encode, encoded_len};
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
+    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, GatesSpec, MisfireSpec, OnLeftover,
     ProcessSpec, ScheduleSpec, TaskSpec,
 };
 use taskd_wire::frame::{FrameReader, Payload, put_frame, put_message, read_payload};
@@ -64,6 +64,21 @@ fn process() -> BoxedStrategy<ProcessSpec> {
         .boxed()
 }
 
+fn gates() -> BoxedStrategy<GatesSpec> {
+    let text = || option::of(".{0,9}");
+    ((text(), text(), text()), any::<bool>(), any::<Option<u64>>())
+        .prop_map(
+            |((only_if, max_load, min_memory), on_ac_power, gate_wait_ms)| GatesSpec {
+                only_if,
+                max_load,
+                min_memory,
+                on_ac_power,
+                gate_wait_ms,
+            },
+        )
+        .boxed()
+}
+
 prop_compose! {
     fn spec()(
         name in ".{0,70}".boxed(),
@@ -81,6 +96,7 @@ prop_compose! {
         kill_signal in option::of(".{0,10}").boxed(),
         retry in (any::<u32>(), any::<Option<(u64, u64, u32, bool)>>(), option::of(vec(".{0,12}", 0..3)), option::of(vec(any::<u32>(), 0..3))).boxed(),
         process in process(),
+        gates in gates(),
         labels in vec(".{0,20}", 0..3).boxed(),
         sharing in (option::of(".{0,12}"), option::of(".{0,12}"), any::<i16>(), vec(".{0,12}", 0..3)).boxed(),
         calendars in vec((".{0,20}", any::<bool>()), 0..3).boxed(),
@@ -100,7 +116,7 @@ prop_compose! {
         TaskSpec {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
             on_leftover: if enabled { OnLeftover::Kill } else { OnLeftover::Leave },
-            also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency, group, priority, locks, process,
+            also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency, group, priority, locks, process, gates: Rec(gates),
         }
     }
 }
@@ -142,7 +158,7 @@ prop_compose! {
             fire_time_ms: instants[0], started_ms: instants[1], finished_ms: instants[2], lateness_ms: instants[3], retry_ms: instants[0], waits_for: None,
             exit_code: small[0], signal: small[1],
             duration_ms: sizes[0], max_rss_kib: sizes[1], user_us: sizes[2], system_us: sizes[3], output_bytes: sizes[4],
-            memory_peak_kib: sizes[1], read_bytes: sizes[2], written_bytes: sizes[3], peak_pids: sizes[4], earlier: Vec::new(), overrides: Tail(None),
+            memory_peak_kib: sizes[1], read_bytes: sizes[2], written_bytes: sizes[3], peak_pids: sizes[4], earlier: Vec::new(), overrides: Tail(None), gate_until_ms: Tail(None),
         }
     }
 }

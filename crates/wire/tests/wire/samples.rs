@@ -270,6 +270,7 @@ impl Said for Request {
                         value: s("3"),
                     }],
                     args: vec![s("--all")],
+                    skip_gates: true,
                 }),
             },
         ]

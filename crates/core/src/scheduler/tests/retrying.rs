@@ -96,6 +96,7 @@ fn each_attempt_is_given_what_was_asked_for_its_run_in_this_life_and_the_next() 
     let given = Arc::new(Overrides {
         env: vec![("A".to_owned(), "1".to_owned())],
         args: vec!["b".to_owned()],
+        skip_gates: true,
     });
     rig.apply(Command::Run {
         ids: vec![id],

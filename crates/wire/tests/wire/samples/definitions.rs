@@ -66,6 +66,13 @@ pub fn spec() -> TaskSpec {
             stdin: Some(s("@/var/lib/in")),
             private_tmp: true,
         }),
+        gates: Rec(GatesSpec {
+            only_if: Some(s("test -e /mnt/backup")),
+            max_load: Some(s("2.5")),
+            min_memory: Some(s("2G")),
+            on_ac_power: true,
+            gate_wait_ms: Some(600_000),
+        }),
     }
 }
 
@@ -120,6 +127,13 @@ pub fn patch() -> TaskPatch {
             env_files: Some(vec![s("/etc/backup.env")]),
             stdin: Some(Some(s("a text"))),
             private_tmp: Some(true),
+        }),
+        gates: Rec(GatesPatch {
+            only_if: Some(None),
+            max_load: Some(Some(s("4"))),
+            min_memory: Some(None),
+            on_ac_power: Some(false),
+            gate_wait_ms: Some(Some(60_000)),
         }),
     }
 }

@@ -37,6 +37,13 @@ pub(super) fn start() -> Start {
             private_tmp: true,
         })),
         previous_outcome: Tail(Some(s("failed"))),
+        gates: Tail(Some(Rec(Gates {
+            only_if: Some(s("test -e /mnt/backup")),
+            within_ms: 30_000,
+            max_load: Some(250),
+            min_memory: Some(1 << 31),
+            on_ac_power: true,
+        }))),
     }
 }
 
@@ -75,6 +82,7 @@ pub fn ended() -> Ended {
         output_lost: 1 << 32,
         time_up: Tail(Some(TimeUp::Deadline)),
         counted: Tail(tree_usage()),
+        gate: Tail(Some(s("load 12.34 is over 4"))),
     }
 }
 
@@ -90,5 +98,6 @@ pub(super) fn info() -> RunnerInfo {
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
+        can: Tail(CAN_GATES),
     }
 }
