@@ -7,7 +7,7 @@ use taskd_core::command::Command;
 use taskd_core::effect::Effect;
 use taskd_core::event::{Event, Inventory, Origin};
 use taskd_core::gates::Gates;
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::run::{AttemptEnd, Exit, Usage};
 use taskd_core::schedule::DstRule;
@@ -154,6 +154,8 @@ fn add(bencher: Bencher, tasks: u64) {
                 enabled,
                 policies,
                 process: Process::default(),
+                output: OutputPolicy::default(),
+                history: History::default(),
                 gates: Gates::default(),
             }
         })

@@ -10,7 +10,7 @@ use taskd_core::Timestamp;
 use taskd_core::command::{Command, Reply};
 use taskd_core::event::{Event, Inventory};
 use taskd_core::gates::Gates;
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::schedule::{Catalog, DstRule, Schedule, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
@@ -119,6 +119,8 @@ fn added() -> Scheduler {
             enabled: true,
             policies: Policies::default(),
             process: Process::default(),
+            output: OutputPolicy::default(),
+            history: History::default(),
             gates: Gates::default(),
         };
         let definitions = vec![definition];

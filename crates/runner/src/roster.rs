@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use taskd_wire::codec::Tail;
+use taskd_wire::definition::OutputKind;
 use taskd_wire::runner as wire;
 use taskd_wire::runner::{AttemptKey, End, Ended, Live, Origin, Start, TimeUp};
 
 use crate::attempt::{Cause, GRACE_MAX, Limit, State};
 use crate::cgroups::{Counted, Group};
-use crate::output::{Output, Stream, output_path};
+use crate::output::{Output, Raw, Stream, output_path};
 use crate::pipes::Pipe;
 use crate::sweep::{Family, Survivor};
 use crate::sys::Reaped;
@@ -38,6 +39,8 @@ pub(crate) struct Attempt {
     pub(crate) stderr: Option<Pipe>,
     /// Taken away when the process has ended, after `output_bytes` and `output_lost` were read from it.
     pub(crate) output: Option<Output>,
+    /// The file that it writes itself, until the process has ended.
+    pub(crate) raw: Option<Raw>,
     pub(crate) output_bytes: u64,
     pub(crate) output_lost: u64,
     /// Its control group, until it is over.
@@ -78,8 +81,9 @@ fn limit(start: &Start) -> Limit {
     }
 }
 
-fn output(start: &Start, state_dir: &Path) -> Output {
-    Output::new(output_path(state_dir, &start.key), start.output_max)
+/// Where what the process of a start writes is put together, if that is done here.
+fn output(start: &Start, state_dir: &Path) -> Option<Output> {
+    (start.output.0 == OutputKind::Lines).then(|| Output::new(output_path(state_dir, &start.key), start.output_max))
 }
 
 impl Attempt {
@@ -110,7 +114,8 @@ impl Attempt {
             reaped: Reaped::default(),
             stdout: None,
             stderr: None,
-            output: Some(output(start, state_dir)),
+            output: output(start, state_dir),
+            raw: None,
             output_bytes: 0,
             output_lost: 0,
             group: None,
@@ -131,7 +136,7 @@ impl Attempt {
             limit: limit(start),
         };
         self.leave = start.leave.0;
-        self.output = Some(output(start, state_dir));
+        self.output = output(start, state_dir);
         (self.started_ms, self.finished_ms) = (0, 0);
         self.end = End::default();
     }

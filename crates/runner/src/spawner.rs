@@ -34,8 +34,6 @@ const HANG: Duration = Duration::from_secs(1);
 pub(crate) struct Job {
     pub(crate) id: u64,
     pub(crate) start: Box<Start>,
-    /// Whether nobody reads what it writes.
-    pub(crate) quiet: bool,
 }
 
 /// The loop's side of the threads.
@@ -207,12 +205,12 @@ fn work(shared: &Shared) {
     lock(&shared.queue).warm += 1;
     shared.ready.notify_all();
     loop {
-        let Job { id, start, quiet } = next_job(shared);
+        let Job { id, start } = next_job(shared);
         let at_ms = clock::wall_ms();
         let gates = start.gates.0.as_ref().map(|gates| &gates.0);
         let closed = gates.map_or(Ok(None), |gates| gates::closed(gates, &sources));
         shared.reports.push(match closed {
-            Ok(None) => match spawner.spawn(&start, quiet) {
+            Ok(None) => match spawner.spawn(&start) {
                 Ok(child) => Report::Spawned { id, child, at_ms },
                 Err(error) => Report::NotSpawned { id, error, at_ms },
             },
@@ -244,8 +242,7 @@ mod tests {
 
     fn start(id: u64) -> Job {
         let start = Box::default();
-        let quiet = false;
-        Job { id, start, quiet }
+        Job { id, start }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
 use taskd_core::gates::Gates;
 use taskd_core::pause::Pause;
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::schedule::DstRule;
 use taskd_core::task::{Action, Definition, Label, Outline, Owner, TaskId, TaskName, Terms, When};
@@ -245,6 +245,15 @@ pub(crate) fn pool_sum(owner: Owner, kind: &str, name: &str, most: i64) -> i64 {
         .value()
 }
 
+/// `histories.sum`.
+pub(crate) fn history_sum(task: i64, runs: Option<i64>, age_ms: Option<i64>) -> i64 {
+    Sum::new()
+        .word(task.cast_unsigned())
+        .number(runs)
+        .number(age_ms)
+        .value()
+}
+
 /// `imports.sum`.
 pub(crate) fn import_sum(first: u64, last: u64) -> i64 {
     Sum::new().word(first).word(last).value()
@@ -273,6 +282,10 @@ struct Rest<'a> {
     description: Option<&'a str>,
     #[serde(skip_serializing_if = "Process::is_default")]
     process: &'a Process,
+    #[serde(skip_serializing_if = "OutputPolicy::is_default")]
+    output: &'a OutputPolicy,
+    #[serde(skip_serializing_if = "History::is_default")]
+    history: History,
     #[serde(skip_serializing_if = "Gates::none")]
     gates: &'a Gates,
 }
@@ -290,6 +303,10 @@ struct RestRead {
     description: Option<String>,
     #[serde(default)]
     process: Process,
+    #[serde(default)]
+    output: OutputPolicy,
+    #[serde(default)]
+    history: History,
     #[serde(default)]
     gates: Gates,
 }
@@ -317,6 +334,8 @@ impl<'a> DefinitionColumns<'a> {
             policies,
             sharing,
             process,
+            output,
+            history,
             gates,
         } = definition;
         let unfit = |error: serde_json::Error| Fault::Unfit(format!("the definition of {name} is no JSON: {error}"));
@@ -332,6 +351,8 @@ impl<'a> DefinitionColumns<'a> {
                 env,
                 description: description.as_deref(),
                 process,
+                output,
+                history: *history,
                 gates,
             })
             .map_err(unfit)?,
@@ -470,6 +491,8 @@ pub(crate) fn stored_task(outlines: &mut OutlineReader, row: &Row<'_>) -> Result
         policies,
         sharing,
         process: rest.process,
+        output: rest.output,
+        history: rest.history,
         gates: rest.gates,
     };
     Ok((

@@ -37,12 +37,13 @@ mod attempts;
 mod calendars;
 mod changes;
 mod checkpoint;
-mod clock;
 mod columns;
 mod connection;
 mod error;
 mod firings;
+mod histories;
 mod history;
+mod inbox;
 mod leftover;
 mod load;
 mod lock;
@@ -57,7 +58,6 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use taskd_core::run::AttemptKey;
@@ -67,7 +67,7 @@ pub use attempts::AttemptRow;
 pub use changes::{CHANGES_MAX, Change, ChangeKind, LIVES_MAX, Lifetime};
 pub use columns::StoredTask;
 pub use error::{CommitError, Kind, OpenError, ReadError};
-pub use history::{Cursor, Overridden, RunQuery, RunRow, Select, Span, State};
+pub use history::{Cursor, LargeOutput, Overridden, RunQuery, RunRow, Select, Span, State};
 pub use load::Tasks;
 pub use prune::{Limits, RemoveOutput};
 pub use reader::{LastFinished, Reader, Readers};
@@ -123,7 +123,7 @@ pub struct Opened {
 /// An open store. While it lives, no other process opens the same state directory.
 #[derive(Debug)]
 pub struct Store {
-    requests: Sender<Request>,
+    requests: inbox::Sender,
     file: Arc<Path>,
     thread: Option<JoinHandle<Result<(), CommitError>>>,
     _lock: Lock,
@@ -159,7 +159,7 @@ impl Store {
             leftover,
             refused,
         };
-        let (requests, received) = channel();
+        let (requests, received) = inbox::inbox();
         let thread = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || committer.run(&received))
@@ -212,7 +212,7 @@ impl Store {
             return Ok(());
         };
         // A thread that has ended already has nothing left to close.
-        let _ = self.requests.send(Request::Close);
+        self.requests.send(Request::Close);
         thread.join().unwrap_or_else(|_| {
             Err(CommitError {
                 kind: Kind::Closed,

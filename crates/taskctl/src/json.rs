@@ -10,8 +10,8 @@ use taskd_wire::client::{
     self as wire, Accepted, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
 };
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, GatesSpec, MisfireSpec, OnLeftover, ProcessSpec,
-    ScheduleSpec,
+    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, GatesSpec, MisfireSpec, OnLeftover, OutputKind,
+    ProcessSpec, ScheduleSpec,
 };
 
 pub use attempts::EarlierAttempt;
@@ -196,6 +196,11 @@ pub struct Detail<'a> {
     locks: &'a [String],
     on_leftover: OnLeftover,
     process: &'a ProcessSpec,
+    output_max: Option<u64>,
+    keep_runs: Option<u64>,
+    keep_for_ms: Option<u64>,
+    output: OutputKind,
+    mask: &'a [String],
     gates: &'a GatesSpec,
 }
 
@@ -243,6 +248,11 @@ impl<'a> Detail<'a> {
             locks: &detail.summary.spec.locks,
             on_leftover: detail.summary.spec.on_leftover,
             process: &detail.summary.spec.process,
+            output_max: detail.summary.spec.output_max,
+            keep_runs: detail.summary.spec.keep_runs,
+            keep_for_ms: detail.summary.spec.keep_for_ms,
+            output: detail.summary.spec.output,
+            mask: &detail.summary.spec.mask,
             gates: &detail.summary.spec.gates,
         }
     }

@@ -1,7 +1,7 @@
 //! What tests of several rooms share.
 
 use taskd_core::gates::Gates;
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::task::{Action, Definition, TaskName, When};
 
@@ -21,6 +21,8 @@ pub(crate) fn manual(name: &str) -> Definition {
         enabled: true,
         policies: Policies::default(),
         process: Process::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
         gates: Gates::default(),
     }
 }

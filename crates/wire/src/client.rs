@@ -563,4 +563,6 @@ pub struct RunOutput {
     pub info: Rec<RunInfo>,
     /// The output file of each attempt, the first attempt first. A file is there only when there was output.
     pub files: Vec<String>,
+    /// Whether its task has nothing kept of what its runs write.
+    pub discards: Tail<bool>,
 }

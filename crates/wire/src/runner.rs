@@ -8,7 +8,7 @@ use bincode::error::{DecodeError, EncodeError};
 use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::codec::{Rec, Tail};
-use crate::definition::{ActionSpec, EnvVar};
+use crate::definition::{ActionSpec, EnvVar, OutputKind};
 
 /// One attempt of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
@@ -75,6 +75,10 @@ pub struct Start {
     pub process: Tail<Rec<Process>>,
     /// How the run of the task that ended last had ended, for `TASKD_PREVIOUS_OUTCOME`.
     pub previous_outcome: Tail<Option<String>>,
+    /// What becomes of its output.
+    pub output: Tail<OutputKind>,
+    /// Regular expressions of what is hidden in lines before they are written.
+    pub masks: Tail<Vec<String>>,
     /// What must hold before it is started, where something must. Only to be said to a runner that [knows of it](CAN_GATES).
     pub gates: Tail<Option<Rec<Gates>>>,
 }
@@ -95,7 +99,7 @@ pub struct Gates {
 }
 
 /// The bit of [`RunnerInfo::can`] of a runner that looks at [gates](Start::gates).
-pub const CAN_GATES: u32 = 1 << 1;
+pub const CAN_GATES: u32 = 1 << 0;
 
 /// What a process is given beside arguments, variables and a directory; `None` leaves what the runner has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -217,6 +221,8 @@ pub struct RunnerInfo {
     /// Where each attempt has a control group of its own: the controllers of these, `cpu`, `io`, `memory`, `pids`. `None`
     /// where attempts are held by their process groups and marks alone.
     pub cgroups: Tail<Option<Vec<String>>>,
+    /// Whether it does what [`Start::output`] and [`Start::masks`] say. One that does not keeps all as lines.
+    pub outputs: Tail<bool>,
     /// What it knows that runners of earlier versions did not, a bit each.
     pub can: Tail<u32>,
 }
@@ -353,8 +359,8 @@ pub enum End {
     SpawnFailed {
         /// The system's error number.
         errno: i32,
-        /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `limit` with its name, `nice`, `ionice`,
-        /// `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `pipe`, `clone`, `launcher`; `gate` when one was closed, or with the path of what could not be read for one; `start` when that hung until a stop would
+        /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `output` with the file, `limit` with its name, `nice`,
+        /// `ionice`, `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `mask` when what is to be hidden cannot be, `pipe`, `clone`, `launcher`; `gate` when one was closed, or with the path of what could not be read for one; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.
         what: String,
     },

@@ -12,6 +12,7 @@ mod enable;
 mod export;
 mod gates;
 mod import;
+mod kept;
 mod labels;
 mod limits;
 mod lint;

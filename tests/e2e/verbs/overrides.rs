@@ -25,7 +25,7 @@ fn a_run_is_given_variables_and_arguments_and_the_task_stays_as_it_is() {
     assert!(many.contains("sh 1 [x]") && many.contains("<first><x>"), "{many}");
     assert_eq!(
         world.run_of("line/1")["overrides"],
-        json!({"env": ["B", "A"], "more_env": 0, "args": 2})
+        json!({"env": ["B", "A"], "more_env": 0, "args": 2, "skip_gates": false})
     );
     assert_eq!(world.run_of("line/2")["overrides"], json!(null));
     let wide = world.ctl(&["runs", "line", "--wide"]).ok();

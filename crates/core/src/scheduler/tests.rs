@@ -24,7 +24,7 @@ use crate::command::{Accepted, Command, Refusal, Reply, Ticket, WhileRunning};
 use crate::effect::{Effect, Notice, Weight};
 use crate::event::{Event, Inventory, Live, Origin};
 use crate::gates::Gates;
-use crate::policy::{Misfire, Policies, Sharing};
+use crate::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
 use crate::process::Process;
 use crate::record::Record;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, Usage};
@@ -75,6 +75,8 @@ fn definition(name: &str, when: When) -> Definition {
         enabled: true,
         policies: Policies::default(),
         process: Process::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
         gates: Gates::default(),
     }
 }

@@ -8,7 +8,9 @@ use taskd_core::calendar::{Calendar, CalendarUse, Entry, Keep, Kept, Rule, TimeR
 use taskd_core::command::{Command, Refusal, WhileRunning};
 use taskd_core::gates::Gates;
 use taskd_core::pause::PauseScope;
-use taskd_core::policy::{Backoff, Concurrency, Misfire, Policies, Pool, Retry, RetryOn, Sharing, TimeLimits};
+use taskd_core::policy::{
+    Backoff, Concurrency, History, Misfire, OutputPolicy, Policies, Pool, Retry, RetryOn, Sharing, TimeLimits,
+};
 use taskd_core::process::Process;
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::task::{Action, Definition, ImportId, Owner, TaskId, TaskName, Terms, When};
@@ -353,6 +355,8 @@ fn definition(world: &mut World) -> Definition {
             ..Policies::default()
         },
         process: Process::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
         gates: Gates {
             on_ac_power: world.dice.chance(200),
             ..Gates::default()

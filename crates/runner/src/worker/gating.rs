@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use taskd_wire::definition::ActionSpec;
+use taskd_wire::codec::Tail;
+use taskd_wire::definition::{ActionSpec, OutputKind};
 use taskd_wire::runner::{End, Start};
 
 use super::Worker;
@@ -37,21 +38,20 @@ impl Worker {
     pub(super) fn submit(&mut self, id: u64, mut start: Box<Start>) {
         let only_if = start.gates.0.as_mut().and_then(|gates| gates.0.only_if.take());
         let Some(line) = only_if else {
-            return self.spawners.submit(Job {
-                id,
-                start,
-                quiet: false,
-            });
+            return self.spawners.submit(Job { id, start });
         };
         let mut gate = start.clone();
         gate.action = ActionSpec::Shell { line };
         gate.process.0.0.stdin = None;
+        // Nobody reads what it writes.
+        (gate.output, gate.masks) = (Tail(OutputKind::Discard), Tail(Vec::new()));
         // What else there is to look at is looked at before.
         let within = start.gates.0.take().map_or(0, |gates| gates.0.within_ms);
         let within = Duration::from_millis(within);
         if let Some(attempt) = self.roster.get_mut(id) {
             // What it leaves behind must not go on beside what comes then.
             attempt.leave = false;
+            attempt.output = None;
             attempt.state = State::Spawning {
                 kill_at: None,
                 limit: Limit {
@@ -65,11 +65,7 @@ impl Worker {
                 stopped: false,
             });
         }
-        self.spawners.submit(Job {
-            id,
-            start: gate,
-            quiet: true,
-        });
+        self.spawners.submit(Job { id, start: gate });
     }
 
     /// A gate that is only read is closed.
@@ -107,7 +103,6 @@ impl Worker {
                 self.spawners.submit(Job {
                     id,
                     start: gating.start,
-                    quiet: false,
                 });
                 return Over::Gate;
             }

@@ -1,5 +1,10 @@
--- What a run was given beside what its task says, in JSON; NULL where that is nothing.
-ALTER TABLE runs ADD COLUMN overrides TEXT;
--- What is known of the gate of a run that was found closed, in JSON. While its state is 'gated' it waits for that, and retry_at
--- is when it is looked at again.
-ALTER TABLE runs ADD COLUMN gate TEXT;
+-- How much is kept of the history of tasks that say so themselves.
+CREATE TABLE histories (
+    task   INTEGER PRIMARY KEY,
+    runs   INTEGER,           -- at most so many finished runs
+    age_ms INTEGER,           -- for so long since they ended
+    sum    INTEGER NOT NULL   -- over the columns before it
+) STRICT;
+CREATE TRIGGER histories_go_with_their_task AFTER DELETE ON tasks BEGIN
+    DELETE FROM histories WHERE task = old.id;
+END;

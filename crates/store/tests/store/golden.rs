@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::num::NonZeroU32;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use taskd_core::pause::{Pause, PauseScope};
+use taskd_core::policy::History;
 use taskd_core::policy::{Holding, Pool};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptKey, Outcome, Passing, RunKey};
-use taskd_core::task::{Owner, TaskId, When};
+use taskd_core::task::{Definition, Owner, TaskId, When};
 use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
@@ -23,7 +25,7 @@ fn golden(version: u32) -> PathBuf {
 }
 
 /// The newest version.
-const NEWEST: u32 = 8;
+const NEWEST: u32 = 9;
 
 /// What the golden file of a version was made of.
 fn records(version: u32) -> Vec<Record> {
@@ -67,11 +69,14 @@ fn records(version: u32) -> Vec<Record> {
         records.extend(shared());
     }
     if version >= 8 {
+        records.push(added_for(14, 0, 76_000, with_own_history()));
+    }
+    if version >= 9 {
         records.push(created_with(13, 1, 76_000, overrides(5)));
         records.extend([
-            added_for(14, 0, 76_900, gated("task-14")),
-            created(14, 1, 77_000),
-            closed(RunKey { task: TaskId(14), n: 1 }, 77_100, 7),
+            added_for(15, 0, 76_900, gated("task-15")),
+            created(15, 1, 77_000),
+            closed(RunKey { task: TaskId(15), n: 1 }, 77_100, 7),
         ]);
     }
     records
@@ -100,6 +105,16 @@ fn shared() -> Vec<Record> {
             },
         },
     ]
+}
+
+/// A task that says how much is kept of its history.
+fn with_own_history() -> Definition {
+    let mut task = varied("task-14", 14);
+    task.history = History {
+        runs: NonZeroU64::new(7),
+        for_ms: NonZeroU64::new(86_400_000),
+    };
+    task
 }
 
 /// Runs with more than one attempt: one that waits for its third, and one that has ended with its second.
@@ -238,12 +253,12 @@ fn opens(version: u32) {
         }
         assert_eq!(task.definition, written);
     }
-    if version >= 8 {
-        let task = reader.definition(TaskId(14)).unwrap().unwrap();
-        assert_eq!(task.definition, gated("task-14"));
+    if version >= 9 {
+        let task = reader.definition(TaskId(15)).unwrap().unwrap();
+        assert_eq!(task.definition, gated("task-15"));
     }
     let runs = reader.runs(&RunQuery::default(), None, 10).unwrap().0;
-    let more = if version >= 8 { 2 } else { 0 };
+    let more = if version >= 9 { 2 } else { 0 };
     assert_eq!(runs.len(), if version >= 5 { 6 + more } else { 4 });
     if version >= 5 {
         let told = |n: usize| {
@@ -256,6 +271,10 @@ fn opens(version: u32) {
         };
         assert_eq!(told(0), ("finished", 2, Some(at(72_001)), None));
         assert_eq!(told(1), ("backing-off", 2, Some(at(70_001)), Some(at(72_005))));
+    }
+    if version >= 8 {
+        let task = reader.definition(TaskId(14)).unwrap().unwrap();
+        assert_eq!(task.definition, with_own_history());
     }
     assert_eq!(reader.passed(TaskId(3), 10).unwrap().len(), 1);
     assert_eq!(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
 use taskd_core::gates::{Closed, Gates};
 use taskd_core::overrides::Overrides;
-use taskd_core::policy::{Misfire, Policies, Sharing};
+use taskd_core::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
 use taskd_core::process::{EnvFile, IoPriority, Limit, Process, Stdin};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
@@ -101,6 +101,8 @@ pub fn definition(text: &str) -> Definition {
         enabled: true,
         policies: Policies::default(),
         process: Process::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
         gates: Gates::default(),
     }
 }

@@ -15,6 +15,7 @@ mod export;
 mod follow;
 mod gates;
 mod import;
+mod kept;
 mod lint;
 mod list;
 mod logs;

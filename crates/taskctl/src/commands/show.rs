@@ -134,6 +134,12 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     if let Some(process) = process::given(&spec.process) {
         row("process", process, Tone::Plain);
     }
+    if let Some(kept) = task::kept(spec) {
+        row("kept", kept, Tone::Plain);
+    }
+    for (i, pattern) in spec.mask.iter().enumerate() {
+        row(if i == 0 { "masks" } else { "" }, pattern.clone(), Tone::Plain);
+    }
     if let Some(gates) = gates::gates(&spec.gates) {
         row("gates", gates, Tone::Plain);
     }

@@ -2,6 +2,7 @@
 
 mod gates;
 mod limits;
+mod output;
 mod overrides;
 mod process;
 mod retries;
@@ -63,6 +64,8 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         context.limits.definition_bytes,
         describe::spec_bytes(&spec) as u64,
     )?;
+    let leftover = leftover(spec.on_leftover);
+    let (output, history) = (output::output(&spec, leftover)?, output::history(&spec)?);
     let action = action(spec.action)?;
     let env = environment(spec.env)?;
     within(
@@ -108,7 +111,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             retry: retries::retry(spec.retries, spec.backoff, spec.retry_on.as_deref())?,
             success: retries::codes("success-codes", spec.success_codes.as_deref())?,
             concurrency: concurrency(spec.concurrency.as_deref())?,
-            leftover: leftover(spec.on_leftover),
+            leftover,
             gate_wait_ms,
         },
         sharing: Sharing {
@@ -117,6 +120,8 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             locks: locks(&spec.locks)?,
         },
         process: process::process(spec.process.0, &context.powers)?,
+        output,
+        history,
         gates,
         action,
         env,
@@ -156,6 +161,8 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     if let Some(typed) = patch.on_leftover {
         new.policies.leftover = leftover(typed);
     }
+    new.output = output::patched(new.output, &patch, new.policies.leftover)?;
+    new.history = output::patched_history(new.history, &patch)?;
     if let Some(codes) = &patch.success_codes {
         new.policies.success = retries::codes("success-codes", codes.as_deref())?;
     }

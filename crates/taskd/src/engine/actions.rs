@@ -93,6 +93,7 @@ fn text_bytes(definition: &Definition) -> usize {
         Some(Stdin::Text { text }) => text.len(),
         Some(Stdin::File { .. }) | None => 0,
     };
+    let masks: usize = definition.output.mask.iter().map(String::len).sum();
     let only_if = definition.gates.only_if.as_ref().map_or(0, String::len);
-    action + env + description + stdin + only_if
+    action + env + description + stdin + masks + only_if
 }

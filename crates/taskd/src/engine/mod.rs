@@ -44,6 +44,7 @@ use self::watch::Watchers;
 use crate::clock;
 use crate::config::Config;
 use crate::notify::Notify;
+use crate::press::Press;
 use crate::refusal;
 
 /// Most messages taken in before what they caused is carried out.
@@ -59,6 +60,7 @@ const RUNNING: &str = "running tasks";
 pub(crate) struct Parts {
     pub(crate) core: Scheduler,
     pub(crate) writer: Writer,
+    pub(crate) press: Press,
     pub(crate) reader: Reader,
     pub(crate) runner: Whereabouts,
     pub(crate) config: Config,
@@ -103,12 +105,15 @@ struct Driver {
     /// Changes that must wait for earlier ones, first come first.
     busy: VecDeque<Waiting>,
     actions: actions::Actions,
+    press: Press,
     watchers: Watchers,
     wakeup: Wakeup,
     place: Whereabouts,
     link: Option<Link>,
     /// The guard of a runner this daemon started, to be reaped.
     guard: Option<Child>,
+    /// Whether the runner does what it is told of output.
+    runner_outputs: bool,
     attached: mpsc::UnboundedReceiver<Result<(Attached, Option<Started>), LinkError>>,
     attaching: mpsc::UnboundedSender<Result<(Attached, Option<Started>), LinkError>>,
     /// Whether a try to attach is under way.
@@ -141,11 +146,13 @@ impl Driver {
             pending: HashMap::new(),
             busy: VecDeque::new(),
             actions: actions::Actions::new(parts.reader),
+            press: parts.press,
             watchers: Watchers::default(),
             wakeup: Wakeup::new()?,
             place: parts.runner,
             link: None,
             guard: None,
+            runner_outputs: false,
             attached,
             attaching,
             attaches: false,
@@ -262,6 +269,7 @@ impl Driver {
             }
         }
         self.flush_runner();
+        self.press.written(batches.last().map(|(ticket, ..)| *ticket));
         for (ticket, records, weight) in batches {
             self.records.write(ticket, records, weight);
         }
@@ -387,6 +395,7 @@ impl Driver {
         let now = clock::now();
         match self.records.settle(stored) {
             records::Settled::Durable(ticket) => {
+                self.press.durable(ticket);
                 let pending = self.pending.remove(&ticket);
                 let edited = pending.as_ref().and_then(|pending| pending.edited);
                 if let Some(id) = edited {

@@ -8,7 +8,7 @@ use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Live, Origin};
 use taskd_core::gates::ONLY_IF_WITHIN;
 use taskd_core::overrides::Overrides;
-use taskd_core::policy::{Leftover, StopSignal, TimeLimits};
+use taskd_core::policy::{Leftover, OutputKind, OutputPolicy, StopSignal, TimeLimits};
 use taskd_core::process::{IoClass, IoPriority, Process, Stdin};
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger, Usage};
 use taskd_core::task::{Action, Definition, TaskId, TaskName};
@@ -21,6 +21,7 @@ use super::link::{self, Attached, Link, LinkError, Started};
 use super::stop::Stop;
 use crate::clock;
 use crate::config::Config;
+use crate::describe;
 
 /// The first wait before another try to attach.
 pub(super) const PATIENCE_FIRST: Duration = Duration::from_millis(50);
@@ -31,10 +32,8 @@ const PATIENCE_LAST: Duration = Duration::from_secs(5);
 /// Bytes of messages after which they are sent without waiting for more.
 const SEND_AT: usize = 32 * 1024;
 
-/// `EIO`, for a start whose definition could not be read.
+/// Errors of the system's for starts that never came to the runner.
 const EIO: i32 = 5;
-
-/// `EOPNOTSUPP`, for a start that the runner does not know how to make.
 const EOPNOTSUPP: i32 = 95;
 
 /// Waits for the runner to say something; for ever without one.
@@ -96,6 +95,7 @@ impl Driver {
                 self.link = Some(link);
                 self.condition.runner = Some((info.pid, info.version));
                 self.condition.cgroups = info.cgroups.0;
+                self.runner_outputs = info.outputs.0;
                 self.can = info.can.0;
                 let inventory = Inventory {
                     instance: info.instance,
@@ -210,12 +210,17 @@ impl Driver {
         let task = origin.attempt.run.task;
         let definition = match self.actions.get(task) {
             Ok(Some(definition)) => definition,
-            Ok(None) => return self.cannot_start(origin, NoStart::unread("the store has no such task".to_owned())),
-            Err(error) => return self.cannot_start(origin, NoStart::unread(error.to_string())),
+            Ok(None) => return self.cannot_read(origin, "the store has no such task".to_owned()),
+            Err(error) => return self.cannot_read(origin, error.to_string()),
         };
+        if !self.runner_outputs && hides(&definition.output) {
+            let what = "the runner is an older one, which would keep what is to be hidden; restart it";
+            return self.cannot_start(origin, EOPNOTSUPP, what);
+        }
         let gates = gates(&origin, &definition, overrides).map(Rec);
         if gates.is_some() && self.can & wire::CAN_GATES == 0 {
-            return self.cannot_start(origin, NoStart::old_runner());
+            let what = "gates, which a runner of an earlier version knows nothing of";
+            return self.cannot_start(origin, EOPNOTSUPP, what);
         }
         let start = wire::Start {
             previous_outcome: Tail(previous.map(|outcome| outcome.word().to_owned())),
@@ -228,16 +233,19 @@ impl Driver {
         }
     }
 
-    fn cannot_start(&mut self, origin: Origin, why: NoStart) {
-        let NoStart { errno, what, problem } = why;
+    fn cannot_read(&mut self, origin: Origin, problem: String) {
         tracing::error!(
             task = origin.name.as_str(),
             run = origin.attempt.run.n,
             attempt = origin.attempt.attempt,
             trace_id = %origin.trace_id,
             error = problem,
-            "a run could not be started"
+            "the action could not be read"
         );
+        self.cannot_start(origin, EIO, "reading the definition");
+    }
+
+    fn cannot_start(&mut self, origin: Origin, errno: i32, what: &str) {
         let now = clock::now();
         let end = AttemptEnd {
             started_at: now,
@@ -254,30 +262,11 @@ impl Driver {
     }
 }
 
-/// Why the runner is not told to start a run.
-struct NoStart {
-    errno: i32,
-    what: &'static str,
-    /// For the log.
-    problem: String,
-}
-
-impl NoStart {
-    fn unread(problem: String) -> Self {
-        NoStart {
-            errno: EIO,
-            what: "reading the definition",
-            problem,
-        }
-    }
-
-    /// It would start it whatever its gates say.
-    fn old_runner() -> Self {
-        NoStart {
-            errno: EOPNOTSUPP,
-            what: "gates, which a runner of an earlier version knows nothing of",
-            problem: "the runner is of an earlier version, and looks at no gates".to_owned(),
-        }
+/// Whether something a command writes must not be kept.
+fn hides(output: &OutputPolicy) -> bool {
+    match output.kind {
+        OutputKind::Discard => true,
+        OutputKind::Lines | OutputKind::File => !output.mask.is_empty(),
     }
 }
 
@@ -339,11 +328,16 @@ fn wire_start(
         },
         cwd: definition.cwd.clone(),
         env: env.into_iter().map(|(name, value)| EnvVar { name, value }).collect(),
-        output_max: config.limits.output_bytes,
+        output_max: definition
+            .output
+            .max_bytes
+            .map_or(config.limits.output_bytes, NonZeroU64::get),
         limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
         leave: Tail(definition.policies.leftover == Leftover::Leave),
         process: Tail(Rec(process(&definition.process))),
         previous_outcome: Tail(None),
+        output: Tail(describe::output_kind(definition.output.kind)),
+        masks: Tail(definition.output.mask.clone()),
         gates: Tail(None),
     }
 }

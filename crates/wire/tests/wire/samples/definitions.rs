@@ -66,6 +66,11 @@ pub fn spec() -> TaskSpec {
             stdin: Some(s("@/var/lib/in")),
             private_tmp: true,
         }),
+        output_max: Some(1 << 20),
+        keep_runs: Some(50),
+        keep_for_ms: Some(86_400_000),
+        output: OutputKind::File,
+        mask: vec![s("token=.*")],
         gates: Rec(GatesSpec {
             only_if: Some(s("test -e /mnt/backup")),
             max_load: Some(s("2.5")),
@@ -128,6 +133,11 @@ pub fn patch() -> TaskPatch {
             stdin: Some(Some(s("a text"))),
             private_tmp: Some(true),
         }),
+        output_max: Some(Some(8_192)),
+        keep_runs: Some(None),
+        keep_for_ms: Some(Some(60_000)),
+        output: Some(OutputKind::Discard),
+        mask: Some(vec![s("key=.*")]),
         gates: Rec(GatesPatch {
             only_if: Some(None),
             max_load: Some(Some(s("4"))),

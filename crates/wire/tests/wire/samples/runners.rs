@@ -37,6 +37,8 @@ pub(super) fn start() -> Start {
             private_tmp: true,
         })),
         previous_outcome: Tail(Some(s("failed"))),
+        output: Tail(OutputKind::File),
+        masks: Tail(vec![s("token=.*")]),
         gates: Tail(Some(Rec(Gates {
             only_if: Some(s("test -e /mnt/backup")),
             within_ms: 30_000,
@@ -98,6 +100,7 @@ pub(super) fn info() -> RunnerInfo {
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
+        outputs: Tail(true),
         can: Tail(CAN_GATES),
     }
 }
