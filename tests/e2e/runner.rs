@@ -13,7 +13,7 @@ use serde_json::Value;
 use taskd_wire::codec::{Rec, Tail, decode};
 use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader};
-use taskd_wire::runner::{AttemptKey, End, Ended, FileId, FromRunner, Origin, RunnerInfo, Start, ToRunner};
+use taskd_wire::runner::{AttemptKey, End, Ended, FileId, FromRunner, Origin, RunnerInfo, Start, ToRunner, can};
 
 use crate::harness::{DEADLINE, World, kill, now, wait_for};
 
@@ -50,8 +50,8 @@ impl Stage {
             closing: Tail(false),
             state_dir: Tail(Some(file_id(&self.state_dir))),
             cgroups: Tail(None),
-            outputs: Tail(false),
             program: Tail(Some(self.program)),
+            can: Tail(0),
         }
     }
 
@@ -183,6 +183,56 @@ fn end(mut daemon: Child) {
 fn log_has(world: &World, part: &str) -> usize {
     let text = std::fs::read_to_string(world.path("log/taskd.log")).unwrap_or_default();
     text.matches(part).count()
+}
+
+#[test]
+fn a_runner_that_knows_of_no_gates_is_told_to_start_nothing_that_has_any() {
+    let world = World::new();
+    let stage = Stage::new(&world);
+    let taskd = daemon(&world);
+    let mut old = stage.attached(1);
+    world
+        .ctl(&[
+            "add",
+            "--name",
+            "gated",
+            "--manual",
+            "--on-ac-power",
+            "--gate-wait",
+            "1h",
+            "--",
+            "true",
+        ])
+        .ok();
+    let waited = world.ctl(&["run", "--wait", "gated"]);
+    assert!(
+        waited
+            .stderr
+            .contains("gated/1 spawn-failed: gates, which a runner of an earlier version knows nothing of")
+            && waited.stderr.contains("hint: "),
+        "{waited:?}"
+    );
+    world.ctl(&["run", "gated", "--skip-gates"]).ok();
+    let start = old.start();
+    assert_eq!((start.key.run, &start.gates), (2, &Tail(None)));
+    old.say(&[ended(&start, 0)]);
+    // One that knows of them is told what to look at, and how it turned out is heard.
+    drop(old);
+    let mut new = stage.met().expect("it attaches");
+    let info = RunnerInfo {
+        can: Tail(can::GATES),
+        ..stage.info(2)
+    };
+    new.say(&[FromRunner::InventoryEnd(Rec(info))]);
+    world.finished("gated/2");
+    world.ctl(&["run", "gated"]).ok();
+    let start = new.start();
+    let gates = start.gates.0.as_ref().expect("it has some");
+    assert!(
+        gates.on_ac_power && gates.only_if.is_none() && gates.max_load.is_none(),
+        "{gates:?}"
+    );
+    end(taskd);
 }
 
 #[test]
@@ -392,7 +442,7 @@ fn nothing_that_is_to_be_hidden_is_told_to_a_runner_that_cannot_hide_it() {
     assert_eq!(older.start().task, "file");
     drop(older);
     let (mut info, mut newer) = (stage.info(2), stage.met().expect("it attaches"));
-    info.outputs = Tail(true);
+    info.can = Tail(can::OUTPUTS);
     newer.say(&[FromRunner::InventoryEnd(Rec(info))]);
     world.ctl(&["run", "masked"]).ok();
     assert_eq!(newer.start().masks.0, ["key"]);

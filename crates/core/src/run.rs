@@ -70,6 +70,8 @@ words! {
         SpawnFailed = "spawn-failed",
         /// It was to start, did not, and was too late to when it could.
         Missed = "missed",
+        /// A gate of it was closed.
+        Skipped = "skipped",
         /// Its fate is not known: the runner or the machine ended under it.
         Unknown = "unknown",
     }
@@ -100,6 +102,11 @@ pub enum Exit {
         errno: i32,
         /// What failed: `exec`, `chdir`, …
         what: String,
+    },
+    /// It was not started, since a gate of it was closed.
+    GateClosed {
+        /// Which, and what was read: a sentence.
+        reading: String,
     },
 }
 

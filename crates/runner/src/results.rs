@@ -278,6 +278,8 @@ struct Line {
     written_bytes: Option<u64>,
     #[serde(default)]
     peak_pids: Option<u64>,
+    #[serde(default)]
+    gate: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -339,6 +341,7 @@ impl From<&Ended> for Line {
             read_bytes: ended.counted.0.read_bytes,
             written_bytes: ended.counted.0.written_bytes,
             peak_pids: ended.counted.0.peak_pids,
+            gate: ended.gate.0.clone(),
         }
     }
 }
@@ -382,6 +385,7 @@ impl From<Line> for Ended {
                 written_bytes: line.written_bytes,
                 peak_pids: line.peak_pids,
             }),
+            gate: Tail(line.gate),
         }
     }
 }
@@ -410,6 +414,7 @@ mod tests {
             end,
             stopped: true,
             time_up: Tail(Some(TimeUp::Deadline)),
+            gate: Tail(Some("load 5 is over 4".into())),
             max_rss_kib: 15,
             user_us: 16,
             system_us: 17,

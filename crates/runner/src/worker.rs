@@ -2,6 +2,7 @@
 
 mod closing;
 mod ending;
+mod gating;
 mod given_up;
 mod sinks;
 
@@ -19,7 +20,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::process::{Pid, Resource, Signal};
 use taskd_wire::codec::{Rec, Tail};
-use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner};
+use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner, can};
 
 use crate::attempt::{Action, Event, GRACE_MAX, KILL_PATIENCE};
 use crate::cgroups::{Groups, Seat};
@@ -33,11 +34,12 @@ use crate::results::Results;
 use crate::roster::Roster;
 use crate::server::{Received, Server};
 use crate::spawn::{Child, Cookie, Host, SpawnError};
-use crate::spawner::{Job, Spawners, THREADS_MAX};
+use crate::spawner::{Spawners, THREADS_MAX};
 use crate::sweep::{Orphans, Search};
 use crate::sys::Launchers;
 use crate::{Options, RunnerError, clock, inventory, sweep, sys};
 use closing::Closing;
+use gating::Over;
 use given_up::GivenUp;
 
 const LISTENER: u64 = 0;
@@ -228,9 +230,9 @@ impl Worker {
                 closing: Tail(false),
                 state_dir: Tail(Some(place.directory_id().map_err(started)?)),
                 cgroups: Tail(None),
-                outputs: Tail(true),
                 // Where it is not known, whoever asks takes it for another.
                 program: Tail(file_id(Path::new("/proc/self/exe")).ok()),
+                can: Tail(can::OUTPUTS | can::GATES),
             },
             state_dir: place.state_dir.clone(),
             notify_socket,
@@ -387,10 +389,7 @@ impl Worker {
                 },
                 clock::wall_ms(),
             ),
-            Closing::No => {
-                let start = Box::new(start);
-                self.spawners.submit(Job { id, start });
-            }
+            Closing::No => self.submit(id, Box::new(start)),
             // Said, since a start that is not answered would be of unknown fate.
             Closing::Stopping | Closing::Lingering(_) => self.not_spawned(
                 id,
@@ -434,6 +433,11 @@ impl Worker {
                 Report::NotSpawned { id, error, at_ms } => {
                     self.given_up.failed(id);
                     self.not_spawned(id, error, at_ms);
+                }
+                Report::GateClosed { id, reading, at_ms } => {
+                    self.given_up.failed(id);
+                    self.gate_closed(id, reading, at_ms);
+                    self.step(id, Event::NotSpawned);
                 }
                 Report::Sought { id, sought } => self.take_sought(id, sought),
                 Report::Sealed { id, lost } => {
@@ -492,6 +496,9 @@ impl Worker {
         let Some(attempt) = self.roster.get_mut(id) else {
             return;
         };
+        if let (Event::Stop { .. }, Some(gating)) = (&event, &mut attempt.gating) {
+            gating.stopped = true;
+        }
         let (stopped, signal) = (attempt.state.stopping(), attempt.signal);
         let (state, actions) = attempt.state.on(event, clock::steady());
         attempt.state = state;
@@ -502,6 +509,9 @@ impl Worker {
                     let Some(attempt) = self.roster.get_mut(id) else {
                         return;
                     };
+                    if attempt.gating.is_some() {
+                        continue;
+                    }
                     let live = attempt.live();
                     let (pid, at_ms) = (live.pid, live.started_ms);
                     self.server.say(&FromRunner::Started { key, pid, at_ms });
@@ -526,6 +536,9 @@ impl Worker {
                 Action::GiveUp => self.give_up(id),
                 Action::Report => {
                     self.set_deadline(id, None);
+                    let Over::All { stopped } = self.over(id, stopped) else {
+                        return;
+                    };
                     if let Some(attempt) = self.roster.remove(id) {
                         let ended = attempt.into_ended(stopped);
                         self.server.say(&FromRunner::Ended(Box::new(Rec(ended.clone()))));

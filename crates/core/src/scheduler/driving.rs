@@ -29,6 +29,10 @@ impl Scheduler {
             Act::Stop => self.stop(key),
             Act::Finish => {
                 if let Some(end) = end {
+                    if let Exit::GateClosed { reading } = &end.exit {
+                        let reading = reading.clone();
+                        return self.gate_closed(now, key, reading, end);
+                    }
                     let Some(run) = self.runs.get(&key) else { return };
                     let success = self
                         .tasks
@@ -63,11 +67,13 @@ impl Scheduler {
             run.state.set_told(if attached { Told::Yes } else { Told::Owed });
             if attached {
                 let origin = run.origin(key);
+                let overrides = run.overrides.clone();
                 let previous = self.tasks.get(key.task).and_then(|task| task.last_outcome);
                 self.outbox.push_back(Effect::Start {
                     origin,
                     deadline,
                     previous,
+                    overrides,
                 });
             }
         }
@@ -114,11 +120,11 @@ impl Scheduler {
             reason: reason.clone(),
             exit_code: match exit {
                 Some(Exit::Code(code)) => Some(*code),
-                Some(Exit::Signal(_) | Exit::SpawnFailed { .. }) | None => None,
+                Some(Exit::Signal(_) | Exit::SpawnFailed { .. } | Exit::GateClosed { .. }) | None => None,
             },
             signal: match exit {
                 Some(Exit::Signal(signal)) => Some(*signal),
-                Some(Exit::Code(_) | Exit::SpawnFailed { .. }) | None => None,
+                Some(Exit::Code(_) | Exit::SpawnFailed { .. } | Exit::GateClosed { .. }) | None => None,
             },
             duration: end
                 .as_ref()

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Origin};
+use taskd_core::overrides::Overrides;
 use taskd_core::policy::{OutputKind, OutputPolicy};
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Usage};
 use taskd_wire::codec::{Rec, Tail};
-use taskd_wire::runner::{self as wire, FromRunner, ToRunner};
+use taskd_wire::runner::{self as wire, FromRunner, ToRunner, can};
 
 use super::Driver;
 use super::attach::{self, Attached, Started};
 use super::link::{LinkError, Met};
 use super::runners::{Runner, Seen, Which};
-use super::spoken::{core_ended, core_key, core_live, wire_key, wire_start};
+use super::spoken::{core_ended, core_key, core_live, gates, wire_key, wire_start};
 use super::stop::Stop;
 use crate::clock;
 
@@ -313,15 +314,27 @@ impl Driver {
     }
 
     /// Has the runner start an attempt.
-    pub(super) fn start(&mut self, origin: Origin, deadline: Option<Duration>, previous: Option<Outcome>) {
+    pub(super) fn start(
+        &mut self,
+        origin: Origin,
+        deadline: Option<Duration>,
+        previous: Option<Outcome>,
+        overrides: Option<&Overrides>,
+    ) {
         let task = origin.attempt.run.task;
         let definition = match self.actions.get(task) {
             Ok(Some(definition)) => definition,
             Ok(None) => return self.cannot_read(origin, "the store has no such task".to_owned()),
             Err(error) => return self.cannot_read(origin, error.to_string()),
         };
-        if self.runner.as_ref().is_some_and(|runner| !runner.outputs) && hides(&definition.output) {
+        let cannot = |what| self.runner.as_ref().is_some_and(|runner| runner.can & what == 0);
+        if cannot(can::OUTPUTS) && hides(&definition.output) {
             let what = "the runner is an older one, which would keep what is to be hidden; restart it";
+            return self.cannot_start(origin, EOPNOTSUPP, what);
+        }
+        let gates = gates(&origin, &definition, overrides).map(Rec);
+        if cannot(can::GATES) && gates.is_some() {
+            let what = "gates, which a runner of an earlier version knows nothing of";
             return self.cannot_start(origin, EOPNOTSUPP, what);
         }
         if let Some(runner) = &mut self.runner {
@@ -329,7 +342,8 @@ impl Driver {
         }
         let start = wire::Start {
             previous_outcome: Tail(previous.map(|outcome| outcome.word().to_owned())),
-            ..wire_start(&origin, deadline, &definition, &self.config)
+            gates: Tail(gates),
+            ..wire_start(&origin, deadline, &definition, overrides, &self.config)
         };
         self.tell_runner(&ToRunner::Start(Box::new(Rec(start))));
         let waiting = self.runner.as_ref().map(|runner| runner.link.waiting());
@@ -391,7 +405,7 @@ fn take_met(met: Met, inventory: &mut Inventory) -> (Seen, Runner) {
     };
     let runner = Runner {
         link,
-        outputs: info.outputs.0,
+        can: info.can.0,
         live: held,
         owed,
         is_told_to_end: false,

@@ -14,8 +14,8 @@ use super::link::{Link, LinkError};
 /// An attached runner.
 pub(super) struct Runner {
     pub(super) link: Link,
-    /// Whether it does what it is told of output.
-    pub(super) outputs: bool,
+    /// What it knows of that an earlier one does not: [`can`](taskd_wire::runner::can).
+    pub(super) can: u64,
     /// What it has under way, as far as it was told or has said so.
     pub(super) live: HashSet<AttemptKey>,
     /// What it said has ended, and was not told to forget.
