@@ -219,10 +219,10 @@ pub struct RunnerInfo {
     /// Where each attempt has a control group of its own: the controllers of these, `cpu`, `io`, `memory`, `pids`. `None`
     /// where attempts are held by their process groups and marks alone.
     pub cgroups: Tail<Option<Vec<String>>>,
-    /// The file that it executes. One that was installed later in its place is another.
-    pub program: Tail<Option<FileId>>,
     /// What it knows of that a runner of an earlier version does not, a bit each: [`can`].
     pub can: Tail<u64>,
+    /// The file that it executes. One that was installed later in its place is another.
+    pub program: Tail<Option<FileId>>,
 }
 
 /// The bits of [`RunnerInfo::can`].
