@@ -64,6 +64,7 @@ mod spawner;
 mod sweep;
 mod sys;
 mod underway;
+mod user;
 mod worker;
 
 use std::io;
@@ -73,6 +74,7 @@ pub use env_file::{ENV_FILE_MAX, EnvFileError, read_env_file};
 pub use guard::guard;
 pub use output::{output_path, remove_output};
 pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory};
+pub use user::{NoUser, user_id};
 pub use worker::worker;
 
 /// Where a runner works.

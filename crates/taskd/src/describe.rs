@@ -14,7 +14,7 @@ use taskd_core::scheduler::{RunView, WaitsFor};
 use taskd_core::task::{Action, Definition, TaskName, Terms, When};
 use taskd_store::{AttemptRow, RunRow, Span};
 use taskd_wire::client::{self, AttemptInfo, RunInfo};
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
     ProcessSpec, ScheduleSpec, TaskSpec,
@@ -130,6 +130,7 @@ fn process(process: &Process) -> ProcessSpec {
         env_files: process.env_files.iter().map(ToString::to_string).collect(),
         stdin: process.stdin.as_ref().map(ToString::to_string),
         private_tmp: process.private_tmp,
+        user: Tail(process.user.clone()),
     }
 }
 

@@ -3,7 +3,7 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::codec::Rec;
+use crate::codec::{Rec, Tail};
 
 /// What `taskctl add` says of one task: everything a user may choose, as typed and not yet checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -141,6 +141,9 @@ pub struct ProcessSpec {
     /// Whether it has `/tmp` and `/var/tmp` for itself.
     #[serde(default)]
     pub private_tmp: bool,
+    /// The user it runs as, by name or number; `None` for the daemon's.
+    #[serde(default)]
+    pub user: Tail<Option<String>>,
 }
 
 /// How long an attempt waits after the one before it.
@@ -432,4 +435,6 @@ pub struct ProcessPatch {
     pub stdin: Option<Option<String>>,
     /// Whether it has `/tmp` and `/var/tmp` for itself.
     pub private_tmp: Option<bool>,
+    /// The user it runs as.
+    pub user: Tail<Option<Option<String>>>,
 }

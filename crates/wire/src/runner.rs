@@ -100,6 +100,9 @@ pub struct Process {
     pub stdin: Option<Stdin>,
     /// Whether it has `/tmp` and `/var/tmp` for itself, empty when it begins and gone when it has ended.
     pub private_tmp: bool,
+    /// The user it runs as, by name or number; `None` for the runner's. To be said to a runner that [can](RunnerInfo::can) become
+    /// another only.
+    pub user: Tail<Option<String>>,
 }
 
 /// What a process reads from its standard input.
@@ -197,6 +200,14 @@ pub struct RunnerInfo {
     /// Where each attempt has a control group of its own: the controllers of these, `cpu`, `io`, `memory`, `pids`. `None`
     /// where attempts are held by their process groups and marks alone.
     pub cgroups: Tail<Option<Vec<String>>>,
+    /// What it knows of that a runner of an earlier version does not, a bit each: [`can`].
+    pub can: Tail<u64>,
+}
+
+/// The bits of [`RunnerInfo::can`].
+pub mod can {
+    /// It runs an attempt as [the user](super::Process::user) that it is to run as, or does not start it.
+    pub const USERS: u64 = 1 << 4;
 }
 
 /// What tells one directory from another on a machine, whatever its name.
@@ -329,7 +340,8 @@ pub enum End {
         /// The system's error number.
         errno: i32,
         /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `limit` with its name, `nice`, `ionice`,
-        /// `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
+        /// `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `user` with its name and what is wrong with it, `setgroups`, `setresgid`, `setresuid` or
+        /// `drop-root` with the name of the user, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.
         what: String,
     },

@@ -14,6 +14,7 @@ mod life;
 mod lives;
 mod scarce;
 mod starts;
+mod users;
 
 use std::env;
 use std::ffi::OsString;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Some((first, rest)) if first == "inherited" => inherited(rest),
         _ => harness::run(&[
             &starts::TESTS,
+            &users::TESTS,
             &kept::TESTS,
             &ends::TESTS,
             &groups::TESTS,

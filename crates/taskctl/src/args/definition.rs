@@ -183,6 +183,9 @@ pub struct SharingArgs {
 /// What processes are given, as typed.
 #[derive(Debug, Default, Args)]
 pub struct ProcessArgs {
+    /// Run it as this user, with the user's groups and home, where the daemon is root's; '' for the daemon's own, the default
+    #[arg(long, value_name = "NAME|UID", help_heading = "Process", value_hint = ValueHint::Username)]
+    pub user: Option<String>,
     /// Permissions that files it makes do not get, in octal digits such as 027
     #[arg(long, value_name = "MASK", help_heading = "Process")]
     pub umask: Option<String>,
@@ -259,6 +262,7 @@ Examples:
   taskctl add --cron @daily --nice 10 --ionice idle --limit as=2G -- index
   taskctl add --in 8h --stdin 'Call Ann' -- mail me@example.org
   taskctl add --every 1h --env-file -/etc/sync.env --umask 027 -- sync
+  sudo taskctl add --cron '0 3 * * *' --user www-data -- purge-sessions
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot with them: a time that several of them have is one.",

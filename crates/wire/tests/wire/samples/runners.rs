@@ -35,6 +35,7 @@ pub(super) fn start() -> Start {
             }],
             stdin: Some(Stdin::Text(s("a text"))),
             private_tmp: true,
+            user: Tail(Some(s("backup"))),
         })),
         previous_outcome: Tail(Some(s("failed"))),
     }
@@ -90,5 +91,6 @@ pub(super) fn info() -> RunnerInfo {
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
+        can: Tail(can::USERS),
     }
 }
