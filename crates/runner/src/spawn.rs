@@ -1,6 +1,7 @@
 //! What a child is given: program, arguments, environment, working directory, descriptors, limits.
 
 mod environment;
+mod stdio;
 
 use std::borrow::Cow;
 use std::env;
@@ -12,17 +13,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Access, CWD, FileType, MemfdFlags, OFlags};
-use rustix::pipe::PipeFlags;
-use rustix::process::{Gid, Pid, Resource, Rlimit, Uid};
-use taskd_wire::definition::ActionSpec;
+use rustix::fs::{Access, CWD, FileType, OFlags};
+use rustix::process::{Pid, Resource, Rlimit};
+use taskd_wire::definition::{ActionSpec, OutputKind};
 use taskd_wire::runner::{AttemptKey, Process, ResourceLimit, Start, Stdin};
 
 use crate::cgroups::{Group, Groups};
+use crate::clock;
 use crate::env_file::EnvFileError;
+use crate::output::{KnownMasks, Masks, Raw, raw_output_path};
 use crate::sweep;
 use crate::sys::{
-    self, Account, Decimal, Failed, HasNul, Identity, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step,
+    self, Account, Decimal, Failed, HasNul, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step,
 };
 use crate::user::{self, NoUser};
 
@@ -56,8 +58,10 @@ pub(crate) struct Host {
     home: PathBuf,
     cookie: Cookie,
     null: OwnedFd,
+    state_dir: PathBuf,
     /// Where children are put, if groups can be made.
     groups: Option<Arc<Groups>>,
+    masks: KnownMasks,
 }
 
 impl Host {
@@ -69,7 +73,7 @@ impl Host {
     }
 
     /// Reads this process's own circumstances, and raises its limit of open files: every run takes up to three.
-    pub(crate) fn new(cookie: Cookie, groups: Option<Arc<Groups>>) -> io::Result<Self> {
+    pub(crate) fn new(cookie: Cookie, state_dir: &Path, groups: Option<Arc<Groups>>) -> io::Result<Self> {
         // One that cannot be looked up leaves what the environment says.
         let account = sys::account(rustix::process::geteuid().as_raw()).ok().flatten();
         let known = |name: &str, fallback: Option<OsString>| {
@@ -97,14 +101,16 @@ impl Host {
         base.extend(env::vars_os().filter(|(name, _)| {
             INHERITED.iter().any(|inherited| name == inherited) || name.as_bytes().starts_with(b"LC_")
         }));
-        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, 0.into())?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, 0.into())?;
         raise_file_limit();
         Ok(Host {
             base,
             home: PathBuf::from(home),
             cookie,
             null,
+            state_dir: state_dir.to_owned(),
             groups,
+            masks: KnownMasks::default(),
         })
     }
 }
@@ -176,6 +182,7 @@ impl SpawnError {
             Step::Chdir => "chdir",
             Step::NoNewPrivileges => "no-new-privileges",
             Step::Exec => "exec",
+            Step::Output => "output",
         };
         let what = said(step, path, "");
         SpawnError { errno, what }
@@ -200,14 +207,39 @@ fn said(step: &str, path: &[u8], why: &str) -> String {
     what + why
 }
 
-/// A child and our ends of its pipes.
+/// A child, and our side of what it writes.
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) pid: Pid,
-    pub(crate) stdout: File,
-    pub(crate) stderr: File,
+    pub(crate) sink: Sink,
     /// The control group that it is in.
     pub(crate) group: Option<Arc<Group>>,
+}
+
+/// Our side of what a child writes.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// Our ends of its pipes.
+    Pipes {
+        stdout: File,
+        stderr: File,
+        /// What is hidden of what comes.
+        masks: Option<Arc<Masks>>,
+    },
+    /// The file that it writes itself.
+    File(Raw),
+    /// It writes for nobody.
+    Null,
+}
+
+impl Sink {
+    /// Nobody takes in what the child wrote.
+    pub(crate) fn discard(self) {
+        match self {
+            Sink::File(raw) => raw.discard(),
+            Sink::Pipes { .. } | Sink::Null => {}
+        }
+    }
 }
 
 /// Starts children, one after the other, with memory that is used again.
@@ -262,41 +294,88 @@ impl<'a> Spawner<'a> {
     pub(crate) fn spawn(&mut self, start: &Start) -> Result<Child, SpawnError> {
         prepare(&mut self.plan, self.host, start)?;
         let read = match &start.process.0.stdin {
-            Some(Stdin::Text(text)) => Some(in_memory(text.as_bytes()).map_err(|errno| failed(errno, Step::Stdin))?),
+            Some(Stdin::Text(text)) => Some(stdio::in_memory(text.as_bytes())?),
             // The child opens it itself.
             Some(Stdin::File(_)) | None => None,
         };
-        let (stdout, stdout_end) = pipe(self.plan.identity.as_ref())?;
-        let (stderr, stderr_end) = pipe(self.plan.identity.as_ref())?;
+        let null = self.host.null.as_fd();
+        let stdin = read.as_ref().map_or(null, |read| read.as_fd());
+        let place = |stdout, stderr| Place {
+            stdin,
+            stdout,
+            stderr,
+            group: None,
+        };
+        match start.output.0 {
+            OutputKind::Lines => {
+                let masks = self.masks(&start.masks.0)?;
+                let (stdout, stdout_end) = stdio::pipe(self.plan.identity.as_ref())?;
+                let (stderr, stderr_end) = stdio::pipe(self.plan.identity.as_ref())?;
+                let (pid, group) = self.launch(start, &place(stdout_end.as_fd(), stderr_end.as_fd()))?;
+                let sink = Sink::Pipes { stdout, stderr, masks };
+                Ok(Child { pid, sink, group })
+            }
+            OutputKind::File => {
+                let raw = self.raw(start)?;
+                match self.launch(start, &place(raw.file().as_fd(), raw.file().as_fd())) {
+                    Ok((pid, group)) => {
+                        let sink = Sink::File(raw);
+                        Ok(Child { pid, sink, group })
+                    }
+                    Err(error) => {
+                        raw.discard();
+                        Err(error)
+                    }
+                }
+            }
+            OutputKind::Discard => {
+                let (pid, group) = self.launch(start, &place(null, null))?;
+                let sink = Sink::Null;
+                Ok(Child { pid, sink, group })
+            }
+        }
+    }
+
+    /// What is to be hidden, ready for use. What cannot be hidden is not started.
+    fn masks(&self, patterns: &[String]) -> Result<Option<Arc<Masks>>, SpawnError> {
+        self.host.masks.of(patterns).map_err(|_| {
+            let (errno, what) = (libc::EINVAL, "mask".to_owned());
+            SpawnError { errno, what }
+        })
+    }
+
+    /// The file that a child is to write.
+    fn raw(&self, start: &Start) -> Result<Raw, SpawnError> {
+        let path = raw_output_path(&self.host.state_dir, &start.key);
+        Raw::create(path.clone(), start.output_max, clock::steady()).map_err(|error| {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            let step = Step::Output;
+            SpawnError::new(Failed { errno, step }, path.as_os_str().as_bytes())
+        })
+    }
+
+    /// Launches what is planned, in a control group of its own where there can be one.
+    fn launch(&mut self, start: &Start, place: &Place<'_>) -> Result<(Pid, Option<Arc<Group>>), SpawnError> {
         let mut group = self.host.groups.as_ref().and_then(|groups| groups.get()).map(Arc::new);
         let handle = group.as_ref().and_then(|group| group.open().ok());
         if handle.is_none() {
             self.host.leave(group.take());
         }
-        let place = Place {
-            stdin: read.as_ref().unwrap_or(&self.host.null).as_fd(),
-            stdout: stdout_end.as_fd(),
-            stderr: stderr_end.as_fd(),
+        let grouped = Place {
             group: handle.as_ref().map(|handle| handle.as_fd()),
+            ..*place
         };
-        let mut started = self.launcher.start(&self.plan, &place);
+        let mut started = self.launcher.start(&self.plan, &grouped);
         if handle.is_some()
             && let Err(NotStarted::Failed(failed)) = &started
             && failed.step == Step::Clone
         {
             // Better without than not at all, and nothing is counted then. What does not depend on it fails again.
             self.host.leave(group.take());
-            started = self.launcher.start(&self.plan, &Place { group: None, ..place });
+            started = self.launcher.start(&self.plan, place);
         }
         let failed = match started {
-            Ok(pid) => {
-                return Ok(Child {
-                    pid,
-                    stdout,
-                    stderr,
-                    group,
-                });
-            }
+            Ok(pid) => return Ok((pid, group)),
             Err(NotStarted::Failed(failed)) => failed,
             Err(NotStarted::Unfinished(pid)) => {
                 // Nobody knows how far it has come, so it is not to be told from one that never started.
@@ -314,7 +393,8 @@ impl<'a> Spawner<'a> {
             | Step::Nice
             | Step::Ionice
             | Step::PrivateTmp
-            | Step::NoNewPrivileges => b"",
+            | Step::NoNewPrivileges
+            | Step::Output => b"",
             Step::Limit(place) => RESOURCES.get(place).map_or("", |(name, _)| name).as_bytes(),
             Step::Groups | Step::Gid | Step::Uid | Step::DropRoot => {
                 start.process.0.user.0.as_deref().unwrap_or_default().as_bytes()
@@ -332,32 +412,6 @@ fn end(pid: Pid, cookie: String, group: Option<Arc<Group>>) {
     sweep::kill_family(cookie, pid, group);
     // An error could only be that somebody else reaped it, which nobody does.
     let _ = sys::reap(pid);
-}
-
-/// A text to read. Nobody has to write it meanwhile: it is whole in memory of its own.
-fn in_memory(mut bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let memory = rustix::fs::memfd_create("taskd-stdin", MemfdFlags::CLOEXEC)?;
-    let mut at = 0;
-    // Not by its position, which is where the child begins to read.
-    while !bytes.is_empty() {
-        let written = rustix::io::pwrite(&memory, bytes, at)?;
-        at += written as u64;
-        bytes = bytes.get(written..).unwrap_or_default();
-    }
-    Ok(memory)
-}
-
-/// A pipe: our end, which does not block, and the child's, which is of the user that it becomes: what is open there has names
-/// in `/dev` too.
-fn pipe(identity: Option<&Identity>) -> Result<(File, OwnedFd), SpawnError> {
-    let failed = |errno| failed(errno, Step::Pipe);
-    let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-    rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK).map_err(failed)?;
-    if let Some(Identity { uid, gid, .. }) = identity {
-        let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
-        rustix::fs::fchown(&theirs, Some(uid), Some(gid)).map_err(failed)?;
-    }
-    Ok((File::from(ours), theirs))
 }
 
 /// An error of a system call.

@@ -149,6 +149,7 @@ pub(super) fn search_path<'a>(base: &'a [(OsString, OsString)], given: &'a [EnvV
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::KnownMasks;
     use crate::spawn::Cookie;
     use std::fs::File;
     use taskd_wire::definition::ActionSpec;
@@ -162,7 +163,9 @@ mod tests {
             home: "/home/me".into(),
             cookie: Cookie { state: 1, instance: 7 },
             null: File::open("/dev/null").expect("a system").into(),
+            state_dir: "/nowhere".into(),
             groups: None,
+            masks: KnownMasks::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
-use taskd_core::policy::{Misfire, Policies, Sharing};
+use taskd_core::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
 use taskd_core::process::{EnvFile, IoPriority, Limit, Process, Stdin};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
@@ -99,6 +99,8 @@ pub fn definition(text: &str) -> Definition {
         enabled: true,
         policies: Policies::default(),
         process: Process::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
     }
 }
 

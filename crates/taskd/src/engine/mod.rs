@@ -45,6 +45,7 @@ use self::watch::Watchers;
 use crate::clock;
 use crate::config::Config;
 use crate::notify::Notify;
+use crate::press::Press;
 use crate::refusal;
 
 /// Most messages taken in before what they caused is carried out.
@@ -60,6 +61,7 @@ const RUNNING: &str = "running tasks";
 pub(crate) struct Parts {
     pub(crate) core: Scheduler,
     pub(crate) writer: Writer,
+    pub(crate) press: Press,
     pub(crate) reader: Reader,
     pub(crate) runner: Whereabouts,
     pub(crate) config: Config,
@@ -102,6 +104,7 @@ struct Driver {
     /// Changes that must wait for earlier ones, first come first.
     busy: VecDeque<Waiting>,
     actions: actions::Actions,
+    press: Press,
     watchers: Watchers,
     wakeup: Wakeup,
     place: Whereabouts,
@@ -139,6 +142,7 @@ impl Driver {
             pending: HashMap::new(),
             busy: VecDeque::new(),
             actions: actions::Actions::new(parts.reader),
+            press: parts.press,
             watchers: Watchers::default(),
             wakeup: Wakeup::new()?,
             place: parts.runner,
@@ -259,6 +263,7 @@ impl Driver {
             }
         }
         self.flush_runner();
+        self.press.written(batches.last().map(|(ticket, ..)| *ticket));
         for (ticket, records, weight) in batches {
             self.records.write(ticket, records, weight);
         }
@@ -384,6 +389,7 @@ impl Driver {
         let now = clock::now();
         match self.records.settle(stored) {
             records::Settled::Durable(ticket) => {
+                self.press.durable(ticket);
                 let pending = self.pending.remove(&ticket);
                 let edited = pending.as_ref().and_then(|pending| pending.edited);
                 if let Some(id) = edited {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use taskd_core::event::{Event, Origin};
+use taskd_core::policy::{OutputKind, OutputPolicy};
 use taskd_core::run::{AttemptEnd, Exit, Usage};
 use taskd_core::task::{Definition, TaskId};
 use taskd_store::ReadError;
@@ -21,6 +22,9 @@ impl Driver {
     /// What a task does, if the runner that is there can do it.
     pub(super) fn startable(&mut self, task: TaskId) -> Result<Arc<Definition>, Unstartable> {
         let definition = self.actions.get(task)?.ok_or(Unstartable::NoTask)?;
+        if hides(&definition.output) && self.condition.can & can::OUTPUTS == 0 {
+            return Err(Unstartable::NoOutputs);
+        }
         // It would not know that there is a user, and start it as its own.
         if definition.process.user.is_some() && self.condition.can & can::USERS == 0 {
             return Err(Unstartable::NoUsers);
@@ -59,6 +63,9 @@ pub(super) enum Unstartable {
     /// The store cannot be read.
     #[error("the action could not be read: {0}")]
     Store(#[from] ReadError),
+    /// The runner does not know what is to be hidden.
+    #[error("the runner is of an earlier version that hides nothing")]
+    NoOutputs,
     /// The runner does not know of users.
     #[error("--user: the runner is of an earlier version that knows no users")]
     NoUsers,
@@ -72,10 +79,22 @@ impl Unstartable {
                 errno: EIO,
                 what: "reading the definition".to_owned(),
             },
+            Unstartable::NoOutputs => Exit::SpawnFailed {
+                errno: EOPNOTSUPP,
+                what: "the runner is an older one, which would keep what is to be hidden; restart it".to_owned(),
+            },
             Unstartable::NoUsers => Exit::SpawnFailed {
                 errno: EOPNOTSUPP,
                 what: "users, of which the runner, of an earlier version, knows nothing: restart it".to_owned(),
             },
         }
+    }
+}
+
+/// Whether something a command writes must not be kept.
+fn hides(output: &OutputPolicy) -> bool {
+    match output.kind {
+        OutputKind::Discard => true,
+        OutputKind::Lines | OutputKind::File => !output.mask.is_empty(),
     }
 }

@@ -67,6 +67,11 @@ pub fn spec() -> TaskSpec {
             private_tmp: true,
             user: Tail(Some(s("backup"))),
         }),
+        output_max: Some(1 << 20),
+        keep_runs: Some(50),
+        keep_for_ms: Some(86_400_000),
+        output: OutputKind::File,
+        mask: vec![s("token=.*")],
     }
 }
 
@@ -123,5 +128,10 @@ pub fn patch() -> TaskPatch {
             private_tmp: Some(true),
             user: Tail(Some(None)),
         }),
+        output_max: Some(Some(8_192)),
+        keep_runs: Some(None),
+        keep_for_ms: Some(Some(60_000)),
+        output: Some(OutputKind::Discard),
+        mask: Some(vec![s("key=.*")]),
     }
 }

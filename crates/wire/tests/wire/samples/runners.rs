@@ -38,6 +38,8 @@ pub(super) fn start() -> Start {
             user: Tail(Some(s("backup"))),
         })),
         previous_outcome: Tail(Some(s("failed"))),
+        output: Tail(OutputKind::File),
+        masks: Tail(vec![s("token=.*")]),
     }
 }
 
@@ -91,6 +93,6 @@ pub(super) fn info() -> RunnerInfo {
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
-        can: Tail(can::USERS),
+        can: Tail(can::OUTPUTS | can::USERS),
     }
 }
