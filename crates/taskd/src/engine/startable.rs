@@ -22,14 +22,19 @@ impl Driver {
     /// What a task does, if the runner that is there can do it.
     pub(super) fn startable(&mut self, task: TaskId) -> Result<Arc<Definition>, Unstartable> {
         let definition = self.actions.get(task)?.ok_or(Unstartable::NoTask)?;
-        if hides(&definition.output) && self.condition.can & can::OUTPUTS == 0 {
+        if hides(&definition.output) && self.cannot(can::OUTPUTS) {
             return Err(Unstartable::NoOutputs);
         }
         // It would not know that there is a user, and start it as its own.
-        if definition.process.user.is_some() && self.condition.can & can::USERS == 0 {
+        if definition.process.user.is_some() && self.cannot(can::USERS) {
             return Err(Unstartable::NoUsers);
         }
         Ok(definition)
+    }
+
+    /// Whether the runner that is told to start what is due lacks this.
+    fn cannot(&self, bit: u64) -> bool {
+        self.runner.as_ref().is_some_and(|runner| runner.can & bit == 0)
     }
 
     pub(super) fn cannot_start(&mut self, origin: Origin, problem: &Unstartable) {
