@@ -7,6 +7,7 @@ mod cancel;
 mod completions;
 mod concurrency;
 mod demo;
+mod dependencies;
 mod edit;
 mod enable;
 mod export;

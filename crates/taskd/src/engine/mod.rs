@@ -390,6 +390,7 @@ impl Driver {
             | Command::SetPools { .. }
             | Command::Remove { .. }
             | Command::Run { .. }
+            | Command::CancelFollowing { .. }
             | Command::Cancel { .. } => None,
         };
         match self.core.apply(now, command) {
