@@ -448,3 +448,32 @@ fn nothing_that_is_to_be_hidden_is_told_to_a_runner_that_cannot_hide_it() {
     assert_eq!(newer.start().masks.0, ["key"]);
     end(taskd);
 }
+
+#[test]
+fn nothing_of_another_user_is_told_to_a_runner_that_knows_no_users() {
+    let world = World::new();
+    let stage = Stage::new(&world);
+    let taskd = daemon(&world);
+    let mut older = stage.attached(1);
+    let own = rustix::process::geteuid().as_raw().to_string();
+    for (name, options) in [("user", ["--user", &own]), ("plain", ["--umask", "027"])] {
+        let add = ["add", "--name", name, "--manual", options[0], options[1], "--", "true"];
+        world.ctl(&add).ok();
+        world.ctl(&["run", name]).ok();
+    }
+    let run = world.finished("user/1");
+    assert_eq!(run["outcome"], "spawn-failed", "{run}");
+    assert!(
+        run["reason"].as_str().expect("a reason").contains("restart it"),
+        "{run}"
+    );
+    // It is the first thing that it is told to start.
+    assert_eq!(older.start().task, "plain");
+    drop(older);
+    let (mut info, mut newer) = (stage.info(2), stage.met().expect("it attaches"));
+    info.can = Tail(can::USERS);
+    newer.say(&[FromRunner::InventoryEnd(Rec(info))]);
+    world.ctl(&["run", "user"]).ok();
+    assert_eq!(newer.start().process.0.user.0, Some(own));
+    end(taskd);
+}

@@ -1,7 +1,9 @@
-//! What the processes of a task are given beside arguments, variables and a directory: files of variables, a mask for new files, priorities,
-//! limits of the system, fewer rights.
+//! What the processes of a task are given beside arguments, variables and a directory: a user, files of variables, a mask for new
+//! files, priorities, limits of the system, fewer rights.
 //!
 //! It is read from what was typed here, and nothing is decided by it: the runner sees to it.
+
+mod user;
 
 use std::fmt;
 
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::schedule::nearest::nearest;
 use crate::words::words;
+
+pub use user::{USER_MAX, nearest_user, parse_user};
 
 /// The highest mask for new files.
 pub const UMASK_MAX: u32 = 0o777;
@@ -62,6 +66,9 @@ pub struct Process {
     /// Whether it has `/tmp` and `/var/tmp` for itself, empty when it begins and gone when it has ended.
     #[serde(default, skip_serializing_if = "is_false")]
     pub private_tmp: bool,
+    /// The user it runs as, by name or number, as [`parse_user`] reads it; `None` for the runner's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// What a process reads from its standard input.

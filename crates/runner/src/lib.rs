@@ -69,6 +69,7 @@ mod spawner;
 mod sweep;
 mod sys;
 mod underway;
+mod user;
 mod worker;
 
 use std::io;
@@ -81,6 +82,7 @@ pub use output::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
 pub use output::{compress_output, find_output, output_path, raw_output_path, remove_output};
 pub use slot::{NoSlot, Slot};
 pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory, hold_signals, read_signals};
+pub use user::{NoUser, user_id};
 pub use worker::worker;
 
 /// Where a runner works.

@@ -1,10 +1,11 @@
 //! What a child is given: program, arguments, environment, working directory, descriptors, limits.
 
 mod environment;
+mod stdio;
 
 use std::borrow::Cow;
 use std::env;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -12,8 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Access, CWD, FileType, MemfdFlags, OFlags};
-use rustix::pipe::PipeFlags;
+use rustix::fs::{Access, CWD, FileType, OFlags};
 use rustix::process::{Pid, Resource, Rlimit};
 use taskd_wire::definition::{ActionSpec, OutputKind};
 use taskd_wire::runner::{AttemptKey, Process, ResourceLimit, Start, Stdin};
@@ -24,7 +24,10 @@ use crate::env_file::EnvFileError;
 use crate::gates::Unread;
 use crate::output::{KnownMasks, Masks, Raw, raw_output_path};
 use crate::sweep;
-use crate::sys::{self, Decimal, Failed, HasNul, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step};
+use crate::sys::{
+    self, Account, Decimal, Failed, HasNul, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step,
+};
+use crate::user::{self, NoUser};
 
 /// The variable that ties a process to the runner it came from, see [`Cookie`].
 pub(crate) const COOKIE: &str = "TASKD_RUNNER";
@@ -72,7 +75,8 @@ impl Host {
 
     /// Reads this process's own circumstances, and raises its limit of open files: every run takes up to three.
     pub(crate) fn new(cookie: Cookie, state_dir: &Path, groups: Option<Arc<Groups>>) -> io::Result<Self> {
-        let account = sys::account(rustix::process::geteuid().as_raw());
+        // One that cannot be looked up leaves what the environment says.
+        let account = sys::account(rustix::process::geteuid().as_raw()).ok().flatten();
         let known = |name: &str, fallback: Option<OsString>| {
             env::var_os(name)
                 .filter(|value| !value.is_empty())
@@ -148,7 +152,18 @@ impl SpawnError {
         SpawnError { errno, what }
     }
 
-    /// The path, or the name of a limit, is for people to read on one line: cut, and without characters that would do something.
+    /// About a user, whose name may be long.
+    fn user(user: &str, error: &NoUser) -> Self {
+        let why = match error {
+            // As for a file of variables.
+            NoUser::Unreadable(_) => String::new(),
+            NoUser::NoAccount | NoUser::NoNumber => format!(", {error}"),
+        };
+        let (errno, what) = (error.errno(), said("user", user.as_bytes(), &why));
+        SpawnError { errno, what }
+    }
+
+    /// The path, or the name of a limit or user, is for people to read on one line: cut, and without characters that would do something.
     fn new(failed: Failed, path: &[u8]) -> Self {
         let Failed { errno, step } = failed;
         let step = match step {
@@ -160,8 +175,12 @@ impl SpawnError {
             Step::Nice => "nice",
             Step::Ionice => "ionice",
             Step::PrivateTmp => "private-tmp",
-            Step::Chdir => "chdir",
             Step::Limit(_) => "limit",
+            Step::Groups => "setgroups",
+            Step::Gid => "setresgid",
+            Step::Uid => "setresuid",
+            Step::DropRoot => "drop-root",
+            Step::Chdir => "chdir",
             Step::NoNewPrivileges => "no-new-privileges",
             Step::Exec => "exec",
             Step::Output => "output",
@@ -283,7 +302,11 @@ impl<'a> Spawner<'a> {
     /// Starts a child, see [`Launcher::start`].
     pub(crate) fn spawn(&mut self, start: &Start) -> Result<Child, SpawnError> {
         prepare(&mut self.plan, self.host, start)?;
-        let read = start.process.0.stdin.as_ref().map(stdin).transpose()?;
+        let read = match &start.process.0.stdin {
+            Some(Stdin::Text(text)) => Some(stdio::in_memory(text.as_bytes())?),
+            // The child opens it itself.
+            Some(Stdin::File(_)) | None => None,
+        };
         let null = self.host.null.as_fd();
         let stdin = read.as_ref().map_or(null, |read| read.as_fd());
         let place = |stdout, stderr| Place {
@@ -295,8 +318,8 @@ impl<'a> Spawner<'a> {
         match start.output.0 {
             OutputKind::Lines => {
                 let masks = self.masks(&start.masks.0)?;
-                let (stdout, stdout_end) = pipe()?;
-                let (stderr, stderr_end) = pipe()?;
+                let (stdout, stdout_end) = stdio::pipe(self.plan.identity.as_ref())?;
+                let (stderr, stderr_end) = stdio::pipe(self.plan.identity.as_ref())?;
                 let (pid, group) = self.launch(start, &place(stdout_end.as_fd(), stderr_end.as_fd()))?;
                 let sink = Sink::Pipes { stdout, stderr, masks };
                 Ok(Child { pid, sink, group })
@@ -374,7 +397,6 @@ impl<'a> Spawner<'a> {
         let path = match failed.step {
             Step::Launcher
             | Step::Pipe
-            | Step::Stdin
             | Step::Clone
             | Step::OomScoreAdjust
             | Step::Nice
@@ -383,6 +405,10 @@ impl<'a> Spawner<'a> {
             | Step::NoNewPrivileges
             | Step::Output => b"",
             Step::Limit(place) => RESOURCES.get(place).map_or("", |(name, _)| name).as_bytes(),
+            Step::Groups | Step::Gid | Step::Uid | Step::DropRoot => {
+                start.process.0.user.0.as_deref().unwrap_or_default().as_bytes()
+            }
+            Step::Stdin => self.plan.stdin.as_deref().map_or(b"".as_slice(), CStr::to_bytes),
             Step::Chdir => self.plan.cwd.to_bytes(),
             Step::Exec => self.plan.program.to_bytes(),
         };
@@ -397,50 +423,10 @@ fn end(pid: Pid, cookie: String, group: Option<Arc<Group>>) {
     let _ = sys::reap(pid);
 }
 
-/// What a child reads. Nobody has to write it meanwhile: a text is whole in memory of its own.
-fn stdin(said: &Stdin) -> Result<OwnedFd, SpawnError> {
-    let (path, opened) = match said {
-        Stdin::Text(text) => ("", in_memory(text.as_bytes())),
-        Stdin::File(path) => (path.as_str(), to_read(path)),
-    };
-    opened.map_err(|errno| {
-        let (errno, step) = (errno.raw_os_error(), Step::Stdin);
-        SpawnError::new(Failed { errno, step }, path.as_bytes())
-    })
-}
-
-fn in_memory(mut bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let memory = rustix::fs::memfd_create("taskd-stdin", MemfdFlags::CLOEXEC)?;
-    let mut at = 0;
-    // Not by its position, which is where the child begins to read.
-    while !bytes.is_empty() {
-        let written = rustix::io::pwrite(&memory, bytes, at)?;
-        at += written as u64;
-        bytes = bytes.get(written..).unwrap_or_default();
-    }
-    Ok(memory)
-}
-
-fn to_read(path: &str) -> rustix::io::Result<OwnedFd> {
-    // A named pipe would have us wait for somebody to write to it; the child may do that.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, 0.into())?;
-    if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_dir() {
-        return Err(rustix::io::Errno::ISDIR);
-    }
-    rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
-    Ok(file)
-}
-
-/// A pipe: our end, which does not block, and the child's.
-fn pipe() -> Result<(File, OwnedFd), SpawnError> {
-    let failed = |errno: rustix::io::Errno| {
-        let (errno, step) = (errno.raw_os_error(), Step::Pipe);
-        SpawnError::new(Failed { errno, step }, b"")
-    };
-    let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-    rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK).map_err(failed)?;
-    Ok((File::from(ours), theirs))
+/// An error of a system call.
+fn failed(errno: rustix::io::Errno, step: Step) -> SpawnError {
+    let errno = errno.raw_os_error();
+    SpawnError::new(Failed { errno, step }, b"")
 }
 
 /// An error that is found before there is a child. `program` is empty where it is not about that.
@@ -456,15 +442,28 @@ impl From<HasNul> for SpawnError {
 }
 
 fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError> {
-    let cwd = start.cwd.as_deref().map_or(host.home.as_path(), Path::new);
+    let user = start.process.0.user.0.as_deref();
+    let no_user = |error: NoUser| SpawnError::user(user.unwrap_or_default(), &error);
+    let account = user.map(user::find).transpose().map_err(no_user)?;
+    plan.identity = account.as_ref().map_or(Ok(None), user::identity).map_err(no_user)?;
+    let home = account.as_ref().map_or(host.home.as_path(), home_of);
+    let cwd = start.cwd.as_deref().map_or(home, Path::new);
     let c_string = |path: &OsStr| CString::new(path.as_bytes()).map_err(|_| HasNul);
-    plan.cwd = c_string(cwd.as_os_str()).map_err(|HasNul| {
-        let (errno, step) = (libc::EINVAL, Step::Chdir);
-        SpawnError::new(Failed { errno, step }, cwd.as_os_str().as_bytes())
-    })?;
+    let path = |path: &OsStr, step| {
+        c_string(path).map_err(|HasNul| {
+            let errno = libc::EINVAL;
+            SpawnError::new(Failed { errno, step }, path.as_bytes())
+        })
+    };
+    plan.cwd = path(cwd.as_os_str(), Step::Chdir)?;
+    plan.stdin = match &start.process.0.stdin {
+        Some(Stdin::File(file)) => Some(path(OsStr::new(file), Step::Stdin)?),
+        Some(Stdin::Text(_)) | None => None,
+    };
     plan.settings = settings(&start.process.0)?;
+    let base = environment::base(host, start, account.as_ref());
     let given = environment::given(start)?;
-    environment::put(&mut plan.env, host, start, &given)?;
+    environment::put(&mut plan.env, host, start, &base, &given)?;
     plan.argv.clear();
     let program = match &start.action {
         ActionSpec::Exec { argv } => {
@@ -473,7 +472,7 @@ fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError
                 let pushed = plan.argv.push(&[argument.as_bytes()]);
                 pushed.map_err(|HasNul| refuse(libc::EINVAL, name))?;
             }
-            find_program(name, environment::search_path(host, start, &given), cwd)?
+            find_program(name, environment::search_path(&base, &given), cwd)?
         }
         ActionSpec::Shell { line } => {
             for argument in ["sh", "-c", line] {
@@ -484,6 +483,16 @@ fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError
     };
     plan.program = c_string(program.as_os_str())?;
     Ok(())
+}
+
+/// The home directory of an account; some have none.
+fn home_of(account: &Account) -> &Path {
+    let home = Path::new(&account.home);
+    if home.as_os_str().is_empty() {
+        Path::new("/")
+    } else {
+        home
+    }
 }
 
 /// What is set between clone and exec.

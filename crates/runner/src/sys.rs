@@ -1,25 +1,26 @@
 //! The only unsafe code of the runner: what the safe crates do not offer. Signal masks and dispositions, what is open,
-//! waiting with a look first, the account of a user, and in [`launcher`] the clone that starts a child.
+//! waiting with a look first, the accounts of users, and in [`launcher`] the clone that starts a child.
 //!
 //! Each unsafe block says what it relies on. Nothing here decides anything.
 #![expect(unsafe_code, reason = "system calls that no safe crate offers; see each block")]
 
+mod accounts;
 mod into;
 mod launcher;
 mod plan;
 
-use std::ffi::{CStr, OsString, c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStringExt as _;
 use std::ptr;
 
 use rustix::process::Pid;
 
+pub(crate) use accounts::{Account, account, account_named};
 pub(crate) use launcher::{Failed, Launcher, Launchers, NotStarted, Place, Step};
-pub(crate) use plan::{CStrings, Decimal, HasNul, Plan, RESOURCES, Settings};
+pub(crate) use plan::{CStrings, Decimal, HasNul, Identity, Plan, RESOURCES, Settings};
 
 /// Signals that say "this very thread is broken"; blocking them would only make the death less clear.
 const FAULTS: [c_int; 7] = [
@@ -279,49 +280,6 @@ pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
         let start = bytes.as_ptr().cast::<c_void>();
         let found = libc::memchr(start, c_int::from(byte), bytes.len());
         (!found.is_null()).then(|| found.offset_from_unsigned(start))
-    }
-}
-
-/// What the system knows of a user.
-#[derive(Clone, Debug)]
-pub(crate) struct Account {
-    pub(crate) name: OsString,
-    pub(crate) home: OsString,
-    pub(crate) shell: OsString,
-}
-
-/// The account of a user id, if it has one.
-pub(crate) fn account(uid: u32) -> Option<Account> {
-    let mut buffer = vec![0_u8; 16 * 1024];
-    let mut entry = MaybeUninit::<libc::passwd>::zeroed();
-    let mut found = ptr::null_mut();
-    // SAFETY: all pointers are valid and the length is the buffer's. On success `found` points at `entry`, whose
-    // strings lie in `buffer` and end in NUL; both outlive the copies made here.
-    unsafe {
-        let result = libc::getpwuid_r(
-            uid,
-            entry.as_mut_ptr(),
-            buffer.as_mut_ptr().cast::<c_char>(),
-            buffer.len(),
-            &raw mut found,
-        );
-        if result != 0 || found.is_null() {
-            return None;
-        }
-        let own = |text: *const c_char| {
-            let bytes = if text.is_null() {
-                Vec::new()
-            } else {
-                CStr::from_ptr(text).to_bytes().to_vec()
-            };
-            OsString::from_vec(bytes)
-        };
-        let entry = &*found;
-        Some(Account {
-            name: own(entry.pw_name),
-            home: own(entry.pw_dir),
-            shell: own(entry.pw_shell),
-        })
     }
 }
 

@@ -232,7 +232,7 @@ impl Worker {
                 cgroups: Tail(None),
                 // Where it is not known, whoever asks takes it for another.
                 program: Tail(file_id(Path::new("/proc/self/exe")).ok()),
-                can: Tail(can::OUTPUTS | can::GATES),
+                can: Tail(can::OUTPUTS | can::GATES | can::USERS),
             },
             state_dir: place.state_dir.clone(),
             notify_socket,

@@ -11,9 +11,10 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use taskd_wire::basic::{Answer, Ask, Basic};
 use taskd_wire::client::{Request, Response};
-use taskd_wire::codec::decode;
+use taskd_wire::codec::{Rec, decode};
+use taskd_wire::definition::TaskSpec;
 use taskd_wire::frame::{FrameReader, Payload, put_basic, put_message, read_payload};
-use taskd_wire::hello::{Hello, HelloReader, Mismatch, agree};
+use taskd_wire::hello::{Hello, HelloReader, Mismatch, agree, capability};
 
 use crate::clock;
 use crate::error::{Exit, Failure, said};
@@ -154,6 +155,9 @@ impl Client {
     /// Asks, and leaves the answer to [`receive`](Self::receive).
     pub fn send(&mut self, request: &Request) -> Result<()> {
         self.protocol()?;
+        if names_user(request) && self.theirs.caps & capability::USERS == 0 {
+            return Err(self.knows_no_users());
+        }
         let mut frame = Vec::new();
         put_message(&mut frame, request).map_err(|error| {
             Failure::new(
@@ -228,6 +232,12 @@ impl Client {
                 return Err(closed(&self.socket));
             }
         }
+    }
+
+    /// It would pass over the user, and run the command as its own.
+    fn knows_no_users(&self) -> Failure {
+        let message = format!("taskd {} is too old for --user", self.version());
+        Failure::new(Exit::Versions, "versions", message).hint("upgrade taskd, then restart it")
     }
 
     /// An answer that does not belong to the request.
@@ -394,6 +404,18 @@ fn lost(socket: &Path, error: &io::Error) -> Failure {
             "connection-lost",
             format!("the connection to {} broke: {}", socket.display(), said(error)),
         ),
+    }
+}
+
+/// Whether a task is to run as a user.
+fn names_user(request: &Request) -> bool {
+    let names = |spec: &Rec<TaskSpec>| spec.process.user.0.is_some();
+    match request {
+        Request::Add(spec) => names(spec),
+        Request::Edit { patch, .. } => matches!(patch.process.user.0, Some(Some(_))),
+        Request::ImportMore { tasks, .. } => tasks.iter().any(names),
+        // No other has a definition.
+        _ => false,
     }
 }
 

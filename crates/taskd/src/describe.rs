@@ -145,6 +145,7 @@ fn process(process: &Process) -> ProcessSpec {
         env_files: process.env_files.iter().map(ToString::to_string).collect(),
         stdin: process.stdin.as_ref().map(ToString::to_string),
         private_tmp: process.private_tmp,
+        user: Tail(process.user.clone()),
     }
 }
 

@@ -5,8 +5,12 @@ use std::fs;
 
 use rustix::process::{Resource as System, getpriority_process, getrlimit};
 use taskd_core::process::{IoClass, IoPriority, Limit, Resource};
+use taskd_runner::user_id;
 
 /// Rights of a process that matter here, by their numbers in `capabilities(7)`.
+const KILL: u32 = 5;
+const SETGID: u32 = 6;
+const SETUID: u32 = 7;
 const SYS_ADMIN: u32 = 21;
 const SYS_NICE: u32 = 23;
 const SYS_RESOURCE: u32 = 24;
@@ -14,6 +18,8 @@ const SYS_RESOURCE: u32 = 24;
 /// What a process may do. What could not be found out is allowed: the start will tell.
 #[derive(Clone, Debug)]
 pub(crate) struct Powers {
+    /// Its user.
+    uid: u32,
     /// Its effective capabilities, a bit each.
     capabilities: u64,
     /// Its own limits; `None` is unlimited.
@@ -31,6 +37,7 @@ impl Powers {
     pub(crate) fn own() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         Powers {
+            uid: rustix::process::geteuid().as_raw(),
             capabilities: capabilities(&text("/proc/self/status")).unwrap_or(u64::MAX),
             hard: |resource| getrlimit(system(resource)).maximum,
             nice: getpriority_process(None).unwrap_or(0),
@@ -58,6 +65,13 @@ impl Powers {
             IoClass::Realtime => self.has(SYS_NICE) || self.has(SYS_ADMIN),
             IoClass::BestEffort | IoClass::Idle => true,
         }
+    }
+
+    /// Whether it may run something as this user, and end it. For one without rights that is itself alone, and the account is
+    /// looked up.
+    pub(crate) fn may_become(&self, user: &str) -> bool {
+        let may = self.uid == 0 && [KILL, SETGID, SETUID].into_iter().all(|right| self.has(right));
+        may || user.parse() == Ok(self.uid) || user_id(user).is_ok_and(|uid| uid == self.uid)
     }
 
     /// Whether it may give directories that others do not see.
@@ -112,9 +126,10 @@ fn system(resource: Resource) -> System {
 
 #[cfg(test)]
 impl Powers {
-    /// Those of somebody without any rights, who has 4096 files and no more than the given `nice` and adjustment.
+    /// Those of user 1000 without any rights, who has 4096 files and no more than the given `nice` and adjustment.
     pub(crate) fn none() -> Self {
         Powers {
+            uid: 1000,
             capabilities: 0,
             hard: |resource| match resource {
                 Resource::Nofile => Some(4096),
@@ -131,6 +146,7 @@ impl Powers {
     /// Those of root.
     pub(crate) fn all() -> Self {
         Powers {
+            uid: 0,
             capabilities: u64::MAX,
             ..Powers::none()
         }

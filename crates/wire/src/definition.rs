@@ -5,7 +5,7 @@ mod gates;
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::codec::Rec;
+use crate::codec::{Rec, Tail};
 pub use gates::{GatesPatch, GatesSpec};
 
 /// What `taskctl add` says of one task: everything a user may choose, as typed and not yet checked.
@@ -159,6 +159,9 @@ pub struct ProcessSpec {
     /// Whether it has `/tmp` and `/var/tmp` for itself.
     #[serde(default)]
     pub private_tmp: bool,
+    /// The user it runs as, by name or number; `None` for the daemon's.
+    #[serde(default)]
+    pub user: Tail<Option<String>>,
 }
 
 /// What becomes of what a run writes.
@@ -483,4 +486,6 @@ pub struct ProcessPatch {
     pub stdin: Option<Option<String>>,
     /// Whether it has `/tmp` and `/var/tmp` for itself.
     pub private_tmp: Option<bool>,
+    /// The user it runs as.
+    pub user: Tail<Option<Option<String>>>,
 }

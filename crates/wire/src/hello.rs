@@ -26,8 +26,15 @@ pub const PROTOCOL_MIN: u16 = 1;
 /// The highest protocol this version speaks.
 pub const PROTOCOL_MAX: u16 = 1;
 
-/// The capability bits of this version. A bit says that a request exists which the protocol's number does not imply.
-pub const CAPABILITIES: u64 = 0;
+/// The capability bits of this version. A bit says that a request exists, or that a field of one is known, which the protocol's
+/// number does not imply.
+pub const CAPABILITIES: u64 = capability::USERS;
+
+/// The bits of [`Hello::caps`].
+pub mod capability {
+    /// It knows that a task may [run as another user](crate::definition::ProcessSpec::user).
+    pub const USERS: u64 = 1;
+}
 
 /// Most bytes a peer may send before its hello is whole. No hello is so long.
 pub const HELLO_MAX: usize = 1 << 10;
@@ -42,7 +49,7 @@ pub struct Hello {
     pub min: u16,
     /// The highest protocol it speaks.
     pub max: u16,
-    /// Its capability bits.
+    /// Its capability bits, see [`capability`].
     pub caps: u64,
     /// The version of its program.
     pub version: String,

@@ -122,6 +122,9 @@ pub struct Process {
     pub stdin: Option<Stdin>,
     /// Whether it has `/tmp` and `/var/tmp` for itself, empty when it begins and gone when it has ended.
     pub private_tmp: bool,
+    /// The user it runs as, by name or number; `None` for the runner's. To be said to a runner that [can](RunnerInfo::can) become
+    /// another only.
+    pub user: Tail<Option<String>>,
 }
 
 /// What a process reads from its standard input.
@@ -232,6 +235,8 @@ pub mod can {
     pub const OUTPUTS: u64 = 1;
     /// It looks at [gates](super::Start::gates).
     pub const GATES: u64 = 1 << 1;
+    /// It runs an attempt as [the user](super::Process::user) that it is to run as, or does not start it.
+    pub const USERS: u64 = 1 << 4;
 }
 
 /// What tells one file or directory from another on a machine, whatever its name.
@@ -367,7 +372,9 @@ pub enum End {
         /// The system's error number.
         errno: i32,
         /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `output` with the file, `limit` with its name, `nice`,
-        /// `ionice`, `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `mask` when what is to be hidden cannot be, `pipe`, `clone`, `launcher`; `gate` when one was closed, or with the path of what could not be read for one; `start` when that hung until a stop would
+        /// `ionice`, `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `user` with its name and what is wrong with it, `setgroups`, `setresgid`, `setresuid` or
+        /// `drop-root` with the name of the user, `mask` when what is to be hidden cannot be, `pipe`, `clone`, `launcher`; `gate` when one was closed, or with the
+        /// path of what could not be read for one; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.
         what: String,
     },

@@ -34,5 +34,6 @@ mod start;
 mod status;
 mod stdin;
 mod terms;
+mod user;
 mod variables;
 mod why;

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use taskd_wire::definition::EnvVar;
 use taskd_wire::runner::{AttemptKey, EnvFile, Start};
 
-use super::{COOKIE, Host, SpawnError, refuse};
+use super::{COOKIE, Host, SpawnError, home_of, refuse};
 use crate::env_file::read_env_file;
-use crate::sys::CStrings;
+use crate::sys::{Account, CStrings};
 
 /// The search path of children when the runner itself has none.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -46,17 +46,45 @@ pub(super) fn given(start: &Start) -> Result<Cow<'_, [EnvVar]>, SpawnError> {
     Ok(Cow::Owned(vars))
 }
 
-/// What the runner has for all, unless the task wants none of it.
-fn base<'a>(host: &'a Host, start: &Start) -> &'a [(OsString, OsString)] {
-    if start.process.0.clear_env { &[] } else { &host.base }
+/// The variables that a child has from the runner: name and value.
+pub(super) type Base<'a> = Cow<'a, [(OsString, OsString)]>;
+
+/// What the runner has for all, unless the task wants none of it; of an account what tells of that.
+pub(super) fn base<'a>(host: &'a Host, start: &Start, account: Option<&Account>) -> Base<'a> {
+    let Some(account) = account.filter(|_| !start.process.0.clear_env) else {
+        return Cow::Borrowed(if start.process.0.clear_env { &[] } else { &host.base });
+    };
+    let shell = if account.shell.is_empty() {
+        OsStr::new("/bin/sh")
+    } else {
+        &account.shell
+    };
+    let own = [
+        ("HOME", home_of(account).as_os_str()),
+        ("SHELL", shell),
+        ("USER", &account.name),
+        ("LOGNAME", &account.name),
+    ];
+    let is_own = |name: &OsStr| own.iter().any(|(own, _)| name == *own);
+    let others = host.base.iter().filter(|(name, _)| !is_own(name)).cloned();
+    let own = own
+        .iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Cow::Owned(others.chain(own).collect())
 }
 
 /// Base, then the variables of the task, then what the runner says of the run.
-pub(super) fn put(env: &mut CStrings, host: &Host, start: &Start, given: &[EnvVar]) -> Result<(), SpawnError> {
+pub(super) fn put(
+    env: &mut CStrings,
+    host: &Host,
+    start: &Start,
+    base: &[(OsString, OsString)],
+    given: &[EnvVar],
+) -> Result<(), SpawnError> {
     env.clear();
     let own = |name: &str| OWN.contains(&name);
     let given_names: HashSet<&str> = given.iter().map(|given| given.name.as_str()).collect();
-    for (name, value) in base(host, start) {
+    for (name, value) in base {
         if !name.to_str().is_some_and(|name| given_names.contains(name)) {
             env.push(&[name.as_bytes(), b"=", value.as_bytes()])?;
         }
@@ -109,9 +137,9 @@ fn span_id(instance: u64, key: &AttemptKey) -> u64 {
 }
 
 /// The search path that the child will have, or that its own name is looked up in where it has none.
-pub(super) fn search_path<'a>(host: &'a Host, start: &Start, given: &'a [EnvVar]) -> &'a OsStr {
+pub(super) fn search_path<'a>(base: &'a [(OsString, OsString)], given: &'a [EnvVar]) -> &'a OsStr {
     let own = given.iter().rev().find(|given| given.name == "PATH");
-    let base = || base(host, start).iter().find(|(name, _)| name == "PATH");
+    let base = || base.iter().find(|(name, _)| name == "PATH");
     match own {
         Some(own) => OsStr::new(&own.value),
         None => base().map_or(OsStr::new(PATH), |(_, value)| value),
@@ -168,7 +196,8 @@ mod tests {
 
     fn env_of(start: &Start) -> Vec<String> {
         let mut strings = CStrings::default();
-        put(&mut strings, &host(), start, &given(start).expect("no files")).expect("valid");
+        let (host, given) = (host(), given(start).expect("no files"));
+        put(&mut strings, &host, start, &base(&host, start, None), &given).expect("valid");
         strings
             .iter()
             .map(|entry| String::from_utf8_lossy(entry).into_owned())
@@ -214,7 +243,7 @@ mod tests {
         for bad in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0y")] {
             let refused = {
                 let start = start(&[bad]);
-                put(&mut CStrings::default(), &host(), &start, &start.env)
+                put(&mut CStrings::default(), &host(), &start, &[], &start.env)
             };
             assert_eq!(refused.expect_err("refused").errno, libc::EINVAL, "{bad:?}");
         }
@@ -239,7 +268,7 @@ mod tests {
         let entries = env_of(&start);
         assert_eq!(entries[..4], ["HOME=/home/me", "B=1", "PATH=/p", "A=task"]);
         let vars = given(&start).expect("a file");
-        assert_eq!(search_path(&host(), &start, &vars), "/p");
+        assert_eq!(search_path(&host().base, &vars), "/p");
         std::fs::write(&path, "B=2\nsecret").expect("room");
         let wrong = given(&start).expect_err("a line is wrong");
         let what = format!("env-file {}, line 2 has no =", path.display());
@@ -259,6 +288,35 @@ mod tests {
         assert_eq!(entries[0], "A=1");
         assert!(entries[1..].iter().all(is_said), "{entries:?}");
         assert!(entries.contains(&"TASKD_PREVIOUS_OUTCOME=failed".to_owned()));
-        assert_eq!(search_path(&host(), &start, &start.env), PATH);
+        assert_eq!(search_path(&base(&host(), &start, None), &start.env), PATH);
+    }
+
+    #[test]
+    fn another_user_has_its_own_home_shell_and_name() {
+        let account = |home: &str, shell: &str| Account {
+            name: "ann".into(),
+            uid: 1000,
+            gid: 1000,
+            home: home.into(),
+            shell: shell.into(),
+        };
+        let variables = |account: &Account, start: &Start| -> Vec<String> {
+            let host = host();
+            let base = base(&host, start, Some(account));
+            let text = |text: &OsString| text.to_str().expect("text").to_owned();
+            base.iter()
+                .map(|(name, value)| format!("{}={}", text(name), text(value)))
+                .collect()
+        };
+        let mut start = start(&[]);
+        let own = ["HOME=/home/ann", "SHELL=/bin/zsh", "USER=ann", "LOGNAME=ann"];
+        assert_eq!(
+            variables(&account("/home/ann", "/bin/zsh"), &start),
+            [["PATH=/usr/bin:/bin"].as_slice(), &own].concat()
+        );
+        let none = variables(&account("", ""), &start);
+        assert_eq!(none[1..3], ["HOME=/", "SHELL=/bin/sh"]);
+        start.process.0.0.clear_env = true;
+        assert!(variables(&account("/home/ann", "/bin/zsh"), &start).is_empty());
     }
 }

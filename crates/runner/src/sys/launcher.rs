@@ -81,9 +81,15 @@ pub(crate) enum Step {
     Nice,
     Ionice,
     PrivateTmp,
-    Chdir,
     /// Setting the limit at this place in [`RESOURCES`](super::RESOURCES).
     Limit(usize),
+    /// Becoming another user: its groups, then the first of them, then itself.
+    Groups,
+    Gid,
+    Uid,
+    /// Seeing to it that there is no way back to root.
+    DropRoot,
+    Chdir,
     NoNewPrivileges,
     Exec,
     /// Making the file that it writes.

@@ -59,8 +59,21 @@ pub(crate) struct Plan {
     pub(crate) env: CStrings,
     /// Its working directory.
     pub(crate) cwd: CString,
+    /// The file that it reads, which it opens itself; `None` for what its place has.
+    pub(crate) stdin: Option<CString>,
+    /// Whom it becomes before it enters and opens these; `None` where it stays who its launcher is.
+    pub(crate) identity: Option<Identity>,
     /// What is set before that.
     pub(crate) settings: Settings,
+}
+
+/// Whom a child becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) uid: libc::uid_t,
+    pub(crate) gid: libc::gid_t,
+    /// All that it is in beside that one.
+    pub(crate) groups: Vec<libc::gid_t>,
 }
 
 /// What a child has otherwise than its launcher; `None` for the same.
@@ -132,6 +145,14 @@ impl Plan {
             argv: room.put_all(&self.argv)?,
             env: room.put_all(&self.env)?,
             cwd: room.put(self.cwd.as_bytes_with_nul())?,
+            stdin: match &self.stdin {
+                Some(path) => room.put(path.as_bytes_with_nul())?,
+                None => ptr::null(),
+            },
+            identity: match &self.identity {
+                Some(identity) => Some(room.put_identity(identity)?),
+                None => None,
+            },
             settings: self.settings,
         };
         Some((layout, length - room.0.len()))
@@ -145,7 +166,19 @@ pub(super) struct Layout {
     pub(super) argv: *const *const c_char,
     pub(super) env: *const *const c_char,
     pub(super) cwd: *const c_char,
+    /// Null where there is none.
+    pub(super) stdin: *const c_char,
+    pub(super) identity: Option<LaidOut>,
     pub(super) settings: Settings,
+}
+
+/// Where an [`Identity`] is, as `setgroups` takes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaidOut {
+    pub(super) uid: libc::uid_t,
+    pub(super) gid: libc::gid_t,
+    pub(super) groups: *const libc::gid_t,
+    pub(super) count: usize,
 }
 
 /// What is left of the memory.
@@ -170,6 +203,23 @@ impl Room<'_> {
             place.copy_from_slice(&pointer.expose_provenance().to_ne_bytes());
         }
         Some(array.as_ptr().cast())
+    }
+
+    fn put_identity(&mut self, identity: &Identity) -> Option<LaidOut> {
+        const GROUP: usize = size_of::<libc::gid_t>();
+
+        let Identity { uid, gid, ref groups } = *identity;
+        self.take(self.0.as_ptr().align_offset(align_of::<libc::gid_t>()))?;
+        let array = self.take(groups.len().checked_mul(GROUP)?)?;
+        for (place, group) in array.chunks_exact_mut(GROUP).zip(groups) {
+            place.copy_from_slice(&group.to_ne_bytes());
+        }
+        Some(LaidOut {
+            uid,
+            gid,
+            groups: array.as_ptr().cast(),
+            count: groups.len(),
+        })
     }
 
     fn take(&mut self, length: usize) -> Option<&mut [u8]> {
@@ -214,5 +264,32 @@ mod tests {
         assert_eq!(layout.program, memory.as_ptr().cast());
         assert!(memory.starts_with(b"/bin/ls\0ls\0-l\0"));
         assert!(layout.argv.is_aligned() && layout.env.is_aligned());
+        assert!(layout.stdin.is_null() && layout.identity.is_none());
+    }
+
+    #[test]
+    fn groups_are_laid_out_as_the_system_takes_them() {
+        let groups = vec![7, 70_000, 65_534];
+        // Behind a text of any length they have to be put where numbers may stand.
+        for text in [c"", c"/", c"/a", c"/ab", c"/abc"] {
+            let identity = Identity {
+                uid: 1,
+                gid: 2,
+                groups: groups.clone(),
+            };
+            let plan = Plan {
+                stdin: Some(text.into()),
+                identity: Some(identity),
+                ..Plan::default()
+            };
+            let mut memory = [0_u8; 256];
+            let (layout, length) = plan.lay_out(&mut memory).expect("it fits");
+            let laid_out = layout.identity.expect("there is one");
+            assert!(laid_out.groups.is_aligned() && laid_out.count == groups.len());
+            let from = laid_out.groups.addr() - memory.as_ptr().addr();
+            let bytes: Vec<u8> = groups.iter().flat_map(|group| group.to_ne_bytes()).collect();
+            assert_eq!(memory[from..length], bytes);
+            assert!(plan.lay_out(&mut memory[..length - 1]).is_none());
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A runner under test, and a daemon that speaks with it.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -35,6 +35,16 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(now() < deadline, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Does it again when a signal came in between: the end of a child that was only just started interrupts other threads.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 
@@ -160,7 +170,7 @@ impl Home {
             .spawn()
             .expect("this program");
         let mut message = [0; 64];
-        let length = ready.recv(&mut message).expect("the runner is ready in time");
+        let length = uninterrupted(|| ready.recv(&mut message)).expect("the runner is ready in time");
         assert_eq!(&message[..length], b"READY=1");
         self.living(guard)
     }
@@ -305,7 +315,7 @@ impl Daemon {
         let mut hello = HelloReader::new();
         let theirs = loop {
             let mut bytes = [0; 256];
-            let length = stream.read(&mut bytes).expect("it says hello");
+            let length = uninterrupted(|| stream.read(&mut bytes)).expect("it says hello");
             assert!(length > 0, "it says hello before it closes");
             hello.push(&bytes[..length]);
             if let Some(theirs) = hello.next().expect("a hello") {
@@ -336,10 +346,10 @@ impl Daemon {
                 };
                 return Some(decode(message).expect("a message"));
             }
-            match self.stream.read(&mut bytes) {
+            match uninterrupted(|| self.stream.read(&mut bytes)) {
                 Ok(0) => return None,
                 Ok(length) => self.frames.push(&bytes[..length]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("the runner says nothing: {error}"),
             }
         }

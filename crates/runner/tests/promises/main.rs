@@ -15,6 +15,7 @@ mod life;
 mod lives;
 mod scarce;
 mod starts;
+mod users;
 
 use std::env;
 use std::ffi::OsString;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Some((first, rest)) if first == "inherited" => inherited(rest),
         _ => harness::run(&[
             &starts::TESTS,
+            &users::TESTS,
             &kept::TESTS,
             &ends::TESTS,
             &gates::TESTS,

@@ -206,6 +206,7 @@ fn process(variant: u32) -> Process {
         env_files: vec![EnvFile::parse("-/etc/backup.env").expect("it is absolute")],
         stdin: Stdin::parse("@@ü\0"),
         private_tmp: true,
+        user: Some("www-data".into()),
         ..Process::default()
     };
     process.set_limit(Limit::parse("nofile=1:unlimited").expect("it is one"));

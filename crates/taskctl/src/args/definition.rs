@@ -191,6 +191,9 @@ pub struct SharingArgs {
 /// What processes are given, as typed.
 #[derive(Debug, Default, Args)]
 pub struct ProcessArgs {
+    /// Run it as this user, with the user's groups and home, where the daemon is root's; '' for the daemon's own, the default
+    #[arg(long, value_name = "NAME|UID", help_heading = "Process", value_hint = ValueHint::Username)]
+    pub user: Option<String>,
     /// Permissions that files it makes do not get, in octal digits such as 027
     #[arg(long, value_name = "MASK", help_heading = "Process")]
     pub umask: Option<String>,
@@ -311,6 +314,7 @@ Examples:
   taskctl add --every 5s --keep-runs 50 --keep-for 1d --output-max 64KiB -- poll
   taskctl add --cron @daily --only-if 'test -e /mnt' --gate-wait 2h -- sync
   taskctl add --every 1h --max-load 4 --min-memory 2G --on-ac-power -- index
+  sudo taskctl add --cron '0 3 * * *' --user www-data -- purge-sessions
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot and --after with them: a time that several of them

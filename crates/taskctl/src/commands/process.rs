@@ -1,5 +1,6 @@
 //! From what was typed to what is said: what processes are given.
 
+use taskd_wire::codec::Tail;
 use taskd_wire::definition::{ProcessPatch, ProcessSpec};
 
 use super::definition::{absolute, bound};
@@ -20,6 +21,7 @@ pub fn spec(args: &ProcessArgs) -> Result<ProcessSpec, Failure> {
         env_files: patch.env_files.unwrap_or_default(),
         stdin: patch.stdin.flatten(),
         private_tmp: patch.private_tmp.unwrap_or_default(),
+        user: Tail(patch.user.0.flatten()),
     })
 }
 
@@ -36,6 +38,7 @@ pub fn patch(args: &ProcessArgs) -> Result<ProcessPatch, Failure> {
         env_files: env_files(&args.env_file)?,
         stdin: stdin(args.stdin.as_deref())?,
         private_tmp: args.private_tmp,
+        user: Tail(bound(args.user.as_deref())),
     })
 }
 

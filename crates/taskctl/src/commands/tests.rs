@@ -404,6 +404,36 @@ fn a_daemon_of_another_version_is_named_and_still_says_how_it_is() {
 }
 
 #[test]
+fn a_daemon_that_knows_no_users_is_not_told_of_a_task_of_one() {
+    let old = Hello {
+        caps: 0,
+        ..Hello::ours()
+    };
+    let daemon = FakeDaemon::with(old, |request| match request {
+        Request::Edit { patch, .. } => {
+            assert_eq!(patch.process.user.0, Some(None));
+            Say::All(vec![Response::Accepted(Rec::default())])
+        }
+        other => panic!("{other:?}"),
+    });
+    let mut definition = task("a").spec.0;
+    definition.process.0.user.0 = Some("ann".into());
+    let file = daemon.dir().join("tasks.jsonl");
+    std::fs::write(&file, serde_json::to_string(&definition).expect("JSON")).expect("room");
+    for line in [
+        ["add", "--manual", "--user", "ann", "--", "true"].as_slice(),
+        &["edit", "a", "--user", "ann"],
+        &["import", file.to_str().expect("a name")],
+    ] {
+        let ran = daemon.taskctl(line);
+        let failure = ran.failure.expect("it failed");
+        assert_eq!((ran.code, failure.code), (6, "versions"), "{line:?}");
+        assert!(failure.message.contains("too old for --user"), "{failure:?}");
+    }
+    assert_eq!(daemon.taskctl(&["edit", "a", "--user", ""]).code, 0);
+}
+
+#[test]
 fn export_and_import_are_each_others_inverse() {
     let daemon = FakeDaemon::new(|request| match request {
         Request::Export { .. } => Response::Definitions {

@@ -6,6 +6,7 @@ use taskd_wire::definition::ProcessSpec;
 /// What was chosen; nothing where nothing was.
 pub fn given(spec: &ProcessSpec) -> Option<String> {
     let chosen = [
+        spec.user.0.as_ref().map(|user| format!("user {user}")),
         spec.umask.as_ref().map(|mask| format!("umask {mask}")),
         spec.nice.map(|nice| format!("nice {nice}")),
         spec.ionice.as_ref().map(|io| format!("I/O {io}")),
@@ -30,19 +31,28 @@ pub fn cure(run: &RunInfo) -> Option<String> {
     if run.outcome.as_deref() != Some("spawn-failed") {
         return None;
     }
-    let step = run.reason.as_deref()?.split([' ', ':']).next()?;
+    let step = run.reason.as_deref()?.split([' ', ':', ',']).next()?;
     let task = &run.task;
     Some(match step {
-        "chdir" => format!("make the directory, or choose another with `taskctl edit {task} --cwd DIR`"),
+        "chdir" => format!(
+            "make the directory, or let its user enter it, or choose another with `taskctl edit {task} --cwd DIR`"
+        ),
         "env-file" => {
             format!("mend the file, or do without: `taskctl edit {task} --env-file ''`, or FILE with - before it")
         }
-        "stdin" => format!("make the file, or choose what is read with `taskctl edit {task} --stdin TEXT|@FILE`"),
         "gates," => "the daemon starts a new runner when the old one has ended, which it does once nothing runs: \
                      `taskctl stop`, then `taskctl start`"
             .to_owned(),
+        "stdin" => format!(
+            "make the file, or let its user read it, or choose what is read with `taskctl edit {task} --stdin TEXT|@FILE`"
+        ),
         "limit" => format!(
             "the runner may not go above its own hard limit; change it with `taskctl edit {task} --limit NAME=SOFT`"
+        ),
+        "user" => format!("make the account, or choose another user with `taskctl edit {task} --user NAME`"),
+        "setgroups" | "setresgid" | "setresuid" | "drop-root" => format!(
+            "the runner may not run commands as another user; have the system's daemon run the task, or do without: \
+             `taskctl edit {task} --user ''`"
         ),
         "nice" | "ionice" | "oom-score-adjust" => {
             format!("the runner has not the rights for it; `taskctl edit {task} --{step} ''` does without")
@@ -56,6 +66,8 @@ pub fn cure(run: &RunInfo) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use taskd_wire::codec::Tail;
+
     use super::*;
 
     #[test]
@@ -70,12 +82,13 @@ mod tests {
             no_new_privileges: true,
             clear_env: true,
             private_tmp: true,
+            user: Tail(Some("ann".into())),
             ..ProcessSpec::default()
         };
         assert_eq!(
             given(&spec).as_deref(),
             Some(
-                "umask 027, nice -5, I/O idle, OOM score +500, limits as=1 nofile=2:3, no new privileges, its own /tmp, no variables but its own"
+                "user ann, umask 027, nice -5, I/O idle, OOM score +500, limits as=1 nofile=2:3, no new privileges, its own /tmp, no variables but its own"
             )
         );
     }
@@ -92,6 +105,12 @@ mod tests {
         assert!(of("limit nofile: Operation not permitted (os error 1)").contains("--limit"));
         assert!(of("nice: Permission denied (os error 13)").contains("taskctl edit a --nice ''"));
         assert!(of("chdir /x: No such file or directory (os error 2)").contains("--cwd"));
+        assert!(of("user ann, there is no such account: x (os error 2)").contains("edit a --user NAME"));
+        for step in ["setgroups", "setresgid", "setresuid", "drop-root"] {
+            let cure = of(&format!("{step} ann: Operation not permitted (os error 1)"));
+            assert!(cure.contains("edit a --user ''"), "{step}: {cure}");
+        }
+        assert_eq!(of("users, of which the runner knows nothing: restart it: x"), "");
         assert_eq!(of("launcher: Input/output error (os error 5)"), "");
         assert_eq!(cure(&run("failed", "nice: x")), None);
     }

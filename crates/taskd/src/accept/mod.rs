@@ -9,6 +9,7 @@ mod process;
 mod retries;
 mod schedule;
 mod terms;
+mod user;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,7 @@ pub(crate) use schedule::{Schedules, findings, known_zone, still_to_come, zone_o
 use schedule::{by_rule, in_zone, misfire, not_limited, rule_of};
 use terms::Typed;
 pub(crate) use terms::{draw_offset, remark};
+pub(crate) use user::known_user;
 
 /// What a definition is accepted by.
 pub(crate) struct Context<'a> {

@@ -8,9 +8,11 @@ use taskd_core::process::{
     parse_umask,
 };
 use taskd_runner::{EnvFileError, read_env_file};
+use taskd_wire::codec::Tail;
 use taskd_wire::definition::{ProcessPatch, ProcessSpec};
 use taskd_wire::refusal::Refusal;
 
+use super::user::user;
 use super::{bad, within};
 use crate::powers::Powers;
 
@@ -28,6 +30,7 @@ pub(super) fn process(spec: ProcessSpec, powers: &Powers) -> Result<Process, Ref
         env_files: Some(spec.env_files),
         stdin: spec.stdin.map(Some),
         private_tmp: set(spec.private_tmp),
+        user: Tail(spec.user.0.map(Some)),
     };
     patched(Process::default(), patch, powers)
 }
@@ -71,6 +74,9 @@ pub(super) fn patched(mut process: Process, patch: ProcessPatch, powers: &Powers
         }
         process.private_tmp = is;
     }
+    if let Some(typed) = patch.user.0 {
+        process.user = typed.map(|typed| user(&typed, powers)).transpose()?;
+    }
     if let Some(typed) = patch.stdin {
         process.stdin = typed.as_deref().map(stdin).transpose()?;
     }
@@ -81,7 +87,7 @@ pub(super) fn patched(mut process: Process, patch: ProcessPatch, powers: &Powers
     Ok(process)
 }
 
-fn unreadable(field: &str, text: &str, error: Unreadable) -> Refusal {
+pub(super) fn unreadable(field: &str, text: &str, error: Unreadable) -> Refusal {
     let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let (from, to) = error.span;
     Refusal::BadField {

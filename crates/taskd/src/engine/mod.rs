@@ -13,6 +13,7 @@ mod records;
 mod runner;
 mod runners;
 mod spoken;
+mod startable;
 mod stop;
 #[cfg(test)]
 mod testing;

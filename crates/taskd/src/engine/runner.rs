@@ -6,16 +6,15 @@ use std::time::Duration;
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Origin};
 use taskd_core::overrides::Overrides;
-use taskd_core::policy::{OutputKind, OutputPolicy};
-use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Usage};
+use taskd_core::run::{AttemptKey, Outcome};
 use taskd_wire::codec::{Rec, Tail};
-use taskd_wire::runner::{self as wire, FromRunner, ToRunner, can};
+use taskd_wire::runner::{self as wire, FromRunner, ToRunner};
 
 use super::Driver;
 use super::attach::{self, Attached, Started};
 use super::link::{LinkError, Met};
 use super::runners::{Runner, Seen, Which};
-use super::spoken::{core_ended, core_key, core_live, gates, wire_key, wire_start};
+use super::spoken::{core_ended, core_key, core_live, wire_key, wire_start};
 use super::stop::Stop;
 use crate::clock;
 
@@ -27,10 +26,6 @@ const PATIENCE_LAST: Duration = Duration::from_secs(5);
 
 /// Bytes of messages after which they are sent without waiting for more.
 const SEND_AT: usize = 32 * 1024;
-
-/// Errors of the system's for starts that never came to the runner.
-const EIO: i32 = 5;
-const EOPNOTSUPP: i32 = 95;
 
 /// Waits until the next try to attach is to begin; for ever when none is.
 pub(super) async fn attach_due(at: Option<tokio::time::Instant>) {
@@ -321,28 +316,16 @@ impl Driver {
         previous: Option<Outcome>,
         overrides: Option<&Overrides>,
     ) {
-        let task = origin.attempt.run.task;
-        let definition = match self.actions.get(task) {
-            Ok(Some(definition)) => definition,
-            Ok(None) => return self.cannot_read(origin, "the store has no such task".to_owned()),
-            Err(error) => return self.cannot_read(origin, error.to_string()),
+        let (definition, gates) = match self.startable(&origin, overrides) {
+            Ok(startable) => startable,
+            Err(problem) => return self.cannot_start(origin, &problem),
         };
-        let cannot = |what| self.runner.as_ref().is_some_and(|runner| runner.can & what == 0);
-        if cannot(can::OUTPUTS) && hides(&definition.output) {
-            let what = "the runner is an older one, which would keep what is to be hidden; restart it";
-            return self.cannot_start(origin, EOPNOTSUPP, what);
-        }
-        let gates = gates(&origin, &definition, overrides).map(Rec);
-        if cannot(can::GATES) && gates.is_some() {
-            let what = "gates, which a runner of an earlier version knows nothing of";
-            return self.cannot_start(origin, EOPNOTSUPP, what);
-        }
         if let Some(runner) = &mut self.runner {
             runner.live.insert(origin.attempt);
         }
         let start = wire::Start {
             previous_outcome: Tail(previous.map(|outcome| outcome.word().to_owned())),
-            gates: Tail(gates),
+            gates: Tail(gates.map(Rec)),
             ..wire_start(&origin, deadline, &definition, overrides, &self.config)
         };
         self.tell_runner(&ToRunner::Start(Box::new(Rec(start))));
@@ -350,34 +333,6 @@ impl Driver {
         if waiting.is_some_and(|waiting| waiting >= SEND_AT) {
             self.flush(Which::Current);
         }
-    }
-
-    fn cannot_read(&mut self, origin: Origin, problem: String) {
-        tracing::error!(
-            task = origin.name.as_str(),
-            run = origin.attempt.run.n,
-            attempt = origin.attempt.attempt,
-            trace_id = %origin.trace_id,
-            error = problem,
-            "the action could not be read"
-        );
-        self.cannot_start(origin, EIO, "reading the definition");
-    }
-
-    fn cannot_start(&mut self, origin: Origin, errno: i32, what: &str) {
-        let now = clock::now();
-        let end = AttemptEnd {
-            started_at: now,
-            pid: 0,
-            finished_at: now,
-            exit: Exit::SpawnFailed {
-                errno,
-                what: what.to_owned(),
-            },
-            stopped: None,
-            usage: Usage::default(),
-        };
-        self.core.handle(now, Event::Ended { origin, end });
     }
 }
 
@@ -419,13 +374,5 @@ fn ended_attempt(message: &FromRunner) -> Option<AttemptKey> {
     match message {
         FromRunner::Ended(ended) => Some(core_key(ended.0.origin.key)),
         FromRunner::Started { .. } | FromRunner::Inventory { .. } | FromRunner::InventoryEnd(_) => None,
-    }
-}
-
-/// Whether something a command writes must not be kept.
-fn hides(output: &OutputPolicy) -> bool {
-    match output.kind {
-        OutputKind::Discard => true,
-        OutputKind::Lines | OutputKind::File => !output.mask.is_empty(),
     }
 }

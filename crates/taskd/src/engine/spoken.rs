@@ -109,6 +109,7 @@ fn process(process: &Process) -> wire::Process {
         no_new_privileges: process.no_new_privileges,
         clear_env: process.clear_env,
         private_tmp: process.private_tmp,
+        user: Tail(process.user.clone()),
         env_files: process
             .env_files
             .iter()

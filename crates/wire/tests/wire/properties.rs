@@ -47,9 +47,9 @@ fn process() -> BoxedStrategy<ProcessSpec> {
     let (text, texts) = (|| option::of(".{0,9}"), || vec(".{0,9}", 0..3));
     let numbers = any::<(Option<i32>, Option<i32>)>();
     let flags = any::<(bool, bool, bool)>();
-    ((text(), text(), text()), texts(), texts(), numbers, flags)
+    ((text(), text(), text(), text()), texts(), texts(), numbers, flags)
         .prop_map(
-            |((umask, ionice, stdin), limits, env_files, numbers, flags)| ProcessSpec {
+            |((umask, ionice, stdin, user), limits, env_files, numbers, flags)| ProcessSpec {
                 umask,
                 nice: numbers.0,
                 ionice,
@@ -60,6 +60,7 @@ fn process() -> BoxedStrategy<ProcessSpec> {
                 env_files,
                 stdin,
                 private_tmp: flags.2,
+                user: Tail(user),
             },
         )
         .boxed()

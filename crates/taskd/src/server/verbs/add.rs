@@ -35,7 +35,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
         | ScheduleSpec::After { .. } => None,
     };
     let definition = accept::definition(spec, &context(shared, now))?;
-    can_be_read(&definition.process.env_files).await?;
+    can_be_given(&definition.process.env_files, definition.process.user.as_deref()).await?;
     let findings = accept::findings(&definition, &shared.schedules, now);
     let (owner, tz) = (shared.owner, accept::zone_of(&definition));
     let accepted = shared
@@ -72,13 +72,17 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
     Ok(Response::Accepted(Rec(accepted)))
 }
 
-/// Whether files of variables can be read, which may take as long as a file system likes.
-pub(super) async fn can_be_read(files: &[EnvFile]) -> Result<(), Refusal> {
-    if files.is_empty() {
+/// Whether files of variables can be read and there is such a user, which may take as long as a file system and the service
+/// behind accounts like.
+pub(super) async fn can_be_given(files: &[EnvFile], user: Option<&str>) -> Result<(), Refusal> {
+    if files.is_empty() && user.is_none() {
         return Ok(());
     }
-    let files = files.to_vec();
-    let reading = tokio::task::spawn_blocking(move || accept::read_env_files(&files));
+    let (files, user) = (files.to_vec(), user.map(str::to_owned));
+    let reading = tokio::task::spawn_blocking(move || {
+        user.as_deref().map_or(Ok(()), accept::known_user)?;
+        accept::read_env_files(&files)
+    });
     // It does not panic, and the runtime is there as long as we are.
     reading.await.unwrap_or(Ok(()))
 }

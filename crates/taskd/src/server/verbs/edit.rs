@@ -26,11 +26,14 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
     let now = clock::now();
     let enabled = patch.enabled;
     let is_other = patch.schedule.is_some() || patch.tz.is_some();
-    let names_files = patch.process.env_files.is_some();
+    let (names_files, names_user) = (patch.process.env_files.is_some(), patch.process.user.0.is_some());
     let definition = accept::patched(stored.definition, patch, &add::context(shared, now))?;
-    if names_files {
-        add::can_be_read(&definition.process.env_files).await?;
-    }
+    let files = &definition.process.env_files;
+    let (files, user) = (
+        files.get(..).filter(|_| names_files),
+        definition.process.user.as_deref(),
+    );
+    add::can_be_given(files.unwrap_or_default(), user.filter(|_| names_user)).await?;
     let findings = accept::findings(&definition, &shared.schedules, now);
     let tz = accept::zone_of(&definition);
     let accepted = shared

@@ -1,6 +1,6 @@
 //! A definition and a change of one, with all fields set.
 
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::*;
 
 use super::s;
@@ -65,6 +65,7 @@ pub fn spec() -> TaskSpec {
             env_files: vec![s("-/etc/backup.env")],
             stdin: Some(s("@/var/lib/in")),
             private_tmp: true,
+            user: Tail(Some(s("backup"))),
         }),
         output_max: Some(1 << 20),
         keep_runs: Some(50),
@@ -132,6 +133,7 @@ pub fn patch() -> TaskPatch {
             env_files: Some(vec![s("/etc/backup.env")]),
             stdin: Some(Some(s("a text"))),
             private_tmp: Some(true),
+            user: Tail(Some(None)),
         }),
         output_max: Some(Some(8_192)),
         keep_runs: Some(None),

@@ -35,6 +35,7 @@ pub(super) fn start() -> Start {
             }],
             stdin: Some(Stdin::Text(s("a text"))),
             private_tmp: true,
+            user: Tail(Some(s("backup"))),
         })),
         previous_outcome: Tail(Some(s("failed"))),
         output: Tail(OutputKind::File),
@@ -101,6 +102,6 @@ pub(super) fn info() -> RunnerInfo {
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
         program: Tail(Some(FileId { device: 66, inode: 12 })),
-        can: Tail(can::OUTPUTS | can::GATES),
+        can: Tail(can::OUTPUTS | can::GATES | can::USERS),
     }
 }
