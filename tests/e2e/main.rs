@@ -3,6 +3,7 @@
 #![recursion_limit = "256"]
 
 mod daemon_log;
+mod delegated;
 mod disk_full;
 mod durable;
 mod environment;

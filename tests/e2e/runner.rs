@@ -51,6 +51,7 @@ impl Stage {
                 inode: found.ino(),
             })),
             cgroups: Tail(None),
+            can: Tail(0),
         }
     }
 
@@ -307,6 +308,28 @@ fn a_stop_reaches_a_runner_whose_connection_is_broken() {
     }
     drop(last);
     assert!(taskd.wait().expect("a child").success());
+}
+
+#[test]
+fn a_runner_that_knows_no_caps_is_not_told_to_start_what_has_some() {
+    let world = World::new();
+    let stage = Stage::new(&world);
+    let taskd = daemon(&world);
+    let mut daemon = stage.attached(1);
+    let add = ["add", "--name", "capped", "--manual", "--pids-max", "8", "--", "true"];
+    world.ctl(&add).ok();
+    world.ctl(&["run", "capped"]).ok();
+    let run = world.finished("capped/1");
+    assert_eq!(run["outcome"], "spawn-failed");
+    let reason = run["reason"].as_str().expect("it says why");
+    assert!(
+        reason.starts_with("pids-max, the runner is of an earlier version"),
+        "{reason}"
+    );
+    let start = daemon.job(&world);
+    assert_eq!(start.task, "job", "the first that it hears of");
+    drop(daemon);
+    end(taskd);
 }
 
 #[test]

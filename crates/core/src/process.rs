@@ -3,12 +3,15 @@
 //!
 //! It is read from what was typed here, and nothing is decided by it: the runner sees to it.
 
+pub mod caps;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::nearest::nearest;
 use crate::words::words;
+use caps::Caps;
 
 /// The highest mask for new files.
 pub const UMASK_MAX: u32 = 0o777;
@@ -62,6 +65,9 @@ pub struct Process {
     /// Whether it has `/tmp` and `/var/tmp` for itself, empty when it begins and gone when it has ended.
     #[serde(default, skip_serializing_if = "is_false")]
     pub private_tmp: bool,
+    /// What all of them may use together.
+    #[serde(default, skip_serializing_if = "Caps::is_none")]
+    pub caps: Caps,
 }
 
 /// What a process reads from its standard input.

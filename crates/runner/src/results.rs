@@ -261,6 +261,8 @@ struct Line {
     written_bytes: Option<u64>,
     #[serde(default)]
     peak_pids: Option<u64>,
+    #[serde(default)]
+    over_memory: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -322,6 +324,7 @@ impl From<&Ended> for Line {
             read_bytes: ended.counted.0.read_bytes,
             written_bytes: ended.counted.0.written_bytes,
             peak_pids: ended.counted.0.peak_pids,
+            over_memory: ended.over_memory.0,
         }
     }
 }
@@ -365,6 +368,7 @@ impl From<Line> for Ended {
                 written_bytes: line.written_bytes,
                 peak_pids: line.peak_pids,
             }),
+            over_memory: Tail(line.over_memory),
         }
     }
 }
@@ -404,6 +408,7 @@ mod tests {
                 written_bytes: Some(22),
                 peak_pids: Some(23),
             }),
+            over_memory: Tail(Some(24)),
         }
     }
 

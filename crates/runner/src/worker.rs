@@ -18,7 +18,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::process::{Pid, Resource, Signal};
 use taskd_wire::codec::{Rec, Tail};
-use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner};
+use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner, can};
 
 use crate::attempt::{Action, Event, GRACE_MAX, KILL_PATIENCE};
 use crate::cgroups::{Groups, Seat};
@@ -202,6 +202,7 @@ impl Worker {
                 closing: Tail(false),
                 state_dir: Tail(Some(place.directory_id().map_err(started)?)),
                 cgroups: Tail(None),
+                can: Tail(can::CAPS),
             },
             state_dir: place.state_dir.clone(),
             notify_socket,

@@ -8,13 +8,14 @@ use taskd_core::event::Origin;
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::{Backoff, Codes, Concurrency, Leftover, Misfire, Policies, RetryOn, StopSignal};
 use taskd_core::process::Process;
+use taskd_core::process::caps::{cpu_text, memory_text};
 use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::{RunView, WaitsFor};
 use taskd_core::task::{Action, Definition, TaskName, Terms, When};
 use taskd_store::{AttemptRow, RunRow, Span};
 use taskd_wire::client::{self, AttemptInfo, RunInfo};
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
     ProcessSpec, ScheduleSpec, TaskSpec,
@@ -130,6 +131,9 @@ fn process(process: &Process) -> ProcessSpec {
         env_files: process.env_files.iter().map(ToString::to_string).collect(),
         stdin: process.stdin.as_ref().map(ToString::to_string),
         private_tmp: process.private_tmp,
+        memory_max: Tail(process.caps.memory.map(memory_text)),
+        cpu_max: Tail(process.caps.cpu.map(cpu_text)),
+        pids_max: Tail(process.caps.pids),
     }
 }
 

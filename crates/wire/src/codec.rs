@@ -228,8 +228,9 @@ impl<'de, C, T: Decode<()>> BorrowDecode<'de, C> for Rec<T> {
 /// A field that was added to a struct after its first release: when the sender did not know it, it is the default.
 ///
 /// It may stand only at the end of a struct that is always said inside a [`Rec`]; elsewhere what follows the struct
-/// would be taken for the field.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// would be taken for the field. In JSON it is what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Tail<T>(pub T);
 
 impl<T: Encode> Encode for Tail<T> {

@@ -3,7 +3,7 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::codec::Rec;
+use crate::codec::{Rec, Tail};
 
 /// What `taskctl add` says of one task: everything a user may choose, as typed and not yet checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -141,6 +141,15 @@ pub struct ProcessSpec {
     /// Whether it has `/tmp` and `/var/tmp` for itself.
     #[serde(default)]
     pub private_tmp: bool,
+    /// How much memory all of them may use at once: bytes, or with K, M, G or T behind it.
+    #[serde(default)]
+    pub memory_max: Tail<Option<String>>,
+    /// How much processor time they may use: `50%` of one core, or `2-cores`.
+    #[serde(default)]
+    pub cpu_max: Tail<Option<String>>,
+    /// How many processes and threads there may be of them at once.
+    #[serde(default)]
+    pub pids_max: Tail<Option<u32>>,
 }
 
 /// How long an attempt waits after the one before it.
@@ -432,4 +441,10 @@ pub struct ProcessPatch {
     pub stdin: Option<Option<String>>,
     /// Whether it has `/tmp` and `/var/tmp` for itself.
     pub private_tmp: Option<bool>,
+    /// How much memory all of them may use at once.
+    pub memory_max: Tail<Option<Option<String>>>,
+    /// How much processor time they may use.
+    pub cpu_max: Tail<Option<Option<String>>>,
+    /// How many processes and threads there may be of them at once.
+    pub pids_max: Tail<Option<Option<u32>>>,
 }

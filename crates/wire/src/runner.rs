@@ -100,6 +100,19 @@ pub struct Process {
     pub stdin: Option<Stdin>,
     /// Whether it has `/tmp` and `/var/tmp` for itself, empty when it begins and gone when it has ended.
     pub private_tmp: bool,
+    /// What all that comes of it may use together. To be said to a runner that [can](RunnerInfo::can) hold to it only.
+    pub caps: Tail<Rec<Caps>>,
+}
+
+/// What the processes of an attempt may use together; `None` for as much as there is. What cannot be held to is not started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Caps {
+    /// Bytes of memory at once.
+    pub memory_bytes: Option<u64>,
+    /// Processor time, in hundredths of a core.
+    pub cpu_percent: Option<u32>,
+    /// Processes and threads at once.
+    pub pids: Option<u32>,
 }
 
 /// What a process reads from its standard input.
@@ -197,6 +210,14 @@ pub struct RunnerInfo {
     /// Where each attempt has a control group of its own: the controllers of these, `cpu`, `io`, `memory`, `pids`. `None`
     /// where attempts are held by their process groups and marks alone.
     pub cgroups: Tail<Option<Vec<String>>>,
+    /// What it knows of that a runner of an earlier version does not, a bit each: [`can`].
+    pub can: Tail<u64>,
+}
+
+/// The bits of [`RunnerInfo::can`].
+pub mod can {
+    /// It holds attempts to their [caps](super::Process::caps), or does not start them.
+    pub const CAPS: u64 = 1 << 2;
 }
 
 /// What tells one directory from another on a machine, whatever its name.
@@ -302,6 +323,8 @@ pub struct Ended {
     pub time_up: Tail<Option<TimeUp>>,
     /// What else its whole tree of processes used.
     pub counted: Tail<TreeUsage>,
+    /// The cap on its memory, in bytes, where it was killed for needing more.
+    pub over_memory: Tail<Option<u64>>,
 }
 
 /// What the processes of an attempt used together, `None` where nobody counts it.
@@ -329,7 +352,7 @@ pub enum End {
         /// The system's error number.
         errno: i32,
         /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `limit` with its name, `nice`, `ionice`,
-        /// `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
+        /// `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `memory-max`, `cpu-max`, `pids-max` with what is missing behind it, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.
         what: String,
     },

@@ -4,6 +4,7 @@ mod add;
 mod backfill;
 mod calendar;
 mod cancel;
+mod caps;
 mod completions;
 mod concurrency;
 mod demo;

@@ -87,7 +87,7 @@ pub(super) fn hand_on(dir: &Path, controllers: &[&str]) {
     }
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     File::options().write(true).open(path)?.write_all(text.as_bytes())
 }
 

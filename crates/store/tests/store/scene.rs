@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
 use taskd_core::policy::{Misfire, Policies, Sharing};
+use taskd_core::process::caps::Caps;
 use taskd_core::process::{EnvFile, IoPriority, Limit, Process, Stdin};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
@@ -183,6 +184,11 @@ fn process(variant: u32) -> Process {
         env_files: vec![EnvFile::parse("-/etc/backup.env").expect("it is absolute")],
         stdin: Stdin::parse("@@ü\0"),
         private_tmp: true,
+        caps: Caps {
+            memory: Some(512 << 20),
+            cpu: Some(150),
+            pids: Some(variant % 99 + 1),
+        },
         ..Process::default()
     };
     process.set_limit(Limit::parse("nofile=1:unlimited").expect("it is one"));

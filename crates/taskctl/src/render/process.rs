@@ -13,6 +13,9 @@ pub fn given(spec: &ProcessSpec) -> Option<String> {
         (!spec.limits.is_empty()).then(|| format!("limits {}", spec.limits.join(" "))),
         spec.no_new_privileges.then(|| "no new privileges".to_owned()),
         spec.private_tmp.then(|| "its own /tmp".to_owned()),
+        spec.memory_max.0.as_ref().map(|size| format!("memory at most {size}")),
+        spec.cpu_max.0.as_ref().map(|share| format!("CPU at most {share}")),
+        spec.pids_max.0.map(|pids| format!("processes at most {pids}")),
         spec.clear_env.then(|| "no variables but its own".to_owned()),
     ];
     let chosen: Vec<String> = chosen.into_iter().flatten().collect();
@@ -24,7 +27,7 @@ pub fn cure(run: &RunInfo) -> Option<String> {
     if run.outcome.as_deref() != Some("spawn-failed") {
         return None;
     }
-    let step = run.reason.as_deref()?.split([' ', ':']).next()?;
+    let step = run.reason.as_deref()?.split([' ', ':', ',']).next()?;
     let task = &run.task;
     Some(match step {
         "chdir" => format!("make the directory, or choose another with `taskctl edit {task} --cwd DIR`"),
@@ -41,12 +44,18 @@ pub fn cure(run: &RunInfo) -> Option<String> {
         "no-new-privileges" | "private-tmp" => {
             format!("the system does not let the runner; `taskctl edit {task} --{step} false` does without")
         }
+        "memory-max" | "cpu-max" | "pids-max" => format!(
+            "run the runner as a service of its own with Delegate=yes (`taskctl status` says what it has), or do without: \
+             `taskctl edit {task} --{step} ''`"
+        ),
         _ => return None,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use taskd_wire::codec::Tail;
+
     use super::*;
 
     #[test]
@@ -61,12 +70,15 @@ mod tests {
             no_new_privileges: true,
             clear_env: true,
             private_tmp: true,
+            memory_max: Tail(Some("512M".into())),
+            cpu_max: Tail(Some("150%".into())),
+            pids_max: Tail(Some(64)),
             ..ProcessSpec::default()
         };
         assert_eq!(
             given(&spec).as_deref(),
             Some(
-                "umask 027, nice -5, I/O idle, OOM score +500, limits as=1 nofile=2:3, no new privileges, its own /tmp, no variables but its own"
+                "umask 027, nice -5, I/O idle, OOM score +500, limits as=1 nofile=2:3, no new privileges, its own /tmp, memory at most 512M, CPU at most 150%, processes at most 64, no variables but its own"
             )
         );
     }
@@ -83,6 +95,8 @@ mod tests {
         assert!(of("limit nofile: Operation not permitted (os error 1)").contains("--limit"));
         assert!(of("nice: Permission denied (os error 13)").contains("taskctl edit a --nice ''"));
         assert!(of("chdir /x: No such file or directory (os error 2)").contains("--cwd"));
+        assert!(of("pids-max 8, the runner has no controller pids: x (os error 95)").contains("Delegate=yes"));
+        assert!(of("memory-max 1G, the runner makes no control groups: x").contains("edit a --memory-max ''"));
         assert_eq!(of("launcher: Input/output error (os error 5)"), "");
         assert_eq!(cure(&run("failed", "nice: x")), None);
     }

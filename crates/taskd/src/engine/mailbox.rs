@@ -57,6 +57,8 @@ pub(super) enum Mail {
 pub(crate) struct Condition {
     /// The runner's process id and version, while it is there.
     pub(crate) runner: Option<(u32, String)>,
+    /// What the runner can do that one of an earlier version cannot: [`can`](taskd_wire::runner::can).
+    pub(crate) can: u64,
     /// The controllers of the control groups that the runner gives its attempts, if it does.
     pub(crate) cgroups: Option<Vec<String>>,
     /// Why the store takes no changes now.

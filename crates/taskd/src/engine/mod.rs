@@ -10,6 +10,7 @@ mod mailbox;
 mod notices;
 mod records;
 mod runner;
+mod startable;
 mod stop;
 #[cfg(test)]
 mod testing;

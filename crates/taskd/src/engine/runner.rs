@@ -29,9 +29,6 @@ const PATIENCE_LAST: Duration = Duration::from_secs(5);
 /// Bytes of messages after which they are sent without waiting for more.
 const SEND_AT: usize = 32 * 1024;
 
-/// `EIO`, for a start whose definition could not be read.
-const EIO: i32 = 5;
-
 /// Waits for the runner to say something; for ever without one.
 pub(super) async fn said(link: &mut Option<Link>) -> Result<Vec<FromRunner>, LinkError> {
     match link {
@@ -91,6 +88,7 @@ impl Driver {
                 self.link = Some(link);
                 self.condition.runner = Some((info.pid, info.version));
                 self.condition.cgroups = info.cgroups.0;
+                self.condition.can = info.can.0;
                 let inventory = Inventory {
                     instance: info.instance,
                     live: live.into_iter().filter_map(core_live).collect(),
@@ -195,11 +193,9 @@ impl Driver {
 
     /// Has the runner start an attempt.
     pub(super) fn start(&mut self, origin: Origin, deadline: Option<Duration>, previous: Option<Outcome>) {
-        let task = origin.attempt.run.task;
-        let definition = match self.actions.get(task) {
-            Ok(Some(definition)) => definition,
-            Ok(None) => return self.cannot_start(origin, "the store has no such task".to_owned()),
-            Err(error) => return self.cannot_start(origin, error.to_string()),
+        let definition = match self.startable(origin.attempt.run.task) {
+            Ok(definition) => definition,
+            Err(problem) => return self.cannot_start(origin, &problem),
         };
         let start = wire::Start {
             previous_outcome: Tail(previous.map(|outcome| outcome.word().to_owned())),
@@ -209,30 +205,6 @@ impl Driver {
         if self.link.as_ref().is_some_and(|link| link.waiting() >= SEND_AT) {
             self.flush_runner();
         }
-    }
-
-    fn cannot_start(&mut self, origin: Origin, problem: String) {
-        tracing::error!(
-            task = origin.name.as_str(),
-            run = origin.attempt.run.n,
-            attempt = origin.attempt.attempt,
-            trace_id = %origin.trace_id,
-            error = problem,
-            "the action could not be read"
-        );
-        let now = clock::now();
-        let end = AttemptEnd {
-            started_at: now,
-            pid: 0,
-            finished_at: now,
-            exit: Exit::SpawnFailed {
-                errno: EIO,
-                what: "reading the definition".to_owned(),
-            },
-            stopped: None,
-            usage: Usage::default(),
-        };
-        self.core.handle(now, Event::Ended { origin, end });
     }
 }
 
@@ -301,6 +273,11 @@ fn process(process: &Process) -> wire::Process {
         no_new_privileges: process.no_new_privileges,
         clear_env: process.clear_env,
         private_tmp: process.private_tmp,
+        caps: Tail(Rec(wire::Caps {
+            memory_bytes: process.caps.memory,
+            cpu_percent: process.caps.cpu,
+            pids: process.caps.pids,
+        })),
         env_files: process
             .env_files
             .iter()
@@ -391,7 +368,10 @@ fn core_ended(ended: wire::Ended) -> Option<(Origin, AttemptEnd)> {
         finished_at: Timestamp::from_millis(ended.finished_ms),
         exit: match ended.end {
             End::Exited(code) => Exit::Code(code),
-            End::Signalled(signal) => Exit::Signal(signal),
+            End::Signalled(signal) => match ended.over_memory.0 {
+                Some(cap) => Exit::OverMemory { cap },
+                None => Exit::Signal(signal),
+            },
             End::SpawnFailed { errno, what } => Exit::SpawnFailed { errno, what },
         },
         stopped: match ended.time_up.0 {

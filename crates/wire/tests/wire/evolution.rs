@@ -222,16 +222,18 @@ fn records_inside_records_may_grow() {
     let earlier = Ended {
         time_up: Tail(None),
         counted: Tail::default(),
+        over_memory: Tail::default(),
         ..ended.clone()
     };
     assert_eq!(decode(&encode(&page(vec![fields()])).unwrap()), Ok(page(vec![earlier])));
     let earlier = Ended {
         counted: Tail::default(),
+        over_memory: Tail::default(),
         ..ended.clone()
     };
     let without = (fields(), ended.time_up);
     assert_eq!(decode(&encode(&page(vec![without])).unwrap()), Ok(page(vec![earlier])));
-    let later = (fields(), ended.time_up, ended.counted);
+    let later = (fields(), ended.time_up, ended.counted, ended.over_memory);
     assert_eq!(
         decode(&encode(&page(vec![later])).unwrap()),
         Ok(page(vec![ended.clone()]))

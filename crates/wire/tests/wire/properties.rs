@@ -5,7 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 use taskd_wire::basic::Basic;
 use taskd_wire::client::{LastRun, Pause, Request, Response, RunInfo, TaskSummary};
-use taskd_wire::codec::{Rec, decode, encode, encoded_len};
+use taskd_wire::codec::{Rec, Tail, decode, encode, encoded_len};
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
     ProcessSpec, ScheduleSpec, TaskSpec,
@@ -46,9 +46,10 @@ fn process() -> BoxedStrategy<ProcessSpec> {
     let (text, texts) = (|| option::of(".{0,9}"), || vec(".{0,9}", 0..3));
     let numbers = any::<(Option<i32>, Option<i32>)>();
     let flags = any::<(bool, bool, bool)>();
-    ((text(), text(), text()), texts(), texts(), numbers, flags)
+    let caps = (text(), text(), any::<Option<u32>>());
+    ((text(), text(), text()), texts(), texts(), numbers, flags, caps)
         .prop_map(
-            |((umask, ionice, stdin), limits, env_files, numbers, flags)| ProcessSpec {
+            |((umask, ionice, stdin), limits, env_files, numbers, flags, caps)| ProcessSpec {
                 umask,
                 nice: numbers.0,
                 ionice,
@@ -59,6 +60,9 @@ fn process() -> BoxedStrategy<ProcessSpec> {
                 env_files,
                 stdin,
                 private_tmp: flags.2,
+                memory_max: Tail(caps.0),
+                cpu_max: Tail(caps.1),
+                pids_max: Tail(caps.2),
             },
         )
         .boxed()

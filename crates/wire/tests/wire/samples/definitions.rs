@@ -1,6 +1,6 @@
 //! A definition and a change of one, with all fields set.
 
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::*;
 
 use super::s;
@@ -65,6 +65,9 @@ pub fn spec() -> TaskSpec {
             env_files: vec![s("-/etc/backup.env")],
             stdin: Some(s("@/var/lib/in")),
             private_tmp: true,
+            memory_max: Tail(Some(s("512M"))),
+            cpu_max: Tail(Some(s("150%"))),
+            pids_max: Tail(Some(64)),
         }),
     }
 }
@@ -120,6 +123,9 @@ pub fn patch() -> TaskPatch {
             env_files: Some(vec![s("/etc/backup.env")]),
             stdin: Some(Some(s("a text"))),
             private_tmp: Some(true),
+            memory_max: Tail(Some(Some(s("1G")))),
+            cpu_max: Tail(Some(None)),
+            pids_max: Tail(Some(Some(9))),
         }),
     }
 }

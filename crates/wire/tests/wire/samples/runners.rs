@@ -35,6 +35,11 @@ pub(super) fn start() -> Start {
             }],
             stdin: Some(Stdin::Text(s("a text"))),
             private_tmp: true,
+            caps: Tail(Rec(Caps {
+                memory_bytes: Some(512 << 20),
+                cpu_percent: Some(150),
+                pids: Some(64),
+            })),
         })),
         previous_outcome: Tail(Some(s("failed"))),
     }
@@ -75,6 +80,7 @@ pub fn ended() -> Ended {
         output_lost: 1 << 32,
         time_up: Tail(Some(TimeUp::Deadline)),
         counted: Tail(tree_usage()),
+        over_memory: Tail(Some(512 << 20)),
     }
 }
 
@@ -90,5 +96,6 @@ pub(super) fn info() -> RunnerInfo {
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
+        can: Tail(can::CAPS),
     }
 }

@@ -1,0 +1,96 @@
+//! What the runner is not even told to start, since it cannot be, or since this runner would not start it as it is meant.
+
+use std::sync::Arc;
+
+use taskd_core::event::{Event, Origin};
+use taskd_core::process::caps::Caps;
+use taskd_core::run::{AttemptEnd, Exit, Usage};
+use taskd_core::task::{Definition, TaskId};
+use taskd_store::ReadError;
+use taskd_wire::runner::can;
+
+use super::Driver;
+use crate::clock;
+
+/// `EIO`, for a start whose definition could not be read.
+const EIO: i32 = 5;
+
+/// `EOPNOTSUPP`, for a start that this runner does not know how to make.
+const EOPNOTSUPP: i32 = 95;
+
+impl Driver {
+    /// What a task does, if the runner that is there can do it.
+    pub(super) fn startable(&mut self, task: TaskId) -> Result<Arc<Definition>, Unstartable> {
+        let definition = self.actions.get(task)?.ok_or(Unstartable::NoTask)?;
+        match first_cap(&definition.process.caps) {
+            // It would not know that there is a cap, and start it without.
+            Some(cap) if self.condition.can & can::CAPS == 0 => Err(Unstartable::OldRunner { cap }),
+            Some(_) | None => Ok(definition),
+        }
+    }
+
+    pub(super) fn cannot_start(&mut self, origin: Origin, problem: &Unstartable) {
+        tracing::error!(
+            task = origin.name.as_str(),
+            run = origin.attempt.run.n,
+            attempt = origin.attempt.attempt,
+            trace_id = %origin.trace_id,
+            error = %problem,
+            "a run cannot be started"
+        );
+        let now = clock::now();
+        let end = AttemptEnd {
+            started_at: now,
+            pid: 0,
+            finished_at: now,
+            exit: problem.exit(),
+            stopped: None,
+            usage: Usage::default(),
+        };
+        self.core.handle(now, Event::Ended { origin, end });
+    }
+}
+
+/// Why the runner is not even told to start something.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unstartable {
+    /// The task is gone from where it should be.
+    #[error("the store has no such task")]
+    NoTask,
+    /// The store cannot be read.
+    #[error("the action could not be read: {0}")]
+    Store(#[from] ReadError),
+    /// The runner does not know of caps.
+    #[error("--{cap}: the runner is of an earlier version that knows no caps")]
+    OldRunner {
+        /// The option of the first one.
+        cap: &'static str,
+    },
+}
+
+impl Unstartable {
+    /// As the end of an attempt, in the words that the runner has for such.
+    fn exit(&self) -> Exit {
+        match self {
+            Unstartable::NoTask | Unstartable::Store(_) => Exit::SpawnFailed {
+                errno: EIO,
+                what: "reading the definition".to_owned(),
+            },
+            Unstartable::OldRunner { cap } => Exit::SpawnFailed {
+                errno: EOPNOTSUPP,
+                what: format!("{cap}, the runner is of an earlier version that knows no caps: restart it"),
+            },
+        }
+    }
+}
+
+/// The option of the first cap there is.
+fn first_cap(caps: &Caps) -> Option<&'static str> {
+    let Caps { memory, cpu, pids } = caps;
+    let options = [
+        memory.map(|_| "memory-max"),
+        cpu.map(|_| "cpu-max"),
+        pids.map(|_| "pids-max"),
+    ];
+    options.into_iter().flatten().next()
+}
