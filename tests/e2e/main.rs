@@ -2,6 +2,7 @@
 // A definition written in full has more fields than `json!` takes with the usual limit.
 #![recursion_limit = "256"]
 
+mod chaos;
 mod daemon_log;
 mod delegated;
 mod disk_full;

@@ -85,6 +85,8 @@ pub(crate) fn set_large(db: &Connection, large: bool) -> Result<(), Fault> {
 fn open(file: &Path, access: OpenFlags) -> Result<Connection, Fault> {
     let db = Connection::open_with_flags(file, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(BUSY)?;
+    // Otherwise a statement is compiled anew with each value that it is asked with, in case another plan suits that one.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;")?;
     Ok(db)
 }

@@ -37,12 +37,12 @@ mod attempts;
 mod calendars;
 mod changes;
 mod checkpoint;
-mod clock;
 mod columns;
 mod connection;
 mod error;
 mod firings;
 mod history;
+mod inbox;
 mod leftover;
 mod load;
 mod lock;
@@ -57,7 +57,6 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use taskd_core::run::AttemptKey;
@@ -123,7 +122,7 @@ pub struct Opened {
 /// An open store. While it lives, no other process opens the same state directory.
 #[derive(Debug)]
 pub struct Store {
-    requests: Sender<Request>,
+    requests: inbox::Sender,
     file: Arc<Path>,
     thread: Option<JoinHandle<Result<(), CommitError>>>,
     _lock: Lock,
@@ -159,7 +158,7 @@ impl Store {
             leftover,
             refused,
         };
-        let (requests, received) = channel();
+        let (requests, received) = inbox::inbox();
         let thread = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || committer.run(&received))
@@ -212,7 +211,7 @@ impl Store {
             return Ok(());
         };
         // A thread that has ended already has nothing left to close.
-        let _ = self.requests.send(Request::Close);
+        self.requests.send(Request::Close);
         thread.join().unwrap_or_else(|_| {
             Err(CommitError {
                 kind: Kind::Closed,

@@ -8,15 +8,14 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
 use taskd_core::record::Record;
 
 use crate::apply::{OutputSize, Tally, apply};
 use crate::checkpoint::Checkpoints;
-use crate::clock;
 use crate::error::{CommitError, Fault, Kind};
+use crate::inbox::{Receiver, Sender};
 use crate::leftover;
 use crate::prune::{Limits, Pruner};
 use crate::session::{Durability, Session};
@@ -63,7 +62,7 @@ pub struct Batch {
 /// next epoch.
 #[derive(Clone)]
 pub struct Writer {
-    requests: Sender<Request>,
+    requests: Sender,
     file: Arc<Path>,
 }
 
@@ -76,7 +75,7 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(requests: Sender<Request>, file: Arc<Path>) -> Self {
+    pub(crate) fn new(requests: Sender, file: Arc<Path>) -> Self {
         Writer { requests, file }
     }
 
@@ -89,15 +88,13 @@ impl Writer {
             done: Some(batch.done),
             file: Arc::clone(&self.file),
         };
-        // A closed store drops the request, which answers itself.
-        let _ = self.requests.send(Request::Commit(pending));
+        self.requests.send(Request::Commit(pending));
     }
 
     /// Has this much kept from now on. What is too old, and output that is too much, goes at once; runs and spans of
     /// which a task has too many go when it gets one more.
     pub fn set_limits(&self, limits: Limits) {
-        // A closed store prunes nothing.
-        let _ = self.requests.send(Request::Limit(limits));
+        self.requests.send(Request::Limit(limits));
     }
 }
 
@@ -106,6 +103,16 @@ pub(crate) enum Request {
     Commit(Pending),
     Limit(Limits),
     Close,
+}
+
+impl Request {
+    /// Whether nobody sits before a screen for it.
+    pub(crate) fn can_wait(&self) -> bool {
+        match self {
+            Request::Commit(pending) => pending.fact,
+            Request::Limit(_) | Request::Close => false,
+        }
+    }
 }
 
 /// A batch on its way; answered exactly once, at the latest when dropped.
@@ -166,26 +173,22 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    /// Works until told to close, or until nobody is left who could ask.
-    pub(crate) fn run(mut self, requests: &Receiver<Request>) -> Result<(), CommitError> {
+    /// Works until told to close.
+    pub(crate) fn run(mut self, requests: &Receiver) -> Result<(), CommitError> {
         let mut open = true;
         while open {
             let first = if self.pruner.is_pending() {
-                match requests.try_recv() {
-                    Ok(request) => request,
-                    Err(TryRecvError::Empty) => {
-                        self.prune();
-                        continue;
-                    }
-                    Err(TryRecvError::Disconnected) => break,
-                }
+                let Some(request) = requests.take() else {
+                    self.prune();
+                    continue;
+                };
+                request
             } else {
-                match requests.recv() {
-                    Ok(request) => request,
-                    Err(_) => break,
-                }
+                requests.wait()
             };
-            let Gathered { group, limits, close } = gather(first, requests);
+            let Gathered {
+                group, limits, close, ..
+            } = gather(first, requests);
             open = !close;
             if let Some(limits) = limits {
                 self.pruner.set_limits(limits);
@@ -313,43 +316,52 @@ impl Committer {
 #[derive(Default)]
 struct Gathered {
     group: Vec<Pending>,
+    /// How many records the group has.
+    records: usize,
     limits: Option<Limits>,
     /// The store is to be closed.
     close: bool,
 }
 
-/// Takes what waits, up to the size of a group. Facts alone wait a little for more, since nobody sits before a screen
-/// for them: a burst of runs then costs a few commits and not one each.
-fn gather(first: Request, requests: &Receiver<Request>) -> Gathered {
+/// Takes what waits, up to the size of a group. Facts alone wait a little for more: a burst of runs then costs a few
+/// commits and not one each.
+fn gather(first: Request, requests: &Receiver) -> Gathered {
     let mut gathered = Gathered::default();
-    let mut records = 0;
-    let mut next = Some(first);
-    let mut until = None;
-    while let Some(request) = next {
-        let group = &mut gathered.group;
-        match request {
-            Request::Close => {
-                gathered.close = true;
-                return gathered;
-            }
-            Request::Limit(limits) => gathered.limits = Some(limits),
-            Request::Commit(pending) => {
-                records += pending.records.len();
-                group.push(pending);
-            }
+    let full = gathered.take_in(first, requests);
+    if !full && gathered.is_facts() {
+        requests.linger(LINGER);
+        if let Some(next) = requests.take() {
+            gathered.take_in(next, requests);
         }
-        next = if group.len() < GROUP_BATCHES && records < GROUP_RECORDS {
-            requests.try_recv().ok().or_else(|| {
-                let patient = group.iter().all(|pending| pending.fact);
-                let until = *until.get_or_insert_with(|| clock::steady() + LINGER);
-                let left = until.saturating_duration_since(clock::steady());
-                (patient && !left.is_zero())
-                    .then(|| requests.recv_timeout(left).ok())
-                    .flatten()
-            })
-        } else {
-            None
-        };
     }
     gathered
+}
+
+impl Gathered {
+    /// Takes this and what waits behind it. Whether nothing more is to be added.
+    fn take_in(&mut self, first: Request, requests: &Receiver) -> bool {
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Close => {
+                    self.close = true;
+                    return true;
+                }
+                Request::Limit(limits) => self.limits = Some(limits),
+                Request::Commit(pending) => {
+                    self.records += pending.records.len();
+                    self.group.push(pending);
+                }
+            }
+            if self.group.len() >= GROUP_BATCHES || self.records >= GROUP_RECORDS {
+                return true;
+            }
+            next = requests.take();
+        }
+        false
+    }
+
+    fn is_facts(&self) -> bool {
+        self.limits.is_none() && self.group.iter().all(|pending| pending.fact)
+    }
 }

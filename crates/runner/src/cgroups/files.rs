@@ -1,14 +1,19 @@
 //! The file system of control groups: where it is, what is in it, how its directories go.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
 
 use crate::notify::complain;
 use crate::{clock, sweep};
+
+/// Far more than any of those that are read whole has.
+const RECORD: usize = 4096;
 
 /// The directory of this process's own group. Nothing where there is no such file system, or this process has its group
 /// outside of what can be seen of it.
@@ -85,6 +90,17 @@ pub(super) fn hand_on(dir: &Path, controllers: &[&str]) {
         // One that cannot be had counts nothing.
         let _ = write(&dir.join("cgroup.subtree_control"), &format!("+{controller}"));
     }
+}
+
+/// Opens a file that the kernel writes as one record, such as `cpu.stat`, and reads it with one call, since that is done
+/// for each attempt. What is longer than [`RECORD`] bytes is cut.
+pub(super) fn record(path: &Path) -> io::Result<(File, String)> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let mut bytes = Vec::with_capacity(RECORD);
+    rustix::io::read(&file, spare_capacity(&mut bytes))?;
+    let text = String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok((file, text))
 }
 
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
@@ -169,9 +185,7 @@ pub(crate) fn clear(dir: &Path, is_left: impl Fn(&str) -> bool) {
 
 /// The file that tells when nothing lives in a group any more, if something does.
 fn populated(dir: &Path) -> Option<File> {
-    let mut file = File::open(dir.join("cgroup.events")).ok()?;
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
+    let (file, text) = record(&dir.join("cgroup.events")).ok()?;
     text.lines().any(|line| line == "populated 1").then_some(file)
 }
 

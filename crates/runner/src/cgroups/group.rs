@@ -1,7 +1,7 @@
 //! One control group, that of an attempt.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -122,9 +122,7 @@ impl Group {
 
     /// Nothing when it is not there any more.
     pub(crate) fn events(&self) -> Option<Events> {
-        let mut file = File::open(self.path.join("cgroup.events")).ok()?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).ok()?;
+        let (file, text) = files::record(&self.path.join("cgroup.events")).ok()?;
         let is_set = |name: &str| text.lines().any(|line| line.strip_prefix(name) == Some(" 1"));
         Some(Events {
             is_populated: is_set("populated"),
@@ -161,7 +159,7 @@ impl Group {
         // What is not there need not be looked for.
         let of = |controller: &str, name: &str| controllers.contains(&controller).then(|| read(name)).flatten();
         let number = |text: String| text.trim_end().parse().ok();
-        let time = read("cpu.stat").map(|stat| Time {
+        let time = files::record(&self.path.join("cpu.stat")).ok().map(|(_, stat)| Time {
             user_us: files::value(&stat, "user_usec").unwrap_or(0),
             system_us: files::value(&stat, "system_usec").unwrap_or(0),
         });

@@ -241,7 +241,7 @@ fn a_daemon_that_does_not_read_is_dropped_and_loses_nothing() {
             break;
         }
     }
-    wait_until("the runner trusts the disk more", || !home.spool().is_empty());
+    wait_until("the runner trusts the disk more", || home.has_spooled());
     // All that was sent to it before is there to be read, then the end.
     let mut heard = 0;
     while daemon.hear().is_some() {

@@ -79,7 +79,7 @@ fn a_stop_holds_when_no_daemon_is_there() {
     daemon.say(&[stop(1, 300)]);
     drop(daemon);
     wait_until("the run is killed", || !is_alive(pid));
-    wait_until("its result is on disk", || !home.spool().is_empty());
+    wait_until("its result is on disk", || home.has_spooled());
     let (_daemon, inventory) = life.attach();
     assert_eq!(inventory.live_keys(), []);
     assert_eq!(inventory.ended.len(), 1);
@@ -132,7 +132,7 @@ fn a_time_limit_holds_when_no_daemon_is_there() {
     let pid = daemon.start(limited(shell(1, line), limits));
     drop(daemon);
     wait_until("the run is killed", || !is_alive(pid));
-    wait_until("its result is on disk", || !home.spool().is_empty());
+    wait_until("its result is on disk", || home.has_spooled());
     let (_daemon, inventory) = life.attach();
     let ended = &inventory.ended[0];
     assert_eq!(

@@ -93,6 +93,13 @@ impl Home {
             .collect()
     }
 
+    /// Whether a result is in the spool, whole. The file is there before what is in it.
+    pub fn has_spooled(&self) -> bool {
+        self.spool()
+            .iter()
+            .any(|file| fs::read(file).is_ok_and(|bytes| bytes.ends_with(b"\n")))
+    }
+
     /// The command that starts a runner here, with an environment that is the same everywhere.
     pub fn command(&self) -> Command {
         self.command_in(&self.state_dir())

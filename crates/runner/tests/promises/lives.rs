@@ -36,7 +36,7 @@ fn results_survive_the_death_of_the_runner() {
     daemon.start(shell(3, "exec sleep 1000"));
     assert!(home.spool().is_empty(), "the daemon is there");
     drop(daemon);
-    wait_until("the first result is on disk", || !home.spool().is_empty());
+    wait_until("the first result is on disk", || home.has_spooled());
     fs::write(home.path().join("go"), "").expect("room");
     let spooled = || fs::read_to_string(&home.spool()[0]).expect("readable").lines().count();
     wait_until("the second result is on disk", || spooled() == 2);

@@ -134,7 +134,7 @@ fn what_could_not_be_spooled_is_spooled_later() {
     wait_until("it cannot", || complaints().contains("cannot write the spool"));
     fs::create_dir(home.state_dir().join("spool")).expect("room");
     // Nothing else happens.
-    wait_until("it can", || !home.spool().is_empty());
+    wait_until("it can", || home.has_spooled());
 }
 
 fn a_runner_starts_on_a_full_disk_and_keeps_what_was_spooled() {
@@ -147,7 +147,7 @@ fn a_runner_starts_on_a_full_disk_and_keeps_what_was_spooled() {
     let (mut daemon, inventory) = life.attach();
     daemon.run(shell(1, "exit 1"));
     drop(daemon);
-    wait_until("its result is on disk", || !home.spool().is_empty());
+    wait_until("its result is on disk", || home.has_spooled());
     kill(inventory.info.pid, Signal::KILL);
     life.wait();
     fs::write(home.state_dir().join("ballast"), vec![0; 2 << 20]).expect_err("it is full");
