@@ -64,6 +64,7 @@ mod spawner;
 mod sweep;
 mod sys;
 mod underway;
+mod usage;
 mod worker;
 
 use std::io;

@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::event::EventfdFlags;
 
+use taskd_wire::runner::Used;
+
 use crate::spawn::{Child, SpawnError};
 use crate::sweep::Sought;
 
@@ -16,6 +18,7 @@ pub(crate) enum Report {
     NotSpawned { id: u64, error: SpawnError, at_ms: i64 },
     Sought { id: u64, sought: Sought },
     Finished { id: u64 },
+    Looked { used: Vec<Used>, at_us: u64 },
 }
 
 /// Those that the loop has not taken yet.

@@ -3,6 +3,7 @@
 mod closing;
 mod ending;
 mod given_up;
+mod looking;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -38,6 +39,7 @@ use crate::sys::Launchers;
 use crate::{Options, RunnerError, clock, inventory, sweep, sys};
 use closing::Closing;
 use given_up::GivenUp;
+use looking::Looking;
 
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
@@ -151,6 +153,7 @@ struct Worker {
     closing: Closing,
     /// When something was killed last.
     killed: Instant,
+    looking: Looking,
     received: Vec<Received>,
     reports: Vec<Report>,
 }
@@ -202,7 +205,7 @@ impl Worker {
                 closing: Tail(false),
                 state_dir: Tail(Some(place.directory_id().map_err(started)?)),
                 cgroups: Tail(None),
-                can: Tail(can::CAPS),
+                can: Tail(can::CAPS | can::USAGE),
             },
             state_dir: place.state_dir.clone(),
             notify_socket,
@@ -213,6 +216,7 @@ impl Worker {
             spool_fails: false,
             closing: Closing::No,
             killed: clock::steady(),
+            looking: Looking::default(),
             received: Vec::new(),
             reports: Vec::new(),
         };
@@ -322,6 +326,7 @@ impl Worker {
         for received in received.drain(..) {
             match received {
                 Received::Attached => {
+                    self.looking.is_wanted = false;
                     inventory::say(&self.roster, &self.results, &self.info, &mut self.server);
                 }
                 Received::Message(ToRunner::Attach) | Received::Lost => {}
@@ -332,6 +337,7 @@ impl Worker {
                     }
                 }
                 Received::Message(ToRunner::Forget(key)) => self.results.forget(&key),
+                Received::Message(ToRunner::Look) => self.look(),
                 Received::Message(ToRunner::Shutdown { grace_ms }) => {
                     self.shut_down(Duration::from_millis(grace_ms));
                 }
@@ -407,6 +413,7 @@ impl Worker {
                 }
                 Report::Sought { id, sought } => self.take_sought(id, sought),
                 Report::Finished { id } => self.step(id, Event::Finished),
+                Report::Looked { used, at_us } => self.looked(used, at_us),
             }
         }
         self.reports = reports;

@@ -192,7 +192,7 @@ fn retry_on(on: &RetryOn) -> Vec<String> {
 }
 
 /// What a run waits for, in words.
-fn waits(task: &TaskName, waits_for: &WaitsFor) -> String {
+pub(crate) fn waits(task: &TaskName, waits_for: &WaitsFor) -> String {
     match waits_for {
         WaitsFor::Run(ahead) => format!("run {task}/{}", ahead.n),
         WaitsFor::Place { limit } => format!("a place among all runs, of which {limit} may go at once"),

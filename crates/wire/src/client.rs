@@ -5,6 +5,7 @@
 mod count;
 mod firings;
 mod pools;
+mod top;
 
 use bincode::{Decode, Encode};
 
@@ -14,6 +15,7 @@ use crate::refusal::Refusal;
 pub use count::{Bucket, ClockChange, Counted};
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
 pub use pools::{PoolInfo, PoolKind};
+pub use top::{LiveUsage, Top, TopRun};
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -207,6 +209,8 @@ pub enum Request {
         /// Which.
         kind: PoolKind,
     },
+    /// The runs in progress and what they use now. Answered by [`Response::Top`].
+    Top,
 }
 
 /// What becomes of a run in progress when its task is removed.
@@ -305,6 +309,8 @@ pub enum Response {
     Counted(Box<Rec<Counted>>),
     /// Groups or locks, in the order of their names.
     Pools(Vec<Rec<PoolInfo>>),
+    /// The runs in progress.
+    Top(Box<Rec<Top>>),
 }
 
 /// The answer to `add` and `edit`.

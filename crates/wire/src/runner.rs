@@ -42,6 +42,9 @@ pub enum ToRunner {
         /// Milliseconds between TERM and KILL.
         grace_ms: u64,
     },
+    /// Tell what the attempts in progress use now. To be said to a runner that [can](RunnerInfo::can) only; several before an
+    /// answer have one.
+    Look,
 }
 
 /// What is to be started.
@@ -190,6 +193,28 @@ pub enum FromRunner {
     },
     /// An attempt ended, or could not start.
     Ended(Box<Rec<Ended>>),
+    /// A part of what attempts in progress use, since that was asked for.
+    Used {
+        /// When it was looked at, by a clock that nobody sets, in microseconds.
+        at_us: u64,
+        /// By attempts.
+        used: Vec<Rec<Used>>,
+        /// Whether it is the last part.
+        is_last: bool,
+    },
+}
+
+/// What an attempt in progress uses with all that has come from it, `None` where nobody counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Used {
+    /// Which.
+    pub key: AttemptKey,
+    /// CPU time since it started, microseconds.
+    pub cpu_us: Option<u64>,
+    /// Memory in use, bytes.
+    pub memory_bytes: Option<u64>,
+    /// How many processes there are.
+    pub processes: Option<u64>,
 }
 
 /// The runner itself.
@@ -218,6 +243,8 @@ pub struct RunnerInfo {
 pub mod can {
     /// It holds attempts to their [caps](super::Process::caps), or does not start them.
     pub const CAPS: u64 = 1 << 2;
+    /// It tells what attempts in progress use: [`ToRunner::Look`](super::ToRunner::Look).
+    pub const USAGE: u64 = 1 << 3;
 }
 
 /// What tells one directory from another on a machine, whatever its name.

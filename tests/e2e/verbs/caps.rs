@@ -200,6 +200,14 @@ fn holds_memory(delegated: &Delegated) {
     let frugal = "head -c 1M /dev/zero | tail -c 1M | wc -c";
     add(world, "frugal", &["--memory-max", "16M"], frugal);
     assert_eq!(world.ctl(&["run", "--wait", "frugal"]).ok(), "1048576\n");
+    let keeps = "perl -e '$| = 1; $all = q(x) x (8 << 20); print qq(up\n); sleep 1000'";
+    add(world, "keeps", &["--memory-max", "64M"], keeps);
+    world.run_up("keeps");
+    let told = world.ctl(&["top", "--once", "--json", "--interval", "100ms"]).json();
+    let counted = told["runs"][0]["memory_bytes"].as_u64().expect("it is counted");
+    assert!((8 << 20..=64 << 20).contains(&counted), "{told}");
+    world.ctl(&["cancel", "keeps"]).ok();
+    world.finished("keeps/1");
     // What kills itself was not killed for that.
     add(world, "self", &["--memory-max", "16M"], "kill -9 $$");
     assert_eq!(ended(world, "self")["reason"], "signal 9");

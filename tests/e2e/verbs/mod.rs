@@ -30,5 +30,6 @@ mod start;
 mod status;
 mod stdin;
 mod terms;
+mod top;
 mod variables;
 mod why;

@@ -51,7 +51,7 @@ use std::time::Duration;
 
 pub use self::crowd::Crowds;
 pub use self::sharing::PoolView;
-pub use self::views::{Counts, RunView, TaskView, WaitsFor};
+pub use self::views::{BusyRuns, Counts, RunView, TaskView, WaitsFor};
 
 use self::import::Imports;
 use self::life::Life;

@@ -267,6 +267,14 @@ impl State {
             State::Stopping { .. } => "stopping",
         }
     }
+
+    /// Whether it waits, for a place or for its next attempt.
+    pub(super) fn waits(&self) -> bool {
+        match self {
+            State::Waiting | State::BackingOff { .. } => true,
+            State::Starting(_) | State::Running(_) | State::Stopping { .. } => false,
+        }
+    }
 }
 
 impl Halted {

@@ -153,6 +153,21 @@ impl Group {
         files::remove(&self.path)
     }
 
+    /// The CPU time used in it since it was given to the attempt, in microseconds.
+    pub(crate) fn cpu_us(&self) -> Option<u64> {
+        let (_, stat) = files::record(&self.path.join("cpu.stat")).ok()?;
+        let of = |name: &str| files::value(&stat, name).unwrap_or(0);
+        let before = self.before.user_us + self.before.system_us;
+        Some((of("user_usec") + of("system_usec")).saturating_sub(before))
+    }
+
+    /// The memory in use in it, in bytes, if one of its controllers counts that.
+    pub(crate) fn memory_bytes(&self, controllers: &[&str]) -> Option<u64> {
+        let is_counted = controllers.contains(&"memory");
+        let text = is_counted.then(|| fs::read_to_string(self.path.join("memory.current")).ok());
+        text.flatten()?.trim_end().parse().ok()
+    }
+
     /// What it has counted since it was last asked.
     pub(crate) fn count(&mut self, controllers: &[&str]) -> Counted {
         let read = |name: &str| fs::read_to_string(self.path.join(name)).ok();

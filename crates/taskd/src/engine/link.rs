@@ -319,7 +319,7 @@ async fn take_inventory(mut stream: UnixStream, place: &Whereabouts) -> Result<A
                         ended,
                     });
                 }
-                FromRunner::Started { .. } | FromRunner::Ended(_) => {
+                FromRunner::Started { .. } | FromRunner::Ended(_) | FromRunner::Used { .. } => {
                     return Err(protocol("it told of runs before its inventory".to_owned()));
                 }
             }

@@ -1,5 +1,7 @@
 //! What others may ask of the engine, and the handle they ask through.
 
+use std::sync::Arc;
+
 use taskd_core::Timestamp;
 use taskd_core::command::{Command, Reply};
 use taskd_core::run::RunKey;
@@ -7,6 +9,7 @@ use taskd_core::scheduler::Scheduler;
 use taskd_wire::refusal::Refusal;
 use tokio::sync::{mpsc, oneshot};
 
+use super::usage::{Asker, Sample};
 use super::watch::Told;
 use crate::config::Config;
 
@@ -41,6 +44,8 @@ pub(super) enum Mail {
         /// Told each time; dropped by the engine when all of them have ended.
         sink: mpsc::UnboundedSender<Told>,
     },
+    /// Tell what runs in progress use.
+    Usage(Asker),
     /// Work by this configuration from now on.
     Reload(Box<Config>),
     /// The tz database has changed.
@@ -129,6 +134,19 @@ impl Engine {
             .await
             .map_err(|_| Refusal::Stopping)?;
         Ok(updates)
+    }
+
+    /// What runs in progress use; nothing where there is no runner that tells.
+    ///
+    /// # Errors
+    /// [`Refusal::Stopping`] when the engine has ended.
+    pub(crate) async fn usage(&self) -> Result<Option<Arc<Sample>>, Refusal> {
+        let (asker, answered) = oneshot::channel();
+        self.mail
+            .send(Mail::Usage(asker))
+            .await
+            .map_err(|_| Refusal::Stopping)?;
+        answered.await.map_err(|_| Refusal::Stopping)
     }
 
     /// Works by another configuration from now on.

@@ -14,6 +14,7 @@ mod startable;
 mod stop;
 #[cfg(test)]
 mod testing;
+mod usage;
 mod wakeup;
 mod watch;
 
@@ -39,6 +40,7 @@ use self::mailbox::{Build, Changed, Mail};
 pub(crate) use self::mailbox::{Condition, Engine};
 use self::records::{Records, Stored};
 use self::stop::Stop;
+pub(crate) use self::usage::Sample;
 use self::wakeup::{Wakeup, Woken};
 pub(crate) use self::watch::Told;
 use self::watch::Watchers;
@@ -103,6 +105,7 @@ struct Driver {
     busy: VecDeque<Waiting>,
     actions: actions::Actions,
     watchers: Watchers,
+    asked: usage::Asked,
     wakeup: Wakeup,
     place: Whereabouts,
     link: Option<Link>,
@@ -140,6 +143,7 @@ impl Driver {
             busy: VecDeque::new(),
             actions: actions::Actions::new(parts.reader),
             watchers: Watchers::default(),
+            asked: usage::Asked::default(),
             wakeup: Wakeup::new()?,
             place: parts.runner,
             link: None,
@@ -298,6 +302,7 @@ impl Driver {
                     self.watchers.add(run, self.core.run(run).is_some(), &sink);
                 }
             }
+            Mail::Usage(asker) => self.ask_usage(asker),
             Mail::Reload(config) => self.reload(*config),
             Mail::ZonesChanged => self.core.handle(clock::now(), Event::ZonesChanged),
             Mail::Stop { at_once } => self.begin_stop(at_once),

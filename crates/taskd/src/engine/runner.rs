@@ -134,11 +134,13 @@ impl Driver {
                         self.core.handle(now, Event::Ended { origin, end });
                     }
                 }
+                FromRunner::Used { at_us, used, is_last } => self.usage_said(at_us, used, is_last),
                 FromRunner::InventoryEnd(info) if info.0.closing.0 => {
                     // It goes on telling of its runs until it is gone; what is due meanwhile waits for the next.
                     tracing::info!("the runner is about to end");
                     self.condition.runner = None;
                     self.condition.cgroups = None;
+                    self.condition.can = 0;
                     self.core.handle(now, Event::RunnerLost);
                 }
                 FromRunner::Inventory { .. } | FromRunner::InventoryEnd(_) => {
@@ -154,6 +156,8 @@ impl Driver {
         }
         self.condition.runner = None;
         self.condition.cgroups = None;
+        self.condition.can = 0;
+        self.usage_lost();
         match self.stop {
             Stop::No => {
                 tracing::warn!(error = %error, "the runner is gone");
@@ -216,7 +220,7 @@ pub(super) fn wire_key(key: AttemptKey) -> wire::AttemptKey {
     }
 }
 
-fn core_key(key: wire::AttemptKey) -> AttemptKey {
+pub(super) fn core_key(key: wire::AttemptKey) -> AttemptKey {
     AttemptKey {
         run: RunKey {
             task: TaskId(key.task),

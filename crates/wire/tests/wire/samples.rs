@@ -262,6 +262,7 @@ impl Said for Request {
                 limit: Some(2),
             },
             Request::PoolList { kind: PoolKind::Lock },
+            Request::Top,
         ]
     }
 }
@@ -328,6 +329,7 @@ impl Said for Response {
             }))),
             Response::Counted(Box::new(Rec(counted()))),
             Response::Pools(schedules::pools()),
+            Response::Top(Box::new(Rec(runs::top()))),
         ]
     }
 }
@@ -344,6 +346,7 @@ impl Said for ToRunner {
             },
             ToRunner::Forget(KEY),
             ToRunner::Shutdown { grace_ms: 10_000 },
+            ToRunner::Look,
         ]
     }
 }
@@ -363,6 +366,11 @@ impl Said for FromRunner {
                 at_ms: 1_796_000_000_002,
             },
             FromRunner::Ended(Box::new(Rec(ended()))),
+            FromRunner::Used {
+                at_us: 1 << 40,
+                used: vec![Rec(runners::used()), Rec(Used::default())],
+                is_last: true,
+            },
         ]
     }
 }

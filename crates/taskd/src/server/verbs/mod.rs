@@ -20,6 +20,7 @@ mod run;
 mod runs;
 mod show;
 mod status;
+mod top;
 pub(super) mod watch;
 mod why;
 
@@ -78,6 +79,7 @@ pub(super) async fn answer(
         } => count::answer(shared, names, bounds_ms, named).await,
         Request::PoolSet { kind, names, limit } => pools::set(shared, kind, names, limit).await,
         Request::PoolList { kind } => pools::list(shared, kind).await,
+        Request::Top => top::answer(shared).await,
         // Answered by the connection itself, since it is not one answer.
         Request::Watch { .. } => Err(Refusal::UnknownRequest),
     }
@@ -112,6 +114,7 @@ fn named(request: &Request) -> &[String] {
         Request::Watch { .. } => &[],
         Request::Add(_)
         | Request::Status
+        | Request::Top
         | Request::CalendarList
         | Request::PoolList { .. }
         | Request::ImportMore { .. }

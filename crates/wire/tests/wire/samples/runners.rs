@@ -96,6 +96,15 @@ pub(super) fn info() -> RunnerInfo {
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
-        can: Tail(can::CAPS),
+        can: Tail(can::CAPS | can::USAGE),
+    }
+}
+
+pub(super) fn used() -> Used {
+    Used {
+        key: KEY,
+        cpu_us: Some(1_500_000),
+        memory_bytes: Some(64 << 20),
+        processes: Some(3),
     }
 }
