@@ -66,10 +66,16 @@ impl Kind {
     }
 }
 
+/// An attempt: its run's number, its own, and the fire time. Where taskd and its runner are killed at once, a run that
+/// nobody recorded may leave its number to the next.
+pub type Key = (u64, u32, Timestamp);
+
+/// What attempts said, in the order of their numbers.
+pub type Attempts = BTreeMap<Key, Told>;
+
 /// One attempt by its own words.
 #[derive(Debug, Default)]
 pub struct Told {
-    pub fire_times: Vec<Timestamp>,
     pub starts: u32,
     pub ends: Vec<i32>,
 }
@@ -77,8 +83,8 @@ pub struct Told {
 /// All that the processes said.
 #[derive(Debug, Default)]
 pub struct Stamps {
-    /// By task, then by run and attempt.
-    pub tasks: HashMap<String, BTreeMap<(u64, u32), Told>>,
+    /// By task.
+    pub tasks: HashMap<String, Attempts>,
     /// By task: whether it is a start, and the run, in the order in which it was said.
     pub order: HashMap<String, Vec<(bool, u64)>>,
 }
@@ -156,9 +162,12 @@ impl Load {
             };
             let (task, n) = run.rsplit_once('/').expect("TASK/N");
             let n = n.parse().expect("a number");
-            let key = (n, attempt.parse().expect("a number"));
+            let key = (
+                n,
+                attempt.parse().expect("a number"),
+                fire_time.parse().expect("an instant"),
+            );
             let told = stamps.tasks.entry(task.to_owned()).or_default().entry(key).or_default();
-            told.fire_times.push(fire_time.parse().expect("an instant"));
             match what {
                 "start" => told.starts += 1,
                 "end" => told.ends.push(code.parse().expect("a code")),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::load::{Kind, Load, Stamps, Told, output};
+use super::load::{Attempts, Key, Kind, Load, Stamps, output};
 use crate::harness::{World, instant};
 
 /// What may be true of a run.
@@ -30,12 +30,17 @@ fn recorded(world: &World, task: &str) -> Recorded {
     .collect()
 }
 
+/// What an attempt of a recorded run is known by.
+fn key(n: u64, attempt: u32, run: &Value) -> Key {
+    (n, attempt, instant(&run["fire_time"]))
+}
+
 /// Holds all that is recorded against all that was said.
 pub fn check(world: &World, load: &Load, fates: Fates) {
     let stamps = load.stamps(world);
     let (mut attempts, mut passed) = (0, 0);
     for (task, kind) in &load.tasks {
-        let none = BTreeMap::new();
+        let none = Attempts::new();
         let told = stamps.tasks.get(task).unwrap_or(&none);
         let recorded = recorded(world, task);
         attempts += told.len();
@@ -59,22 +64,20 @@ pub fn check(world: &World, load: &Load, fates: Fates) {
     assert!(attempts > 0, "nothing ran");
 }
 
-fn no_firing_twice(task: &str, told: &BTreeMap<(u64, u32), Told>) {
+fn no_firing_twice(task: &str, told: &Attempts) {
     let mut by_fire_time: HashMap<Timestamp, u64> = HashMap::new();
-    for ((run, attempt), told) in told {
+    for ((run, attempt, fire_time), told) in told {
         assert_eq!(told.starts, 1, "{task}/{run}, attempt {attempt}, started: {told:?}");
-        for fire_time in &told.fire_times {
-            let first = *by_fire_time.entry(*fire_time).or_insert(*run);
-            assert_eq!(first, *run, "{task}: the firing of {fire_time} has two runs");
-        }
+        let first = *by_fire_time.entry(*fire_time).or_insert(*run);
+        assert_eq!(first, *run, "{task}: the firing of {fire_time} has two runs");
     }
 }
 
-fn each_run_is_whole(task: &str, kind: Kind, told: &BTreeMap<(u64, u32), Told>, recorded: &Recorded) {
+fn each_run_is_whole(task: &str, kind: Kind, told: &Attempts, recorded: &Recorded) {
     let (attempts, code) = kind.life();
     for (n, run) in recorded {
         if run["outcome"] == "missed" {
-            assert!(!told.contains_key(&(*n, 1)), "it ran: {run}");
+            assert!(!told.contains_key(&key(*n, 1, run)), "it ran: {run}");
             continue;
         }
         let outcome = if code == 0 { "succeeded" } else { "failed" };
@@ -84,21 +87,25 @@ fn each_run_is_whole(task: &str, kind: Kind, told: &BTreeMap<(u64, u32), Told>, 
             "{run}"
         );
         for attempt in 1..=attempts {
-            let told = told.get(&(*n, attempt));
+            let told = told.get(&key(*n, attempt, run));
             let told = told.unwrap_or_else(|| panic!("attempt {attempt} never ran: {run}"));
             assert_eq!(told.ends.len(), 1, "attempt {attempt} was harmed: {run}");
         }
     }
-    for (n, attempt) in told.keys() {
+    for (n, attempt, fire_time) in told.keys() {
+        let run = recorded.get(n);
         assert!(
-            recorded.contains_key(n) && *attempt <= attempts,
+            run.is_some_and(|run| instant(&run["fire_time"]) == *fire_time) && *attempt <= attempts,
             "{task}/{n}, attempt {attempt}, is not recorded"
         );
     }
 }
 
-fn each_output_is_whole(world: &World, task: &str, told: &BTreeMap<(u64, u32), Told>) {
-    let all: String = told.keys().map(|(run, attempt)| output(task, *run, *attempt)).collect();
+fn each_output_is_whole(world: &World, task: &str, told: &Attempts) {
+    let all: String = told
+        .keys()
+        .map(|(run, attempt, _)| output(task, *run, *attempt))
+        .collect();
     let logs = world.ctl(&["logs", task, "--since", "1d"]).ok();
     if logs != all {
         let differ = logs.lines().zip(all.lines()).find(|(there, wanted)| there != wanted);
@@ -107,13 +114,13 @@ fn each_output_is_whole(world: &World, task: &str, told: &BTreeMap<(u64, u32), T
     }
 }
 
-fn no_outcome_is_false(task: &str, told: &BTreeMap<(u64, u32), Told>, recorded: &Recorded) {
+fn no_outcome_is_false(task: &str, told: &Attempts, recorded: &Recorded) {
     for (n, run) in recorded {
         let outcome = run["outcome"]
             .as_str()
             .unwrap_or_else(|| panic!("it never ended: {run}"));
         let attempts = u32::try_from(run["attempts"].as_u64().expect("a number")).expect("few");
-        let last = told.get(&(*n, attempts));
+        let last = told.get(&key(*n, attempts, run));
         let said = last.and_then(|told| told.ends.first());
         match outcome {
             "succeeded" => assert_eq!(said, Some(&0), "{run}"),
@@ -128,7 +135,7 @@ fn no_outcome_is_false(task: &str, told: &BTreeMap<(u64, u32), Told>, recorded: 
             other => panic!("nobody ended it so ({other}): {run}"),
         }
     }
-    for ((n, attempt), told) in told {
+    for ((n, attempt, _), told) in told {
         assert!(told.ends.len() <= 1, "{task}/{n}, attempt {attempt}: {told:?}");
     }
 }
@@ -139,7 +146,8 @@ fn one_after_the_other(task: &str, stamps: &Stamps, fates: Fates) {
     let mut live = None;
     for (start, run) in stamps.order.get(task).into_iter().flatten() {
         if *start {
-            assert!(*run > last, "{task}/{run} started after {task}/{last}");
+            let is_next = *run > last || (fates == Fates::Lost && *run == last);
+            assert!(is_next, "{task}/{run} started after {task}/{last}");
             // One that ended with its runner says nothing.
             assert!(
                 live.is_none() || fates == Fates::Lost,
@@ -154,22 +162,13 @@ fn one_after_the_other(task: &str, stamps: &Stamps, fates: Fates) {
 
 /// Between the first and the last of the fire times, each has one run, or a place in the ledger. Gives how many the
 /// latter are.
-fn each_fire_time_has_a_verdict(
-    world: &World,
-    task: &str,
-    told: &BTreeMap<(u64, u32), Told>,
-    recorded: &Recorded,
-) -> usize {
+fn each_fire_time_has_a_verdict(world: &World, task: &str, told: &Attempts, recorded: &Recorded) -> usize {
     let mut runs: HashMap<i64, &Value> = HashMap::new();
     for run in recorded.values() {
         let second = runs.insert(instant(&run["fire_time"]).as_millisecond(), run);
         assert!(second.is_none(), "two runs of one fire time: {run} and {second:?}");
     }
-    let ran: Vec<i64> = told
-        .values()
-        .flat_map(|told| &told.fire_times)
-        .map(|fire_time| fire_time.as_millisecond())
-        .collect();
+    let ran: Vec<i64> = told.keys().map(|(.., fire_time)| fire_time.as_millisecond()).collect();
     let times = || runs.keys().chain(&ran).copied();
     let (Some(first), Some(last)) = (times().min(), times().max()) else {
         return 0;
