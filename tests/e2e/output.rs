@@ -84,7 +84,13 @@ fn bytes_that_are_no_text_come_back_as_they_were() {
 
 #[test]
 fn long_lines_are_kept_in_parts_and_come_back_whole() {
-    let world = World::served();
+    let mut world = World::new();
+    std::fs::write(
+        world.path("taskd.toml"),
+        "[limits]\noutput_compress_bytes = \"1 GiB\"\n",
+    )
+    .expect("a file");
+    world.start();
     // Characters of three bytes, so that a cut may fall into one.
     let long: String = "€".repeat(100_000) + "\nshort\n";
     let input = world.path("long");
@@ -117,7 +123,11 @@ fn peak_kib(pid: u32) -> u64 {
 #[test]
 fn a_hundred_megabytes_keep_head_and_tail_with_the_gap_marked_in_bounded_memory() {
     let mut world = World::new();
-    std::fs::write(world.path("taskd.toml"), "[limits]\noutput_bytes = \"4 MiB\"\n").expect("a file");
+    std::fs::write(
+        world.path("taskd.toml"),
+        "[limits]\noutput_bytes = \"4 MiB\"\noutput_compress_bytes = \"1 GiB\"\n",
+    )
+    .expect("a file");
     world.start();
     // Lines of 100 bytes, each with its number.
     ran(&world, "flood", "seq -f %099.0f 1 1048576");

@@ -419,3 +419,34 @@ fn listening_as(uid: u32, world: &World) -> Option<UnixListener> {
     });
     again.join().expect("no panic")
 }
+
+#[test]
+fn nothing_that_is_to_be_hidden_is_told_to_a_runner_that_cannot_hide_it() {
+    let world = World::new();
+    let stage = Stage::new(&world);
+    let taskd = daemon(&world);
+    let mut older = stage.attached(1);
+    for (name, options) in [("masked", ["--mask", "key"]), ("dropped", ["--output", "discard"])] {
+        let add = ["add", "--name", name, "--manual", options[0], options[1], "--", "true"];
+        world.ctl(&add).ok();
+        world.ctl(&["run", name]).ok();
+        let run = world.finished(&format!("{name}/1"));
+        assert_eq!(run["outcome"], "spawn-failed", "{run}");
+        assert!(
+            run["reason"].as_str().expect("a reason").contains("restart it"),
+            "{run}"
+        );
+    }
+    // What is not hidden is started, and it is the first thing that it is told to start.
+    let add = ["add", "--name", "file", "--manual", "--output", "file", "--", "true"];
+    world.ctl(&add).ok();
+    world.ctl(&["run", "file"]).ok();
+    assert_eq!(older.start().task, "file");
+    drop(older);
+    let (mut info, mut newer) = (stage.info(2), stage.met().expect("it attaches"));
+    info.can = Tail(can::OUTPUTS);
+    newer.say(&[FromRunner::InventoryEnd(Rec(info))]);
+    world.ctl(&["run", "masked"]).ok();
+    assert_eq!(newer.start().masks.0, ["key"]);
+    end(taskd);
+}

@@ -6,7 +6,7 @@ use taskd_core::Timestamp;
 use taskd_core::command::Command;
 use taskd_core::effect::Effect;
 use taskd_core::event::{Event, Inventory, Origin};
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::run::{AttemptEnd, Exit, Usage};
 use taskd_core::schedule::DstRule;
@@ -153,6 +153,8 @@ fn add(bencher: Bencher, tasks: u64) {
                 enabled,
                 policies,
                 process: Process::default(),
+                output: OutputPolicy::default(),
+                history: History::default(),
             }
         })
         .bench_local_values(|definition| {

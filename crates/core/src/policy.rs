@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::words::words;
 
 mod concurrency;
+mod output;
 mod retry;
 mod sharing;
 
 pub use concurrency::{AT_ONCE_MAX, Concurrency, ConcurrencyError, QUEUE, QUEUE_MAX};
-pub use sharing::{Holding, LOCKS_MAX, POOL_MAX, PRIORITY_MAX, Pool, PoolName, Sharing};
-
+pub use output::{History, KEEP_FOR_MAX_MS, KEEP_RUNS_MAX, OUTPUT_MAX, OUTPUT_MIN, OutputKind, OutputPolicy};
 pub use retry::{BACKOFF_MAX, Backoff, Codes, RETRIES_MAX, Retry, RetryOn};
+pub use sharing::{Holding, LOCKS_MAX, POOL_MAX, PRIORITY_MAX, Pool, PoolName, Sharing};
 
 /// Default of [`Misfire::Once`]: how late a missed fire time may still be run.
 pub const MISFIRE_WITHIN: Duration = Duration::from_secs(60 * 60);

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::CalendarUse;
-use crate::policy::{Policies, Sharing};
+use crate::policy::{History, OutputPolicy, Policies, Sharing};
 use crate::process::Process;
 use crate::schedule::DstRule;
 use crate::time::Timestamp;
@@ -309,6 +309,12 @@ pub struct Definition {
     /// What its processes are given.
     #[serde(default)]
     pub process: Process,
+    /// What becomes of the output of its runs.
+    #[serde(default, skip_serializing_if = "OutputPolicy::is_default")]
+    pub output: OutputPolicy,
+    /// How much is kept of its history.
+    #[serde(default, skip_serializing_if = "History::is_default")]
+    pub history: History,
 }
 
 /// The part of a definition that decisions need, kept in memory for every task.

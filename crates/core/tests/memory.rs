@@ -9,7 +9,7 @@ use jiff::tz::TimeZoneDatabase;
 use taskd_core::Timestamp;
 use taskd_core::command::{Command, Reply};
 use taskd_core::event::{Event, Inventory};
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::schedule::{Catalog, DstRule, Schedule, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
@@ -118,6 +118,8 @@ fn added() -> Scheduler {
             enabled: true,
             policies: Policies::default(),
             process: Process::default(),
+            output: OutputPolicy::default(),
+            history: History::default(),
         };
         let definitions = vec![definition];
         let owner = Owner(0);

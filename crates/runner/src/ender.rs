@@ -1,12 +1,12 @@
 //! The threads that do what ends take, so that the loop never waits for it, and no start that hangs holds it up: one looks
-//! for what is left of attempts, one puts large outputs together. Neither holds up the other.
+//! for what is left of attempts, one puts large outputs together, one makes room in those that grow. None holds up another.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-use crate::output::Output;
+use crate::output::{Cut, Output, Watch};
 use crate::reports::{Report, Reports, lock};
 use crate::sweep::{Search, Seek};
 
@@ -14,7 +14,15 @@ use crate::sweep::{Search, Seek};
 #[derive(Debug)]
 pub(crate) struct Ender {
     seeks: Arc<Queue<(u64, Seek)>>,
-    seals: Arc<Queue<(u64, Box<Output>)>>,
+    seals: Arc<Queue<(u64, Unsealed)>>,
+    looks: Arc<Queue<(u64, Watch)>>,
+}
+
+/// An output that is over its cap.
+#[derive(Debug)]
+pub(crate) enum Unsealed {
+    Lines(Box<Output>),
+    Raw(Cut),
 }
 
 /// What waits for one of them.
@@ -50,12 +58,13 @@ impl<T> Queue<T> {
 impl Ender {
     /// Starts the threads. All signals must be blocked already.
     pub(crate) fn start(search: Search, reports: Arc<Reports>) -> io::Result<Self> {
-        let (seeks, seals) = (Queue::new(), Queue::new());
-        let (to_seek, to_seal) = (Arc::clone(&seeks), Arc::clone(&seals));
-        let seal_reports = Arc::clone(&reports);
+        let (seeks, seals, looks) = (Queue::new(), Queue::new(), Queue::new());
+        let (to_seek, to_seal, to_look) = (Arc::clone(&seeks), Arc::clone(&seals), Arc::clone(&looks));
+        let (seal_reports, look_reports) = (Arc::clone(&reports), Arc::clone(&reports));
         start_thread("ender", move || seek_all(&to_seek, &search, &reports))?;
         start_thread("sealer", move || seal_all(&to_seal, &seal_reports))?;
-        Ok(Ender { seeks, seals })
+        start_thread("looker", move || look_all(&to_look, &look_reports))?;
+        Ok(Ender { seeks, seals, looks })
     }
 
     /// Has it look for the processes of an attempt. [`Report::Sought`] follows.
@@ -63,9 +72,14 @@ impl Ender {
         self.seeks.push((id, seek));
     }
 
-    /// Has it put together an output that is over its cap. [`Report::Finished`] follows.
-    pub(crate) fn seal(&self, id: u64, output: Output) {
-        self.seals.push((id, Box::new(output)));
+    /// Has it put together an output that is over its cap. [`Report::Sealed`] follows.
+    pub(crate) fn seal(&self, id: u64, output: Unsealed) {
+        self.seals.push((id, output));
+    }
+
+    /// Has it make room in a file that may have grown. [`Report::Looked`] follows.
+    pub(crate) fn look(&self, id: u64, watch: Watch) {
+        self.looks.push((id, watch));
     }
 }
 
@@ -87,11 +101,26 @@ fn seek_all(queue: &Queue<(u64, Seek)>, search: &Search, reports: &Reports) {
     }
 }
 
-fn seal_all(queue: &Queue<(u64, Box<Output>)>, reports: &Reports) {
+fn seal_all(queue: &Queue<(u64, Unsealed)>, reports: &Reports) {
     loop {
         for (id, output) in queue.take() {
-            output.seal();
-            reports.push(Report::Finished { id });
+            let lost = match output {
+                Unsealed::Lines(output) => {
+                    output.seal();
+                    0
+                }
+                Unsealed::Raw(cut) => cut.seal(),
+            };
+            reports.push(Report::Sealed { id, lost });
+        }
+    }
+}
+
+fn look_all(queue: &Queue<(u64, Watch)>, reports: &Reports) {
+    loop {
+        for (id, mut watch) in queue.take() {
+            watch.look();
+            reports.push(Report::Looked { id, watch });
         }
     }
 }

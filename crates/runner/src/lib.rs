@@ -22,7 +22,8 @@
 //! * **Start.** A frame comes, the loop hands it to a thread (`spawner`), which makes everything ready (`spawn`) and
 //!   has its launcher clone without copying memory. Errors up to the exec come back as such.
 //! * **Output.** Both pipes are read as they fill and go to one file an attempt, made with the first byte, head and
-//!   tail past the cap: see [`output_path`].
+//!   tail past the cap: see [`output_path`]. A task may have its command write a file itself, or have nothing kept; then
+//!   there are no pipes.
 //! * **End.** It is the end of the first process. What it leaves behind ends with it: orphans come to the guard, so
 //!   while that has none there is nothing to look for; else `sweep` finds them and they are killed while the zombie of
 //!   the first process still holds the id of their group. Then what is in the pipes is read and the zombie is reaped.
@@ -72,7 +73,8 @@ use std::path::PathBuf;
 
 pub use env_file::{ENV_FILE_MAX, EnvFileError, read_env_file};
 pub use guard::guard;
-pub use output::{output_path, remove_output};
+pub use output::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
+pub use output::{compress_output, find_output, output_path, raw_output_path, remove_output};
 pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory};
 pub use worker::worker;
 

@@ -8,17 +8,41 @@ use rustix::event::EventfdFlags;
 
 use taskd_wire::runner::Used;
 
+use crate::output::Watch;
 use crate::spawn::{Child, SpawnError};
 use crate::sweep::Sought;
 
 /// What a thread has done. `id` is the loop's name for an attempt.
 #[derive(Debug)]
 pub(crate) enum Report {
-    Spawned { id: u64, child: Child, at_ms: i64 },
-    NotSpawned { id: u64, error: SpawnError, at_ms: i64 },
-    Sought { id: u64, sought: Sought },
-    Finished { id: u64 },
-    Looked { used: Vec<Used>, at_us: u64 },
+    Spawned {
+        id: u64,
+        child: Child,
+        at_ms: i64,
+    },
+    NotSpawned {
+        id: u64,
+        error: SpawnError,
+        at_ms: i64,
+    },
+    Sought {
+        id: u64,
+        sought: Sought,
+    },
+    /// An output was put together, and so many more bytes of it were lost.
+    Sealed {
+        id: u64,
+        lost: u64,
+    },
+    Looked {
+        id: u64,
+        watch: Watch,
+    },
+    /// What attempts in progress use.
+    Used {
+        used: Vec<Used>,
+        at_us: u64,
+    },
 }
 
 /// Those that the loop has not taken yet.

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use taskd_wire::codec::Tail;
+use taskd_wire::definition::OutputKind;
 use taskd_wire::runner as wire;
 use taskd_wire::runner::{AttemptKey, End, Ended, Live, Origin, Start, TimeUp};
 
 use crate::attempt::{Cause, GRACE_MAX, Limit, State};
 use crate::cgroups::{Counted, Group};
-use crate::output::{Output, Stream, output_path};
+use crate::output::{Output, Raw, Stream, output_path};
 use crate::pipes::Pipe;
 use crate::sweep::{Family, Survivor};
 use crate::sys::Reaped;
@@ -38,6 +39,8 @@ pub(crate) struct Attempt {
     pub(crate) stderr: Option<Pipe>,
     /// Taken away when the process has ended, after `output_bytes` and `output_lost` were read from it.
     pub(crate) output: Option<Output>,
+    /// The file that it writes itself, until the process has ended.
+    pub(crate) raw: Option<Raw>,
     pub(crate) output_bytes: u64,
     pub(crate) output_lost: u64,
     /// Its control group, until it is over.
@@ -87,7 +90,9 @@ impl Attempt {
             reaped: Reaped::default(),
             stdout: None,
             stderr: None,
-            output: Some(Output::new(output_path(state_dir, &start.key), start.output_max)),
+            output: (start.output.0 == OutputKind::Lines)
+                .then(|| Output::new(output_path(state_dir, &start.key), start.output_max)),
+            raw: None,
             output_bytes: 0,
             output_lost: 0,
             group: None,

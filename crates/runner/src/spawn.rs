@@ -15,11 +15,13 @@ use std::sync::Arc;
 use rustix::fs::{Access, CWD, FileType, MemfdFlags, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Resource, Rlimit};
-use taskd_wire::definition::ActionSpec;
+use taskd_wire::definition::{ActionSpec, OutputKind};
 use taskd_wire::runner::{AttemptKey, Caps, Process, ResourceLimit, Start, Stdin};
 
 use crate::cgroups::{Group, Groups, NotCapped, first_cap};
+use crate::clock;
 use crate::env_file::EnvFileError;
+use crate::output::{KnownMasks, Masks, Raw, raw_output_path};
 use crate::sweep;
 use crate::sys::{self, Decimal, Failed, HasNul, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step};
 
@@ -53,8 +55,10 @@ pub(crate) struct Host {
     home: PathBuf,
     cookie: Cookie,
     null: OwnedFd,
+    state_dir: PathBuf,
     /// Where children are put, if groups can be made.
     groups: Option<Arc<Groups>>,
+    masks: KnownMasks,
 }
 
 impl Host {
@@ -83,7 +87,7 @@ impl Host {
     }
 
     /// Reads this process's own circumstances, and raises its limit of open files: every run takes up to three.
-    pub(crate) fn new(cookie: Cookie, groups: Option<Arc<Groups>>) -> io::Result<Self> {
+    pub(crate) fn new(cookie: Cookie, state_dir: &Path, groups: Option<Arc<Groups>>) -> io::Result<Self> {
         let account = sys::account(rustix::process::geteuid().as_raw());
         let known = |name: &str, fallback: Option<OsString>| {
             env::var_os(name)
@@ -110,14 +114,16 @@ impl Host {
         base.extend(env::vars_os().filter(|(name, _)| {
             INHERITED.iter().any(|inherited| name == inherited) || name.as_bytes().starts_with(b"LC_")
         }));
-        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, 0.into())?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, 0.into())?;
         raise_file_limit();
         Ok(Host {
             base,
             home: PathBuf::from(home),
             cookie,
             null,
+            state_dir: state_dir.to_owned(),
             groups,
+            masks: KnownMasks::default(),
         })
     }
 }
@@ -181,6 +187,7 @@ impl SpawnError {
             Step::Limit(_) => "limit",
             Step::NoNewPrivileges => "no-new-privileges",
             Step::Exec => "exec",
+            Step::Output => "output",
         };
         let what = said(step, path, "");
         SpawnError { errno, what }
@@ -205,14 +212,39 @@ fn said(step: &str, path: &[u8], why: &str) -> String {
     what + why
 }
 
-/// A child and our ends of its pipes.
+/// A child, and our side of what it writes.
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) pid: Pid,
-    pub(crate) stdout: File,
-    pub(crate) stderr: File,
+    pub(crate) sink: Sink,
     /// The control group that it is in.
     pub(crate) group: Option<Arc<Group>>,
+}
+
+/// Our side of what a child writes.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// Our ends of its pipes.
+    Pipes {
+        stdout: File,
+        stderr: File,
+        /// What is hidden of what comes.
+        masks: Option<Arc<Masks>>,
+    },
+    /// The file that it writes itself.
+    File(Raw),
+    /// It writes for nobody.
+    Null,
+}
+
+impl Sink {
+    /// Nobody takes in what the child wrote.
+    pub(crate) fn discard(self) {
+        match self {
+            Sink::File(raw) => raw.discard(),
+            Sink::Pipes { .. } | Sink::Null => {}
+        }
+    }
 }
 
 /// Starts children, one after the other, with memory that is used again.
@@ -267,8 +299,64 @@ impl<'a> Spawner<'a> {
     pub(crate) fn spawn(&mut self, start: &Start) -> Result<Child, SpawnError> {
         prepare(&mut self.plan, self.host, start)?;
         let read = start.process.0.stdin.as_ref().map(stdin).transpose()?;
-        let (stdout, stdout_end) = pipe()?;
-        let (stderr, stderr_end) = pipe()?;
+        let null = self.host.null.as_fd();
+        let stdin = read.as_ref().map_or(null, |read| read.as_fd());
+        let place = |stdout, stderr| Place {
+            stdin,
+            stdout,
+            stderr,
+            group: None,
+        };
+        match start.output.0 {
+            OutputKind::Lines => {
+                let masks = self.masks(&start.masks.0)?;
+                let (stdout, stdout_end) = pipe()?;
+                let (stderr, stderr_end) = pipe()?;
+                let (pid, group) = self.launch(start, &place(stdout_end.as_fd(), stderr_end.as_fd()))?;
+                let sink = Sink::Pipes { stdout, stderr, masks };
+                Ok(Child { pid, sink, group })
+            }
+            OutputKind::File => {
+                let raw = self.raw(start)?;
+                match self.launch(start, &place(raw.file().as_fd(), raw.file().as_fd())) {
+                    Ok((pid, group)) => {
+                        let sink = Sink::File(raw);
+                        Ok(Child { pid, sink, group })
+                    }
+                    Err(error) => {
+                        raw.discard();
+                        Err(error)
+                    }
+                }
+            }
+            OutputKind::Discard => {
+                let (pid, group) = self.launch(start, &place(null, null))?;
+                let sink = Sink::Null;
+                Ok(Child { pid, sink, group })
+            }
+        }
+    }
+
+    /// What is to be hidden, ready for use. What cannot be hidden is not started.
+    fn masks(&self, patterns: &[String]) -> Result<Option<Arc<Masks>>, SpawnError> {
+        self.host.masks.of(patterns).map_err(|_| {
+            let (errno, what) = (libc::EINVAL, "mask".to_owned());
+            SpawnError { errno, what }
+        })
+    }
+
+    /// The file that a child is to write.
+    fn raw(&self, start: &Start) -> Result<Raw, SpawnError> {
+        let path = raw_output_path(&self.host.state_dir, &start.key);
+        Raw::create(path.clone(), start.output_max, clock::steady()).map_err(|error| {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            let step = Step::Output;
+            SpawnError::new(Failed { errno, step }, path.as_os_str().as_bytes())
+        })
+    }
+
+    /// Launches what is planned, in a control group of its own where there can be one.
+    fn launch(&mut self, start: &Start, place: &Place<'_>) -> Result<(Pid, Option<Arc<Group>>), SpawnError> {
         let caps = &start.process.0.caps.0.0;
         let mut group = self.host.group(caps).map_err(|error| SpawnError::cap(&error))?;
         let handle = group.as_ref().and_then(|group| group.open().ok());
@@ -278,13 +366,11 @@ impl<'a> Spawner<'a> {
                 return Err(SpawnError::cap(&NotCapped::ungrouped(cap)));
             }
         }
-        let place = Place {
-            stdin: read.as_ref().unwrap_or(&self.host.null).as_fd(),
-            stdout: stdout_end.as_fd(),
-            stderr: stderr_end.as_fd(),
+        let grouped = Place {
             group: handle.as_ref().map(|handle| handle.as_fd()),
+            ..*place
         };
-        let mut started = self.launcher.start(&self.plan, &place);
+        let mut started = self.launcher.start(&self.plan, &grouped);
         if handle.is_some()
             && let Err(NotStarted::Failed(failed)) = &started
             && failed.step == Step::Clone
@@ -292,17 +378,10 @@ impl<'a> Spawner<'a> {
         {
             // Better without than not at all, and nothing is counted then. What does not depend on it fails again.
             self.host.leave(group.take());
-            started = self.launcher.start(&self.plan, &Place { group: None, ..place });
+            started = self.launcher.start(&self.plan, place);
         }
         let failed = match started {
-            Ok(pid) => {
-                return Ok(Child {
-                    pid,
-                    stdout,
-                    stderr,
-                    group,
-                });
-            }
+            Ok(pid) => return Ok((pid, group)),
             Err(NotStarted::Failed(failed)) => failed,
             Err(NotStarted::Unfinished(pid)) => {
                 // Nobody knows how far it has come, so it is not to be told from one that never started.
@@ -321,7 +400,8 @@ impl<'a> Spawner<'a> {
             | Step::Nice
             | Step::Ionice
             | Step::PrivateTmp
-            | Step::NoNewPrivileges => b"",
+            | Step::NoNewPrivileges
+            | Step::Output => b"",
             Step::Limit(place) => RESOURCES.get(place).map_or("", |(name, _)| name).as_bytes(),
             Step::Chdir => self.plan.cwd.to_bytes(),
             Step::Exec => self.plan.program.to_bytes(),

@@ -31,12 +31,12 @@ pub(crate) struct Looked {
     pub(crate) group: Option<Group>,
 }
 
-/// Looks at these attempts. [`Report::Looked`] follows.
+/// Looks at these attempts. [`Report::Used`] follows.
 pub(crate) fn look(attempts: Vec<Looked>, groups: Option<Arc<Groups>>, reports: Arc<Reports>) -> io::Result<()> {
     let work = move || {
         let used = used(&attempts, groups.as_deref());
         let at_us = clock::steady_us();
-        reports.push(Report::Looked { used, at_us });
+        reports.push(Report::Used { used, at_us });
     };
     let builder = thread::Builder::new().name("looker".to_owned()).stack_size(256 * 1024);
     builder.spawn(work).map(drop)

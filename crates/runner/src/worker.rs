@@ -4,6 +4,7 @@ mod closing;
 mod ending;
 mod given_up;
 mod looking;
+mod sinks;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -32,7 +33,7 @@ use crate::reports::{Report, Reports};
 use crate::results::Results;
 use crate::roster::Roster;
 use crate::server::{Received, Server};
-use crate::spawn::{Cookie, Host, SpawnError};
+use crate::spawn::{Child, Cookie, Host, SpawnError};
 use crate::spawner::{Job, Spawners, THREADS_MAX};
 use crate::sweep::{Orphans, Search};
 use crate::sys::Launchers;
@@ -142,6 +143,8 @@ struct Worker {
     notify_socket: Option<OsString>,
     /// Attempts whose pipes are not yet watched. A process that has ended by then spares the trouble.
     fresh: Vec<u64>,
+    /// When files that attempts write themselves are looked at.
+    looks: BTreeSet<(Instant, u64)>,
     /// Processes may have ended that were not taken in: their start was not yet reported, or another hid them.
     reap_again: bool,
     /// Starts that were given up while a thread had them.
@@ -176,7 +179,7 @@ impl Worker {
         let results =
             Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
         let started = |source| RunnerError::System { what: "start", source };
-        let host = Host::new(cookie.clone(), groups.clone()).map_err(started)?;
+        let host = Host::new(cookie.clone(), &place.state_dir, groups.clone()).map_err(started)?;
         let (listener, socket_file) = place.listen()?;
         let done = Arc::new(Reports::new().map_err(started)?);
         let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT];
@@ -205,11 +208,12 @@ impl Worker {
                 closing: Tail(false),
                 state_dir: Tail(Some(place.directory_id().map_err(started)?)),
                 cgroups: Tail(None),
-                can: Tail(can::CAPS | can::USAGE),
+                can: Tail(can::OUTPUTS | can::CAPS | can::USAGE),
             },
             state_dir: place.state_dir.clone(),
             notify_socket,
             fresh: Vec::new(),
+            looks: BTreeSet::new(),
             reap_again: false,
             given_up: GivenUp::default(),
             retry_at: None,
@@ -284,6 +288,7 @@ impl Worker {
             self.try_again();
             self.watch_fresh();
             self.take_deadlines();
+            self.take_looks();
             if readable {
                 self.pipes.read_ready(&mut self.roster);
             }
@@ -306,7 +311,8 @@ impl Worker {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let hanging = self.spawners.relieve(now);
         let (expiry, flush) = (self.server.next_expiry(), self.pipes.next_flush());
-        let earliest = [deadline, expiry, closed, hanging, self.retry_at, flush]
+        let look = self.looks.first().map(|(at, _)| *at);
+        let earliest = [deadline, expiry, closed, hanging, self.retry_at, flush, look]
             .into_iter()
             .flatten()
             .min()?;
@@ -398,22 +404,27 @@ impl Worker {
                         self.given_up.came_back(id, child);
                         continue;
                     };
-                    attempt.pid = Some(child.pid);
+                    let Child { pid, sink, group } = child;
+                    attempt.pid = Some(pid);
                     attempt.started_ms = at_ms;
-                    attempt.stdout = Some(child.stdout.into());
-                    attempt.stderr = Some(child.stderr.into());
-                    attempt.group = child.group;
-                    self.roster.has_process(id, child.pid);
-                    self.fresh.push(id);
-                    self.step(id, Event::Spawned(child.pid));
+                    attempt.group = group;
+                    self.roster.has_process(id, pid);
+                    self.take_sink(id, sink);
+                    self.step(id, Event::Spawned(pid));
                 }
                 Report::NotSpawned { id, error, at_ms } => {
                     self.given_up.failed(id);
                     self.not_spawned(id, error, at_ms);
                 }
                 Report::Sought { id, sought } => self.take_sought(id, sought),
-                Report::Finished { id } => self.step(id, Event::Finished),
-                Report::Looked { used, at_us } => self.looked(used, at_us),
+                Report::Sealed { id, lost } => {
+                    if let Some(attempt) = self.roster.get_mut(id) {
+                        attempt.output_lost += lost;
+                    }
+                    self.step(id, Event::Finished);
+                }
+                Report::Looked { id, watch } => self.take_looked(id, watch),
+                Report::Used { used, at_us } => self.looked(used, at_us),
             }
         }
         self.reports = reports;
@@ -426,16 +437,6 @@ impl Worker {
                 libc::SIGCHLD => self.reap(),
                 _ => self.shut_down(SIGNAL_GRACE),
             }
-        }
-    }
-
-    fn watch_fresh(&mut self) {
-        let Worker {
-            fresh, roster, pipes, ..
-        } = self;
-        fresh.retain(|id| roster.get_mut(*id).is_some_and(|attempt| !pipes.watch(*id, attempt)));
-        if !self.fresh.is_empty() {
-            self.retry_soon();
         }
     }
 

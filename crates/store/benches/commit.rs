@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::record::Record;
 use taskd_core::run::{RunKey, TraceId, Trigger};
@@ -46,6 +46,8 @@ fn added(id: u64) -> Record {
             enabled: true,
             policies: Policies::default(),
             process: Process::default(),
+            output: OutputPolicy::default(),
+            history: History::default(),
         }),
     }
 }

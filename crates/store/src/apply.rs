@@ -12,7 +12,10 @@ use crate::columns::bits;
 use crate::error::Fault;
 use crate::pools;
 
+mod recount;
 mod tasks;
+
+pub(crate) use recount::recount;
 
 /// Tells how many bytes of output of an attempt are on disk.
 pub(crate) type OutputSize = dyn Fn(AttemptKey) -> Option<u64> + Send;

@@ -8,7 +8,7 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
 use taskd_core::pause::Pause;
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::schedule::DstRule;
 use taskd_core::task::{Action, Definition, Label, Outline, Owner, TaskId, TaskName, Terms, When};
@@ -244,6 +244,15 @@ pub(crate) fn pool_sum(owner: Owner, kind: &str, name: &str, most: i64) -> i64 {
         .value()
 }
 
+/// `histories.sum`.
+pub(crate) fn history_sum(task: i64, runs: Option<i64>, age_ms: Option<i64>) -> i64 {
+    Sum::new()
+        .word(task.cast_unsigned())
+        .number(runs)
+        .number(age_ms)
+        .value()
+}
+
 /// `imports.sum`.
 pub(crate) fn import_sum(first: u64, last: u64) -> i64 {
     Sum::new().word(first).word(last).value()
@@ -272,6 +281,10 @@ struct Rest<'a> {
     description: Option<&'a str>,
     #[serde(skip_serializing_if = "Process::is_default")]
     process: &'a Process,
+    #[serde(skip_serializing_if = "OutputPolicy::is_default")]
+    output: &'a OutputPolicy,
+    #[serde(skip_serializing_if = "History::is_default")]
+    history: History,
 }
 
 /// What of a [`Definition`] has no column, read.
@@ -287,6 +300,10 @@ struct RestRead {
     description: Option<String>,
     #[serde(default)]
     process: Process,
+    #[serde(default)]
+    output: OutputPolicy,
+    #[serde(default)]
+    history: History,
 }
 
 /// A definition in columns.
@@ -312,6 +329,8 @@ impl<'a> DefinitionColumns<'a> {
             policies,
             sharing,
             process,
+            output,
+            history,
         } = definition;
         let unfit = |error: serde_json::Error| Fault::Unfit(format!("the definition of {name} is no JSON: {error}"));
         Ok(DefinitionColumns {
@@ -326,6 +345,8 @@ impl<'a> DefinitionColumns<'a> {
                 env,
                 description: description.as_deref(),
                 process,
+                output,
+                history: *history,
             })
             .map_err(unfit)?,
         })
@@ -463,6 +484,8 @@ pub(crate) fn stored_task(outlines: &mut OutlineReader, row: &Row<'_>) -> Result
         policies,
         sharing,
         process: rest.process,
+        output: rest.output,
+        history: rest.history,
     };
     Ok((
         id,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Row, params};
+use taskd_core::policy::RETRIES_MAX;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger, Usage};
 use taskd_core::task::{Owner, TaskId, TaskName};
 use taskd_core::time::Timestamp;
@@ -269,6 +270,19 @@ impl RunQuery {
 /// A page on its way.
 type Page = BTreeMap<i64, RunRow>;
 
+/// A run that has ended and whose output is large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LargeOutput {
+    /// Its row, for the next page.
+    pub row: i64,
+    /// The run.
+    pub run: RunKey,
+    /// How many attempts it had.
+    pub attempts: u32,
+    /// Bytes that its output is counted for.
+    pub kept: u64,
+}
+
 impl Reader {
     /// A page of runs, newest first, at most `limit`, and where to go on. A page may be shorter than `limit`, even empty,
     /// and have a next one: a search that passes over many rows is cut up.
@@ -303,6 +317,34 @@ impl Reader {
     /// When the database cannot be read.
     pub fn run(&self, key: RunKey) -> Result<Option<RunRow>, ReadError> {
         Ok(self.find(key)?.map(|(_, run)| run))
+    }
+
+    /// Runs that have ended and whose output takes more than so many bytes, the newest before a row first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn large_outputs(&self, bytes: u64, before: i64, limit: usize) -> Result<Vec<LargeOutput>, ReadError> {
+        self.told(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT id, task, n, attempt, output_kept FROM runs
+                 WHERE output_kept > 0 AND id < ?1 AND output_kept > ?2 AND finished_at IS NOT NULL ORDER BY id DESC LIMIT ?3",
+            )?;
+            let least = i64::try_from(bytes).unwrap_or(i64::MAX);
+            let mut rows = statement.query([before, least, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(LargeOutput {
+                    row: number(row, 0)?,
+                    run: RunKey {
+                        task: TaskId(unsigned(row, 1)?),
+                        n: unsigned(row, 2)?,
+                    },
+                    attempts: u32::try_from(number(row, 3)?).unwrap_or(u32::MAX).min(RETRIES_MAX + 1),
+                    kept: unsigned(row, 4)?,
+                });
+            }
+            Ok(found)
+        })
     }
 
     /// The newest run of a task whose process started.

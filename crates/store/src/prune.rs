@@ -2,16 +2,17 @@
 //!
 //! It is done by the writer between commits, at most [`CHUNK`] rows and [`TASKS`] tasks at a time, so that no commit
 //! waits long for it: a task's history when that grew, everything's age at most once an hour, the output of all tasks
-//! when that grew. A daemon without commits is not woken. "Now" is the latest instant that records told.
+//! when that grew. A task may say itself how many of its runs are kept, and for how long. A daemon without commits is not woken. "Now" is the latest instant that records told.
 //!
 //! Output files are removed before the rows that name them: a crash between the two leaves rows without files, which
 //! the next pruning finds, and no files without rows.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use rusqlite::{Row, params};
-use taskd_core::policy::RETRIES_MAX;
+use taskd_core::policy::{History, RETRIES_MAX};
 use taskd_core::run::{AttemptKey, RunKey};
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
@@ -19,10 +20,13 @@ use taskd_core::time::Timestamp;
 use crate::apply::{Tally, plausible};
 use crate::columns::{bits, number, optional_number, unsigned};
 use crate::error::Fault;
+use crate::histories::{self, Own};
 use crate::session::{Durability, Session};
 
 /// Most rows pruned in one transaction.
 const CHUNK: usize = 200;
+/// Most attempts whose files are removed in one transaction, but for those of one run.
+const FILES: u32 = 400;
 /// Most runs whose output is counted in one step.
 const COUNTED: usize = 1_000;
 /// Most tasks looked at in one step: each takes as long as a few rows.
@@ -60,8 +64,16 @@ pub type RemoveOutput = Box<dyn Fn(&[AttemptKey]) + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sweep {
     Idle,
-    Runs { after: i64 },
-    Spans { after: i64 },
+    /// The runs of tasks that say themselves how long these are kept.
+    Own {
+        after: i64,
+    },
+    Runs {
+        after: i64,
+    },
+    Spans {
+        after: i64,
+    },
     Tasks,
 }
 
@@ -152,7 +164,7 @@ impl Pruner {
             .is_none_or(|swept| now.since(swept).max(swept.since(now)) >= SWEEP_EVERY);
         if due {
             self.swept_at = Some(now);
-            self.sweep = Sweep::Runs { after: i64::MIN };
+            self.sweep = Sweep::Own { after: i64::MIN };
         }
     }
 
@@ -180,9 +192,26 @@ impl Pruner {
         self.stalled = done.is_err();
     }
 
+    /// Before when everything is too old.
     fn cutoff(&self) -> Timestamp {
-        self.now
-            .map_or(Timestamp::MIN, |now| now.minus(self.limits.history_age))
+        self.before(self.limits.history_age)
+    }
+
+    fn before(&self, age: Duration) -> Timestamp {
+        self.now.map_or(Timestamp::MIN, |now| now.minus(age))
+    }
+
+    /// How many runs of a task are kept, and before when they are too old; nothing where nobody knows.
+    fn bounds_of(&self, session: &Session, task: TaskId) -> Result<Option<(u64, Timestamp)>, Fault> {
+        let History { runs, for_ms } = match histories::of(session.db(), task)? {
+            Own::Says(history) => history,
+            Own::Unknown => return Ok(None),
+        };
+        let cutoff = match for_ms {
+            Some(ms) => self.before(Duration::from_millis(ms.get())),
+            None => self.cutoff(),
+        };
+        Ok(Some((runs.map_or(self.limits.history_runs, NonZeroU64::get), cutoff)))
     }
 
     /// Removes what tasks have too much of: their oldest runs.
@@ -205,7 +234,10 @@ impl Pruner {
     /// Finds the runs of which a task has too many; true if there may be more.
     fn find_runs(&self, session: &Session, task: TaskId, pruning: &mut Pruning) -> Result<bool, Fault> {
         let id = bits(task.0);
-        let cutoff = self.cutoff().as_millis();
+        let Some((most, cutoff)) = self.bounds_of(session, task)? else {
+            return Ok(false);
+        };
+        let cutoff = cutoff.as_millis();
         let db = session.db();
         // Both tell the newest run. A wrong one alone, which would make all others too old, is not believed. A removed
         // task has no mark; its runs go by their age.
@@ -214,9 +246,7 @@ impl Pruner {
                 "SELECT min((SELECT max(n) FROM runs WHERE task = ?1), (SELECT last_run FROM marks WHERE task = ?1))",
             )?
             .query_row([id], |row| row.get(0))?;
-        let spare = newest.map_or(0, |newest| {
-            newest.max(0).cast_unsigned().saturating_sub(self.limits.history_runs)
-        });
+        let spare = newest.map_or(0, |newest| newest.max(0).cast_unsigned().saturating_sub(most));
         let mut statement = db.prepare_cached(&format!("{PRUNED} WHERE task = ?1 ORDER BY n"))?;
         let mut rows = statement.query([id])?;
         while let Some(row) = rows.next()? {
@@ -225,7 +255,7 @@ impl Pruner {
             if run.key.n > spare && finished_at >= cutoff {
                 break;
             }
-            if pruning.len() >= CHUNK {
+            if pruning.is_full() {
                 return Ok(true);
             }
             pruning.runs.push(run);
@@ -259,7 +289,7 @@ impl Pruner {
         )?;
         let mut rows = statement.query(params![bits(task.0), bits(self.limits.history_runs)])?;
         while let Some(row) = rows.next()? {
-            if pruning.len() >= CHUNK {
+            if pruning.is_full() {
                 return Ok(true);
             }
             pruning.spans.push(number(row, 0)?);
@@ -296,11 +326,14 @@ impl Pruner {
                 .db()
                 .prepare_cached(&format!("{PRUNED} WHERE output_kept > 0 ORDER BY id LIMIT {CHUNK}"))?;
             let mut rows = statement.query([])?;
+            let mut files = 0;
             while total > limit
+                && files < FILES
                 && let Some(row) = rows.next()?
             {
                 let run = Pruned::read(row)?;
                 total = total.saturating_sub(run.output_kept);
+                files += run.files();
                 pruned.push(run);
             }
         }
@@ -337,16 +370,33 @@ impl Pruner {
         let mut young = false;
         let next = match self.sweep {
             Sweep::Idle => return Ok(()),
+            Sweep::Own { after } => {
+                let tasks = histories::with_age(session.db(), after, TASKS)?;
+                let last = tasks.last().map(|task| bits(task.0));
+                self.more_runs.extend(tasks);
+                match last {
+                    Some(after) => Sweep::Own { after },
+                    None => Sweep::Runs { after: i64::MIN },
+                }
+            }
             Sweep::Runs { after } => {
                 let mut statement = session
                     .db()
                     .prepare_cached(&format!("{PRUNED} WHERE id > ?1 ORDER BY id LIMIT {CHUNK}"))?;
                 let mut rows = statement.query([after])?;
-                while !young && let Some(row) = rows.next()? {
+                while !young
+                    && !pruning.is_full()
+                    && let Some(row) = rows.next()?
+                {
                     let run = Pruned::read(row)?;
                     young = (cutoff..=now).contains(&run.created_at);
                     last = Some(run.id);
-                    if run.finished_at.is_some_and(|finished_at| finished_at < cutoff) {
+                    let Some(finished_at) = run.finished_at.filter(|at| *at < cutoff) else {
+                        continue;
+                    };
+                    // A task may say that its runs are kept for longer.
+                    let bounds = self.bounds_of(session, run.key.task)?;
+                    if bounds.is_some_and(|(_, cutoff)| finished_at < cutoff.as_millis()) {
                         pruning.runs.push(run);
                     }
                 }
@@ -431,8 +481,7 @@ impl Pruner {
         };
         let attempts: Vec<AttemptKey> = runs
             .iter()
-            .filter(|run| run.may_have_output)
-            .flat_map(|run| (1..=run.ended().min(ATTEMPTS_MAX)).map(|attempt| AttemptKey { run: run.key, attempt }))
+            .flat_map(|run| (1..=run.files()).map(|attempt| AttemptKey { run: run.key, attempt }))
             .collect();
         if !attempts.is_empty() {
             remove_output(&attempts);
@@ -451,6 +500,10 @@ struct Pruning {
 impl Pruning {
     fn len(&self) -> usize {
         self.runs.len() + self.spans.len() + self.tasks.len()
+    }
+
+    fn is_full(&self) -> bool {
+        self.len() >= CHUNK || self.runs.iter().map(Pruned::files).sum::<u32>() >= FILES
     }
 }
 
@@ -484,6 +537,15 @@ impl Pruned {
             // A run whose end nobody told may have written any amount, and earlier attempts did what they did.
             may_have_output: number(row, 7)? == 0 && (optional_number(row, 8)? != Some(0) || number(row, 3)? > 1),
         })
+    }
+
+    /// Of how many attempts output may have to go.
+    fn files(&self) -> u32 {
+        if self.may_have_output {
+            self.ended().min(ATTEMPTS_MAX)
+        } else {
+            0
+        }
     }
 
     /// How many of its attempts have ended: the last one of a run that has not ended may write.

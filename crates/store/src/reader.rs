@@ -13,6 +13,7 @@ use crate::columns::{
 };
 use crate::connection;
 use crate::error::{Fault, ReadError};
+use crate::histories::{self, Own};
 
 /// Opens readers; cheap to clone and to hand to other threads.
 #[derive(Clone, Debug)]
@@ -202,8 +203,15 @@ fn check(db: &Connection) -> Result<Vec<String>, Fault> {
     let mut rows = statement.query([])?;
     let mut outlines = OutlineReader::default();
     while let Some(row) = rows.next()? {
-        if let Err(fault) = stored_task(&mut outlines, row) {
-            problems.push(fault.to_string());
+        match stored_task(&mut outlines, row) {
+            Ok((id, stored)) if histories::of(db, id)? != Own::Says(stored.definition.history) => {
+                problems.push(format!(
+                    "task {}: how much is kept of its history is not what its definition says",
+                    id.0
+                ));
+            }
+            Ok(_) => {}
+            Err(fault) => problems.push(fault.to_string()),
         }
     }
     for (what, stored, counted) in [

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use taskd_core::record::Record;
+use taskd_core::run::RunKey;
 
-use crate::apply::{OutputSize, Tally, apply};
+use crate::apply::{self, OutputSize, Tally, apply};
 use crate::checkpoint::Checkpoints;
 use crate::error::{CommitError, Fault, Kind};
 use crate::inbox::{Receiver, Sender};
@@ -96,12 +97,19 @@ impl Writer {
     pub fn set_limits(&self, limits: Limits) {
         self.requests.send(Request::Limit(limits));
     }
+
+    /// Has the size on disk of a run's output taken in anew, after it has changed.
+    pub fn recount(&self, run: RunKey) {
+        // A closed store counts when it is opened again, by what it had: too much, and so on the safe side.
+        self.requests.send(Request::Recount(run));
+    }
 }
 
 /// What the writer's thread is asked.
 pub(crate) enum Request {
     Commit(Pending),
     Limit(Limits),
+    Recount(RunKey),
     Close,
 }
 
@@ -110,6 +118,7 @@ impl Request {
     pub(crate) fn can_wait(&self) -> bool {
         match self {
             Request::Commit(pending) => pending.fact,
+            Request::Recount(_) => true,
             Request::Limit(_) | Request::Close => false,
         }
     }
@@ -187,7 +196,11 @@ impl Committer {
                 requests.wait()
             };
             let Gathered {
-                group, limits, close, ..
+                group,
+                limits,
+                recounts,
+                close,
+                ..
             } = gather(first, requests);
             open = !close;
             if let Some(limits) = limits {
@@ -196,6 +209,9 @@ impl Committer {
             let turns = 1 + group.len() / PRUNE_BATCHES;
             if !group.is_empty() {
                 self.commit_group(group);
+            }
+            for run in recounts {
+                self.recount(run);
             }
             for _ in 0..turns {
                 if self.pruner.is_pending() {
@@ -218,6 +234,20 @@ impl Committer {
             drop(checkpoints);
         }
         session.close(take_in).map_err(|fault| fault.commit(&file))
+    }
+
+    /// What fails here is a count that stays too large.
+    fn recount(&mut self, run: RunKey) {
+        let Some(size) = self.output_size.as_deref() else {
+            return;
+        };
+        let counted = self
+            .session
+            .transaction(Durability::Lazy, |db, tally| apply::recount(db, run, tally, size));
+        if let Ok(tally) = counted {
+            self.pruner.note(&tally);
+        }
+        self.checkpoints.after_commit(self.session.db());
     }
 
     fn prune(&mut self) {
@@ -319,6 +349,7 @@ struct Gathered {
     /// How many records the group has.
     records: usize,
     limits: Option<Limits>,
+    recounts: Vec<RunKey>,
     /// The store is to be closed.
     close: bool,
 }
@@ -348,6 +379,7 @@ impl Gathered {
                     return true;
                 }
                 Request::Limit(limits) => self.limits = Some(limits),
+                Request::Recount(run) => self.recounts.push(run),
                 Request::Commit(pending) => {
                     self.records += pending.records.len();
                     self.group.push(pending);

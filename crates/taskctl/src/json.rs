@@ -9,7 +9,7 @@ use taskd_wire::client::{
     self as wire, Accepted, LastRun, Passed, Pause, RunInfo, RunRef, Status, TaskDetail, TaskSummary,
 };
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover, ProcessSpec,
+    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover, OutputKind, ProcessSpec,
     ScheduleSpec,
 };
 
@@ -194,6 +194,11 @@ pub struct Detail<'a> {
     locks: &'a [String],
     on_leftover: OnLeftover,
     process: &'a ProcessSpec,
+    output_max: Option<u64>,
+    keep_runs: Option<u64>,
+    keep_for_ms: Option<u64>,
+    output: OutputKind,
+    mask: &'a [String],
 }
 
 impl<'a> Detail<'a> {
@@ -240,6 +245,11 @@ impl<'a> Detail<'a> {
             locks: &detail.summary.spec.locks,
             on_leftover: detail.summary.spec.on_leftover,
             process: &detail.summary.spec.process,
+            output_max: detail.summary.spec.output_max,
+            keep_runs: detail.summary.spec.keep_runs,
+            keep_for_ms: detail.summary.spec.keep_for_ms,
+            output: detail.summary.spec.output,
+            mask: &detail.summary.spec.mask,
         }
     }
 }

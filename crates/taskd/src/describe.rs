@@ -6,7 +6,7 @@ use taskd_core::Timestamp;
 use taskd_core::calendar::Keep;
 use taskd_core::event::Origin;
 use taskd_core::pause::{Pause, PauseScope};
-use taskd_core::policy::{Backoff, Codes, Concurrency, Leftover, Misfire, Policies, RetryOn, StopSignal};
+use taskd_core::policy::{Backoff, Codes, Concurrency, Leftover, Misfire, OutputKind, Policies, RetryOn, StopSignal};
 use taskd_core::process::Process;
 use taskd_core::process::caps::{cpu_text, memory_text};
 use taskd_core::run::Outcome;
@@ -17,7 +17,7 @@ use taskd_store::{AttemptRow, RunRow, Span};
 use taskd_wire::client::{self, AttemptInfo, RunInfo};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
+    self, ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
     ProcessSpec, ScheduleSpec, TaskSpec,
 };
 
@@ -95,6 +95,11 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
         group: definition.sharing.group.as_ref().map(ToString::to_string),
         priority: definition.sharing.priority,
         locks: definition.sharing.locks.iter().map(ToString::to_string).collect(),
+        output: output_kind(definition.output.kind),
+        mask: definition.output.mask,
+        output_max: definition.output.max_bytes.map(NonZeroU64::get),
+        keep_runs: definition.history.runs.map(NonZeroU64::get),
+        keep_for_ms: definition.history.for_ms.map(NonZeroU64::get),
         success_codes: (success != Codes::SUCCESS).then(|| success.iter().map(u32::from).collect()),
         on_leftover: match leftover {
             Leftover::Kill => OnLeftover::Kill,
@@ -174,6 +179,15 @@ pub(crate) fn overlap(said: DstOverlap) -> Overlap {
         DstOverlap::First => Overlap::First,
         DstOverlap::Second => Overlap::Second,
         DstOverlap::Both => Overlap::Both,
+    }
+}
+
+/// Who writes the output of runs.
+pub(crate) fn output_kind(kind: OutputKind) -> definition::OutputKind {
+    match kind {
+        OutputKind::Lines => definition::OutputKind::Lines,
+        OutputKind::File => definition::OutputKind::File,
+        OutputKind::Discard => definition::OutputKind::Discard,
     }
 }
 

@@ -25,6 +25,7 @@ mod log;
 mod notify;
 mod paths;
 mod powers;
+mod press;
 mod readers;
 mod refusal;
 mod run;

@@ -25,6 +25,7 @@ use crate::engine::{self, Engine, Parts, Whereabouts};
 use crate::log::{self, LogHandle};
 use crate::notify::Notify;
 use crate::paths::Paths;
+use crate::press::Press;
 use crate::readers::Readers;
 use crate::server::{self, Shared, Socket};
 use crate::zoneinfo::Zoneinfo;
@@ -220,6 +221,12 @@ fn serve(
     let (engine, run_engine) = engine::prepare(Parts {
         core,
         writer: store.writer(),
+        press: Press::start(
+            &paths.state_dir,
+            store.reader()?,
+            store.writer(),
+            config.limits.output_compress_bytes,
+        )?,
         reader: store.reader()?,
         runner: Whereabouts {
             socket: paths.runner_socket.clone(),
@@ -440,7 +447,7 @@ impl Signals {
 }
 
 /// An attempt as the runner names it.
-fn runner_key(attempt: taskd_core::run::AttemptKey) -> AttemptKey {
+pub(crate) fn runner_key(attempt: taskd_core::run::AttemptKey) -> AttemptKey {
     AttemptKey {
         task: attempt.run.task.0,
         run: attempt.run.n,
@@ -462,11 +469,11 @@ fn output_remover(state_dir: &Path) -> impl Fn(&[taskd_core::run::AttemptKey]) +
 }
 
 /// How many bytes the output of an attempt takes.
-fn output_size(state_dir: &Path) -> impl Fn(taskd_core::run::AttemptKey) -> Option<u64> + Send + use<> {
+pub(crate) fn output_size(state_dir: &Path) -> impl Fn(taskd_core::run::AttemptKey) -> Option<u64> + Send + use<> {
     let state_dir = state_dir.to_owned();
     move |attempt| {
         use std::os::unix::fs::MetadataExt as _;
-        let found = std::fs::metadata(taskd_runner::output_path(&state_dir, &runner_key(attempt))).ok()?;
+        let (_, found) = taskd_runner::find_output(&state_dir, &runner_key(attempt))?;
         Some(found.blocks() * 512)
     }
 }

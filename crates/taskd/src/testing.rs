@@ -1,6 +1,6 @@
 //! What tests of several rooms share.
 
-use taskd_core::policy::{Policies, Sharing};
+use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::task::{Action, Definition, TaskName, When};
 
@@ -20,5 +20,7 @@ pub(crate) fn manual(name: &str) -> Definition {
         enabled: true,
         policies: Policies::default(),
         process: Process::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
     }
 }

@@ -9,7 +9,7 @@ mod top;
 
 use bincode::{Decode, Encode};
 
-use crate::codec::Rec;
+use crate::codec::{Rec, Tail};
 use crate::definition::{TaskPatch, TaskSpec};
 use crate::refusal::Refusal;
 pub use count::{Bucket, ClockChange, Counted};
@@ -591,4 +591,6 @@ pub struct RunOutput {
     pub info: Rec<RunInfo>,
     /// The output file of each attempt, the first attempt first. A file is there only when there was output.
     pub files: Vec<String>,
+    /// Whether its task has nothing kept of what its runs write.
+    pub discards: Tail<bool>,
 }

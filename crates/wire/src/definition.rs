@@ -105,6 +105,18 @@ pub struct TaskSpec {
     /// What its processes are given beside arguments, variables and a directory.
     #[serde(default)]
     pub process: Rec<ProcessSpec>,
+    /// Most bytes of output kept of an attempt, head and tail; `None` for what the daemon has for all.
+    pub output_max: Option<u64>,
+    /// How many finished runs are kept; `None` for what the daemon has for all.
+    pub keep_runs: Option<u64>,
+    /// For how many milliseconds after their end runs are kept; `None` for what the daemon has for all.
+    pub keep_for_ms: Option<u64>,
+    /// What becomes of what runs write.
+    #[serde(default)]
+    pub output: OutputKind,
+    /// Regular expressions of what is hidden in the output before it is written.
+    #[serde(default)]
+    pub mask: Vec<String>,
 }
 
 /// What the processes of a task are given; `None` leaves what the runner has.
@@ -150,6 +162,19 @@ pub struct ProcessSpec {
     /// How many processes and threads there may be of them at once.
     #[serde(default)]
     pub pids_max: Tail<Option<u32>>,
+}
+
+/// What becomes of what a run writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputKind {
+    /// The runner reads it and keeps each line with its stream and its time.
+    #[default]
+    Lines,
+    /// The command writes it into a file itself.
+    File,
+    /// Nothing is kept.
+    Discard,
 }
 
 /// How long an attempt waits after the one before it.
@@ -416,6 +441,16 @@ pub struct TaskPatch {
     pub on_leftover: Option<OnLeftover>,
     /// What its processes are given.
     pub process: Rec<ProcessPatch>,
+    /// Most bytes of output kept of an attempt; the inner `None` for what the daemon has for all.
+    pub output_max: Option<Option<u64>>,
+    /// How many finished runs are kept; the inner `None` for what the daemon has for all.
+    pub keep_runs: Option<Option<u64>>,
+    /// For how many milliseconds after their end; the inner `None` for what the daemon has for all.
+    pub keep_for_ms: Option<Option<u64>>,
+    /// What becomes of what runs write.
+    pub output: Option<OutputKind>,
+    /// All regular expressions of what is hidden in the output from now on.
+    pub mask: Option<Vec<String>>,
 }
 
 /// What is changed of what processes are given; an inner `None` for what the runner has.

@@ -8,7 +8,7 @@ use bincode::error::{DecodeError, EncodeError};
 use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::codec::{Rec, Tail};
-use crate::definition::{ActionSpec, EnvVar};
+use crate::definition::{ActionSpec, EnvVar, OutputKind};
 
 /// One attempt of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
@@ -78,6 +78,10 @@ pub struct Start {
     pub process: Tail<Rec<Process>>,
     /// How the run of the task that ended last had ended, for `TASKD_PREVIOUS_OUTCOME`.
     pub previous_outcome: Tail<Option<String>>,
+    /// What becomes of its output.
+    pub output: Tail<OutputKind>,
+    /// Regular expressions of what is hidden in lines before they are written.
+    pub masks: Tail<Vec<String>>,
 }
 
 /// What a process is given beside arguments, variables and a directory; `None` leaves what the runner has.
@@ -241,6 +245,9 @@ pub struct RunnerInfo {
 
 /// The bits of [`RunnerInfo::can`].
 pub mod can {
+    /// It does what [`Start::output`](super::Start::output) and [`Start::masks`](super::Start::masks) say. One that does not
+    /// keeps all as lines.
+    pub const OUTPUTS: u64 = 1;
     /// It holds attempts to their [caps](super::Process::caps), or does not start them.
     pub const CAPS: u64 = 1 << 2;
     /// It tells what attempts in progress use: [`ToRunner::Look`](super::ToRunner::Look).
@@ -378,8 +385,8 @@ pub enum End {
     SpawnFailed {
         /// The system's error number.
         errno: i32,
-        /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `limit` with its name, `nice`, `ionice`,
-        /// `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `memory-max`, `cpu-max`, `pids-max` with what is missing behind it, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
+        /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `output` with the file, `limit` with its name, `nice`,
+        /// `ionice`, `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `memory-max`, `cpu-max`, `pids-max` with what is missing behind it, `mask` when what is to be hidden cannot be, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.
         what: String,
     },

@@ -12,6 +12,7 @@ mod edit;
 mod enable;
 mod export;
 mod import;
+mod kept;
 mod labels;
 mod limits;
 mod lint;

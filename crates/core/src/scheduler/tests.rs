@@ -22,7 +22,7 @@ use super::{Limits, Scheduler};
 use crate::command::{Accepted, Command, Refusal, Reply, Ticket, WhileRunning};
 use crate::effect::{Effect, Notice, Weight};
 use crate::event::{Event, Inventory, Live, Origin};
-use crate::policy::{Misfire, Policies, Sharing};
+use crate::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
 use crate::process::Process;
 use crate::record::Record;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, Usage};
@@ -73,6 +73,8 @@ fn definition(name: &str, when: When) -> Definition {
         enabled: true,
         policies: Policies::default(),
         process: Process::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use taskd_core::calendar::{Calendar, CalendarUse, Entry, Keep, Kept, Rule, TimeRange};
 use taskd_core::command::{Command, Refusal, WhileRunning};
 use taskd_core::pause::PauseScope;
-use taskd_core::policy::{Backoff, Concurrency, Misfire, Policies, Pool, Retry, RetryOn, Sharing, TimeLimits};
+use taskd_core::policy::{
+    Backoff, Concurrency, History, Misfire, OutputPolicy, Policies, Pool, Retry, RetryOn, Sharing, TimeLimits,
+};
 use taskd_core::process::Process;
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::task::{Action, Definition, ImportId, Owner, TaskId, TaskName, Terms, When};
@@ -338,6 +340,8 @@ fn definition(world: &mut World) -> Definition {
             ..Policies::default()
         },
         process: Process::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
     }
 }
 

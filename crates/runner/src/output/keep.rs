@@ -14,7 +14,7 @@
 //! of one.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ const JSON_SHARE: u64 = 4;
 const GRANULES: u64 = 256;
 
 /// Bytes given up before a hole is punched: seldom enough to cost nothing, often enough to hold the disk's bound.
-const PUNCH_MIN: u64 = 64 * 1024;
+pub(super) const PUNCH_MIN: u64 = 64 * 1024;
 const PUNCH_MAX: u64 = 1024 * 1024;
 
 /// The daemon removes a directory with the last old output in it, which may be between our making it and its first file.
@@ -238,7 +238,11 @@ impl Keeper {
     fn write(&mut self, batch: &[u8]) -> io::Result<()> {
         let file = match &self.file {
             Some(file) => file,
-            None => self.file.insert(create(&self.path)?),
+            None => {
+                let file = create(&self.path)?;
+                super::remove_others(&self.path);
+                self.file.insert(file)
+            }
         };
         file.write_all_at(batch, self.end).inspect_err(|_| {
             // A part may be in the file. If it cannot be cut off, the next batch is written over it.
@@ -324,8 +328,32 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
     PathBuf::from(temporary)
 }
 
+/// Whether a file is as it was.
+pub(super) fn is_unchanged(file: &File, before: &Metadata) -> io::Result<bool> {
+    let now = file.metadata()?;
+    Ok(now.len() == before.len() && now.modified()? == before.modified()?)
+}
+
+/// Removes a file that is of no use, and its directory if that is empty then.
+pub(super) fn discard(path: &Path) {
+    // They only take a name.
+    let _ = fs::remove_file(path);
+    if let Some(directory) = path.parent() {
+        let _ = fs::remove_dir(directory);
+    }
+}
+
 /// Makes a file, and the directories above it, that only this user can read.
-fn create(path: &Path) -> io::Result<File> {
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    open(&new_file(), path)
+}
+
+/// Makes such a file where its directory is.
+pub(super) fn create_here(path: &Path) -> io::Result<File> {
+    new_file().open(path)
+}
+
+fn new_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options
         .read(true)
@@ -334,6 +362,11 @@ fn create(path: &Path) -> io::Result<File> {
         .truncate(true)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW);
+    options
+}
+
+/// Opens a file, and makes the directories above it.
+pub(super) fn open(options: &OpenOptions, path: &Path) -> io::Result<File> {
     let mut tries = 0;
     loop {
         match options.open(path) {

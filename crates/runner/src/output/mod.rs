@@ -13,14 +13,23 @@
 //! * Bytes that are not UTF-8 are shown as well as can be, and `raw` holds them exactly, in base64.
 //! * A gap is `{"log":"","stream":"taskd","time":…,"gap":{"bytes":N}}`: so many bytes are missing here.
 //!
+//! A task may have its output written by the command itself (`--output file`): to `<run>.<attempt>.out`, byte for byte as it
+//! comes, stdout and stderr in one, without times. Past the cap it is cut when the command has ended, see [`raw`].
+//!
+//! When its run is over, a large file may be compressed, to the same name with `.zst` behind it, see [`compress_output`].
+//!
 //! [`lines`] cuts a stream into records and writes them as JSON, [`keep`] decides what stays.
 
 mod keep;
 mod lines;
+mod mask;
+mod press;
+mod raw;
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use taskd_wire::runner::AttemptKey;
 
@@ -28,14 +37,52 @@ use crate::clock;
 use keep::Keeper;
 use lines::Splitter;
 
-/// Where the output of an attempt is, if it has any.
+use mask::Masker;
+
+pub(crate) use mask::KnownMasks;
+pub use mask::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
+pub use press::compress_output;
+pub(crate) use raw::{Cut, Over, Raw, Watch};
+
+/// Where the lines of an attempt are, if it has any.
 ///
 /// While an attempt runs whose output is over its cap, its file has a hole between head and tail that reads as NUL
 /// bytes; `SEEK_DATA` skips it. In the end a gap line stands in its place.
 #[must_use]
 pub fn output_path(state_dir: &Path, key: &AttemptKey) -> PathBuf {
+    named(state_dir, key, "jsonl")
+}
+
+/// Where the output of an attempt is that writes its file itself. While it runs, the file may have a hole, too.
+#[must_use]
+pub fn raw_output_path(state_dir: &Path, key: &AttemptKey) -> PathBuf {
+    named(state_dir, key, "out")
+}
+
+fn named(state_dir: &Path, key: &AttemptKey, extension: &str) -> PathBuf {
     let AttemptKey { task, run, attempt } = key;
-    state_dir.join(format!("output/{task}/{run}.{attempt}.jsonl"))
+    state_dir.join(format!("output/{task}/{run}.{attempt}.{extension}"))
+}
+
+/// What the output of an attempt is written to.
+fn plain_paths(state_dir: &Path, key: &AttemptKey) -> [PathBuf; 2] {
+    [output_path(state_dir, key), raw_output_path(state_dir, key)]
+}
+
+/// All that the output of an attempt may be in. What is not compressed comes first: it is whole while the other may be there
+/// already.
+fn all_paths(state_dir: &Path, key: &AttemptKey) -> [PathBuf; 4] {
+    let [lines, raw] = plain_paths(state_dir, key);
+    let (pressed, pressed_raw) = (press::compressed(&lines), press::compressed(&raw));
+    [lines, raw, pressed, pressed_raw]
+}
+
+/// The file that holds the output of an attempt, and what the system knows of it; nothing if there is none.
+#[must_use]
+pub fn find_output(state_dir: &Path, key: &AttemptKey) -> Option<(PathBuf, Metadata)> {
+    all_paths(state_dir, key)
+        .into_iter()
+        .find_map(|path| fs::metadata(&path).ok().map(|found| (path, found)))
 }
 
 /// Removes the output of an attempt, if it has any, and what a runner left that was killed while it put it together.
@@ -43,18 +90,29 @@ pub fn output_path(state_dir: &Path, key: &AttemptKey) -> PathBuf {
 /// # Errors
 /// When it is there and cannot be removed.
 pub fn remove_output(state_dir: &Path, key: &AttemptKey) -> io::Result<()> {
-    let path = output_path(state_dir, key);
-    for path in [keep::temporary(&path), path.clone()] {
+    let paths = all_paths(state_dir, key);
+    for path in paths.iter().map(|path| keep::temporary(path)).chain(paths.clone()) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
     }
-    if let Some(directory) = path.parent() {
+    if let Some(directory) = paths[0].parent() {
         // It stays as long as it holds the output of another attempt.
         let _ = fs::remove_dir(directory);
     }
     Ok(())
+}
+
+/// Removes what was called so before: after a backup was put back, runs have numbers that were used already, and what they
+/// wrote then may be in files of other names, which would be taken for theirs.
+fn remove_others(path: &Path) {
+    let (lines, raw) = (path.with_extension("jsonl"), path.with_extension("out"));
+    let others = [press::compressed(&lines), press::compressed(&raw), lines, raw];
+    for other in others.iter().filter(|other| *other != path) {
+        // It is hardly ever there.
+        let _ = fs::remove_file(other);
+    }
 }
 
 /// One of the two streams of a command.
@@ -68,6 +126,7 @@ pub(crate) enum Stream {
 #[derive(Debug)]
 pub(crate) struct Output {
     keeper: Keeper,
+    mask: Option<Masker>,
     stdout: Splitter,
     stderr: Splitter,
     bytes: u64,
@@ -82,6 +141,7 @@ impl Output {
     pub(crate) fn new(path: PathBuf, max: u64) -> Self {
         Output {
             keeper: Keeper::new(path, max),
+            mask: None,
             stdout: Splitter::default(),
             stderr: Splitter::default(),
             bytes: 0,
@@ -90,9 +150,21 @@ impl Output {
         }
     }
 
+    /// Hides from here on what these match.
+    pub(crate) fn hide(&mut self, masks: Arc<Masks>) {
+        self.mask = Some(Masker::new(masks));
+    }
+
     /// Takes in what was read from a stream. `batch` is memory to work in, the same for all outputs. Says whether the
     /// beginning of a line is held back that is to be [flushed](Self::flush) after a while, unless that was said before.
     pub(crate) fn feed(&mut self, stream: Stream, bytes: &[u8], batch: &mut Vec<u8>) -> bool {
+        let bytes = match &mut self.mask {
+            Some(mask) => {
+                mask.feed(stream, bytes);
+                mask.out.as_slice()
+            }
+            None => bytes,
+        };
         self.bytes += bytes.len() as u64;
         let time = lines::stamp(clock::wall());
         let splitter = match stream {
@@ -105,6 +177,9 @@ impl Output {
         });
         self.keeper.commit(before, batch);
         self.growth = batch.len() / bytes.len().max(1);
+        if let Some(mask) = &mut self.mask {
+            mask.written();
+        }
         let waits = !self.stdout.is_empty() || !self.stderr.is_empty();
         waits && !std::mem::replace(&mut self.waits, waits)
     }
@@ -124,19 +199,25 @@ impl Output {
 
     /// How much should be read at once of what could be `most`: less of what takes much work, such as empty lines.
     pub(crate) fn appetite(&self, most: usize) -> usize {
+        let most = self.mask.as_ref().map_or(most, |mask| mask.appetite().min(most));
         most / (self.growth / 4).max(1)
     }
 
     /// Takes in the ends of both streams. Says whether [`seal`](Self::seal) has anything to do.
     pub(crate) fn end(&mut self, batch: &mut Vec<u8>) -> bool {
-        let pending = !self.stdout.is_empty() || !self.stderr.is_empty();
+        let masked = self.mask.as_ref().is_some_and(Masker::holds);
+        let pending = masked || !self.stdout.is_empty() || !self.stderr.is_empty();
         if pending || self.keeper.has_unmarked_loss() {
             let time = lines::stamp(clock::wall());
             let before = self.keeper.begin(batch, &time);
             for (splitter, stream) in [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)] {
-                splitter.end(&mut self.keeper, |keeper, record| {
-                    keeper.put(batch, stream, record, &time);
-                });
+                let mut put = |keeper: &mut Keeper, record: &[u8]| keeper.put(batch, stream, record, &time);
+                if let Some(mask) = &mut self.mask {
+                    mask.end(stream);
+                    self.bytes += mask.out.len() as u64;
+                    splitter.feed(&mask.out, &mut self.keeper, &mut put);
+                }
+                splitter.end(&mut self.keeper, &mut put);
             }
             self.keeper.commit(before, batch);
         }
@@ -148,7 +229,7 @@ impl Output {
         self.keeper.seal(&lines::stamp(clock::wall()));
     }
 
-    /// Bytes that the command wrote.
+    /// Bytes that the command wrote, as they are after what is masked was replaced.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -288,3 +288,30 @@ fn what_cannot_be_written_is_counted_and_marked_when_it_can_be_again() {
     let (before, gap, after) = split_at_gap(&written.records());
     assert_eq!((before.as_str(), gap, after.as_str()), ("", 14, "kept\n"));
 }
+
+#[test]
+fn what_is_counted_of_masked_output_is_what_is_written() {
+    let masks = Masks::compile(&["[0-9]".to_owned()]).expect("it is right");
+    let mut written = Written::new(8192);
+    written.output.as_mut().expect("not ended").hide(Arc::new(masks));
+    for _ in 0..1000 {
+        written.out(b"1a1a1a1a1a1a1a1a\n");
+    }
+    written.out(b"1");
+    let (bytes, lost) = written.end();
+    let kept: usize = written.logs().iter().map(|(log, _)| log.len()).sum();
+    assert_eq!(bytes, 1000 * (8 * 4 + 1) + 3);
+    assert_eq!(bytes - lost, kept as u64);
+}
+
+#[test]
+fn what_an_attempt_of_the_same_number_left_under_other_names_is_gone() {
+    let mut written = Written::new(1024);
+    let other = written.path().with_extension("out.zst");
+    fs::create_dir_all(other.parent().expect("a directory")).expect("room");
+    fs::write(&other, "old").expect("room");
+    written.out(b"line\n");
+    assert!(!other.exists());
+    written.end();
+    assert_eq!(written.logs().len(), 1);
+}

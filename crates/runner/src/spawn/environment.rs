@@ -121,6 +121,7 @@ pub(super) fn search_path<'a>(host: &'a Host, start: &Start, given: &'a [EnvVar]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::KnownMasks;
     use crate::spawn::Cookie;
     use std::fs::File;
     use taskd_wire::definition::ActionSpec;
@@ -134,7 +135,9 @@ mod tests {
             home: "/home/me".into(),
             cookie: Cookie { state: 1, instance: 7 },
             null: File::open("/dev/null").expect("a system").into(),
+            state_dir: "/nowhere".into(),
             groups: None,
+            masks: KnownMasks::default(),
         }
     }
 

@@ -81,6 +81,8 @@ pub(crate) enum Step {
     Limit(usize),
     NoNewPrivileges,
     Exec,
+    /// Making the file that it writes.
+    Output,
 }
 
 /// A step that failed.

@@ -11,6 +11,8 @@ use taskd_wire::runner::End;
 use super::Worker;
 use crate::attempt::Event;
 use crate::cgroups::{Counted, Group};
+use crate::ender::Unsealed;
+use crate::output::Over;
 use crate::sweep::{Family, Seek, Sought};
 use crate::{clock, sys};
 
@@ -173,12 +175,19 @@ impl Worker {
             attempt.counted = counted;
             groups.give_back(group, attempt.leave && attempt.state.stopping().is_none());
         }
-        let output = attempt.output.take();
-        if let Some(output) = &output {
+        let mut unsealed = None;
+        if let Some(output) = attempt.output.take() {
             (attempt.output_bytes, attempt.output_lost) = (output.bytes(), output.lost());
+            unsealed = seal.then(|| Unsealed::Lines(Box::new(output)));
+        }
+        if let Some(raw) = attempt.raw.take() {
+            self.looks.remove(&(raw.look_at, id));
+            let Over { bytes, lost, cut } = raw.end();
+            (attempt.output_bytes, attempt.output_lost) = (bytes, lost);
+            unsealed = cut.map(Unsealed::Raw);
         }
         self.roster.lost_process(pid);
-        match output.filter(|_| seal) {
+        match unsealed {
             Some(output) => self.ender.seal(id, output),
             None => self.step(id, Event::Finished),
         }

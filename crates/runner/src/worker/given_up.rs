@@ -35,6 +35,7 @@ impl GivenUp {
         if let Some(group) = &child.group {
             group.kill();
         }
+        child.sink.discard();
         self.children.insert(child.pid, child.group);
     }
 

@@ -6,18 +6,77 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use taskd_runner::output_path;
+use taskd_runner::{output_path, raw_output_path};
+use taskd_wire::codec::Tail;
+use taskd_wire::definition::OutputKind;
 use taskd_wire::runner::{End, FromRunner, Start};
 
-use crate::life::{Home, is_alive, key, shell, wait_until};
+use crate::life::{Home, exec, is_alive, key, shell, wait_until};
 
 crate::tests![
+    a_command_may_write_its_file_itself,
+    a_command_may_write_for_nobody,
     both_streams_are_kept_byte_for_byte,
     what_is_written_last_is_not_lost,
     a_prompt_can_be_read_while_it_waits,
     a_hundred_megabytes_keep_head_and_tail,
     a_full_disk_loses_output_and_no_run,
 ];
+
+/// The command writes its file itself: nobody reads on the way.
+fn a_command_may_write_its_file_itself() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let mut start = shell(
+        1,
+        r"printf 'one\n'; printf 'err\377' >&2; printf 'two\n'; readlink /proc/self/fd/1",
+    );
+    start.output = Tail(OutputKind::File);
+    let path = raw_output_path(&home.state_dir(), &key(1));
+    let ended = daemon.run(start);
+    let written = fs::read(&path).expect("there is output");
+    let said = path.canonicalize().expect("it is there").display().to_string();
+    assert_eq!(written, [b"one\nerr\xfftwo\n", said.as_bytes(), b"\n"].concat());
+    assert_eq!((ended.output_bytes, ended.output_lost), (written.len() as u64, 0));
+    assert!(!output_path(&home.state_dir(), &key(1)).exists());
+    let mode = |path: &Path| fs::metadata(path).expect("it exists").mode() & 0o777;
+    assert_eq!(mode(&path), 0o600);
+    // Past its cap it is cut when the command has ended.
+    let mut start = shell(2, "seq -f %09.0f 1 100000");
+    (start.output, start.output_max) = (Tail(OutputKind::File), 64 << 10);
+    let ended = daemon.run(start);
+    let kept = fs::read_to_string(raw_output_path(&home.state_dir(), &key(2))).expect("text");
+    let mark = format!("\n[taskd: {} bytes of output were not kept here]\n", ended.output_lost);
+    let (head, tail) = kept.split_once(&mark).expect("a mark");
+    assert_eq!(ended.output_bytes, 1_000_000);
+    assert_eq!((head.len() + tail.len()) as u64 + ended.output_lost, 1_000_000);
+    assert!(head.starts_with("000000001\n") && tail.ends_with("\n000100000\n"));
+    // Nothing is left of one that writes nothing, nor of one that cannot start.
+    let (mut silent, mut missing) = (shell(3, ":"), exec(4, &["/not/there"]));
+    for start in [&mut silent, &mut missing] {
+        start.output = Tail(OutputKind::File);
+    }
+    daemon.run(silent);
+    daemon.run(missing);
+    for run in [3, 4] {
+        assert!(!raw_output_path(&home.state_dir(), &key(run)).exists(), "{run}");
+    }
+}
+
+fn a_command_may_write_for_nobody() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let mut start = shell(
+        1,
+        "echo gone; echo gone >&2; test /dev/null -ef /proc/self/fd/1 && exit 7",
+    );
+    start.output = Tail(OutputKind::Discard);
+    let ended = daemon.run(start);
+    assert_eq!((ended.end, ended.output_bytes), (End::Exited(7), 0));
+    assert!(!home.state_dir().join("output").exists());
+}
 
 fn both_streams_are_kept_byte_for_byte() {
     let home = Home::new();

@@ -12,6 +12,7 @@ use crate::columns::{
     stored_task,
 };
 use crate::error::Fault;
+use crate::histories;
 
 impl Applier<'_> {
     pub(super) fn task_added(
@@ -52,6 +53,9 @@ impl Applier<'_> {
         ])?;
         self.sql("INSERT INTO marks (task, mark, last_run) VALUES (?1, ?2, 0)")?
             .execute(params![bits(id.0), at])?;
+        if !definition.history.is_default() {
+            histories::set(self.db, id, definition.history)?;
+        }
         self.tally.tasks += 1;
         self.tally.last_task = self.tally.last_task.max(id.0);
         Ok(())
@@ -209,6 +213,11 @@ impl Applier<'_> {
             columns.definition,
             when.options,
         ])?;
+        if definition.history != old.definition.history {
+            histories::set(self.db, id, definition.history)?;
+            // What is too much by the new bounds goes at once.
+            self.tally.more_runs.push(id);
+        }
         Ok(())
     }
 

@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::num::NonZeroU32;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use taskd_core::pause::{Pause, PauseScope};
+use taskd_core::policy::History;
 use taskd_core::policy::{Holding, Pool};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptKey, Outcome, Passing, RunKey};
-use taskd_core::task::{Owner, TaskId, When};
+use taskd_core::task::{Definition, Owner, TaskId, When};
 use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
@@ -23,7 +25,7 @@ fn golden(version: u32) -> PathBuf {
 }
 
 /// The newest version.
-const NEWEST: u32 = 7;
+const NEWEST: u32 = 8;
 
 /// What the golden file of a version was made of.
 fn records(version: u32) -> Vec<Record> {
@@ -66,6 +68,9 @@ fn records(version: u32) -> Vec<Record> {
     if version >= 6 {
         records.extend(shared());
     }
+    if version >= 8 {
+        records.push(added_for(14, 0, 76_000, with_own_history()));
+    }
     records
 }
 
@@ -92,6 +97,16 @@ fn shared() -> Vec<Record> {
             },
         },
     ]
+}
+
+/// A task that says how much is kept of its history.
+fn with_own_history() -> Definition {
+    let mut task = varied("task-14", 14);
+    task.history = History {
+        runs: NonZeroU64::new(7),
+        for_ms: NonZeroU64::new(86_400_000),
+    };
+    task
 }
 
 /// Runs with more than one attempt: one that waits for its third, and one that has ended with its second.
@@ -243,6 +258,10 @@ fn opens(version: u32) {
         };
         assert_eq!(told(0), ("finished", 2, Some(at(72_001)), None));
         assert_eq!(told(1), ("backing-off", 2, Some(at(70_001)), Some(at(72_005))));
+    }
+    if version >= 8 {
+        let task = reader.definition(TaskId(14)).unwrap().unwrap();
+        assert_eq!(task.definition, with_own_history());
     }
     assert_eq!(reader.passed(TaskId(3), 10).unwrap().len(), 1);
     assert_eq!(

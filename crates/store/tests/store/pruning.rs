@@ -1,15 +1,19 @@
 //! History and output stay within their limits, at the edge too, and only so.
 
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use taskd_core::policy::{History, RETRIES_MAX};
 use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing};
 use taskd_core::task::TaskId;
 use taskd_store::{Limits, Options, Reader, RunQuery, Select, Store};
 use tempfile::TempDir;
 
-use crate::scene::{added, at, commit, created, definition, key, open, wait_until, whole_run};
+use crate::scene::{added, added_for, at, commit, created, definition, key, open, wait_until, whole_run};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -278,4 +282,172 @@ fn an_open_with_too_much_output_is_put_right_by_the_first_commit() {
     let reader = store.reader().unwrap();
     wait_until("output goes", || kept(&dir) == 0);
     assert_eq!(numbers(&reader, 1), [1]);
+}
+
+/// Task 3, which says how much is kept of its history.
+fn keeps(store: &Store, runs: Option<u64>, days: Option<u64>) {
+    let mut own = definition("own");
+    own.history = History {
+        runs: runs.and_then(NonZeroU64::new),
+        for_ms: days.and_then(|days| NonZeroU64::new(days * 86_400_000)),
+    };
+    commit(&store.writer(), vec![added_for(3, 0, 1, own)]).unwrap();
+}
+
+#[test]
+fn a_task_may_keep_more_runs_or_fewer_than_others() {
+    let (_dir, store, _removed) = scene();
+    keeps(&store, Some(2), None);
+    let writer = store.writer();
+    let reader = store.reader().unwrap();
+    for n in 1..=4 {
+        commit(
+            &writer,
+            whole_run(3, n, 1_000 + i64::try_from(n).unwrap(), Outcome::Succeeded, 1),
+        )
+        .unwrap();
+        commit(
+            &writer,
+            whole_run(1, n, 1_000 + i64::try_from(n).unwrap(), Outcome::Succeeded, 1),
+        )
+        .unwrap();
+    }
+    wait_until("all but two go", || numbers(&reader, 3) == [3, 4]);
+    assert_eq!(numbers(&reader, 1), [1, 2, 3, 4]);
+    let mut fewer = definition("own");
+    fewer.history.runs = NonZeroU64::new(1);
+    let changed = Record::TaskChanged {
+        id: TaskId(3),
+        at: at(2_000),
+        definition: Arc::new(fewer),
+        mark: None,
+        by: "uid 1000".to_owned(),
+    };
+    commit(&writer, vec![changed]).unwrap();
+    wait_until("a change holds at once", || numbers(&reader, 3) == [4]);
+    assert_eq!(reader.check().unwrap(), Vec::<String>::new());
+    keeps_more();
+}
+
+fn keeps_more() {
+    let (_dir, store, _removed) = scene();
+    keeps(&store, Some(7), None);
+    let writer = store.writer();
+    let reader = store.reader().unwrap();
+    for n in 1..=9 {
+        commit(
+            &writer,
+            whole_run(3, n, 1_000 + i64::try_from(n).unwrap(), Outcome::Succeeded, 1),
+        )
+        .unwrap();
+    }
+    wait_until("the oldest go", || numbers(&reader, 3) == [3, 4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn a_task_may_keep_its_runs_for_longer_or_shorter_than_others() {
+    for (days, left) in [(1, &[][..]), (200, &[1, 2][..])] {
+        let (_dir, store, _removed) = scene();
+        keeps(&store, None, Some(days));
+        let writer = store.writer();
+        let reader = store.reader().unwrap();
+        commit(&writer, whole_run(3, 1, 10 * DAY, Outcome::Succeeded, 1)).unwrap();
+        commit(&writer, whole_run(1, 1, 10 * DAY, Outcome::Succeeded, 1)).unwrap();
+        commit(&writer, whole_run(3, 2, 108 * DAY, Outcome::Succeeded, 1)).unwrap();
+        // Another task's commit is what tells that it is late.
+        commit(&writer, vec![added(4, "d", 110 * DAY)]).unwrap();
+        wait_until("the others' go", || numbers(&reader, 1).is_empty());
+        wait_until("its own are as it says", || numbers(&reader, 3) == left);
+    }
+}
+
+#[test]
+fn what_cannot_be_believed_of_a_task_prunes_nothing_of_it() {
+    let (dir, store, _removed) = scene();
+    keeps(&store, Some(50), None);
+    let writer = store.writer();
+    let reader = store.reader().unwrap();
+    rusqlite::Connection::open(dir.path().join("store.db"))
+        .unwrap()
+        .execute_batch("UPDATE histories SET runs = 1")
+        .unwrap();
+    for n in 1..=9 {
+        commit(
+            &writer,
+            whole_run(3, n, 1_000 + i64::try_from(n).unwrap(), Outcome::Succeeded, 1),
+        )
+        .unwrap();
+        commit(
+            &writer,
+            whole_run(1, n, 1_000 + i64::try_from(n).unwrap(), Outcome::Succeeded, 1),
+        )
+        .unwrap();
+    }
+    wait_until("the others' go", || numbers(&reader, 1).len() == 5);
+    assert_eq!(numbers(&reader, 3).len(), 9);
+    let problems = reader.check().unwrap();
+    assert!(
+        problems.len() == 1 && problems[0].starts_with("task 3: how much is kept"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn a_size_that_has_changed_is_counted_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = Arc::new(AtomicU64::new(5_000));
+    let told = Arc::clone(&size);
+    let mut options = Options::new(dir.path());
+    options.output_size = Some(Box::new(move |attempt| {
+        (attempt.run.n <= 2).then(|| told.load(Ordering::Relaxed))
+    }));
+    let store = Store::open(options).unwrap().store;
+    let writer = store.writer();
+    let reader = store.reader().unwrap();
+    commit(&writer, vec![added(1, "a", 1), created(1, 3, 1_000)]).unwrap();
+    for n in 1..=2 {
+        commit(&writer, whole_run(1, n, 1_000, Outcome::Succeeded, 40)).unwrap();
+    }
+    assert_eq!(kept(&dir), 10_000);
+    let large = reader.large_outputs(4_999, i64::MAX, 10).unwrap();
+    assert_eq!(large.iter().map(|large| large.run.n).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!((large[0].attempts, large[0].kept), (1, 5_000));
+    assert_eq!(reader.large_outputs(4_999, large[0].row, 10).unwrap().len(), 1);
+    assert_eq!(reader.large_outputs(5_000, i64::MAX, 10).unwrap(), []);
+    size.store(300, Ordering::Relaxed);
+    // One that has not ended, and one that is not there, stay as they are.
+    for n in [1, 3, 4] {
+        writer.recount(key(1, n));
+    }
+    wait_until("it is counted", || kept(&dir) == 5_300);
+    assert_eq!(reader.check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_number_of_attempts_that_cannot_be_is_not_gone_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&asked);
+    let mut options = Options::new(dir.path());
+    options.output_size = Some(Box::new(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Some(7)
+    }));
+    let store = Store::open(options).unwrap().store;
+    let writer = store.writer();
+    commit(&writer, vec![added(1, "a", 1)]).unwrap();
+    commit(&writer, whole_run(1, 1, 1_000, Outcome::Succeeded, 40)).unwrap();
+    for attempts in [4_000_000_000_i64, 9_000_000_000] {
+        rusqlite::Connection::open(dir.path().join("store.db"))
+            .unwrap()
+            .execute("UPDATE runs SET attempt = ?1", [attempts])
+            .unwrap();
+        let large = store.reader().unwrap().large_outputs(0, i64::MAX, 10).unwrap();
+        assert_eq!(large[0].attempts, RETRIES_MAX + 1);
+        asked.store(0, Ordering::Relaxed);
+        writer.recount(key(1, 1));
+        wait_until("it is counted", || {
+            asked.load(Ordering::Relaxed) == u64::from(RETRIES_MAX) + 1
+        });
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
-use taskd_core::policy::{Misfire, Policies, Sharing};
+use taskd_core::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
 use taskd_core::process::caps::Caps;
 use taskd_core::process::{EnvFile, IoPriority, Limit, Process, Stdin};
 use taskd_core::record::Record;
@@ -100,6 +100,8 @@ pub fn definition(text: &str) -> Definition {
         enabled: true,
         policies: Policies::default(),
         process: Process::default(),
+        output: OutputPolicy::default(),
+        history: History::default(),
     }
 }
 

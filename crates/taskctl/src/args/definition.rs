@@ -235,6 +235,44 @@ pub struct ProcessArgs {
     pub clear_env: Option<bool>,
 }
 
+/// What becomes of what runs write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Each line is kept with its stream and its time
+    Lines,
+    /// The command writes a file itself, stdout and stderr in one: raw and without times, and nobody reads it on the way
+    File,
+    /// Nothing is kept
+    Discard,
+}
+
+/// What is kept of runs, as typed.
+#[derive(Debug, Default, Args)]
+pub struct KeepArgs {
+    /// What becomes of what runs write: lines with stream and time, a file that the command writes itself (raw; there
+    /// `> /dev/stderr` would empty it, write `>&2`), or discard (default: lines)
+    #[arg(long, value_name = "WHAT", help_heading = "What is kept")]
+    pub output: Option<Output>,
+    /// Most of the output kept of an attempt, such as 64KiB or 1MiB: past it the first and the last half (default: 16MiB)
+    #[arg(long, value_name = "SIZE", help_heading = "What is kept")]
+    pub output_max: Option<String>,
+    /// Hide what matches this regular expression within a line: *** is written instead, and nothing of it reaches the disk; may
+    /// be given many times; '' for none. Lines are then shown once they are whole
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        help_heading = "What is kept",
+        allow_hyphen_values = true
+    )]
+    pub mask: Vec<String>,
+    /// Finished runs kept with their output, the newest (default: 1000)
+    #[arg(long, value_name = "N", help_heading = "What is kept")]
+    pub keep_runs: Option<String>,
+    /// How long runs are kept with their output after they have ended, such as 30d; looked at every hour (default: 90d)
+    #[arg(long, value_name = "DURATION", help_heading = "What is kept")]
+    pub keep_for: Option<String>,
+}
+
 /// What a run does, as typed.
 #[derive(Debug, Default, Args)]
 pub struct ActionArgs {
@@ -274,6 +312,9 @@ Examples:
   taskctl add --cron @daily --memory-max 1G --cpu-max 50% --pids-max 64 -- build
   taskctl add --in 8h --stdin 'Call Ann' -- mail me@example.org
   taskctl add --every 1h --env-file -/etc/sync.env --umask 027 -- sync
+  taskctl add --every 1s --output file -- sample-sensors
+  taskctl add --cron @daily --mask 'token=\\S+' --mask '[0-9]{16}' -- fetch -v
+  taskctl add --every 5s --keep-runs 50 --keep-for 1d --output-max 64KiB -- poll
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot with them: a time that several of them have is one.",
@@ -305,6 +346,9 @@ pub struct AddArgs {
     /// What its processes are given.
     #[command(flatten)]
     pub process: ProcessArgs,
+    /// What is kept of it.
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// Working directory of its runs (default: the owner's home)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,
@@ -332,6 +376,7 @@ Examples:
   taskctl edit backup --jitter 20m --end '' --timeout ''
   taskctl edit backup --retries 3 --backoff 10s..10m --label night
   taskctl edit backup --nice '' --limit nofile=4096 --limit core=
+  taskctl edit backup --keep-runs 20 --keep-for '' --output-max ''
   taskctl edit backup --memory-max 2G --pids-max ''
   taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
 pub struct EditArgs {
@@ -362,6 +407,9 @@ pub struct EditArgs {
     /// What its processes are given.
     #[command(flatten)]
     pub process: ProcessArgs,
+    /// What is kept of it.
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// New working directory; '' for the owner's home
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,

@@ -17,8 +17,8 @@ use clap::{Args, Parser, Subcommand};
 pub use calendar::{CalendarAddArgs, CalendarArgs, CalendarVerb};
 pub use daemon::{CompletionsArgs, DemoArgs, DetachArgs, JanitorArgs, Shell, StartArgs, StatusArgs, StopArgs};
 pub use definition::{
-    ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Leftover, Misfire, MisfireArgs, Overlap, ProcessArgs,
-    RetryArgs, ScheduleArgs,
+    ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Leftover, Misfire, MisfireArgs, Output, Overlap,
+    ProcessArgs, RetryArgs, ScheduleArgs,
 };
 pub use pausing::{BackfillArgs, PauseArgs, ResumeArgs, WhyArgs};
 pub use pools::{GroupArgs, LockArgs, PoolVerb};

@@ -5,7 +5,7 @@ use taskd_wire::client::{Accepted, Request, Response};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{BackoffSpec, TaskSpec};
 
-use super::{definition, process};
+use super::{definition, kept, process};
 use crate::args::{AddArgs, RetryArgs};
 use crate::error::{Failure, Result};
 use crate::json;
@@ -53,6 +53,11 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         locks: definition::locks(&args.sharing.lock).unwrap_or_default(),
         on_leftover: args.limits.on_leftover.map(definition::leftover).unwrap_or_default(),
         process: Rec(process::spec(&args.process)?),
+        output: args.keep.output.map(kept::output).unwrap_or_default(),
+        mask: kept::masks(&args.keep.mask).unwrap_or_default(),
+        output_max: kept::size("output-max", args.keep.output_max.as_deref())?.flatten(),
+        keep_runs: kept::number("keep-runs", args.keep.keep_runs.as_deref())?.flatten(),
+        keep_for_ms: definition::limit("keep-for", args.keep.keep_for.as_deref())?.flatten(),
         enabled: !args.disabled,
         misfire: misfire.unwrap_or_default(),
         misfire_within_ms,

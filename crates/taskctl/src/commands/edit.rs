@@ -4,7 +4,7 @@ use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{BackoffPatch, TaskPatch};
 
-use super::{add, definition, process};
+use super::{add, definition, kept, process};
 use crate::args::{EditArgs, RetryArgs};
 use crate::error::{Failure, Result, one_only};
 use crate::session::Session;
@@ -78,6 +78,11 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         concurrency: definition::bound(args.sharing.concurrency.as_deref()),
         on_leftover: args.limits.on_leftover.map(definition::leftover),
         process: Rec(process::patch(&args.process)?),
+        output: args.keep.output.map(kept::output),
+        mask: kept::masks(&args.keep.mask),
+        output_max: kept::size("output-max", args.keep.output_max.as_deref())?,
+        keep_runs: kept::number("keep-runs", args.keep.keep_runs.as_deref())?,
+        keep_for_ms: definition::limit("keep-for", args.keep.keep_for.as_deref())?,
     })
 }
 

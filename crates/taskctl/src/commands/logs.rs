@@ -14,6 +14,7 @@ use crate::output::changes::Changes;
 use crate::output::daemon_log::{DaemonLog, instant, words};
 use crate::output::follow::Followed;
 use crate::output::printer::{Printer, Style};
+use crate::output::{pressed, raw};
 use crate::session::Session;
 use crate::watch::wait_for;
 
@@ -34,6 +35,15 @@ pub fn run(args: &LogsArgs, session: &mut Session) -> Result<()> {
     let outputs = outputs(args, since_ms, &mut client)?;
     if args.path {
         return paths_of(outputs, session);
+    }
+    if args.timestamps {
+        outputs.iter().try_for_each(has_times)?;
+    }
+    for output in outputs.iter().filter(|output| output.discards.0) {
+        session.remark(&format!(
+            "nothing is kept of {}: its task discards its output",
+            output.info.run
+        ));
     }
     let style = Style {
         json: session.json,
@@ -87,6 +97,20 @@ fn outputs(args: &LogsArgs, since_ms: Option<i64>, client: &mut Client) -> Resul
     names.into_iter().rev().map(|name| Ok(output(client, name)?)).collect()
 }
 
+/// Refuses to tell the times of what a run writes itself.
+fn has_times(output: &RunOutput) -> Result<(), Failure> {
+    if !output
+        .files
+        .iter()
+        .any(|file| raw::is_raw(&pressed::plain(PathBuf::from(file))))
+    {
+        return Ok(());
+    }
+    let run = &output.info.run;
+    let message = format!("{run} wrote its output as a file, which has no times (--output file)");
+    Err(Failure::usage(message).hint("leave --timestamps out, or give the task --output lines"))
+}
+
 /// The newest run of all that started.
 fn newest(client: &mut Client) -> Result<String> {
     let mut found = None;
@@ -113,7 +137,12 @@ fn output(client: &mut Client, target: String) -> Result<RunOutput, Failure> {
 /// The files of runs, those too that are not there.
 fn paths_of(outputs: Vec<RunOutput>, session: &mut Session) -> Result<()> {
     for output in &outputs {
-        if !output.files.iter().any(|file| PathBuf::from(file).exists()) {
+        if output.discards.0 {
+            session.remark(&format!(
+                "nothing is kept of {}: its task discards its output",
+                output.info.run
+            ));
+        } else if !output.files.iter().any(|file| PathBuf::from(file).exists()) {
             let so_far = if output.info.outcome.is_none() { " so far" } else { "" };
             session.remark(&format!(
                 "{} has written nothing{so_far}: the file is not there",

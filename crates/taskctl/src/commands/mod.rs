@@ -14,6 +14,7 @@ mod enable;
 mod export;
 mod follow;
 mod import;
+mod kept;
 mod lint;
 mod list;
 mod logs;

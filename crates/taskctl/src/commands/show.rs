@@ -134,6 +134,12 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     if let Some(process) = process::given(&spec.process) {
         row("process", process, Tone::Plain);
     }
+    if let Some(kept) = task::kept(spec) {
+        row("kept", kept, Tone::Plain);
+    }
+    for (i, pattern) in spec.mask.iter().enumerate() {
+        row(if i == 0 { "masks" } else { "" }, pattern.clone(), Tone::Plain);
+    }
     row("command", task::action(&spec.action), Tone::Plain);
     if let Some(cwd) = &spec.cwd {
         row("directory", cwd.clone(), Tone::Plain);

@@ -1,4 +1,19 @@
-//! Base64, the one direction and alphabet that output files need.
+//! Base64, in the alphabet that output files have.
+
+/// The text that bytes are written as.
+pub fn encode(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let digit = DIGITS[((bits >> (18 - 6 * at)) & 63) as usize];
+            text.push(if at <= group.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
 
 /// The bytes a text stands for; `None` if it is no base64. Padding may be left out.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
@@ -33,7 +48,7 @@ fn value(c: u8) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use super::{decode, encode};
 
     #[test]
     fn the_vectors_of_rfc_4648() {
@@ -46,6 +61,7 @@ mod tests {
             ("Zm9vYmFy", "foobar"),
         ] {
             assert_eq!(decode(text).as_deref(), Some(bytes.as_bytes()), "{text}");
+            assert_eq!(encode(bytes.as_bytes()), text);
         }
         assert_eq!(decode("/wD+"), Some(vec![0xff, 0x00, 0xfe]));
     }

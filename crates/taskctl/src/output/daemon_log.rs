@@ -11,7 +11,6 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::lines::{Lines, Piece};
-use super::tail::last_lines;
 use crate::render::one_line;
 use crate::render::table::Tone;
 
@@ -35,7 +34,7 @@ impl DaemonLog {
             let Some(count) = &mut wanted else {
                 return Ok(since.is_none() || begins_earlier);
             };
-            let last = last_lines(lines.file(), *count)?;
+            let last = lines.last(*count)?;
             lines.start_at(last.offset);
             *count -= last.count;
             Ok(*count == 0 || begins_earlier)
@@ -91,8 +90,7 @@ impl DaemonLog {
     /// Whether nothing has come since it was read to its end.
     pub fn is_settled(&self) -> bool {
         let Some(present) = self.files.back() else { return true };
-        let len = present.file().metadata().map_or(0, |meta| meta.len());
-        !present.is_replaced() && present.offset() == len
+        !present.is_replaced() && present.is_read()
     }
 }
 
@@ -127,10 +125,9 @@ fn newest_first(path: &Path, mut is_last: impl FnMut(&mut Lines) -> io::Result<b
 }
 
 /// When the first line was written; reads no further.
-fn first_instant(lines: &Lines) -> io::Result<Option<Timestamp>> {
-    use std::os::unix::fs::FileExt as _;
+fn first_instant(lines: &mut Lines) -> io::Result<Option<Timestamp>> {
     let mut head = [0; 64 << 10];
-    let n = lines.file().read_at(&mut head, 0)?;
+    let n = lines.head(&mut head)?;
     let line = head[..n].split(|&byte| byte == b'\n').next();
     Ok(line.and_then(instant))
 }

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 
 use super::changes::Changes;
 use super::lines::{Lines, Piece};
+use super::pressed;
 use super::printer::Printer;
+use super::raw::{self, Part, RawFile};
 use super::record::Record;
-use super::tail::last_lines;
 use crate::error::{Error, Failure, Result};
 use crate::out::Out;
 
@@ -24,6 +25,8 @@ pub struct Followed {
     /// Which of them is being read.
     at: usize,
     lines: Option<Lines>,
+    /// It is read instead, where the run writes its file itself.
+    raw: Option<RawFile>,
     mark: Mark,
     /// Print only the last lines of what is there at first.
     tail: Option<usize>,
@@ -49,6 +52,7 @@ impl Followed {
             files: Vec::new(),
             at: 0,
             lines: None,
+            raw: None,
             mark: Mark::default(),
             tail,
         };
@@ -61,7 +65,8 @@ impl Followed {
         if self.files.is_empty() && self.tail.is_some() {
             self.at = files.len().saturating_sub(1);
         }
-        self.files = files;
+        // What is compressed is looked for where it was, and beside that.
+        self.files = files.into_iter().map(pressed::plain).collect();
     }
 
     /// How many files are known.
@@ -87,10 +92,12 @@ impl Followed {
         while let Some(path) = self.files.get(self.at).cloned() {
             // Whether this attempt is over must be known before its file is read to the end.
             let over = ended || self.at + 1 < self.files.len();
-            if self.lines.is_none() && !self.open(&path, changes.as_deref_mut())? && !over {
+            let is_open = self.lines.is_some() || self.raw.is_some();
+            if !is_open && !self.open(&path, changes.as_deref_mut())? && !over {
                 return Ok(());
             }
-            loop {
+            self.read_raw(run, printer, out, err)?;
+            while self.raw.is_none() {
                 // Nothing comes to a file that was replaced, so it is read to its end after that is known.
                 let replaced = self.lines.as_ref().is_some_and(Lines::is_replaced);
                 self.read(run, printer, out, err)?;
@@ -106,6 +113,7 @@ impl Followed {
             }
             self.at += 1;
             self.lines = None;
+            self.raw = None;
             self.mark = Mark::default();
         }
         Ok(())
@@ -116,12 +124,17 @@ impl Followed {
         let mut changes = changes;
         // A second look after the watch was set: the file may have come in between.
         for _ in 0..2 {
-            match Lines::open(path) {
+            let opened = if raw::is_raw(path) {
+                Err(io::ErrorKind::NotFound.into())
+            } else {
+                Lines::open_either(path)
+            };
+            match opened {
                 Ok(mut lines) => {
                     if let Some(count) = self.tail.take() {
                         // One more, to know when that was written: it is not shown.
                         let more = count.saturating_add(1);
-                        let last = last_lines(lines.file(), more).map_err(|e| unreadable(path, &e))?;
+                        let last = lines.last(more).map_err(|e| unreadable(path, &e))?;
                         self.mark.passes = last.count == more;
                         lines.start_at(last.offset);
                     }
@@ -129,6 +142,11 @@ impl Followed {
                         changes.watch_file(path);
                     }
                     self.lines = Some(lines);
+                    return Ok(true);
+                }
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && self.open_raw(path, changes.as_deref_mut())? =>
+                {
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match changes.as_deref_mut() {
@@ -145,16 +163,48 @@ impl Followed {
         Ok(false)
     }
 
+    /// Opens the file that the run writes itself, if it is there.
+    fn open_raw(&mut self, path: &Path, changes: Option<&mut Changes>) -> Result<bool> {
+        let path = raw::beside(path);
+        let mut raw = match RawFile::open(&path) {
+            Ok(raw) => raw,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(unreadable(&path, &error).into()),
+        };
+        if let Some(count) = self.tail.take() {
+            let last = raw.last(count).map_err(|error| unreadable(&path, &error))?;
+            raw.start_at(last.offset);
+        }
+        if let Some(changes) = changes {
+            changes.watch_file(&path);
+        }
+        self.raw = Some(raw);
+        Ok(true)
+    }
+
+    fn read_raw(&mut self, run: usize, printer: &mut Printer, out: &mut Out, err: &mut Out) -> Result<()> {
+        let Some(raw) = &mut self.raw else { return Ok(()) };
+        let written = raw.modified().ok();
+        if written.is_some_and(|at| printer.is_before_all(at)) {
+            return Ok(());
+        }
+        let path = raw.path().to_owned();
+        let done = raw.read::<Stop>(|part| {
+            let shown = match part {
+                Part::Bytes(bytes) => printer.bytes(run, bytes, out, err),
+                Part::Hole => printer.piece(run, &Piece::Hole, out, err),
+            };
+            shown.map_err(Stop::Printing)
+        });
+        stopped(done, &path)
+    }
+
     fn read(&mut self, run: usize, printer: &mut Printer, out: &mut Out, err: &mut Out) -> Result<()> {
         let Some(lines) = &mut self.lines else { return Ok(()) };
         let path = lines.path().to_owned();
         let mark = &mut self.mark;
         let done = lines.read::<Stop>(|piece| mark.take(&piece, run, printer, out, err).map_err(Stop::Printing));
-        match done {
-            Ok(()) => Ok(()),
-            Err(Stop::Printing(error)) => Err(error),
-            Err(Stop::Reading(error)) => Err(unreadable(&path, &error).into()),
-        }
+        stopped(done, &path)
     }
 }
 
@@ -214,6 +264,14 @@ enum Stop {
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         Stop::Reading(error)
+    }
+}
+
+fn stopped(done: std::result::Result<(), Stop>, path: &Path) -> Result<()> {
+    match done {
+        Ok(()) => Ok(()),
+        Err(Stop::Printing(error)) => Err(error),
+        Err(Stop::Reading(error)) => Err(unreadable(path, &error).into()),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{SeekFrom, seek};
+use super::pressed;
+use super::source::Source;
+use super::tail::Last;
 
 /// What a file holds, piece by piece.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub enum Piece<'a> {
 
 /// A file being read.
 pub struct Lines {
-    file: File,
+    file: Source,
     path: PathBuf,
     offset: u64,
     carry: Vec<u8>,
@@ -28,17 +30,33 @@ pub struct Lines {
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
 
+/// No line is longer that was written by a runner or a daemon.
+const LINE_MAX: usize = 4 << 20;
+
 impl Lines {
     /// Opens a file, to be read from its beginning.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        Ok(Lines {
+        Ok(Lines::of(File::open(path)?, path))
+    }
+
+    /// Opens a file, or what became of it when it was compressed.
+    pub fn open_either(path: &Path) -> io::Result<Self> {
+        Ok(Lines::from(Source::open(path)?, path))
+    }
+
+    /// Of an open file that this path leads to, or led to.
+    pub fn of(file: File, path: &Path) -> Self {
+        Lines::from(Source::Plain(file), path)
+    }
+
+    fn from(file: Source, path: &Path) -> Self {
+        Lines {
             file,
             path: path.to_owned(),
             offset: 0,
             carry: Vec::new(),
             in_hole: false,
-        })
+        }
     }
 
     /// Says that this path leads to the file, or will lead to the one that takes its place.
@@ -55,9 +73,9 @@ impl Lines {
         Ok((meta.dev(), meta.ino()))
     }
 
-    /// The file.
-    pub fn file(&self) -> &File {
-        &self.file
+    /// The last `count` lines.
+    pub fn last(&mut self, count: usize) -> io::Result<Last> {
+        self.file.last_lines(count)
     }
 
     /// Where it is.
@@ -65,9 +83,15 @@ impl Lines {
         &self.path
     }
 
-    /// How many bytes were read or passed over.
-    pub fn offset(&self) -> u64 {
-        self.offset
+    /// Reads its beginning, wherever it is read otherwise.
+    pub fn head(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(bytes, 0)
+    }
+
+    /// Whether it was read to its present end.
+    pub fn is_read(&self) -> bool {
+        let end = self.file.end().ok().flatten();
+        end.is_none_or(|end| end == self.offset)
     }
 
     /// Goes on from this byte, which begins a line.
@@ -77,18 +101,27 @@ impl Lines {
         self.in_hole = false;
     }
 
-    /// Whether the path now names another file, or this one has become shorter than what was read.
+    /// Whether the path now names another file, or leads to one that was compressed, or this one has become shorter than what
+    /// was read.
     pub fn is_replaced(&self) -> bool {
-        let Ok(there) = std::fs::metadata(&self.path) else {
+        let Source::Plain(file) = &self.file else {
             return false;
         };
-        let Ok(here) = self.file.metadata() else { return false };
+        let there = match std::fs::metadata(&self.path) {
+            Ok(there) => there,
+            // It may have taken the place of this one before it was compressed itself.
+            Err(error) => return error.kind() == io::ErrorKind::NotFound && pressed::packed(&self.path).exists(),
+        };
+        let Ok(here) = file.metadata() else { return false };
         (there.dev(), there.ino()) != (here.dev(), here.ino()) || here.len() < self.offset
     }
 
     /// Whether this file has become shorter than what was read.
     pub fn is_cut(&self) -> bool {
-        self.file.metadata().is_ok_and(|meta| meta.len() < self.offset)
+        let Source::Plain(file) = &self.file else {
+            return false;
+        };
+        file.metadata().is_ok_and(|meta| meta.len() < self.offset)
     }
 
     /// Gives all whole lines up to the present end of the file. The beginning of a line that is not whole is kept.
@@ -133,6 +166,12 @@ impl Lines {
                 continue;
             }
             let Some(end) = bytes.iter().position(|&b| b == b'\n' || b == 0) else {
+                if self.carry.len() + bytes.len() > LINE_MAX {
+                    // Nothing that was written as lines has such a one.
+                    self.carry.clear();
+                    self.in_hole = true;
+                    return give(Piece::Hole);
+                }
                 self.carry.extend_from_slice(bytes);
                 return Ok(());
             };
@@ -157,9 +196,7 @@ impl Lines {
 
     /// Goes to the next byte that has space on disk: a hole may be of any size and is not worth reading.
     fn skip_hole(&mut self) {
-        if let Ok(data) = seek(&self.file, SeekFrom::Data(self.offset)) {
-            self.offset = self.offset.max(data);
-        }
+        self.offset = self.file.next_data(self.offset);
     }
 }
 
@@ -244,5 +281,32 @@ mod tests {
         std::fs::write(&other, "b\n").expect("room");
         std::fs::rename(&other, &path).expect("the same directory");
         assert!(lines.is_replaced());
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_and_then_compressed_is_replaced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("f");
+        std::fs::write(&path, "one\n").expect("room");
+        let mut lines = Lines::open_either(&path).expect("it is there");
+        assert_eq!(read(&mut lines), ["one"]);
+        std::fs::remove_file(&path).expect("it is there");
+        assert!(!lines.is_replaced(), "it was only removed");
+        let bytes = zstd::encode_all(&b"one\ntwo\n"[..], 3).expect("room");
+        std::fs::write(pressed::packed(&path), bytes).expect("room");
+        assert!(lines.is_replaced());
+        let mut lines = Lines::open_either(&path).expect("it is there");
+        assert_eq!(read(&mut lines), ["one", "two"]);
+        assert!(!lines.is_replaced());
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_memory_without_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("f");
+        std::fs::write(&path, "x".repeat(3 * LINE_MAX) + "\n{}\n").expect("room");
+        let mut lines = Lines::open(&path).expect("it is there");
+        assert_eq!(read(&mut lines), ["<hole>", "{}"]);
+        assert!(lines.carry.capacity() <= 2 * LINE_MAX);
     }
 }

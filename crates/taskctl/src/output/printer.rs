@@ -1,8 +1,13 @@
 //! Prints records: bytes as the command wrote them, or with times, or as the JSON lines they are.
 
+use std::borrow::Cow;
+use std::time::SystemTime;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
+use super::base64;
 use super::lines::Piece;
 use super::record::Record;
 use crate::error::Result;
@@ -36,6 +41,28 @@ pub struct Printer {
     prefixes: Vec<String>,
     /// Whose line is begun and not ended, on stdout and on stderr.
     open: [Option<Source>; 2],
+}
+
+/// A line of which neither stream nor time is known, in the shape of those of which they are.
+#[derive(Serialize)]
+struct Untold<'a> {
+    log: Cow<'a, str>,
+    stream: Option<&'a str>,
+    time: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<String>,
+}
+
+impl<'a> Untold<'a> {
+    fn of(line: &'a [u8]) -> Self {
+        let log = String::from_utf8_lossy(line);
+        Untold {
+            raw: matches!(log, Cow::Owned(_)).then(|| base64::encode(line)),
+            log,
+            stream: None,
+            time: None,
+        }
+    }
 }
 
 /// Where something is printed.
@@ -88,14 +115,48 @@ impl Printer {
         if let Some(gap) = record.gap {
             return self.gap(run, Some(gap.bytes), out, err);
         }
-        let bytes = record.bytes();
-        if bytes.is_empty() {
-            return Ok(());
-        }
         let source = Source {
             run,
             stderr: record.stream == "stderr",
         };
+        let time = |zone: &TimeZone| stamp(record, zone);
+        self.put(source, &record.bytes(), time, out, err)
+    }
+
+    /// Prints what a run wrote of which neither stream nor time is known.
+    pub fn bytes(&mut self, run: usize, bytes: &[u8], out: &mut Out, err: &mut Out) -> Result<()> {
+        if !self.style.json && !self.is_marked() {
+            let source = Source { run, stderr: false };
+            return self.put(source, bytes, |_| String::new(), out, err);
+        }
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if self.style.json {
+                out.json(&Untold::of(line))?;
+            } else {
+                let source = Source { run, stderr: false };
+                self.put(source, line, |_| String::new(), out, err)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all that was written up to an instant is older than what is wanted.
+    pub fn is_before_all(&self, written: SystemTime) -> bool {
+        let written = Timestamp::try_from(written).ok();
+        self.style.since.zip(written).is_some_and(|(since, at)| at < since)
+    }
+
+    fn put(
+        &mut self,
+        source: Source,
+        bytes: &[u8],
+        time: impl Fn(&TimeZone) -> String,
+        out: &mut Out,
+        err: &mut Out,
+    ) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let (sink, out) = if self.style.split && source.stderr {
             (STDERR, err)
         } else {
@@ -105,15 +166,15 @@ impl Printer {
         if !goes_on && self.is_marked() {
             self.end_line(sink, out)?;
             let mut head = String::new();
-            if let Some(prefix) = self.prefixes.get(run) {
+            if let Some(prefix) = self.prefixes.get(source.run) {
                 head.push_str(prefix);
             }
             if let Some(zone) = &self.style.timestamps {
-                head.push_str(&stamp(record, zone));
+                head.push_str(&time(zone));
             }
             out.text(&head)?;
         }
-        out.bytes(&bytes)?;
+        out.bytes(bytes)?;
         self.open[sink] = (bytes.last() != Some(&b'\n')).then_some(source);
         Ok(())
     }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use taskd_core::schedule::format_duration;
 use taskd_wire::client::{Pause, RunInfo, TaskSummary};
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarKeep, DstGap, DstOverlap, MisfireSpec, OnLeftover, ScheduleSpec, TaskSpec,
+    ActionSpec, BackoffSpec, CalendarKeep, DstGap, DstOverlap, MisfireSpec, OnLeftover, OutputKind, ScheduleSpec,
+    TaskSpec,
 };
 
 use super::table::Tone;
 use super::time::{Times, length, took};
-use super::{counted, signal};
+use super::{bytes, counted, signal};
 
 /// An interval as it may be typed: in the one unit that needs no other, else as core writes it.
 pub fn every(interval_ms: u64) -> String {
@@ -156,6 +157,22 @@ pub fn retries(spec: &TaskSpec) -> Option<String> {
 /// What becomes of a new run while others are in progress, where that was chosen.
 pub fn concurrency(spec: &TaskSpec) -> Option<String> {
     spec.concurrency.clone()
+}
+
+/// What is kept of its runs; nothing where nothing was chosen.
+pub fn kept(spec: &TaskSpec) -> Option<String> {
+    let chosen = [
+        spec.keep_runs.map(|runs| counted(runs, "run")),
+        spec.keep_for_ms.map(|ms| format!("for {}", length(ms))),
+        spec.output_max.map(|max| format!("up to {} of output", bytes(max))),
+        match spec.output {
+            OutputKind::Lines => None,
+            OutputKind::File => Some("output as a file".to_owned()),
+            OutputKind::Discard => Some("no output".to_owned()),
+        },
+    ];
+    let chosen: Vec<String> = chosen.into_iter().flatten().collect();
+    (!chosen.is_empty()).then(|| chosen.join(", "))
 }
 
 /// An action as it might be typed into a shell.

@@ -1,6 +1,7 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
 mod limits;
+mod output;
 mod process;
 mod retries;
 mod schedule;
@@ -60,6 +61,8 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         context.limits.definition_bytes,
         describe::spec_bytes(&spec) as u64,
     )?;
+    let leftover = leftover(spec.on_leftover);
+    let (output, history) = (output::output(&spec, leftover)?, output::history(&spec)?);
     let action = action(spec.action)?;
     let env = environment(spec.env)?;
     within(
@@ -104,7 +107,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             retry: retries::retry(spec.retries, spec.backoff, spec.retry_on.as_deref())?,
             success: retries::codes("success-codes", spec.success_codes.as_deref())?,
             concurrency: concurrency(spec.concurrency.as_deref())?,
-            leftover: leftover(spec.on_leftover),
+            leftover,
         },
         sharing: Sharing {
             group: spec.group.as_deref().map(|group| word("group", group)).transpose()?,
@@ -112,6 +115,8 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             locks: locks(&spec.locks)?,
         },
         process: process::process(spec.process.0, &context.powers)?,
+        output,
+        history,
         action,
         env,
     };
@@ -150,6 +155,8 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     if let Some(typed) = patch.on_leftover {
         new.policies.leftover = leftover(typed);
     }
+    new.output = output::patched(new.output, &patch, new.policies.leftover)?;
+    new.history = output::patched_history(new.history, &patch)?;
     if let Some(codes) = &patch.success_codes {
         new.policies.success = retries::codes("success-codes", codes.as_deref())?;
     }

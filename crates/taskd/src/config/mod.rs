@@ -15,6 +15,7 @@
 //! running = 512                      # runs in progress at once; further ones wait
 //! output_bytes = "16 MiB"            # output kept of one attempt: its head and its tail
 //! output_total_bytes = "2 GiB"       # output kept in all; the oldest goes first
+//! output_compress_bytes = "64 KiB"   # output of a run that is over is compressed from this size on
 //! history_runs = 1000                # finished runs kept of one task
 //! history_days = 90                  # and for how long
 //! connections = 64                   # of one user at once
@@ -82,6 +83,8 @@ pub struct Limits {
     pub output_bytes: u64,
     /// Most bytes of output kept in all.
     pub output_total_bytes: u64,
+    /// Output of a run that is over is compressed when it has more bytes than this.
+    pub output_compress_bytes: u64,
     /// Most finished runs kept of one task.
     pub history_runs: u32,
     /// Most days a finished run is kept.
@@ -100,6 +103,7 @@ impl Default for Limits {
             running: 512,
             output_bytes: 16 * MIB,
             output_total_bytes: 2 * GIB,
+            output_compress_bytes: 64 * KIB,
             history_runs: 1000,
             history_days: 90,
             connections: 64,
@@ -253,6 +257,7 @@ struct TypedLimits {
     running: Option<Spanned<i64>>,
     output_bytes: Option<Spanned<Size>>,
     output_total_bytes: Option<Spanned<Size>>,
+    output_compress_bytes: Option<Spanned<Size>>,
     history_runs: Option<Spanned<i64>>,
     history_days: Option<Spanned<i64>>,
     connections: Option<Spanned<i64>>,
@@ -317,6 +322,12 @@ impl Typed {
                 "limits.output_total_bytes",
                 typed.output_total_bytes,
                 limits.output_total_bytes,
+                4 * KIB..=64 * 1024 * GIB,
+            )?,
+            output_compress_bytes: check.bytes(
+                "limits.output_compress_bytes",
+                typed.output_compress_bytes,
+                limits.output_compress_bytes,
                 4 * KIB..=64 * 1024 * GIB,
             )?,
             history_runs: check.count(

@@ -48,6 +48,7 @@ fn every_key_is_read() {
         running = 5
         output_bytes = "6 MiB"
         output_total_bytes = "7GiB"
+        output_compress_bytes = "13 KiB"
         history_runs = 8
         history_days = 9
         connections = 10
@@ -72,6 +73,7 @@ fn every_key_is_read() {
             running: 5,
             output_bytes: 6 << 20,
             output_total_bytes: 7 << 30,
+            output_compress_bytes: 13 << 10,
             history_runs: 8,
             history_days: 9,
             connections: 10,

@@ -93,5 +93,6 @@ fn text_bytes(definition: &Definition) -> usize {
         Some(Stdin::Text { text }) => text.len(),
         Some(Stdin::File { .. }) | None => 0,
     };
-    action + env + description + stdin
+    let masks: usize = definition.output.mask.iter().map(String::len).sum();
+    action + env + description + stdin + masks
 }

@@ -47,6 +47,7 @@ use self::watch::Watchers;
 use crate::clock;
 use crate::config::Config;
 use crate::notify::Notify;
+use crate::press::Press;
 use crate::refusal;
 
 /// Most messages taken in before what they caused is carried out.
@@ -62,6 +63,7 @@ const RUNNING: &str = "running tasks";
 pub(crate) struct Parts {
     pub(crate) core: Scheduler,
     pub(crate) writer: Writer,
+    pub(crate) press: Press,
     pub(crate) reader: Reader,
     pub(crate) runner: Whereabouts,
     pub(crate) config: Config,
@@ -104,6 +106,7 @@ struct Driver {
     /// Changes that must wait for earlier ones, first come first.
     busy: VecDeque<Waiting>,
     actions: actions::Actions,
+    press: Press,
     watchers: Watchers,
     asked: usage::Asked,
     wakeup: Wakeup,
@@ -142,6 +145,7 @@ impl Driver {
             pending: HashMap::new(),
             busy: VecDeque::new(),
             actions: actions::Actions::new(parts.reader),
+            press: parts.press,
             watchers: Watchers::default(),
             asked: usage::Asked::default(),
             wakeup: Wakeup::new()?,
@@ -263,6 +267,7 @@ impl Driver {
             }
         }
         self.flush_runner();
+        self.press.written(batches.last().map(|(ticket, ..)| *ticket));
         for (ticket, records, weight) in batches {
             self.records.write(ticket, records, weight);
         }
@@ -389,6 +394,7 @@ impl Driver {
         let now = clock::now();
         match self.records.settle(stored) {
             records::Settled::Durable(ticket) => {
+                self.press.durable(ticket);
                 let pending = self.pending.remove(&ticket);
                 let edited = pending.as_ref().and_then(|pending| pending.edited);
                 if let Some(id) = edited {

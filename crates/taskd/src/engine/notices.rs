@@ -4,6 +4,9 @@ use taskd_core::effect::Notice;
 
 use super::Driver;
 
+/// A byte that a command writes takes so many on disk at most, where its lines are not tiny.
+const OVERHEAD: u64 = 8;
+
 impl Driver {
     pub(super) fn notice(&mut self, notice: Notice) {
         match notice {
@@ -93,6 +96,12 @@ impl Driver {
                     output_bytes = usage.output_bytes,
                     "run finished"
                 );
+                let kept = usage.output_bytes.saturating_sub(usage.output_lost);
+                let threshold = self.config.limits.output_compress_bytes;
+                // A line takes more on disk than the command wrote, and of earlier attempts nothing is known here.
+                if attempt > 1 || kept > threshold / OVERHEAD {
+                    self.press.is_over(run, attempt, threshold);
+                }
                 self.watchers.ended(run);
             }
             Notice::Passed {

@@ -19,6 +19,7 @@ use super::link::{self, Attached, Link, LinkError, Started};
 use super::stop::Stop;
 use crate::clock;
 use crate::config::Config;
+use crate::describe;
 
 /// The first wait before another try to attach.
 pub(super) const PATIENCE_FIRST: Duration = Duration::from_millis(50);
@@ -251,11 +252,16 @@ fn wire_start(origin: &Origin, deadline: Option<Duration>, definition: &Definiti
                 value: value.clone(),
             })
             .collect(),
-        output_max: config.limits.output_bytes,
+        output_max: definition
+            .output
+            .max_bytes
+            .map_or(config.limits.output_bytes, NonZeroU64::get),
         limits: Tail(time_limits(&definition.policies.time, deadline, config.runner.grace)),
         leave: Tail(definition.policies.leftover == Leftover::Leave),
         process: Tail(Rec(process(&definition.process))),
         previous_outcome: Tail(None),
+        output: Tail(describe::output_kind(definition.output.kind)),
+        masks: Tail(definition.output.mask.clone()),
     }
 }
 

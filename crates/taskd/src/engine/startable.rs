@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use taskd_core::event::{Event, Origin};
+use taskd_core::policy::{OutputKind, OutputPolicy};
 use taskd_core::process::caps::Caps;
 use taskd_core::run::{AttemptEnd, Exit, Usage};
 use taskd_core::task::{Definition, TaskId};
@@ -22,9 +23,13 @@ impl Driver {
     /// What a task does, if the runner that is there can do it.
     pub(super) fn startable(&mut self, task: TaskId) -> Result<Arc<Definition>, Unstartable> {
         let definition = self.actions.get(task)?.ok_or(Unstartable::NoTask)?;
+        let knows = |what| self.condition.can & what != 0;
+        if !knows(can::OUTPUTS) && hides(&definition.output) {
+            return Err(Unstartable::Keeps);
+        }
         match first_cap(&definition.process.caps) {
             // It would not know that there is a cap, and start it without.
-            Some(cap) if self.condition.can & can::CAPS == 0 => Err(Unstartable::OldRunner { cap }),
+            Some(cap) if !knows(can::CAPS) => Err(Unstartable::Uncapped { cap }),
             Some(_) | None => Ok(definition),
         }
     }
@@ -60,9 +65,12 @@ pub(super) enum Unstartable {
     /// The store cannot be read.
     #[error("the action could not be read: {0}")]
     Store(#[from] ReadError),
+    /// The runner does not know what is not to be kept.
+    #[error("the runner is an older one, which would keep what is to be hidden")]
+    Keeps,
     /// The runner does not know of caps.
     #[error("--{cap}: the runner is of an earlier version that knows no caps")]
-    OldRunner {
+    Uncapped {
         /// The option of the first one.
         cap: &'static str,
     },
@@ -76,11 +84,23 @@ impl Unstartable {
                 errno: EIO,
                 what: "reading the definition".to_owned(),
             },
-            Unstartable::OldRunner { cap } => Exit::SpawnFailed {
+            Unstartable::Keeps => Exit::SpawnFailed {
+                errno: EOPNOTSUPP,
+                what: "the runner is an older one, which would keep what is to be hidden; restart it".to_owned(),
+            },
+            Unstartable::Uncapped { cap } => Exit::SpawnFailed {
                 errno: EOPNOTSUPP,
                 what: format!("{cap}, the runner is of an earlier version that knows no caps: restart it"),
             },
         }
+    }
+}
+
+/// Whether something a command writes must not be kept.
+fn hides(output: &OutputPolicy) -> bool {
+    match output.kind {
+        OutputKind::Discard => true,
+        OutputKind::Lines | OutputKind::File => !output.mask.is_empty(),
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::net::UnixListener;
 use super::{Driver, Engine, Parts, Whereabouts};
 use crate::config::Config;
 use crate::notify::Notify;
+use crate::press::Press;
 
 /// A driver that nobody runs, what it needs, and the other end of what it tells the service manager.
 pub(super) struct Bench {
@@ -46,6 +47,7 @@ impl Bench {
         let parts = Parts {
             core: Scheduler::new(Catalog::new(zones), Limits::default(), [1, 2]),
             writer: opened.store.writer(),
+            press: Press::idle(),
             reader: opened.store.reader().expect("it is open"),
             runner: Whereabouts {
                 socket: dir.path().join("runner.sock"),

@@ -188,7 +188,7 @@ fn records_inside_records_may_grow() {
     assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![detail])));
 
     let output = samples::output();
-    let later = (grown(output.info.0.clone()), output.files.clone());
+    let later = (grown(output.info.0.clone()), output.files.clone(), output.discards);
     assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![output])));
 
     let Origin {

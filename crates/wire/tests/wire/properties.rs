@@ -8,7 +8,7 @@ use taskd_wire::client::{LastRun, Pause, Request, Response, RunInfo, TaskSummary
 use taskd_wire::codec::{Rec, Tail, decode, encode, encoded_len};
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
-    ProcessSpec, ScheduleSpec, TaskSpec,
+    OutputKind, ProcessSpec, ScheduleSpec, TaskSpec,
 };
 use taskd_wire::frame::{FrameReader, Payload, put_frame, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
@@ -85,6 +85,9 @@ prop_compose! {
         kill_signal in option::of(".{0,10}").boxed(),
         retry in (any::<u32>(), any::<Option<(u64, u64, u32, bool)>>(), option::of(vec(".{0,12}", 0..3)), option::of(vec(any::<u32>(), 0..3))).boxed(),
         process in process(),
+        kept in any::<(Option<u64>, Option<u64>, Option<u64>)>().boxed(),
+        output in prop_oneof![Just(OutputKind::Lines), Just(OutputKind::File), Just(OutputKind::Discard)].boxed(),
+        mask in vec(".{0,20}", 0..3).boxed(),
         labels in vec(".{0,20}", 0..3).boxed(),
         sharing in (option::of(".{0,12}"), option::of(".{0,12}"), any::<i16>(), vec(".{0,12}", 0..3)).boxed(),
         calendars in vec((".{0,20}", any::<bool>()), 0..3).boxed(),
@@ -105,6 +108,7 @@ prop_compose! {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
             on_leftover: if enabled { OnLeftover::Kill } else { OnLeftover::Leave },
             also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency, group, priority, locks, process,
+            output_max: kept.0, keep_runs: kept.1, keep_for_ms: kept.2, output, mask,
         }
     }
 }

@@ -120,6 +120,7 @@ pub fn output() -> RunOutput {
     RunOutput {
         info: Rec(run_info()),
         files: vec![s("/var/lib/taskd/output/7/1042.1.jsonl")],
+        discards: Tail(true),
     }
 }
 

@@ -36,6 +36,7 @@ fn update(info: RunInfo, files: &[&Path]) -> Response {
     Response::Update(Box::new(Rec(RunOutput {
         info: Rec(info),
         files: files.iter().map(|file| file.display().to_string()).collect(),
+        ..RunOutput::default()
     })))
 }
 
@@ -74,6 +75,7 @@ fn daemon_with_a_run(leaves: Leaves) -> FakeDaemon {
         Request::Output { .. } => Say::All(vec![Response::Output(Rec(RunOutput {
             info: Rec(info("running", None)),
             files: vec![file.path().display().to_string()],
+            ..RunOutput::default()
         }))]),
         Request::Watch { .. } => {
             let running = update(info("running", None), &[file.path()]);

@@ -103,6 +103,7 @@ fn nothing_that_a_daemon_says_steers_the_terminal() {
                 ..RunInfo::default()
             }),
             files: vec![EVIL.into()],
+            ..RunOutput::default()
         })),
         Request::Lint { .. } => Response::Findings {
             tasks: vec![Rec(TaskFindings {

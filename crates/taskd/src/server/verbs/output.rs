@@ -1,9 +1,12 @@
 //! `output`: where the output of a run is.
 
+use std::path::Path;
+
+use taskd_core::policy::OutputKind;
 use taskd_core::run::RunKey;
-use taskd_runner::output_path;
+use taskd_runner::{find_output, output_path, raw_output_path};
 use taskd_wire::client::{Response, RunInfo, RunOutput};
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::refusal::Refusal;
 use taskd_wire::runner::AttemptKey;
 
@@ -18,22 +21,55 @@ pub(super) async fn answer(shared: &Shared, target: String) -> Result<Response, 
     let info = watch::info(shared, run)
         .await?
         .ok_or_else(|| Refusal::UnknownRun { run: target.clone() })?;
-    Ok(Response::Output(Rec(of(shared, run, info))))
+    let (mut output, state_dir) = (of(shared, run, info), shared.state_dir.clone());
+    let output = shared
+        .readers
+        .read(move |reader| {
+            let kind = reader.definition(run.task)?.map(|task| task.definition.output.kind);
+            find(&mut output, run, kind, &state_dir);
+            Ok(output)
+        })
+        .await?;
+    Ok(Response::Output(Rec(output)))
 }
 
-/// A run with its files.
+/// Takes in where the files are that there are. It asks the disk for each.
+fn find(output: &mut RunOutput, run: RunKey, kind: Option<OutputKind>, state_dir: &Path) {
+    let mut any = false;
+    for (file, key) in output.files.iter_mut().zip(keys(run)) {
+        let found = find_output(state_dir, &key).map(|(path, _)| path);
+        any |= found.is_some();
+        let named = match (found, kind) {
+            (Some(path), _) => path,
+            (None, Some(OutputKind::File)) => raw_output_path(state_dir, &key),
+            (None, Some(OutputKind::Lines | OutputKind::Discard) | None) => continue,
+        };
+        *file = named.display().to_string();
+    }
+    output.discards = Tail(!any && kind == Some(OutputKind::Discard));
+}
+
+/// The attempts of a run.
+fn keys(run: RunKey) -> impl Iterator<Item = AttemptKey> {
+    (1..).map(move |attempt| AttemptKey {
+        task: run.task.0,
+        run: run.n,
+        attempt,
+    })
+}
+
+/// A run with its files, as they are called where its output is lines. Whoever follows it looks beside them too.
 pub(super) fn of(shared: &Shared, run: RunKey, info: RunInfo) -> RunOutput {
-    let files = (1..=info.attempts.max(1))
-        .map(|attempt| {
-            let key = AttemptKey {
-                task: run.task.0,
-                run: run.n,
-                attempt,
-            };
-            output_path(&shared.state_dir, &key).display().to_string()
-        })
+    let attempts = usize::try_from(info.attempts.max(1)).unwrap_or(usize::MAX);
+    let files = keys(run)
+        .take(attempts)
+        .map(|key| output_path(&shared.state_dir, &key).display().to_string())
         .collect();
-    RunOutput { info: Rec(info), files }
+    RunOutput {
+        info: Rec(info),
+        files,
+        discards: Tail(false),
+    }
 }
 
 /// The newest run of a task that started.

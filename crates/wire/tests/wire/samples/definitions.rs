@@ -69,6 +69,11 @@ pub fn spec() -> TaskSpec {
             cpu_max: Tail(Some(s("150%"))),
             pids_max: Tail(Some(64)),
         }),
+        output_max: Some(1 << 20),
+        keep_runs: Some(50),
+        keep_for_ms: Some(86_400_000),
+        output: OutputKind::File,
+        mask: vec![s("token=.*")],
     }
 }
 
@@ -127,5 +132,10 @@ pub fn patch() -> TaskPatch {
             cpu_max: Tail(Some(None)),
             pids_max: Tail(Some(Some(9))),
         }),
+        output_max: Some(Some(8_192)),
+        keep_runs: Some(None),
+        keep_for_ms: Some(Some(60_000)),
+        output: Some(OutputKind::Discard),
+        mask: Some(vec![s("key=.*")]),
     }
 }

@@ -42,6 +42,8 @@ pub(super) fn start() -> Start {
             })),
         })),
         previous_outcome: Tail(Some(s("failed"))),
+        output: Tail(OutputKind::File),
+        masks: Tail(vec![s("token=.*")]),
     }
 }
 
@@ -96,7 +98,7 @@ pub(super) fn info() -> RunnerInfo {
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
-        can: Tail(can::CAPS | can::USAGE),
+        can: Tail(can::OUTPUTS | can::CAPS | can::USAGE),
     }
 }
 
