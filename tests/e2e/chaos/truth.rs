@@ -124,6 +124,8 @@ fn no_outcome_is_false(task: &str, told: &Attempts, recorded: &Recorded) {
         let said = last.and_then(|told| told.ends.first());
         match outcome {
             "succeeded" => assert_eq!(said, Some(&0), "{run}"),
+            // A child has the environment of who starts it until it is itself, and may be killed in its place.
+            "failed" if run["signal"] == 9 => assert_eq!(said, None, "{run}"),
             "failed" => assert_eq!(
                 said.map(|code| Value::from(*code)),
                 Some(run["exit_code"].clone()),

@@ -18,8 +18,9 @@
 //! it neither allocates nor locks nor panics.
 
 mod child;
+mod orphan;
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -38,6 +39,10 @@ use super::into::{Into, clone_into};
 use super::plan::{Layout, Plan};
 use super::reap;
 use child::child;
+use orphan::{Orphan, await_orphan};
+
+/// What a launcher is called, for people, and to tell whether its child has executed its program.
+const NAME: &CStr = c"taskd-launcher";
 
 /// Bytes of memory for the strings of a start. The kernel takes no more with the usual limit of the stack.
 const ROOM: usize = 2 << 20;
@@ -331,7 +336,17 @@ impl Launcher<'_> {
                     }
                     return Err(failed.into());
                 }
-                Answer::Lost(Some(pid)) => return Err(NotStarted::Unfinished(pid)),
+                // Its slot stays as it is until this is known: the child reads there.
+                Answer::Lost(Some(pid)) => match await_orphan(pid) {
+                    Orphan::Executed => return Ok(pid),
+                    Orphan::Ended => {
+                        let failed = self.failed().ok_or(NotStarted::Unfinished(pid))?;
+                        // As above.
+                        let _ = reap(pid);
+                        return Err(failed.into());
+                    }
+                    Orphan::Hangs => return Err(NotStarted::Unfinished(pid)),
+                },
                 Answer::Lost(None) => {}
             }
         }
@@ -339,6 +354,14 @@ impl Launcher<'_> {
             errno: libc::EIO,
             step: Step::Launcher,
         }))
+    }
+}
+
+impl Launcher<'_> {
+    /// The step at which a child that has ended says that it failed.
+    fn failed(&self) -> Option<Failed> {
+        // SAFETY: the slot is this thread's, and both launcher and child have ended.
+        unsafe { (*self.slot).failed }
     }
 }
 
@@ -484,8 +507,7 @@ unsafe fn settle(slot: *mut Slot) {
         // For the children; a launcher itself never gets one.
         let default = MaybeUninit::<libc::sigaction>::zeroed();
         libc::sigaction(libc::SIGPIPE, default.as_ptr(), ptr::null_mut());
-        // Only a name for people.
-        libc::prctl(libc::PR_SET_NAME, c"taskd-launcher".as_ptr());
+        libc::prctl(libc::PR_SET_NAME, NAME.as_ptr());
         let socket = (*slot).socket;
         for number in 0..3 {
             if number != socket && libc::dup3(socket, number, libc::O_CLOEXEC) < 0 {
