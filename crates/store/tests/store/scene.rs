@@ -186,13 +186,16 @@ fn process(variant: u32) -> Process {
         env_files: vec![EnvFile::parse("-/etc/backup.env").expect("it is absolute")],
         stdin: Stdin::parse("@@ü\0"),
         private_tmp: true,
-        caps: Caps {
+        ..Process::default()
+    };
+    // The tasks of the golden files are of a time before there were any.
+    if variant >= 20 {
+        process.caps = Caps {
             memory: Some(512 << 20),
             cpu: Some(150),
             pids: Some(variant % 99 + 1),
-        },
-        ..Process::default()
-    };
+        };
+    }
     process.set_limit(Limit::parse("nofile=1:unlimited").expect("it is one"));
     process
 }
