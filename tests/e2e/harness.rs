@@ -158,7 +158,7 @@ impl World {
         self.path("taskd.sock")
     }
 
-    fn command(&self, program: &str) -> Command {
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         let (name, value) = self.mark.split_once('=').expect("the mark is NAME=VALUE");
         command
@@ -175,7 +175,13 @@ impl World {
     /// A `taskd` for this world, not yet started.
     #[must_use]
     pub fn taskd(&self) -> Command {
-        let mut command = self.command(env!("CARGO_BIN_EXE_taskd"));
+        self.taskd_at(Path::new(env!("CARGO_BIN_EXE_taskd")))
+    }
+
+    /// The same, of a program elsewhere.
+    #[must_use]
+    pub fn taskd_at(&self, program: &Path) -> Command {
+        let mut command = self.command(program);
         command
             .arg("--config")
             .arg(self.path("taskd.toml"))
@@ -189,6 +195,16 @@ impl World {
             std::fs::write(self.path("taskd.toml"), "").expect("a configuration file");
         }
         command
+    }
+
+    /// Installs a program of this world's own: a copy of `taskd`, so that it is another file than any before it.
+    #[must_use]
+    pub fn install(&self) -> PathBuf {
+        let (path, fresh) = (self.path("bin/taskd"), self.path("bin/fresh"));
+        std::fs::create_dir_all(self.path("bin")).expect("a directory");
+        copy_program(env!("CARGO_BIN_EXE_taskd"), &fresh);
+        std::fs::rename(&fresh, &path).expect("the same directory");
+        path
     }
 
     /// Starts the daemon and waits until it serves and has a runner.
@@ -511,6 +527,14 @@ pub fn texts(array: &Value, field: &str) -> Vec<String> {
         value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
     };
     values.iter().map(text).collect()
+}
+
+/// Copies a program. By another process, since children of this one that other tests start at this moment would hold a
+/// file that was written here open for a while, and nobody could execute it.
+#[track_caller]
+pub fn copy_program(from: impl AsRef<Path>, to: &Path) {
+    let copied = Command::new("cp").arg(from.as_ref()).arg(to).status();
+    assert!(copied.expect("cp is there").success());
 }
 
 /// Runs a command to its end.

@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 use taskd_wire::codec::{Rec, Tail, decode};
 use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader};
-use taskd_wire::runner::{AttemptKey, DirectoryId, End, Ended, FromRunner, Origin, RunnerInfo, Start, ToRunner, can};
+use taskd_wire::runner::{AttemptKey, End, Ended, FileId, FromRunner, Origin, RunnerInfo, Start, ToRunner, can};
 
 use crate::harness::{DEADLINE, World, kill, now, wait_for};
 
@@ -21,6 +21,8 @@ use crate::harness::{DEADLINE, World, kill, now, wait_for};
 struct Stage {
     listener: UnixListener,
     state_dir: PathBuf,
+    /// It is of the program that the daemon is, so that it is not replaced.
+    program: FileId,
 }
 
 impl Stage {
@@ -35,23 +37,21 @@ impl Stage {
         Stage {
             listener: UnixListener::bind(state_dir.join("runner.sock")).expect("a socket"),
             state_dir,
+            program: file_id(env!("CARGO_BIN_EXE_taskd").as_ref()),
         }
     }
 
     fn info(&self, instance: u64) -> RunnerInfo {
-        let found = std::fs::metadata(&self.state_dir).expect("a directory");
         RunnerInfo {
             instance,
             pid: std::process::id(),
             version: "0".to_owned(),
             started_ms: 0,
             closing: Tail(false),
-            state_dir: Tail(Some(DirectoryId {
-                device: found.dev(),
-                inode: found.ino(),
-            })),
+            state_dir: Tail(Some(file_id(&self.state_dir))),
             cgroups: Tail(None),
             can: Tail(0),
+            program: Tail(Some(self.program)),
         }
     }
 
@@ -79,6 +79,14 @@ impl Stage {
         let mut daemon = self.met().expect("it attaches");
         daemon.say(&[FromRunner::InventoryEnd(Rec(self.info(instance)))]);
         daemon
+    }
+}
+
+fn file_id(path: &Path) -> FileId {
+    let found = std::fs::metadata(path).expect("it is there");
+    FileId {
+        device: found.dev(),
+        inode: found.ino(),
     }
 }
 
@@ -377,7 +385,7 @@ fn a_runner_of_another_state_directory_is_not_told_anything() {
     let taskd = daemon(&world);
     let mut daemon = stage.met().expect("it attaches");
     daemon.say(&[FromRunner::InventoryEnd(Rec(RunnerInfo {
-        state_dir: Tail(Some(DirectoryId { device: 1, inode: 1 })),
+        state_dir: Tail(Some(FileId { device: 1, inode: 1 })),
         ..stage.info(1)
     }))]);
     assert!(daemon.hear().is_none(), "it hangs up");

@@ -193,6 +193,54 @@ stalled_daemon_is_replaced() { # by the watchdog of the test before
     rm -r /run/systemd/system/taskd.service.d
     systemctl daemon-reload && systemctl restart taskd && taskctl status
 }
+restart_daemon_keeps_the_process_and_the_run() {
+    gated anew || return
+    local before pid runner restarts; before=$(lives anew); pid=$(main_pid taskd); runner=$(main_pid taskd-runner)
+    restarts=$(systemctl show -P NRestarts taskd)
+    taskctl restart-daemon | grep "pid $pid, 1 run goes on" || return
+    # Ready again, and never down to the service manager.
+    wait_for 30 is_active taskd && [ "$(systemctl show -P SubState taskd)" = running ] && [ "$(main_pid taskd)" = "$pid" ] &&
+        [ "$(systemctl show -P NRestarts taskd)" = "$restarts" ] && wait_for 30 has_runner && [ "$(main_pid taskd-runner)" = "$runner" ] || return
+    ends_well anew "$before"
+}
+# A package puts its files beside the old ones and renames them.
+install_anew() { cp /usr/bin/taskd /usr/bin/taskd.new && mv /usr/bin/taskd.new /usr/bin/taskd; }
+runs_as_installed() { [ "/proc/$(main_pid "$1")/exe" -ef /usr/bin/taskd ]; } # runs_as_installed UNIT
+runners() { taskctl status --json | tr -d ' \n' | grep -oE '"draining":(true|false)' | cut -d: -f2 | tr '\n' ' '; }
+are_runners() { [ "$(runners)" = "$1" ]; } # are_runners "WHETHER EACH DRAINS "
+an_upgrade_replaces_an_idle_runner() {
+    wait_for 30 are_runners 'false ' || return
+    local pid; pid=$(main_pid taskd-runner)
+    install_anew && taskctl restart-daemon && wait_for 30 came_back taskd-runner "$pid" && wait_for 30 are_runners 'false ' || return
+    runs_as_installed taskd && runs_as_installed taskd-runner || return
+    taskctl add --name fresh --manual --shell 'exit 5' || return
+    taskctl run --wait fresh; [ $? = 5 ]
+}
+an_upgrade_lets_a_busy_runner_drain() {
+    gated busy || return
+    local before pid; before=$(lives busy); pid=$(main_pid taskd-runner)
+    install_anew && systemctl restart taskd && wait_for 30 are_runners 'false true ' || { taskctl status; return 1; }
+    is_active taskd-runner@2 && runs_as_installed taskd-runner@2 && [ "$(main_pid taskd-runner)" = "$pid" ] || return
+    gated beside || return
+    grep -q '/system-taskd.*runner.slice/taskd-runner@2.service' "/proc/$(cat $gates/beside.pid)/cgroup" || { cat "/proc/$(cat $gates/beside.pid)/cgroup"; return 1; }
+    # However often the daemon is restarted meanwhile.
+    systemctl restart taskd && taskctl restart-daemon && wait_for 30 are_runners 'false true ' && ends_well busy "$before" || return
+    wait_for 30 are_runners 'false ' && wait_for 30 is_inactive taskd-runner || return
+    open_gate beside; recorded beside
+}
+is_inactive() { [ "$(systemctl show -P ActiveState "$1")" = inactive ]; }
+a_broken_upgrade_is_refused() {
+    local pid; pid=$(main_pid taskd)
+    cp /usr/bin/taskd "$gates/taskd" && cp /bin/true /usr/bin/taskd.new && mv /usr/bin/taskd.new /usr/bin/taskd || return
+    taskctl restart-daemon 2>&1 | grep 'no taskd'
+    local found=$?
+    install -m 755 "$gates/taskd" /usr/bin/taskd.new && mv /usr/bin/taskd.new /usr/bin/taskd
+    [ $found = 0 ] && is_active taskd && [ "$(main_pid taskd)" = "$pid" ]
+}
+the_first_unit_takes_over_again() { # from that of the tests before, with the next upgrade
+    wait_for 30 are_runners 'false ' && install_anew && taskctl restart-daemon && wait_for 30 is_inactive taskd-runner@2 &&
+        wait_for 30 is_active taskd-runner && runs_as_installed taskd-runner
+}
 files_are_where_they_belong() {
     [ -S /run/taskd/taskd.sock ] && [ -s /var/log/taskd/taskd.log ] && [ -S /var/lib/taskd/runner.sock ] || return
     [ "$(stat -c %a /var/lib/taskd)" = 700 ] && [ "$(stat -c %a /run/taskd)" = 700 ] && [ "$(stat -c %a /var/log/taskd/taskd.log)" = 600 ]
@@ -228,6 +276,14 @@ a_users_run_survives_a_restart() {
     as alice systemctl --user restart taskd && user_answers alice && [ "$(lives long)" = "$before" ] || return
     open_gate long; wait_for 30 hers_is_recorded
 }
+a_users_upgrade_lets_a_busy_runner_drain() {
+    as alice taskctl edit long --shell "$(gate more)" && as alice taskctl run long && wait_for 30 test -e "$gates/more.pid" || return
+    local before; before=$(lives more)
+    install_anew && as alice taskctl restart-daemon && wait_for 30 hers_are 2 && [ "$(lives more)" = "$before" ] &&
+        [ "$(user_main_pid alice taskd-runner@2)" -gt 1 ] || return
+    open_gate more; wait_for 30 hers_are 1 && hers_is_recorded
+}
+hers_are() { [ "$(as alice taskctl status --json | grep -o '"draining"' | wc -l)" = "$1" ]; } # hers_are HOW_MANY: her runners
 hers_is_recorded() { [ "$(as alice taskctl runs long --limit 1 --json | field exit_code)" = 7 ]; }
 
 # Programs where `cargo install` puts them and on bob's path, as rustup sees to; and a copy of the repository.
@@ -295,6 +351,11 @@ prove killed_runner_comes_back_and_its_run_is_unknown
 prove groups_come_back_with_a_killed_runner
 prove reload_takes_effect_and_keeps_the_process
 prove reload_reads_the_zone_of_the_machine
+prove restart_daemon_keeps_the_process_and_the_run
+prove an_upgrade_replaces_an_idle_runner
+prove an_upgrade_lets_a_busy_runner_drain
+prove the_first_unit_takes_over_again
+prove a_broken_upgrade_is_refused
 prove watchdog_is_fed
 prove stalled_daemon_is_replaced
 prove journal_has_priorities
@@ -304,6 +365,7 @@ for user in alice bob; do new_user $user || { echo "FAIL no manager for the user
 prove user_units_verify
 prove a_user_has_a_daemon_of_her_own
 prove a_users_run_survives_a_restart
+prove a_users_upgrade_lets_a_busy_runner_drain
 prove started_by_hand_is_not_disturbed
 prove readme_installs_for_a_user
 

@@ -45,11 +45,16 @@ pub enum Event {
     Closing,
 }
 
-/// All that a runner knows.
+/// All that a runner knows, and those beside it that only end what they have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inventory {
     /// The runner's own random number; tells one life of a runner from another.
     pub instance: u64,
+    /// Other lives of which all attempts are named here too: runners beside it, and such as were found to have none and
+    /// were ended.
+    pub also: Vec<u64>,
+    /// Attempts that were with one beside it that is gone, before their ends were told.
+    pub lost: Vec<AttemptKey>,
     /// Attempts in progress.
     pub live: Vec<Live>,
     /// Attempts that ended and are not yet forgotten.

@@ -70,6 +70,11 @@ impl Seat {
         Some(Seat { dir, life })
     }
 
+    /// Where.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// What [`Seat::said`] reads.
     pub(crate) fn to_variable(&self) -> String {
         format!("{:016x}:{}", self.life, self.dir.display())
@@ -116,23 +121,26 @@ struct List {
 }
 
 impl Groups {
-    /// Begins to make groups, after it has ended what earlier runners of the same state directory left in theirs. Nothing
-    /// where there is no seat.
-    pub(crate) fn take(seat: Option<Seat>, state: u64, state_dir: &Path) -> Option<Arc<Self>> {
-        let known = state_dir.join("runner.cgroups");
-        let ours = format!("taskd-{state:016x}-");
-        let earlier = fs::read_to_string(&known).ok().map(PathBuf::from);
-        let now = seat.as_ref().map(|seat| seat.dir.clone());
+    /// Ends what earlier runners of a slot left in their groups. The file `known` says where these were; now they would be
+    /// in `now`.
+    pub(crate) fn clear_earlier(state: u64, known: &Path, now: Option<&Path>) -> Option<PathBuf> {
+        let theirs = format!("taskd-{state:016x}-");
+        let earlier = fs::read_to_string(known).ok().map(PathBuf::from);
         // An earlier one may have been elsewhere.
-        for dir in earlier
-            .iter()
-            .chain(now.iter().filter(|dir| earlier.as_ref() != Some(dir)))
-        {
-            clear(dir, |name| name.starts_with(&ours));
+        let elsewhere = earlier.as_deref().filter(|earlier| Some(*earlier) != now);
+        for dir in elsewhere.into_iter().chain(now) {
+            clear(dir, |name| name.starts_with(&theirs));
         }
+        earlier
+    }
+
+    /// Begins to make groups, after it has ended what earlier runners of the same slot left in theirs, and kept where they
+    /// are in the file `known`. Nothing where there is no seat.
+    pub(crate) fn take(seat: Option<Seat>, state: u64, known: &Path) -> Option<Arc<Self>> {
+        let earlier = Self::clear_earlier(state, known, seat.as_ref().map(|seat| seat.dir.as_path()));
         let seat = seat?;
         if earlier.as_ref() != Some(&seat.dir)
-            && let Err(error) = fs::write(&known, seat.dir.as_os_str().as_encoded_bytes())
+            && let Err(error) = fs::write(known, seat.dir.as_os_str().as_encoded_bytes())
         {
             complain(format_args!(
                 "cannot keep {}, so the next runner will look for groups in its own place only: {error}",

@@ -23,7 +23,7 @@ pub(crate) const GUARD_PID: &str = "TASKD_GUARD_PID";
 /// Who could not be looked for, for want of descriptors or memory, is looked for again after this.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Starts the worker, `/proc/self/exe runner --worker --state-dir DIR --socket PATH`, and waits for its end. When it
+/// Starts the worker, `/proc/self/exe runner --worker --state-dir DIR --socket PATH --slot N`, and waits for its end. When it
 /// has ended, for whatever reason, everything that its children started is killed. To be called before the process has
 /// any thread. Gives back the worker's exit code, or 128 and the signal that ended it.
 ///
@@ -56,6 +56,8 @@ pub fn guard(options: &Options) -> Result<ExitCode, RunnerError> {
         .arg(state_dir)
         .arg("--socket")
         .arg(socket)
+        .arg("--slot")
+        .arg(options.slot.to_string())
         .env(GUARD_PID, std::process::id().to_string())
         .env_remove(SEAT)
         .stdin(Stdio::null());

@@ -42,7 +42,7 @@
 //!   Starts are refused before descriptors get so few that the runner could not be commanded any more.
 //!
 //! The state directory holds `runner.lock`, `runner.id`, `runner.live`, `runner.cgroups`, `output/` and
-//! `spool/`. One runner at a time works there.
+//! `spool/`. One runner at a time works there, or a few beside each other, each with files of its own (`slot`).
 
 mod attempt;
 mod cgroups;
@@ -50,6 +50,7 @@ mod clock;
 mod ender;
 mod env_file;
 mod guard;
+mod inherited;
 mod inventory;
 mod notify;
 mod output;
@@ -60,6 +61,7 @@ mod reports;
 mod results;
 mod roster;
 mod server;
+mod slot;
 mod spawn;
 mod spawner;
 mod sweep;
@@ -73,9 +75,11 @@ use std::path::PathBuf;
 
 pub use env_file::{ENV_FILE_MAX, EnvFileError, read_env_file};
 pub use guard::guard;
+pub use inherited::reap_inherited;
 pub use output::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
 pub use output::{compress_output, find_output, output_path, raw_output_path, remove_output};
-pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory};
+pub use slot::{NoSlot, Slot};
+pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory, hold_signals, read_signals};
 pub use worker::worker;
 
 /// Where a runner works.
@@ -85,6 +89,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// The socket that daemons connect to.
     pub socket: PathBuf,
+    /// Which of the runners of the state directory it is.
+    pub slot: Slot,
     /// Whether each attempt gets a control group, if they can be made.
     pub cgroups: bool,
 }
@@ -92,7 +98,7 @@ pub struct Options {
 /// Why a runner cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {
-    /// Another runner works in the same state directory.
+    /// Another runner works in the same state directory, and the same slot of it.
     #[error("another runner works in {}", path.display())]
     Locked {
         /// The state directory.

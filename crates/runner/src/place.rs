@@ -11,19 +11,20 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use taskd_wire::runner::DirectoryId;
+use taskd_wire::runner::FileId;
 
 use crate::notify::complain;
-use crate::{Options, RunnerError};
+use crate::{Options, RunnerError, Slot};
 
-/// Where a runner works. While this lives no other runner works there.
+/// Where a runner works. While this lives no other runner works in the same slot.
 #[derive(Debug)]
 pub(crate) struct Place {
     /// Absolute and free of links.
     pub(crate) state_dir: PathBuf,
-    /// Drawn when the directory was first used, so that no other has the same, whatever it is called where another
-    /// runner lives.
+    /// Drawn when the slot of the directory was first used, so that no other has the same, whatever it is called where
+    /// another runner lives.
     pub(crate) state: u64,
+    pub(crate) slot: Slot,
     socket: PathBuf,
     _lock: File,
 }
@@ -40,9 +41,11 @@ impl Place {
             path: options.socket.clone(),
             source: io::ErrorKind::InvalidFilename.into(),
         })?;
-        let lock = lock(&state_dir)?;
+        let slot = options.slot;
+        let lock = lock(&state_dir, slot)?;
         Ok(Place {
-            state: state_id(&state_dir)?,
+            state: state_id(&slot.file(&state_dir, "id"))?,
+            slot,
             _lock: lock,
             socket: folder.join(name),
             state_dir,
@@ -50,12 +53,17 @@ impl Place {
     }
 
     /// By which daemons know whether this is their state directory.
-    pub(crate) fn directory_id(&self) -> io::Result<DirectoryId> {
-        let found = fs::metadata(&self.state_dir)?;
-        Ok(DirectoryId {
-            device: found.dev(),
-            inode: found.ino(),
-        })
+    pub(crate) fn directory_id(&self) -> io::Result<FileId> {
+        file_id(&self.state_dir)
+    }
+
+    /// The slots that nobody works in any more, though somebody has: what was left there is this runner's to see to.
+    /// Nobody else takes one of them while this lives.
+    pub(crate) fn abandoned(&self) -> Vec<Abandoned> {
+        let others = Slot::all().filter(|slot| *slot != self.slot);
+        others
+            .filter_map(|slot| Abandoned::take(&self.state_dir, slot))
+            .collect()
     }
 
     /// Opens the socket, readable and writable by this user alone from its first moment. A socket that is there already
@@ -79,6 +87,36 @@ impl Place {
         let file = SocketFile(self.socket.clone());
         listener.set_nonblocking(true).map_err(failed)?;
         Ok((listener, file))
+    }
+}
+
+/// What tells a file from every other on this machine.
+pub(crate) fn file_id(path: &Path) -> io::Result<FileId> {
+    let found = fs::metadata(path)?;
+    Ok(FileId {
+        device: found.dev(),
+        inode: found.ino(),
+    })
+}
+
+/// A slot that nobody works in, held so that nobody does.
+#[derive(Debug)]
+pub(crate) struct Abandoned {
+    pub(crate) slot: Slot,
+    /// As [`Place::state`].
+    pub(crate) state: u64,
+    _lock: File,
+}
+
+impl Abandoned {
+    fn take(state_dir: &Path, slot: Slot) -> Option<Self> {
+        let lock = OpenOptions::new().write(true).open(slot.file(state_dir, "lock")).ok()?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(Abandoned {
+            slot,
+            state: kept_id(&slot.file(state_dir, "id"))?,
+            _lock: lock,
+        })
     }
 }
 
@@ -117,14 +155,15 @@ fn directory(path: &Path) -> Result<PathBuf, RunnerError> {
 }
 
 /// The number kept in `runner.id`. With it goes that of the file itself, so that a copy of the directory is another one.
-fn state_id(state_dir: &Path) -> Result<u64, RunnerError> {
-    let path = state_dir.join("runner.id");
-    let kept = || {
-        let text = fs::read_to_string(&path).ok()?;
-        let inode = fs::metadata(&path).ok()?.ino();
-        Some(u64::from_str_radix(text.trim_end(), 16).ok()? ^ inode)
-    };
-    if let Some(id) = kept() {
+fn kept_id(path: &Path) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let inode = fs::metadata(path).ok()?.ino();
+    Some(u64::from_str_radix(text.trim_end(), 16).ok()? ^ inode)
+}
+
+/// That number, drawn if there is none.
+fn state_id(path: &Path) -> Result<u64, RunnerError> {
+    if let Some(id) = kept_id(path) {
         return Ok(id);
     }
     let drawn = random()?;
@@ -135,7 +174,7 @@ fn state_id(state_dir: &Path) -> Result<u64, RunnerError> {
         options
             .open(&temporary)?
             .write_all(format!("{drawn:016x}\n").as_bytes())?;
-        fs::rename(&temporary, &path)
+        fs::rename(&temporary, path)
     };
     if let Err(error) = write() {
         complain(format_args!(
@@ -144,7 +183,7 @@ fn state_id(state_dir: &Path) -> Result<u64, RunnerError> {
         ));
         return Ok(drawn);
     }
-    Ok(kept().unwrap_or(drawn))
+    Ok(kept_id(path).unwrap_or(drawn))
 }
 
 /// A number that nobody has drawn before.
@@ -155,12 +194,12 @@ pub(crate) fn random() -> Result<u64, RunnerError> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-fn lock(state_dir: &Path) -> Result<File, RunnerError> {
+fn lock(state_dir: &Path, slot: Slot) -> Result<File, RunnerError> {
     /// A runner that was just killed holds its lock until the kernel has taken it apart.
     const ATTEMPTS: u32 = 50;
     const PAUSE: Duration = Duration::from_millis(20);
 
-    let path = state_dir.join("runner.lock");
+    let path = slot.file(state_dir, "lock");
     let failed = |source: io::Error| RunnerError::Directory {
         path: path.clone(),
         source,

@@ -74,6 +74,23 @@ impl Results {
         Ok(results)
     }
 
+    /// Moves what a runner left that is gone for good into `directory`, for [`open`](Self::open) to find. What cannot be
+    /// moved stays for the next one that looks.
+    pub(crate) fn inherit(directory: &Path, from: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let left = match fs::read_dir(from) {
+            Ok(left) => left,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in left {
+            // Named by the life that wrote it, so no other has the name.
+            let entry = entry?;
+            fs::rename(entry.path(), directory.join(entry.file_name()))?;
+        }
+        fs::remove_dir(from)
+    }
+
     /// Reads a spool of an earlier life. A last line without its end was being written when that life ended. Any other
     /// line that cannot be read means that somebody else wrote here; the file is kept aside for people to look at.
     fn take_over(&mut self, path: &Path) -> io::Result<()> {

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -42,10 +42,10 @@ const EXEC_PATIENCE: Duration = Duration::from_secs(1);
 /// How long between two such looks.
 const EXEC_PAUSE: Duration = Duration::from_millis(1);
 
-/// Ends what an earlier runner of the same state directory left behind, and waits until it is gone. `own` are processes of
-/// this runner.
-pub(crate) fn leftovers(cookie: &Cookie, state_dir: &Path, own: Vec<Pid>) -> Underway {
-    let (mut underway, earlier) = Underway::open(state_dir, cookie.instance);
+/// Ends what an earlier runner of the same slot left behind, by what it says in the file `live`, and waits until it is gone.
+/// `own` are processes of this runner.
+pub(crate) fn leftovers(cookie: &Cookie, live: PathBuf, own: Vec<Pid>) -> Underway {
+    let (mut underway, earlier) = Underway::open(live, cookie.instance);
     let is_left: Box<dyn Fn(&str) -> bool> = match earlier {
         Some(earlier) => {
             let cookie_of = |(instance, key)| Cookie { instance, ..*cookie }.of(&key);

@@ -116,6 +116,25 @@ fn beyond_stdio() -> io::Result<Vec<c_int>> {
     Ok(numbers)
 }
 
+/// Keeps these signals from this thread and from those it starts, and gives a descriptor on which they can be read. They
+/// outlast an exec: what was not read waits for the program that this process becomes, if it holds them too.
+///
+/// # Errors
+/// When no descriptor is left.
+pub fn hold_signals(signals: &[c_int]) -> io::Result<OwnedFd> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is initialised by sigemptyset; the pointers are valid, and the call does not fail for signals that
+    // exist.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut());
+    }
+    signal_fd(signals, true)
+}
+
 /// A descriptor on which these signals can be read; they must be blocked.
 pub(crate) fn signal_fd(signals: &[c_int], nonblocking: bool) -> io::Result<OwnedFd> {
     let flags = libc::SFD_CLOEXEC | if nonblocking { libc::SFD_NONBLOCK } else { 0 };
@@ -134,8 +153,11 @@ pub(crate) fn signal_fd(signals: &[c_int], nonblocking: bool) -> io::Result<Owne
     }
 }
 
-/// The signals waiting on a descriptor of [`signal_fd`].
-pub(crate) fn read_signals(fd: &OwnedFd) -> io::Result<Vec<c_int>> {
+/// The signals waiting on a descriptor of [`hold_signals`]; none where there are none.
+///
+/// # Errors
+/// When it is no such descriptor.
+pub fn read_signals(fd: &OwnedFd) -> io::Result<Vec<c_int>> {
     const RECORD: usize = size_of::<libc::signalfd_siginfo>();
     let mut buffer = [0_u8; RECORD * 8];
     match rustix::io::read(fd, &mut buffer) {

@@ -8,7 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use taskd_wire::runner::AttemptKey;
 
@@ -34,9 +34,9 @@ pub(crate) struct Underway {
 
 impl Underway {
     /// Opens it for this life, and tells what was under way when the last one ended; nothing where nobody knows.
-    pub(crate) fn open(state_dir: &Path, instance: u64) -> (Self, Option<Vec<Known>>) {
+    pub(crate) fn open(path: PathBuf, instance: u64) -> (Self, Option<Vec<Known>>) {
         let mut underway = Underway {
-            path: state_dir.join("runner.live"),
+            path,
             instance,
             file: None,
             free: Vec::new(),
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn the_next_life_knows_what_was_under_way() {
         let directory = tempfile::tempdir().expect("room");
-        let open = |instance| Underway::open(directory.path(), instance);
+        let open = |instance| Underway::open(directory.path().join("runner.live"), instance);
         let (mut first, earlier) = open(1);
         assert_eq!(earlier, None, "nobody was there");
         let slots = [1, 2, 3].map(|run| first.begin(key(run)));
@@ -196,12 +196,12 @@ mod tests {
         let path = directory.path().join("runner.live");
         // A file that takes nothing, as on a full disk.
         std::os::unix::fs::symlink("/dev/full", &path).expect("room");
-        let (mut underway, earlier) = Underway::open(directory.path(), 1);
+        let (mut underway, earlier) = Underway::open(directory.path().join("runner.live"), 1);
         assert_eq!(earlier, None, "it is not followed");
         assert!(!path.exists());
         let slot = underway.begin(key(1));
         underway.end(slot);
-        let (mut underway, _) = Underway::open(directory.path(), 1);
+        let (mut underway, _) = Underway::open(directory.path().join("runner.live"), 1);
         underway.file = Some(OpenOptions::new().write(true).open("/dev/full").expect("a system"));
         underway.begin(key(1));
         assert!(!path.exists());

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use crate::ender::Ender;
 use crate::guard::GUARD_PID;
 use crate::notify::{complain, notify};
 use crate::pipes::Pipes;
-use crate::place::{Place, SocketFile, random};
+use crate::place::{Place, SocketFile, file_id, random};
 use crate::reports::{Report, Reports};
 use crate::results::Results;
 use crate::roster::Roster;
@@ -118,6 +118,27 @@ fn attempts_max() -> usize {
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 
+/// Sees to what runners left that worked in other slots and are gone.
+fn inherit(place: &Place, instance: u64, launchers: &Launchers, spool: &Path) {
+    for left in place.abandoned() {
+        let file = |kind| left.slot.file(&place.state_dir, kind);
+        let seat = Seat::said();
+        Groups::clear_earlier(left.state, &file("cgroups"), seat.as_ref().map(Seat::dir));
+        let cookie = Cookie {
+            state: left.state,
+            instance,
+        };
+        sweep::leftovers(&cookie, file("live"), launchers.pids());
+        let from = left.slot.spool(&place.state_dir);
+        if let Err(error) = Results::inherit(spool, &from) {
+            complain(format_args!(
+                "cannot take over the results in {}: {error}",
+                from.display()
+            ));
+        }
+    }
+}
+
 struct Worker {
     epoll: OwnedFd,
     pipes: Pipes,
@@ -173,9 +194,11 @@ impl Worker {
             state: place.state,
             instance,
         };
-        let groups = Groups::take(Seat::said(), place.state, &place.state_dir);
-        let underway = sweep::leftovers(&cookie, &place.state_dir, launchers.pids());
-        let spool = place.state_dir.join("spool");
+        let file = |kind| place.slot.file(&place.state_dir, kind);
+        let groups = Groups::take(Seat::said(), place.state, &file("cgroups"));
+        let underway = sweep::leftovers(&cookie, file("live"), launchers.pids());
+        let spool = place.slot.spool(&place.state_dir);
+        inherit(place, instance, &launchers, &spool);
         let results =
             Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
         let started = |source| RunnerError::System { what: "start", source };
@@ -209,6 +232,8 @@ impl Worker {
                 state_dir: Tail(Some(place.directory_id().map_err(started)?)),
                 cgroups: Tail(None),
                 can: Tail(can::OUTPUTS | can::CAPS | can::USAGE),
+                // Where it is not known, whoever asks takes it for another.
+                program: Tail(file_id(Path::new("/proc/self/exe")).ok()),
             },
             state_dir: place.state_dir.clone(),
             notify_socket,

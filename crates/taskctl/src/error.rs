@@ -300,8 +300,8 @@ impl From<Refusal> for Failure {
                 .hint("`taskctl status` shows the runner, `taskctl logs --daemon` what happened to it"),
             Refusal::Stopping => failed("the daemon is stopping".to_owned()),
             Refusal::UnknownRequest => {
-                failed("the daemon does not know this request, it is older than this taskctl".to_owned())
-                    .hint("upgrade taskd, then restart it")
+                let message = "the daemon does not know this request, it is older than this taskctl";
+                Failure::new(Exit::Versions, code, message).hint("upgrade taskd, then restart it")
             }
             Refusal::NotAllowed { what } => {
                 Failure::new(Exit::NotAllowed, code, format!("you may not do this: {what}"))
@@ -317,6 +317,10 @@ impl From<Refusal> for Failure {
                 }
             }
             Refusal::UnknownPool { pool } => Failure::new(Exit::NotFound, code, format!("no limit of {pool} was set")),
+            Refusal::CannotRestart { program, reason } => failed(format!(
+                "the daemon cannot become {program} and goes on as it is: {reason}"
+            ))
+            .hint("install a taskd there that works, and say it again"),
             Refusal::CalendarInUse { name, task } => failed(format!("task {task} uses calendar {name}"))
                 .hint(format!("`taskctl calendar show {name}` shows all that do")),
             Refusal::BacklogFull { room } => failed(format!(

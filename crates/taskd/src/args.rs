@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use taskd_runner::Slot;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -34,6 +35,9 @@ pub struct Args {
     /// Neither start nor stop a runner: something else does, such as taskd-runner.service
     #[arg(long)]
     pub external_runner: bool,
+    /// Have systemd start runners, as NAME.service and its template NAME@.service; they outlive this daemon
+    #[arg(long, value_name = "NAME", conflicts_with = "external_runner")]
+    pub runner_unit: Option<String>,
     /// Close what the caller left open beside standard input, output and error
     #[arg(long, hide = true)]
     pub close_inherited: bool,
@@ -65,6 +69,9 @@ pub struct RunnerArgs {
     /// Listen for the daemon on this Unix socket
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
+    /// Be one of several runners of the state directory, each with a number and files of its own
+    #[arg(long, value_name = "N", default_value_t = Slot::FIRST)]
+    pub slot: Slot,
     /// Give no run a control group of its own, even where that can be done
     #[arg(long)]
     pub no_cgroups: bool,
@@ -101,6 +108,7 @@ mod tests {
                 worker: true,
                 state_dir: "/s".into(),
                 socket: "/s/r".into(),
+                slot: Slot::FIRST,
                 no_cgroups: false,
             }))
         );

@@ -10,7 +10,8 @@
 //!
 //! What is acknowledged is durable: an answer to a change is given by the engine after the store has said so. What runs
 //! belongs to the runner, another process, so that this one may end at any moment: at the next start the engine takes
-//! the runner's inventory, and the core compares it with what was recorded.
+//! the runner's inventory, and the core compares it with what was recorded. A runner of another program than this one
+//! is replaced when it has nothing, and ends what it has beside a new one when it has something.
 //!
 //! Order of start: state directory (lock), store, daemon log, socket, core, runner. The socket answers before the runner
 //! is there; systemd is told that the daemon is ready when both are.
@@ -26,10 +27,12 @@ mod notify;
 mod paths;
 mod powers;
 mod press;
+mod program;
 mod readers;
 mod refusal;
 mod run;
 mod server;
+mod signals;
 #[cfg(test)]
 mod testing;
 mod why;

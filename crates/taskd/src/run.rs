@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
+use rustix::process::Signal;
 use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::Scheduler;
 use taskd_core::task::Owner;
 use taskd_store::{Opened, Store};
 use taskd_wire::runner::AttemptKey;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
@@ -21,13 +21,15 @@ use crate::accept::Schedules;
 use crate::args::{Args, Part, RunnerArgs};
 use crate::clock;
 use crate::config::{Config, Limits};
-use crate::engine::{self, Engine, Parts, Whereabouts};
+use crate::engine::{self, Ending, Engine, Keeper, Parts, Whereabouts};
 use crate::log::{self, LogHandle};
 use crate::notify::Notify;
 use crate::paths::Paths;
 use crate::press::Press;
+use crate::program::Program;
 use crate::readers::Readers;
 use crate::server::{self, Shared, Socket};
+use crate::signals::{Held, Signals, pass_on_stop};
 use crate::zoneinfo::Zoneinfo;
 
 /// How long connections may take to be answered what they asked when the daemon ends.
@@ -76,6 +78,7 @@ fn run_runner(args: &RunnerArgs) -> anyhow::Result<ExitCode> {
     let options = taskd_runner::Options {
         state_dir: args.state_dir.clone(),
         socket: args.socket.clone(),
+        slot: args.slot,
         cgroups: !args.no_cgroups,
     };
     let run = if args.worker {
@@ -89,7 +92,7 @@ fn run_runner(args: &RunnerArgs) -> anyhow::Result<ExitCode> {
 fn settle(args: &Args) -> anyhow::Result<(Paths, Config)> {
     let paths = Paths::resolve(args)?;
     let mut config = Config::load(&paths.config, paths.config_required)?;
-    config.runner.start &= !args.external_runner;
+    config.runner.start &= !args.external_runner && args.runner_unit.is_none();
     let paths = paths.with_runner_socket(config.runner.socket.as_deref())?;
     Ok((paths, config))
 }
@@ -97,10 +100,10 @@ fn settle(args: &Args) -> anyhow::Result<(Paths, Config)> {
 fn check_config(args: &Args) -> anyhow::Result<ExitCode> {
     use std::io::Write as _;
     let (paths, config) = settle(args)?;
-    let runner = if config.runner.start {
-        "started when none answers"
-    } else {
-        "external"
+    let runner = match &args.runner_unit {
+        Some(unit) => format!("started by systemd as {unit}.service"),
+        None if config.runner.start => "started when none answers".to_owned(),
+        None => "external".to_owned(),
     };
     let mut out = std::io::stdout();
     for (what, place) in [
@@ -117,16 +120,15 @@ fn check_config(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn run_daemon(args: &Args) -> anyhow::Result<ExitCode> {
+    // Those that come while the store is opened are heeded after.
+    let signals = Held::back()?;
+    let program = Arc::new(Program::of_this_process()?);
+    taskd_runner::reap_inherited();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVER_THREADS)
         .thread_name("server")
         .enable_all()
         .build()?;
-    // One that comes while the store is opened is heeded after, and does not end the process.
-    let hangup = {
-        let _entered = runtime.enter();
-        signal(SignalKind::hangup())?
-    };
     let (paths, config) = settle(args)?;
     paths.create()?;
     let opened = Store::open(taskd_store::Options {
@@ -150,17 +152,26 @@ fn run_daemon(args: &Args) -> anyhow::Result<ExitCode> {
     let result = socket.and_then(|socket| {
         let begun = Begun {
             runtime,
-            hangup,
+            signals,
+            program: Arc::clone(&program),
             socket,
         };
         serve(args, &paths, config, opened, &log, begun)
     });
     match &result {
-        Ok(_) => tracing::info!("taskd ends"),
+        Ok(Ending::Stop) => tracing::info!("taskd ends"),
+        Ok(Ending::Restart) => tracing::info!("taskd begins anew"),
         Err(error) => tracing::error!(error = format!("{error:#}"), "taskd ends"),
     }
     log.flush();
-    result
+    match result? {
+        Ending::Stop => Ok(ExitCode::SUCCESS),
+        Ending::Restart => {
+            let error = program.begin_anew();
+            log.flush();
+            Err(error).context("it could not be executed anew")
+        }
+    }
 }
 
 /// Makes room for so many connections, where the limit that the daemon was started with is lower. It is left alone
@@ -192,7 +203,8 @@ fn allow_files(connections: usize) {
 /// What is there before the store is.
 struct Begun {
     runtime: Runtime,
-    hangup: Signal,
+    signals: Held,
+    program: Arc<Program>,
     socket: Socket,
 }
 
@@ -203,20 +215,16 @@ fn serve(
     opened: Opened,
     log: &Arc<LogHandle>,
     begun: Begun,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<Ending> {
     let Begun {
         runtime,
-        hangup,
+        signals,
+        program,
         socket,
     } = begun;
     let owner = Owner(rustix::process::geteuid().as_raw());
     let (store, core) = restore(opened, &config, owner)
         .with_context(|| format!("the store in {} cannot be used", paths.state_dir.display()))?;
-    // Before anything is started that an orderly stop has to end.
-    let signals = {
-        let _entered = runtime.enter();
-        Signals::caught(hangup)?
-    };
     let (limits_now, limits) = watch::channel(config.limits.clone());
     let (engine, run_engine) = engine::prepare(Parts {
         core,
@@ -231,8 +239,13 @@ fn serve(
         runner: Whereabouts {
             socket: paths.runner_socket.clone(),
             state_dir: paths.state_dir.clone(),
-            start: config.runner.start,
+            keeper: match &args.runner_unit {
+                Some(unit) => Keeper::Systemd(unit.clone()),
+                None if config.runner.start => Keeper::Daemon,
+                None => Keeper::Other,
+            },
             cgroups: config.runner.cgroups,
+            program: program.file(),
         },
         config: config.clone(),
         notify: Notify::from_env(),
@@ -248,6 +261,7 @@ fn serve(
         log: Arc::clone(log),
         state_dir: paths.state_dir.clone(),
         started_at: clock::now(),
+        program,
         editing: tokio::sync::Mutex::new(()),
         importing: Arc::default(),
         staging: Arc::default(),
@@ -269,9 +283,11 @@ fn serve(
     let at_once = runtime.block_on(async {
         let (stop, stopping) = watch::channel(false);
         let listener = socket.listener()?;
+        let signals = signals.heard()?;
         let serving = tokio::spawn(server::serve(listener, Arc::clone(&shared), stopping));
         let at_once = tokio::select! {
-            () = signals.heed(engine, reload) => {
+            heeded = heed(signals, engine.clone(), reload) => {
+                heeded?;
                 // It has the runs killed; nothing else is waited for.
                 let _ = timeout(AT_ONCE, &mut engine_ended).await;
                 true
@@ -288,20 +304,28 @@ fn serve(
         anyhow::Ok(at_once)
     })?;
     runtime.shutdown_timeout(FAREWELL);
+    let mut ending = Ending::Stop;
     // Unless it was given up, it has nothing left to do.
     if !at_once || engine_thread.is_finished() {
-        match engine_thread.join() {
+        ending = match engine_thread.join() {
             Ok(result) => result.context("the engine failed")?,
             Err(_) => bail!("the engine panicked"),
-        }
+        };
     }
     if at_once {
         // Closing it, and dropping it too, waits for the disk. What was acknowledged is there.
         std::mem::forget(store);
-    } else {
-        close(store)?;
+        return Ok(Ending::Stop);
     }
-    Ok(ExitCode::SUCCESS)
+    match (close(store), ending) {
+        // The next life finds it as a crash would leave it.
+        (Err(error), Ending::Restart) => tracing::error!(error = format!("{error:#}"), "the store is left open"),
+        (closed, _) => closed?,
+    }
+    if ending == Ending::Restart && engine.is_to_stop() {
+        pass_on_stop();
+    }
+    Ok(ending)
 }
 
 /// The scheduler as the store has it.
@@ -403,45 +427,31 @@ impl Reload<'_> {
     }
 }
 
-/// The signals that the daemon heeds.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    /// From now on none of them ends the process; those that come are heeded later.
-    fn caught(hangup: Signal) -> std::io::Result<Self> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup,
-        })
-    }
-
-    /// Stops at TERM or INT, at once at the second INT; reads the configuration anew at HUP, and the zones when they change. Ends
-    /// at the second INT.
-    async fn heed(mut self, engine: Engine, reload: Reload<'_>) {
-        let mut interrupted = false;
-        let mut zoneinfo = Zoneinfo::watched();
-        loop {
-            tokio::select! {
-                Some(()) = self.terminate.recv() => {
-                    tracing::info!(signal = "TERM", "asked to stop");
-                    engine.stop(false).await;
-                }
-                Some(()) = self.interrupt.recv() => {
-                    tracing::info!(signal = "INT", "asked to stop");
-                    engine.stop(interrupted).await;
-                    if interrupted {
-                        return;
-                    }
-                    interrupted = true;
-                }
-                Some(()) = self.hangup.recv() => reload.now().await,
-                () = zoneinfo.changed() => reload.zones().await,
+/// Stops at TERM or INT, at once at the second INT; reads the configuration anew at HUP, and the zones when they change. Ends
+/// at the second INT.
+async fn heed(mut signals: Signals, engine: Engine, reload: Reload<'_>) -> std::io::Result<()> {
+    let mut interrupted = false;
+    let mut zoneinfo = Zoneinfo::watched();
+    loop {
+        let signal = tokio::select! {
+            signal = signals.next() => signal?,
+            () = zoneinfo.changed() => {
+                reload.zones().await;
+                continue;
             }
+        };
+        if signal == Signal::HUP {
+            reload.now().await;
+        } else if signal == Signal::INT {
+            tracing::info!(signal = "INT", "asked to stop");
+            engine.stop(interrupted).await;
+            if interrupted {
+                return Ok(());
+            }
+            interrupted = true;
+        } else {
+            tracing::info!(signal = "TERM", "asked to stop");
+            engine.stop(false).await;
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Instants are milliseconds since the epoch, UTC. Variants and the fields of [`Rec`] structs only append.
 
 mod count;
+mod daemon;
 mod firings;
 mod pools;
 mod top;
@@ -13,6 +14,7 @@ use crate::codec::{Rec, Tail};
 use crate::definition::{TaskPatch, TaskSpec};
 use crate::refusal::Refusal;
 pub use count::{Bucket, ClockChange, Counted};
+pub use daemon::{Restarting, RunnerStatus, Status};
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
 pub use pools::{PoolInfo, PoolKind};
 pub use top::{LiveUsage, Top, TopRun};
@@ -209,6 +211,9 @@ pub enum Request {
         /// Which.
         kind: PoolKind,
     },
+    /// End in order, but for the runner and what runs, and become the program that is installed now. Answered by
+    /// [`Response::Restarting`] before the connection ends.
+    RestartDaemon,
     /// The runs in progress and what they use now. Answered by [`Response::Top`].
     Top,
 }
@@ -309,6 +314,8 @@ pub enum Response {
     Counted(Box<Rec<Counted>>),
     /// Groups or locks, in the order of their names.
     Pools(Vec<Rec<PoolInfo>>),
+    /// The daemon ends to begin anew.
+    Restarting(Rec<Restarting>),
     /// The runs in progress.
     Top(Box<Rec<Top>>),
 }
@@ -540,48 +547,6 @@ pub struct Finding {
     pub message: String,
     /// A better expression, where there is one.
     pub suggestion: Option<String>,
-}
-
-/// How the daemon is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Status {
-    /// Version of the program.
-    pub version: String,
-    /// The protocol of this connection.
-    pub protocol: u16,
-    /// Process id.
-    pub pid: u32,
-    /// When it started.
-    pub started_ms: i64,
-    /// How many tasks there are.
-    pub tasks: u64,
-    /// How many runs are in progress.
-    pub running: u64,
-    /// How many runs wait for a place.
-    pub waiting: u64,
-    /// The soonest fire time.
-    pub next_ms: Option<i64>,
-    /// The runner's process id, while it is there.
-    pub runner_pid: Option<u32>,
-    /// The runner's version.
-    pub runner_version: Option<String>,
-    /// Bytes of the store.
-    pub store_bytes: u64,
-    /// Up to here firings may have started.
-    pub horizon_ms: Option<i64>,
-    /// Why the store takes no changes now.
-    pub store_error: Option<String>,
-    /// The daemon log in use.
-    pub log: String,
-    /// The state directory.
-    pub state_dir: String,
-    /// Lines the daemon log could not take.
-    pub log_lost: u64,
-    /// The pause of all tasks.
-    pub paused: Option<Rec<Pause>>,
-    /// Where each attempt has a control group of its own: the controllers of these. `None` where attempts have none, and
-    /// while no runner is there.
-    pub cgroups: Option<Vec<String>>,
 }
 
 /// Where the output of a run is.

@@ -111,6 +111,13 @@ pub enum Refusal {
         /// Which, such as "group db".
         pool: String,
     },
+    /// The daemon cannot become the program that is installed, and goes on as it is.
+    CannotRestart {
+        /// The program.
+        program: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why one line of an import was refused. Not [`Refusal`] itself, since messages must not be recursive.
@@ -175,6 +182,7 @@ impl Refusal {
             Refusal::UnknownCalendar { .. } => "unknown-calendar",
             Refusal::CalendarInUse { .. } => "calendar-in-use",
             Refusal::UnknownPool { .. } => "unknown-pool",
+            Refusal::CannotRestart { .. } => "cannot-restart",
         }
     }
 }

@@ -235,12 +235,14 @@ pub struct RunnerInfo {
     /// Whether it is about to end: it starts nothing more.
     pub closing: Tail<bool>,
     /// The directory it works in.
-    pub state_dir: Tail<Option<DirectoryId>>,
+    pub state_dir: Tail<Option<FileId>>,
     /// Where each attempt has a control group of its own: the controllers of these, `cpu`, `io`, `memory`, `pids`. `None`
     /// where attempts are held by their process groups and marks alone.
     pub cgroups: Tail<Option<Vec<String>>>,
     /// What it knows of that a runner of an earlier version does not, a bit each: [`can`].
     pub can: Tail<u64>,
+    /// The file that it executes. One that was installed later in its place is another.
+    pub program: Tail<Option<FileId>>,
 }
 
 /// The bits of [`RunnerInfo::can`].
@@ -254,9 +256,9 @@ pub mod can {
     pub const USAGE: u64 = 1 << 3;
 }
 
-/// What tells one directory from another on a machine, whatever its name.
+/// What tells one file or directory from another on a machine, whatever its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct DirectoryId {
+pub struct FileId {
     /// The file system it is on.
     pub device: u64,
     /// Its number there.

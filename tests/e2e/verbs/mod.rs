@@ -22,6 +22,7 @@ mod next;
 mod pause;
 mod process;
 mod remove;
+mod restart_daemon;
 mod retries;
 mod run;
 mod runs;

@@ -1,6 +1,6 @@
 //! The runner: what it tells, and what follows when another life of the daemon or of the runner begins.
 //!
-//! An inventory is the whole truth. What it names and we do not know was started by an earlier life of the daemon that
+//! An inventory is the whole truth, of all runners together where there are several. What it names and we do not know was started by an earlier life of the daemon that
 //! ended before it could record it: it is adopted, with what the start said of it. What we know and it does not name was
 //! never started, if this is the same life of the runner; if it is another, nobody knows.
 
@@ -21,8 +21,16 @@ use super::runs::{Act, Input, Process, Told};
 impl Scheduler {
     /// A runner is attached.
     pub(super) fn attach(&mut self, now: Timestamp, inventory: Inventory) {
-        let Inventory { instance, live, ended } = inventory;
-        let same = self.header.runner == Some(instance);
+        let Inventory {
+            instance,
+            also,
+            lost,
+            live,
+            ended,
+        } = inventory;
+        // All that may have been started was by the one that was told last.
+        let known = self.header.runner == Some(instance);
+        let same = known || self.header.runner.is_some_and(|runner| also.contains(&runner));
         let first = !self.life.met_runner;
         self.life.attached = true;
         self.life.met_runner = true;
@@ -45,7 +53,7 @@ impl Scheduler {
             self.listed(now, &live);
         }
         for attempt in ours {
-            self.absent(now, attempt.run, same, first);
+            self.absent(now, attempt.run, same && !lost.contains(&attempt), first);
         }
         let far_back = std::mem::take(&mut self.life.far_back);
         if first && !same {
@@ -56,7 +64,7 @@ impl Scheduler {
             self.draw_horizon_back(now, now);
         }
         // Last: a life that knows of the new runner asks no more what the old one took with it.
-        if !same {
+        if !known {
             self.fact(Record::RunnerAttached { instance });
         }
     }

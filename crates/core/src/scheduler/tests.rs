@@ -228,7 +228,12 @@ impl Rig {
     }
 
     fn attach_with(&mut self, instance: u64, live: Vec<Live>, ended: Vec<(Origin, AttemptEnd)>) {
-        self.tell(Event::RunnerAttached(Inventory { instance, live, ended }));
+        self.tell(Event::RunnerAttached(Inventory {
+            instance,
+            live,
+            ended,
+            ..Inventory::default()
+        }));
     }
 
     fn started(&mut self, origin: &Origin) {

@@ -70,6 +70,7 @@ impl Runner {
             instance: self.instance,
             live: live.collect(),
             ended: self.ended.values().cloned().collect(),
+            ..Inventory::default()
         };
         self.outbox.push_back(Event::RunnerAttached(inventory));
     }

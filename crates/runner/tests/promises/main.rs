@@ -20,7 +20,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::process::{Command, ExitCode};
 
-use taskd_runner::{Options, RunnerError, close_inherited, close_inherited_on_exec, guard, worker};
+use taskd_runner::{Options, RunnerError, Slot, close_inherited, close_inherited_on_exec, guard, worker};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
@@ -70,12 +70,17 @@ fn run(arguments: &[OsString]) -> Result<ExitCode, RunnerError> {
         Some((last, places)) if last == "--no-cgroups" => (false, places),
         _ => (true, rest),
     };
+    let (slot, places) = match places {
+        [places @ .., name, number] if name == "--slot" => (number.to_str().expect("a number").parse(), places),
+        places => (Ok(Slot::FIRST), places),
+    };
     let [_, state_dir, _, socket] = places else {
-        panic!("runner [--worker] --state-dir DIR --socket PATH [--no-cgroups], not {arguments:?}");
+        panic!("runner [--worker] --state-dir DIR --socket PATH [--slot N] [--no-cgroups], not {arguments:?}");
     };
     let options = Options {
         state_dir: state_dir.into(),
         socket: socket.into(),
+        slot: slot.expect("a slot"),
         cgroups,
     };
     if is_worker { worker(&options) } else { guard(&options) }

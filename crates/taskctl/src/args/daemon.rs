@@ -1,4 +1,4 @@
-//! `status`, `start`, `stop`, `demo`, `completions`: verbs about the programs themselves.
+//! `status`, `start`, `stop`, `restart-daemon`, `demo`, `completions`: verbs about the programs themselves.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,6 +44,18 @@ Example:
   taskctl stop")]
 pub struct StopArgs {
     /// How long to wait until it is gone
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub timeout: String,
+}
+
+/// Restarts the daemon.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taskctl restart-daemon
+  taskctl restart-daemon --json | jq -r .version")]
+pub struct RestartDaemonArgs {
+    /// How long to wait until it serves again
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub timeout: String,
 }

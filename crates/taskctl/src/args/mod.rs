@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use calendar::{CalendarAddArgs, CalendarArgs, CalendarVerb};
-pub use daemon::{CompletionsArgs, DemoArgs, DetachArgs, JanitorArgs, Shell, StartArgs, StatusArgs, StopArgs};
+pub use daemon::{
+    CompletionsArgs, DemoArgs, DetachArgs, JanitorArgs, RestartDaemonArgs, Shell, StartArgs, StatusArgs, StopArgs,
+};
 pub use definition::{
     ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Leftover, Misfire, MisfireArgs, Output, Overlap,
     ProcessArgs, RetryArgs, ScheduleArgs,
@@ -183,6 +185,12 @@ pub enum Verb {
     /// A daemon started by hand stops its runs too: TERM, and KILL ten seconds later. Where the runner is a service
     /// of its own, runs go on.
     Stop(StopArgs),
+    /// Restart the daemon; what runs goes on
+    ///
+    /// Restarts the daemon as the program that is installed now, with the arguments and environment it has, and waits until
+    /// that serves. What runs goes on, whoever started the daemon, and its process id stays. A program that is not
+    /// there, is no taskd, or refuses the configuration is not taken: then the daemon goes on as it is.
+    RestartDaemon(RestartDaemonArgs),
     /// Watch a daemon of its own at work for twenty seconds
     ///
     /// Shows a daemon at work: four tasks in a daemon of its own, in a temporary directory, with their output live.

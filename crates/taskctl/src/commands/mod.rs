@@ -23,6 +23,7 @@ mod pause;
 mod pools;
 mod process;
 mod remove;
+mod restart_daemon;
 mod resume;
 mod run;
 mod runs;
@@ -71,6 +72,7 @@ pub fn run(verb: Verb, session: &mut Session) -> Result<u8> {
         Verb::Import(args) => import::run(&args, session),
         Verb::Start(args) => start::run(&args, session),
         Verb::Stop(args) => stop::run(&args, session),
+        Verb::RestartDaemon(args) => restart_daemon::run(&args, session),
         Verb::Demo(_) => return demo::run(session),
         Verb::Completions(args) => completions::run(&args, session),
         Verb::Detach(args) => detach::run(&args),

@@ -65,13 +65,27 @@ fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
         )?,
         None => row("next", "nothing is due".to_owned(), Tone::Dim)?,
     }
+    let beside: Vec<_> = status.runners.0.iter().filter(|runner| runner.draining).collect();
+    let of_it = match status.runners.0.first() {
+        Some(current) if !beside.is_empty() && !current.draining => format!(", {} running", current.running),
+        _ => String::new(),
+    };
     match (status.runner_pid, &status.runner_version) {
-        (Some(pid), Some(version)) => row("runner", format!("pid {pid}, version {version}"), Tone::Plain)?,
+        (Some(pid), Some(version)) => {
+            row("runner", format!("pid {pid}, version {version}{of_it}"), Tone::Plain)?;
+        }
         (Some(pid), None) => row("runner", format!("pid {pid}"), Tone::Plain)?,
         (None, _) => row("runner", "not there: nothing can be started".to_owned(), Tone::Bad)?,
     }
     if status.runner_pid.is_some() {
         row("", containment(status.cgroups.as_deref()), Tone::Plain)?;
+    }
+    for runner in beside {
+        let text = format!(
+            "pid {}, version {}, {} running, draining: it ends with what it has",
+            runner.pid, runner.version, runner.running
+        );
+        row("", text, Tone::Plain)?;
     }
     row(
         "store",

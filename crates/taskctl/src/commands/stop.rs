@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::watch::wait_for;
 
 /// What the processes of a daemon are called, and those of a runner.
-const DAEMON: &[&str] = &["taskd"];
+pub const DAEMON: &[&str] = &["taskd"];
 const RUNNER: &[&str] = &["taskd-guard", "taskd-runner"];
 
 /// How a daemon ended.
@@ -105,7 +105,7 @@ pub fn stop(client: &mut Client, limit: Duration, deadline: Instant) -> Result<S
 
 /// A process that the daemon told of. Where it counts its processes otherwise, in a container, the number may be another's
 /// here: nothing then.
-fn watch_process(pid: u32, names: &[&str]) -> Option<OwnedFd> {
+pub fn watch_process(pid: u32, names: &[&str]) -> Option<OwnedFd> {
     let process = pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()?;
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     names.contains(&name.trim_end()).then_some(process)

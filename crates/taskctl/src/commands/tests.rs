@@ -12,7 +12,7 @@ use taskd_wire::hello::Hello;
 use taskd_wire::refusal::Refusal;
 
 use crate::places::Places;
-use crate::testing::{FakeDaemon, taskctl};
+use crate::testing::{FakeDaemon, Say, taskctl};
 
 mod counted;
 mod shown;
@@ -458,4 +458,18 @@ fn the_first_error_of_an_import_is_the_one_named() {
         message("{\n".to_owned()),
         "line 1: EOF while parsing an object, column 1; nothing was imported"
     );
+}
+
+#[test]
+fn a_daemon_that_knows_no_restart_is_older_and_says_how_it_is_restarted() {
+    let daemon = FakeDaemon::with(Hello::ours(), |request| match request {
+        Request::RestartDaemon => Say::AndLeave(vec![Response::Refused(Refusal::UnknownRequest)]),
+        _ => panic!("{request:?}"),
+    });
+    let ran = daemon.taskctl(&["restart-daemon"]);
+    assert_eq!(ran.code, 6);
+    let failure = ran.failure.expect("it fails");
+    assert!(failure.message.contains("older than this taskctl"), "{failure:?}");
+    let hint = failure.hint.expect("it says what to do");
+    assert!(hint.contains("systemctl restart taskd"), "{hint}");
 }

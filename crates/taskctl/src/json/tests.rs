@@ -1,6 +1,7 @@
 //! The shapes as scripts see them: these texts are promises, and only ever grow.
 
 use super::*;
+use taskd_wire::client::Status;
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::TaskSpec;
 

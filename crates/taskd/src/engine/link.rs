@@ -1,25 +1,20 @@
-//! The connection to the runner: finds one, starts one where that is ours to do, and speaks the protocol with it.
+//! The connection to a runner, and the protocol that is spoken there.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal};
 use taskd_wire::codec::{self, Rec};
 use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
 use taskd_wire::runner::{FromRunner, RunnerInfo, ToRunner};
-use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
-use tokio::net::{UnixDatagram, UnixStream};
-
-use crate::config::Cgroups;
+use tokio::net::UnixStream;
 
 /// How long a runner may take to answer, or to be ready after it was started.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes read from the runner at once.
 const READ: usize = 64 * 1024;
@@ -47,6 +42,14 @@ pub(crate) enum LinkError {
     /// It was started and did not become ready.
     #[error("the runner was started and did not become ready within {} s", PATIENCE.as_secs())]
     NotReady,
+    /// The service manager did not start it.
+    #[error("systemd did not start {unit}: {problem}")]
+    Unit {
+        /// The unit.
+        unit: String,
+        /// What it says.
+        problem: String,
+    },
     /// It was started and ended at once.
     #[error("the runner was started and ended ({0}) before it was ready")]
     Ended(ExitStatus),
@@ -77,19 +80,6 @@ pub(crate) enum LinkError {
     Io(#[from] io::Error),
 }
 
-/// Where the runner is and whether it is ours to start.
-#[derive(Clone, Debug)]
-pub(crate) struct Whereabouts {
-    /// Its socket.
-    pub(crate) socket: PathBuf,
-    /// The state directory it writes output below.
-    pub(crate) state_dir: PathBuf,
-    /// Whether to start one when none answers.
-    pub(crate) start: bool,
-    /// Whether the one that is started gives its runs control groups.
-    pub(crate) cgroups: Cgroups,
-}
-
 /// An attached runner, its inventory taken.
 pub(super) struct Link {
     /// The socket it was found at.
@@ -101,171 +91,39 @@ pub(super) struct Link {
     sent: usize,
 }
 
-/// What a runner says when it is attached.
-pub(super) struct Attached {
+/// A runner, and what it says when it is met.
+pub(super) struct Met {
     pub(super) link: Link,
     pub(super) info: RunnerInfo,
     pub(super) live: Vec<taskd_wire::runner::Live>,
     pub(super) ended: Vec<taskd_wire::runner::Ended>,
 }
 
-/// Attaches to the runner, starting one if none answers and that is ours to do. One that is about to end is waited for,
-/// since what it is told to start would not be started. The child is the guard that was started, if one was.
-pub(super) async fn attach(place: &Whereabouts) -> Result<(Attached, Option<Started>), LinkError> {
-    let mut is_told = false;
-    loop {
-        let (stream, started) = match UnixStream::connect(&place.socket).await {
-            Ok(stream) => (stream, None),
-            Err(source) if !place.start => return Err(absent(place, source)),
-            Err(_) => {
-                let started = start(place).await?;
-                let stream = UnixStream::connect(&place.socket).await;
-                (stream.map_err(|source| absent(place, source))?, Some(started))
-            }
-        };
-        let mut attached = introduce(stream, place).await?;
-        if !attached.info.closing.0 {
-            return Ok((attached, started));
-        }
-        if !std::mem::replace(&mut is_told, true) {
-            tracing::info!("waiting for a runner that is about to end");
-        }
-        attached.link.ended().await;
+impl Met {
+    /// Whether it has nothing under way and nothing to tell.
+    pub(super) fn is_idle(&self) -> bool {
+        self.live.is_empty() && self.ended.is_empty()
     }
 }
 
-fn absent(place: &Whereabouts, source: io::Error) -> LinkError {
-    LinkError::Absent {
-        path: place.socket.clone(),
-        source,
-    }
-}
-
-/// The guard of a runner that was just started. Unless it is kept, the runner ends: nobody would know that it is there.
-pub(super) struct Started(Option<Child>);
-
-impl Started {
-    /// Keeps it running.
-    pub(super) fn keep(mut self) -> Child {
-        self.0.take().expect("it is taken only here and when dropped")
-    }
-
-    /// Waits until it has ended.
-    async fn ended(&mut self) -> io::Result<ExitStatus> {
-        let guard = self.0.as_mut().expect("it is taken only when kept and when dropped");
-        let handle = rustix::process::pidfd_open(Pid::from_child(guard), PidfdFlags::empty())?;
-        #[expect(
-            deprecated,
-            reason = "an owned descriptor that nobody replaces; the successor is an unsafe function"
-        )]
-        let handle = AsyncFd::with_interest(handle, Interest::READABLE)?;
-        // It is readable once, when the process has ended.
-        let _ended = handle.readable().await?;
-        guard.wait()
-    }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let Some(mut guard) = self.0.take() else { return };
-        // Not reaped, so the id is its own.
-        if matches!(guard.try_wait(), Ok(None)) {
-            let _ = rustix::process::kill_process(Pid::from_child(&guard), Signal::TERM);
-            reap(guard);
-        }
-    }
-}
-
-/// Takes the exit status of a process when it ends, on a thread of its own, so that no zombie stays.
-pub(super) fn reap(mut process: Child) {
-    let reaper = std::thread::Builder::new().name("reaper".into());
-    if let Err(error) = reaper.spawn(move || process.wait()) {
-        tracing::warn!(error = %error, "no thread could be made to reap the runner");
-    }
-}
-
-/// Starts a runner and waits until it says that it serves.
-async fn start(place: &Whereabouts) -> Result<Started, LinkError> {
-    // Beside the runner's socket and with a name no longer than usual there, so that it is not too long for a socket.
-    let notify_path = place.socket.with_file_name(format!("r.{}", std::process::id()));
-    // Left behind by a daemon of the same process id that was killed in the middle of this.
-    let _ = std::fs::remove_file(&notify_path);
-    let ready = UnixDatagram::bind(&notify_path).map_err(LinkError::Start)?;
-    let spawned = Command::new("/proc/self/exe")
-        .arg0("taskd")
-        .arg("runner")
-        .arg("--state-dir")
-        .arg(&place.state_dir)
-        .arg("--socket")
-        .arg(&place.socket)
-        .args(match place.cgroups {
-            Cgroups::Auto => None,
-            Cgroups::Off => Some("--no-cgroups"),
-        })
-        .env("NOTIFY_SOCKET", &notify_path)
-        .env_remove("WATCHDOG_USEC")
-        .env_remove("WATCHDOG_PID")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        // Its own group, so that a Ctrl-C meant for the daemon does not reach it.
-        .process_group(0)
-        .spawn();
-    let outcome = match spawned {
-        Ok(child) => wait_ready(&ready, Started(Some(child))).await,
-        Err(error) => Err(LinkError::Start(error)),
-    };
-    // Only a name; nobody else uses it.
-    let _ = std::fs::remove_file(&notify_path);
-    outcome
-}
-
-async fn wait_ready(ready: &UnixDatagram, mut started: Started) -> Result<Started, LinkError> {
-    let said = tokio::time::timeout(PATIENCE, async {
-        tokio::select! {
-            // First, for one that is ready and ends at once was ready.
-            biased;
-            result = said_ready(ready) => result.map(|()| None),
-            status = started.ended() => status.map(Some),
-        }
-    });
-    match said.await {
-        Ok(Ok(None)) => Ok(started),
-        Ok(Ok(Some(status))) => Err(LinkError::Ended(status)),
-        Ok(Err(error)) => Err(LinkError::Io(error)),
-        Err(_) => Err(LinkError::NotReady),
-    }
-}
-
-async fn said_ready(ready: &UnixDatagram) -> io::Result<()> {
-    let mut message = [0_u8; 512];
-    loop {
-        let length = ready.recv(&mut message).await?;
-        if message[..length]
-            .split(|byte| *byte == b'\n')
-            .any(|line| line == b"READY=1")
-        {
-            return Ok(());
-        }
-    }
-}
-
-async fn introduce(stream: UnixStream, place: &Whereabouts) -> Result<Attached, LinkError> {
-    tokio::time::timeout(PATIENCE, take_inventory(stream, place))
+/// Makes the acquaintance of who answers at a socket, and takes the inventory.
+pub(super) async fn introduce(stream: UnixStream, socket: &Path, state_dir: &Path) -> Result<Met, LinkError> {
+    tokio::time::timeout(PATIENCE, take_inventory(stream, socket, state_dir))
         .await
         .map_err(|_| LinkError::Protocol {
-            path: place.socket.clone(),
+            path: socket.to_owned(),
             problem: format!("no inventory within {} s", PATIENCE.as_secs()),
         })?
 }
 
-async fn take_inventory(mut stream: UnixStream, place: &Whereabouts) -> Result<Attached, LinkError> {
+async fn take_inventory(mut stream: UnixStream, socket: &Path, state_dir: &Path) -> Result<Met, LinkError> {
     let protocol = |problem: String| LinkError::Protocol {
-        path: place.socket.clone(),
+        path: socket.to_owned(),
         problem,
     };
     let uid = stream.peer_cred()?.uid();
     if uid != 0 && uid != rustix::process::geteuid().as_raw() {
-        let path = place.socket.clone();
+        let path = socket.to_owned();
         return Err(LinkError::Stranger { path, uid });
     }
     let ours = Hello::ours();
@@ -300,19 +158,19 @@ async fn take_inventory(mut stream: UnixStream, place: &Whereabouts) -> Result<A
                     ended.extend(more_ended.into_iter().map(|Rec(ended)| ended));
                 }
                 FromRunner::InventoryEnd(Rec(info)) => {
-                    if is_elsewhere(&info, place) {
-                        let path = place.socket.clone();
+                    if is_elsewhere(&info, state_dir) {
+                        let path = socket.to_owned();
                         return Err(LinkError::Elsewhere { path });
                     }
                     let link = Link {
-                        path: place.socket.clone(),
+                        path: socket.to_owned(),
                         stream,
                         frames,
                         buffer,
                         out: Vec::new(),
                         sent: 0,
                     };
-                    return Ok(Attached {
+                    return Ok(Met {
                         link,
                         info,
                         live,
@@ -335,9 +193,9 @@ async fn take_inventory(mut stream: UnixStream, place: &Whereabouts) -> Result<A
 /// Whether the runner works in another state directory than ours: it would write where nobody looks, and its runs are not
 /// ours to know. Directories are told apart by their numbers, since their names may differ where each has a view of its
 /// own of the file systems. A runner of an earlier version does not say.
-fn is_elsewhere(info: &RunnerInfo, place: &Whereabouts) -> bool {
+fn is_elsewhere(info: &RunnerInfo, state_dir: &Path) -> bool {
     let Some(theirs) = info.state_dir.0 else { return false };
-    std::fs::metadata(&place.state_dir).is_ok_and(|ours| (ours.dev(), ours.ino()) != (theirs.device, theirs.inode))
+    std::fs::metadata(state_dir).is_ok_and(|ours| (ours.dev(), ours.ino()) != (theirs.device, theirs.inode))
 }
 
 fn message(payload: &[u8]) -> Result<FromRunner, String> {
@@ -417,7 +275,7 @@ impl Link {
     }
 
     /// Waits until the runner is gone. What it says meanwhile it keeps for who attaches next.
-    async fn ended(&mut self) {
+    pub(super) async fn ended(&mut self) {
         while let Ok(1..) = self.stream.read(&mut self.buffer).await {}
     }
 

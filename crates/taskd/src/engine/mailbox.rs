@@ -1,6 +1,7 @@
 //! What others may ask of the engine, and the handle they ask through.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use taskd_core::Timestamp;
 use taskd_core::command::{Command, Reply};
@@ -9,6 +10,7 @@ use taskd_core::scheduler::Scheduler;
 use taskd_wire::refusal::Refusal;
 use tokio::sync::{mpsc, oneshot};
 
+use super::runners::Seen;
 use super::usage::{Asker, Sample};
 use super::watch::Told;
 use crate::config::Config;
@@ -55,15 +57,20 @@ pub(super) enum Mail {
         /// Whether runs get no grace.
         at_once: bool,
     },
+    /// End in order, and leave the runner and its runs to the daemon that follows at once.
+    Restart {
+        /// Told when that has begun, or that the engine is stopping already.
+        begun: oneshot::Sender<Result<(), Refusal>>,
+    },
 }
 
 /// How the engine is, beside the scheduler's own state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Condition {
-    /// The runner's process id and version, while it is there.
-    pub(crate) runner: Option<(u32, String)>,
-    /// What the runner can do that one of an earlier version cannot: [`can`](taskd_wire::runner::can).
-    pub(crate) can: u64,
+    /// The runner that is told to start what is due, while it is there.
+    pub(crate) runner: Option<Seen>,
+    /// Those beside it, of other programs, which end what they have.
+    pub(crate) draining: Vec<Seen>,
     /// The controllers of the control groups that the runner gives its attempts, if it does.
     pub(crate) cgroups: Option<Vec<String>>,
     /// Why the store takes no changes now.
@@ -76,13 +83,16 @@ pub(crate) struct Condition {
 #[derive(Clone)]
 pub(crate) struct Engine {
     mail: mpsc::Sender<Mail>,
+    /// Whether it was asked to stop.
+    to_stop: Arc<AtomicBool>,
 }
 
 impl Engine {
     /// A handle and the mailbox behind it.
     pub(super) fn channel() -> (Engine, mpsc::Receiver<Mail>) {
         let (mail, mailbox) = mpsc::channel(MAILBOX);
-        (Engine { mail }, mailbox)
+        let to_stop = Arc::default();
+        (Engine { mail, to_stop }, mailbox)
     }
 
     /// Reads something from the state.
@@ -163,8 +173,27 @@ impl Engine {
 
     /// Stops in order.
     pub(crate) async fn stop(&self, at_once: bool) {
+        self.to_stop.store(true, Ordering::Relaxed);
         // An engine that has ended has stopped.
         let _ = self.mail.send(Mail::Stop { at_once }).await;
+    }
+
+    /// Whether it was asked to stop, also when it ended before it heard of that.
+    pub(crate) fn is_to_stop(&self) -> bool {
+        self.to_stop.load(Ordering::Relaxed)
+    }
+
+    /// Ends in order, for the daemon to begin anew: the runner and its runs are left alone.
+    ///
+    /// # Errors
+    /// [`Refusal::Stopping`] when it is stopping already.
+    pub(crate) async fn restart(&self) -> Result<(), Refusal> {
+        let (begun, has_begun) = oneshot::channel();
+        self.mail
+            .send(Mail::Restart { begun })
+            .await
+            .map_err(|_| Refusal::Stopping)?;
+        has_begun.await.map_err(|_| Refusal::Stopping)?
     }
 }
 

@@ -5,11 +5,14 @@
 //! [`Driver::pump`], so nothing the core wants is left undone while the engine sleeps.
 
 mod actions;
+mod attach;
 mod link;
 mod mailbox;
 mod notices;
 mod records;
 mod runner;
+mod runners;
+mod spoken;
 mod startable;
 mod stop;
 #[cfg(test)]
@@ -20,13 +23,13 @@ mod watch;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::process::Child;
 use std::time::Duration;
 
 use taskd_core::command::{Accepted, Command, Refusal as CoreRefusal, Reply, Ticket};
 use taskd_core::effect::Effect;
 use taskd_core::event::Event;
 use taskd_core::record::Record;
+use taskd_core::run::AttemptKey;
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::TaskId;
 use taskd_store::{Reader, Writer};
@@ -34,11 +37,15 @@ use taskd_wire::refusal::Refusal;
 use taskd_wire::runner::ToRunner;
 use tokio::sync::mpsc;
 
-pub(crate) use self::link::Whereabouts;
-use self::link::{Attached, Link, LinkError, Started};
+use self::attach::Attached;
+pub(crate) use self::attach::{Keeper, Whereabouts};
+use self::link::LinkError;
 use self::mailbox::{Build, Changed, Mail};
 pub(crate) use self::mailbox::{Condition, Engine};
 use self::records::{Records, Stored};
+use self::runners::Runner;
+pub(crate) use self::runners::Seen;
+pub(crate) use self::stop::Ending;
 use self::stop::Stop;
 pub(crate) use self::usage::Sample;
 use self::wakeup::{Wakeup, Woken};
@@ -73,7 +80,7 @@ pub(crate) struct Parts {
 }
 
 /// An engine not yet running, and the way to it.
-pub(crate) fn prepare(parts: Parts) -> (Engine, impl FnOnce() -> io::Result<()> + Send) {
+pub(crate) fn prepare(parts: Parts) -> (Engine, impl FnOnce() -> io::Result<Ending> + Send) {
     let (engine, mailbox) = Engine::channel();
     let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -111,11 +118,14 @@ struct Driver {
     asked: usage::Asked,
     wakeup: Wakeup,
     place: Whereabouts,
-    link: Option<Link>,
-    /// The guard of a runner this daemon started, to be reaped.
-    guard: Option<Child>,
-    attached: mpsc::UnboundedReceiver<Result<(Attached, Option<Started>), LinkError>>,
-    attaching: mpsc::UnboundedSender<Result<(Attached, Option<Started>), LinkError>>,
+    /// The runner that is told to start what is due.
+    runner: Option<Runner>,
+    /// Those of other programs that end what they have, in the order of [`Condition::draining`].
+    draining: Vec<Runner>,
+    /// What was with one of those when it was gone.
+    lost: Vec<AttemptKey>,
+    attached: mpsc::UnboundedReceiver<Result<Attached, LinkError>>,
+    attaching: mpsc::UnboundedSender<Result<Attached, LinkError>>,
     /// Whether a try to attach is under way.
     attaches: bool,
     /// When the next one is to begin.
@@ -128,6 +138,8 @@ struct Driver {
     /// Whether the service manager was told that the daemon is ready.
     ready: bool,
     stop: Stop,
+    /// What follows the end.
+    ending: Ending,
     /// Whether it was asked twice to stop.
     hurried: bool,
 }
@@ -150,8 +162,9 @@ impl Driver {
             asked: usage::Asked::default(),
             wakeup: Wakeup::new()?,
             place: parts.runner,
-            link: None,
-            guard: None,
+            runner: None,
+            draining: Vec::new(),
+            lost: Vec::new(),
             attached,
             attaching,
             attaches: false,
@@ -162,11 +175,12 @@ impl Driver {
             boot: parts.boot,
             ready: false,
             stop: Stop::No,
+            ending: Ending::Stop,
             hurried: false,
         })
     }
 
-    async fn run(mut self) -> io::Result<()> {
+    async fn run(mut self) -> io::Result<Ending> {
         self.attach_after(Duration::ZERO);
         let mut watchdog = self.notify.watchdog_interval().map(tokio::time::interval);
         self.core.handle(clock::now(), Event::ClockStepped);
@@ -178,7 +192,7 @@ impl Driver {
             self.advance_stop();
             if self.ended() {
                 self.records.tell_held();
-                return Ok(());
+                return Ok(self.ending);
             }
             if let Some(reason) = self.records.closed() {
                 return Err(io::Error::other(reason.to_owned()));
@@ -186,7 +200,7 @@ impl Driver {
             self.arm()?;
             tokio::select! {
                 biased;
-                said = runner::said(&mut self.link) => self.runner_said(said),
+                (which, said) = runners::said(&mut self.runner, &mut self.draining) => self.runner_said(which, said),
                 Some(stored) = self.stored.recv() => {
                     self.was_stored(stored);
                     for _ in 0..BATCH {
@@ -201,7 +215,7 @@ impl Driver {
                 Some(result) = self.attached.recv() => if self.takes_runner() {
                     self.runner_attached(result);
                 },
-                () = runner::attach_due(self.attach_at) => self.attach(),
+                () = runner::attach_due(self.attach_at) => self.attach(true),
                 () = self.records.retry_due() => self.records.retry(),
                 () = stop::deadline(&self.stop) => self.stop_is_late(),
                 () = beat(&mut watchdog) => self.notify.watchdog(),
@@ -221,7 +235,7 @@ impl Driver {
                 },
                 // Last, since there may always be more of it.
                 mail = self.mailbox.recv() => {
-                    let Some(mail) = mail else { return Ok(()) };
+                    let Some(mail) = mail else { return Ok(Ending::Stop) };
                     self.open(mail);
                     self.open_some();
                     // The timer and the sockets are looked at only when this gives way.
@@ -253,11 +267,11 @@ impl Driver {
                     deadline,
                     previous,
                 } => self.start(origin, deadline, previous),
-                Effect::Stop { attempt, grace } => self.tell_runner(&ToRunner::Stop {
-                    key: runner::wire_key(attempt),
+                Effect::Stop { attempt, grace } => self.tell_runners(&ToRunner::Stop {
+                    key: spoken::wire_key(attempt),
                     grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
                 }),
-                Effect::Forget(attempt) => self.tell_runner(&ToRunner::Forget(runner::wire_key(attempt))),
+                Effect::Forget(attempt) => self.forget(attempt),
                 Effect::Prepare(tasks) => {
                     if let Err(error) = self.actions.prepare(&tasks) {
                         tracing::warn!(error = %error, "actions of tasks that are due soon could not be read");
@@ -266,7 +280,8 @@ impl Driver {
                 Effect::Notice(notice) => self.notice(notice),
             }
         }
-        self.flush_runner();
+        self.end_drained();
+        self.flush_runners();
         self.press.written(batches.last().map(|(ticket, ..)| *ticket));
         for (ticket, records, weight) in batches {
             self.records.write(ticket, records, weight);
@@ -297,6 +312,7 @@ impl Driver {
         match mail {
             Mail::Look(read) => {
                 self.condition.store_error = self.records.error().map(str::to_owned);
+                self.count_attempts();
                 read(&self.core, &self.condition);
             }
             Mail::Change { build, done } => self.change(build, done),
@@ -311,6 +327,10 @@ impl Driver {
             Mail::Reload(config) => self.reload(*config),
             Mail::ZonesChanged => self.core.handle(clock::now(), Event::ZonesChanged),
             Mail::Stop { at_once } => self.begin_stop(at_once),
+            Mail::Restart { begun } => {
+                // Who asked may have gone.
+                let _ = begun.send(self.begin_restart());
+            }
         }
     }
 

@@ -23,7 +23,7 @@ impl Driver {
     /// What a task does, if the runner that is there can do it.
     pub(super) fn startable(&mut self, task: TaskId) -> Result<Arc<Definition>, Unstartable> {
         let definition = self.actions.get(task)?.ok_or(Unstartable::NoTask)?;
-        let knows = |what| self.condition.can & what != 0;
+        let knows = |what| self.runner.as_ref().is_none_or(|runner| runner.can & what != 0);
         if !knows(can::OUTPUTS) && hides(&definition.output) {
             return Err(Unstartable::Keeps);
         }

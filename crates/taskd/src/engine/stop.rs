@@ -8,7 +8,7 @@ use taskd_wire::refusal::Refusal;
 use taskd_wire::runner::ToRunner;
 use tokio::time::Instant;
 
-use super::{Driver, Waiting};
+use super::{Driver, Keeper, Waiting};
 use crate::clock;
 
 /// How long an orderly stop waits for the store before it goes on, and after the grace for the runner to end.
@@ -41,24 +41,32 @@ pub(super) async fn deadline(stop: &Stop) {
     }
 }
 
+/// What follows the end of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The end of the daemon.
+    Stop,
+    /// Another life of it, to which the runner and its runs are left.
+    Restart,
+}
+
 impl Driver {
-    /// Begins to stop. One that is under way goes on as it does, unless it shall be over at once.
+    /// Begins to stop. One that is under way goes on as it does, unless it shall be over at once or was for a restart.
     pub(super) fn begin_stop(&mut self, at_once: bool) {
+        let to_restart = std::mem::replace(&mut self.ending, Ending::Stop) == Ending::Restart;
         match self.stop {
             Stop::No => {
-                self.condition.stopping = true;
                 self.notify.stopping();
-                for Waiting { done, .. } in self.busy.drain(..) {
-                    done(Err(Refusal::Stopping));
-                }
-                if self.attach_at.take().is_some() && self.place.start {
+                if self.attach_at.take().is_some() && self.keeps_runners() {
                     // A runner whose connection broke may be alive, and is ours to stop. None is started for that.
-                    self.place.start = false;
-                    self.attach();
-                    self.place.start = true;
+                    self.attach(false);
                 }
-                self.core.handle(clock::now(), Event::Closing);
-                self.stop = Stop::Settling { until: within(SLACK) };
+                self.close();
+            }
+            Stop::Settling { .. } if to_restart => self.notify.stopping(),
+            Stop::Ending { .. } if to_restart => {
+                self.notify.stopping();
+                self.shut_runners_down(self.config.runner.grace);
             }
             Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => {}
         }
@@ -67,10 +75,35 @@ impl Driver {
         }
         self.hurried = true;
         match self.stop {
-            Stop::Settling { .. } | Stop::Draining { .. } => self.shut_runner_down(Duration::ZERO),
+            Stop::Settling { .. } | Stop::Draining { .. } => self.shut_runners_down(Duration::ZERO),
             Stop::Ending { .. } => self.end(),
             Stop::No => {}
         }
+    }
+
+    /// Begins to end, for another life of the daemon.
+    pub(super) fn begin_restart(&mut self) -> Result<(), Refusal> {
+        match self.stop {
+            Stop::No => {}
+            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => return Err(Refusal::Stopping),
+        }
+        if self.ready {
+            self.notify.reloading();
+        }
+        self.attach_at = None;
+        self.ending = Ending::Restart;
+        self.close();
+        Ok(())
+    }
+
+    /// Takes nothing new in any more.
+    fn close(&mut self) {
+        self.condition.stopping = true;
+        for Waiting { done, .. } in self.busy.drain(..) {
+            done(Err(Refusal::Stopping));
+        }
+        self.core.handle(clock::now(), Event::Closing);
+        self.stop = Stop::Settling { until: within(SLACK) };
     }
 
     /// Takes a stop further, where what it waited for has come.
@@ -78,9 +111,9 @@ impl Driver {
         match self.stop {
             Stop::Settling { .. } => {
                 let settled = self.records.settled() || self.records.error().is_some();
-                let runner_coming = self.place.start && self.attaches;
+                let runner_coming = self.keeps_runners() && self.attaches;
                 if settled && !runner_coming {
-                    self.shut_runner_down(self.config.runner.grace);
+                    self.shut_runners_down(self.config.runner.grace);
                 }
             }
             Stop::No | Stop::Draining { .. } | Stop::Ending { .. } => {}
@@ -92,7 +125,7 @@ impl Driver {
         match self.stop {
             Stop::Settling { .. } => {
                 tracing::warn!("the store or the runner takes too long; they are not waited for");
-                self.shut_runner_down(self.config.runner.grace);
+                self.shut_runners_down(self.config.runner.grace);
             }
             Stop::Draining { .. } => {
                 if self.hurried {
@@ -109,19 +142,25 @@ impl Driver {
         }
     }
 
-    /// Has the runner stop its runs and end, if it is ours.
-    fn shut_runner_down(&mut self, grace: Duration) {
-        if self.link.is_none() || !self.place.start {
+    /// Whether runners are started by this daemon, and stopped with it.
+    fn keeps_runners(&self) -> bool {
+        self.place.keeper == Keeper::Daemon
+    }
+
+    /// Has the runners stop their runs and end, if they are ours and not left to the next life.
+    fn shut_runners_down(&mut self, grace: Duration) {
+        let none = self.runner.is_none() && self.draining.is_empty();
+        if none || !self.keeps_runners() || self.ending == Ending::Restart {
             return self.end();
         }
         // First, since a runner that is found gone by this must not be taken for one to be replaced.
         self.stop = Stop::Draining {
             until: within(grace + self.slack()),
         };
-        self.tell_runner(&ToRunner::Shutdown {
+        self.tell_runners(&ToRunner::Shutdown {
             grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
         });
-        self.flush_runner();
+        self.flush_runners();
     }
 
     /// Waits for the store alone.
@@ -153,8 +192,10 @@ fn within(length: Duration) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::super::Mail;
-    use super::super::testing::Bench;
+    use super::super::testing::{Bench, FakeRunner};
 
+    use super::super::Engine;
+    use super::super::testing::lines;
     use super::*;
 
     /// How long an engine takes to end that was told so, by the clock of its timers.
@@ -204,5 +245,57 @@ mod tests {
         bench.driver.attaches = true;
         assert!(!bench.driver.takes_runner());
         assert!(!bench.driver.attaches);
+    }
+
+    /// What the runner is told of an engine that is told so once it serves, and what the engine ends for.
+    async fn told_by(asks: impl AsyncFnOnce(&Engine)) -> (Vec<ToRunner>, Ending, Vec<String>) {
+        let bench = Bench::new(true);
+        let runner = FakeRunner::listen(&bench);
+        let Bench {
+            driver,
+            engine,
+            store,
+            told,
+            dir,
+        } = bench;
+        let mut serving = tokio::spawn(runner.serve_until_gone());
+        let driving = async { driver.run().await.expect("in good order") };
+        let asking = async {
+            while !engine
+                .look(|_, condition| condition.runner.is_some())
+                .await
+                .expect("it is there")
+            {
+                tokio::task::yield_now().await;
+            }
+            asks(&engine).await;
+        };
+        let (ended, ()) = tokio::join!(driving, asking);
+        let heard = (&mut serving).await.expect("no panic");
+        drop((store, dir));
+        (heard, ended, lines(&told))
+    }
+
+    #[tokio::test]
+    async fn a_restart_leaves_the_runner_alone_and_is_no_stop_to_the_service_manager() {
+        let (heard, ended, told) = told_by(async |engine| {
+            engine.restart().await.expect("it begins");
+            assert_eq!(engine.restart().await, Err(Refusal::Stopping), "once is enough");
+        })
+        .await;
+        assert_eq!((heard, ended), (Vec::new(), Ending::Restart));
+        assert_eq!(told, ["READY=1", "RELOADING=1"]);
+    }
+
+    #[tokio::test]
+    async fn a_stop_on_top_of_a_restart_is_a_stop() {
+        let (heard, ended, told) = told_by(async |engine| {
+            engine.restart().await.expect("it begins");
+            engine.stop(false).await;
+        })
+        .await;
+        assert!(matches!(heard.as_slice(), [ToRunner::Shutdown { .. }]), "{heard:?}");
+        assert_eq!(ended, Ending::Stop);
+        assert_eq!(told, ["READY=1", "RELOADING=1", "STOPPING=1"]);
     }
 }

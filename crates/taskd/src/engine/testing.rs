@@ -17,7 +17,7 @@ use taskd_wire::runner::{FromRunner, ToRunner};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 
-use super::{Driver, Engine, Parts, Whereabouts};
+use super::{Driver, Engine, Keeper, Parts, Whereabouts};
 use crate::config::Config;
 use crate::notify::Notify;
 use crate::press::Press;
@@ -52,7 +52,9 @@ impl Bench {
             runner: Whereabouts {
                 socket: dir.path().join("runner.sock"),
                 state_dir: dir.path().to_owned(),
-                start: starts_runner,
+                keeper: if starts_runner { Keeper::Daemon } else { Keeper::Other },
+                // Whatever plays a runner is one of it.
+                program: None,
                 cgroups: crate::config::Cgroups::Off,
             },
             config: Config::default(),
@@ -81,11 +83,16 @@ impl Bench {
 
     /// What the service manager was told since the last call: the first line of each message.
     pub(super) fn told(&self) -> Vec<String> {
-        let mut buffer = [0; 4096];
-        std::iter::from_fn(|| self.told.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec()))
-            .map(|message| String::from_utf8_lossy(&message).lines().take(1).collect())
-            .collect()
+        lines(&self.told)
     }
+}
+
+/// The first line of each message that is there.
+pub(super) fn lines(told: &UnixDatagram) -> Vec<String> {
+    let mut buffer = [0; 4096];
+    std::iter::from_fn(|| told.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec()))
+        .map(|message| String::from_utf8_lossy(&message).lines().take(1).collect())
+        .collect()
 }
 
 /// As [`Bench::hang_store`].
@@ -114,6 +121,16 @@ impl FakeRunner {
 
     /// Lets the engine attach, and gives what it is told after, until it is told to end.
     pub(super) async fn serve(self) -> Vec<ToRunner> {
+        let told = self.serve_until_gone().await;
+        assert!(
+            matches!(told.last(), Some(ToRunner::Shutdown { .. })),
+            "it hung up after {told:?}"
+        );
+        told
+    }
+
+    /// The same, or until the engine is gone.
+    pub(super) async fn serve_until_gone(self) -> Vec<ToRunner> {
         let (mut stream, _) = self.0.accept().await.expect("the engine");
         stream.write_all(&Hello::ours().encode()).await.expect("it reads");
         let mut buffer = [0; 4096];
@@ -143,7 +160,9 @@ impl FakeRunner {
                 }
             }
             let length = stream.read(&mut buffer).await.expect("what it says");
-            assert!(length > 0, "it hung up after {told:?}");
+            if length == 0 {
+                return told;
+            }
             frames.push(&buffer[..length]);
         }
     }

@@ -11,7 +11,8 @@ use taskd_wire::runner::{ToRunner, Used, can};
 use tokio::sync::oneshot;
 
 use super::Driver;
-use super::runner::core_key;
+use super::runners::Which;
+use super::spoken::core_key;
 use crate::clock;
 
 /// An answer as young as this serves who asks next, so that nobody keeps the runner at it.
@@ -33,9 +34,9 @@ pub(crate) type Asker = oneshot::Sender<Option<Arc<Sample>>>;
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     askers: Vec<Asker>,
-    /// Whether the runner has been asked and has not answered.
+    /// Whether runners have been asked and have not all answered.
     is_under_way: bool,
-    /// What came of the answer so far.
+    /// What came of their answers so far.
     part: Sample,
     last: Option<(Instant, Arc<Sample>)>,
 }
@@ -65,33 +66,41 @@ impl Driver {
         if let Some(sample) = fresh.map(|(_, sample)| Arc::clone(sample)) {
             return asked.tell(Some(&sample));
         }
-        if self.link.is_none() || self.condition.can & can::USAGE == 0 {
-            return asked.tell(None);
-        }
         if !std::mem::replace(&mut asked.is_under_way, true) {
-            self.tell_runner(&ToRunner::Look);
-            self.flush_runner();
+            for runner in self.draining.iter_mut().chain(&mut self.runner) {
+                // One that cannot be told is lost, which the flush finds.
+                runner.is_asked = runner.can & can::USAGE != 0 && runner.link.send(&ToRunner::Look).is_ok();
+            }
+            self.flush_runners();
         }
+        self.usage_settled();
     }
 
-    /// A part of the runner's answer.
-    pub(super) fn usage_said(&mut self, at_us: u64, used: Vec<Rec<Used>>, is_last: bool) {
-        let asked = &mut self.asked;
-        asked.part.at_us = at_us;
+    /// A part of a runner's answer.
+    pub(super) fn usage_said(&mut self, which: Which, at_us: u64, used: Vec<Rec<Used>>, is_last: bool) {
+        let part = &mut self.asked.part;
+        // All runners of a machine have one clock.
+        part.at_us = part.at_us.max(at_us);
         let used = used.into_iter().map(|Rec(used)| (core_key(used.key), live(&used)));
-        asked.part.used.extend(used);
-        if is_last {
-            asked.is_under_way = false;
-            let sample = Arc::new(std::mem::take(&mut asked.part));
-            asked.last = Some((clock::monotonic(), Arc::clone(&sample)));
-            asked.tell(Some(&sample));
+        part.used.extend(used);
+        if let Some(runner) = self.runner_at(which).filter(|_| is_last) {
+            runner.is_asked = false;
         }
+        self.usage_settled();
     }
 
-    /// The runner is gone: nobody answers any more.
-    pub(super) fn usage_lost(&mut self) {
-        self.asked.tell(None);
-        self.asked = Asked::default();
+    /// Tells those who wait, once no runner is left that has not answered.
+    pub(super) fn usage_settled(&mut self) {
+        let mut runners = self.draining.iter().chain(&self.runner);
+        if !self.asked.is_under_way || runners.any(|runner| runner.is_asked) {
+            return;
+        }
+        let asked = &mut self.asked;
+        asked.is_under_way = false;
+        let sample = std::mem::take(&mut asked.part);
+        let sample = (sample.at_us != 0).then(|| Arc::new(sample));
+        asked.last = sample.clone().map(|sample| (clock::monotonic(), sample));
+        asked.tell(sample.as_ref());
     }
 }
 

@@ -26,6 +26,7 @@ use crate::clock;
 use crate::config::Limits;
 use crate::engine::Engine;
 use crate::log::LogHandle;
+use crate::program::Program;
 use crate::readers::Readers;
 
 /// Most entries in one page of an answer.
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<LogHandle>,
     pub(crate) state_dir: PathBuf,
     pub(crate) started_at: Timestamp,
+    /// What this daemon is, and becomes when it begins anew.
+    pub(crate) program: Arc<Program>,
     /// Held from reading a definition until its change is durable, so that no edit is built on an outdated one.
     pub(crate) editing: Mutex<()>,
     /// Bytes of the definitions that imports under way have taken in.

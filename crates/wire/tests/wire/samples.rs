@@ -157,6 +157,12 @@ fn status() -> Status {
         log_lost: 5,
         paused: Some(Rec(pause())),
         cgroups: Some(vec![s("memory")]),
+        runners: Tail(vec![Rec(RunnerStatus {
+            pid: 301,
+            version: s("0.1.0"),
+            running: 12,
+            draining: true,
+        })]),
     }
 }
 
@@ -263,6 +269,7 @@ impl Said for Request {
                 limit: Some(2),
             },
             Request::PoolList { kind: PoolKind::Lock },
+            Request::RestartDaemon,
             Request::Top,
         ]
     }
@@ -330,6 +337,10 @@ impl Said for Response {
             }))),
             Response::Counted(Box::new(Rec(counted()))),
             Response::Pools(schedules::pools()),
+            Response::Restarting(Rec(Restarting {
+                pid: 300,
+                version: s("0.2.0"),
+            })),
             Response::Top(Box::new(Rec(runs::top()))),
         ]
     }

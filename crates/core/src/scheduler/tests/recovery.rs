@@ -180,6 +180,65 @@ fn a_recorded_run_the_runner_does_not_know() {
 }
 
 #[test]
+fn what_a_runner_beside_the_next_one_does_not_know_was_not_started() {
+    let (mut rig, origin) = next_life(false, false);
+    let inventory = |instance, also| Inventory {
+        instance,
+        also,
+        ..Inventory::default()
+    };
+    rig.tell(Event::RunnerAttached(inventory(2, vec![1])));
+    assert_eq!(rig.start(), origin, "it is told to the next one");
+    // From then on it is that one's word that counts.
+    let mut rig = rig.restart();
+    rig.tell(Event::RunnerAttached(inventory(3, vec![1])));
+    let why = "the runner ended under it".to_owned();
+    assert_eq!(rig.outcomes(), [(origin.attempt.run, Outcome::Unknown, Some(why))]);
+}
+
+#[test]
+fn a_firing_that_a_runner_beside_the_next_one_does_not_know_was_not_started() {
+    let (rig, _, _) = unrecorded();
+    let mut rig = rig.restart();
+    rig.now = at(MINUTE + 20_000);
+    rig.tell(Event::RunnerAttached(Inventory {
+        instance: 2,
+        also: vec![1],
+        ..Inventory::default()
+    }));
+    let origin = rig.start();
+    assert_eq!((origin.fire_time, origin.trigger), (Some(at(MINUTE)), Trigger::CatchUp));
+}
+
+#[test]
+fn what_was_lost_with_a_runner_beside_the_living_one_is_not_started_again() {
+    let (mut rig, origin) = next_life(false, false);
+    // It is about to have a process.
+    let spawning = Live {
+        pid: 0,
+        ..live(&origin)
+    };
+    rig.tell(Event::RunnerAttached(Inventory {
+        instance: 2,
+        also: vec![1],
+        live: vec![spawning],
+        ..Inventory::default()
+    }));
+    rig.tell(Event::RunnerLost);
+    rig.effects.clear();
+    rig.tell(Event::RunnerAttached(Inventory {
+        instance: 2,
+        lost: vec![origin.attempt],
+        ..Inventory::default()
+    }));
+    let why = "the runner ended under it".to_owned();
+    let effects = rig.effects.clone();
+    assert_eq!(rig.outcomes(), [(origin.attempt.run, Outcome::Unknown, Some(why))]);
+    rig.effects = effects;
+    assert_eq!(rig.starts(), []);
+}
+
+#[test]
 fn a_run_being_stopped_is_stopped_again_by_the_next_life() {
     let (mut rig, origin) = next_life(true, true);
     rig.attach(1, vec![live(&origin)]);

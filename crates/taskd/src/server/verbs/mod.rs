@@ -16,6 +16,7 @@ mod output;
 mod pause;
 mod pools;
 mod remove;
+mod restart;
 mod run;
 mod runs;
 mod show;
@@ -79,6 +80,7 @@ pub(super) async fn answer(
         } => count::answer(shared, names, bounds_ms, named).await,
         Request::PoolSet { kind, names, limit } => pools::set(shared, kind, names, limit).await,
         Request::PoolList { kind } => pools::list(shared, kind).await,
+        Request::RestartDaemon => restart::answer(shared).await,
         Request::Top => top::answer(shared).await,
         // Answered by the connection itself, since it is not one answer.
         Request::Watch { .. } => Err(Refusal::UnknownRequest),
@@ -117,6 +119,7 @@ fn named(request: &Request) -> &[String] {
         | Request::Top
         | Request::CalendarList
         | Request::PoolList { .. }
+        | Request::RestartDaemon
         | Request::ImportMore { .. }
         | Request::ImportEnd => &[],
     }

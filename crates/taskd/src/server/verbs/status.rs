@@ -2,13 +2,14 @@
 
 use taskd_core::Timestamp;
 use taskd_core::pause::PauseScope;
-use taskd_wire::client::{Response, Status};
-use taskd_wire::codec::Rec;
+use taskd_wire::client::{Response, RunnerStatus, Status};
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::hello::PROTOCOL_MAX;
 use taskd_wire::refusal::Refusal;
 
 use crate::clock;
 use crate::describe;
+use crate::engine::Seen;
 use crate::server::Shared;
 
 pub(super) async fn answer(shared: &Shared) -> Result<Response, Refusal> {
@@ -17,14 +18,16 @@ pub(super) async fn answer(shared: &Shared) -> Result<Response, Refusal> {
         .engine
         .look(move |state, condition| {
             let counts = state.counts();
-            let (runner_pid, runner_version) = condition.runner.clone().unzip();
+            let current = condition.runner.iter().map(|seen| runner(seen, false));
+            let beside = condition.draining.iter().map(|seen| runner(seen, true));
             Status {
                 tasks: counts.tasks as u64,
                 running: counts.running as u64,
                 waiting: counts.waiting as u64,
                 next_ms: state.next_start().map(Timestamp::as_millis),
-                runner_pid,
-                runner_version,
+                runner_pid: condition.runner.as_ref().map(|seen| seen.pid),
+                runner_version: condition.runner.as_ref().map(|seen| seen.version.clone()),
+                runners: Tail(current.chain(beside).collect()),
                 cgroups: condition.cgroups.clone(),
                 horizon_ms: Some(state.horizon())
                     .filter(|at| *at != Timestamp::MIN)
@@ -48,4 +51,13 @@ pub(super) async fn answer(shared: &Shared) -> Result<Response, Refusal> {
         log_lost: shared.log.lost(),
         ..status
     }))))
+}
+
+fn runner(seen: &Seen, draining: bool) -> Rec<RunnerStatus> {
+    Rec(RunnerStatus {
+        pid: seen.pid,
+        version: seen.version.clone(),
+        running: seen.running as u64,
+        draining,
+    })
 }

@@ -53,6 +53,10 @@ impl Said for Refusal {
                 task: s("backup"),
             },
             Refusal::UnknownPool { pool: s("group db") },
+            Refusal::CannotRestart {
+                program: s("/usr/bin/taskd"),
+                reason: s("it cannot be executed"),
+            },
         ]
     }
 }

@@ -93,12 +93,13 @@ pub(super) fn info() -> RunnerInfo {
         version: s("0.1.0"),
         started_ms: -1,
         closing: Tail(true),
-        state_dir: Tail(Some(DirectoryId {
+        state_dir: Tail(Some(FileId {
             device: 66,
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
         can: Tail(can::OUTPUTS | can::CAPS | can::USAGE),
+        program: Tail(Some(FileId { device: 66, inode: 12 })),
     }
 }
 
