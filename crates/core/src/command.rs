@@ -128,6 +128,14 @@ pub enum Command {
         /// The last instant of the span; what is not over by now is left out.
         until: Timestamp,
     },
+    /// Stop runs and what follows from them, all or none: the runs in progress of tasks that come after theirs, under the same
+    /// trace id. Nothing is triggered by the ends of these.
+    CancelFollowing {
+        /// Which, with their trace ids; they may have ended.
+        from: Vec<(RunKey, TraceId)>,
+        /// Why, for the record.
+        reason: String,
+    },
     /// Stop runs, all or none.
     Cancel {
         /// Which.
@@ -197,6 +205,32 @@ pub enum Refusal {
         name: TaskName,
         /// Which definition of the command.
         index: usize,
+    },
+    /// A definition comes after a task that is not there.
+    #[error("definition {index} comes after a task {name}, and there is none")]
+    NoUpstream {
+        /// The name.
+        name: TaskName,
+        /// Which definition of the command.
+        index: usize,
+    },
+    /// A definition would come after itself.
+    #[error("definition {index} would come after itself: {path:?}")]
+    Cycle {
+        /// From a task along those that come after it to the same task.
+        path: Vec<TaskName>,
+        /// Which definition of the command.
+        index: usize,
+    },
+    /// Other tasks come after the task.
+    #[error("{by:?} and {more} more tasks come after {name}")]
+    StillNamed {
+        /// The task.
+        name: TaskName,
+        /// Some of the others.
+        by: Vec<TaskName>,
+        /// How many more there are.
+        more: usize,
     },
     /// The schedule does not hold (a zone that is gone, an expression that never fires).
     #[error("the schedule of definition {index} is refused: {problem}")]

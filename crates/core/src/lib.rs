@@ -39,6 +39,7 @@
 //! | [`schedule`] | cron expressions, zones, grids of elapsed time: when a task is due |
 //! | [`task`], [`policy`], [`process`], [`pause`], [`run`] | what tasks and runs are |
 //! | [`calendar`] | sets of days and times that tasks keep to or keep clear of |
+//! | [`dependency`] | which tasks another comes after |
 //! | [`command`], [`event`] | what goes into the scheduler |
 //! | [`record`], [`effect`] | what comes out of it |
 //! | [`scheduler`] | the state machine between them |
@@ -47,6 +48,7 @@
 
 pub mod calendar;
 pub mod command;
+pub mod dependency;
 pub mod effect;
 pub mod event;
 pub mod pattern;

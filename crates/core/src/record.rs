@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
+use crate::dependency::{Cause, EndKind};
 use crate::pause::{Pause, PauseScope};
 use crate::policy::{Holding, Pool};
 use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
@@ -164,6 +165,8 @@ pub enum Record {
         trace_id: TraceId,
         /// Whether it waits for a place.
         waiting: bool,
+        /// The run whose end triggered it, which it was owed for.
+        cause: Option<Cause>,
     },
     /// A waiting run got its place and is starting.
     RunAdmitted {
@@ -178,6 +181,11 @@ pub enum Record {
         run: RunKey,
         /// What that is.
         holding: Holding,
+    },
+    /// The run and all that follows from it is being cancelled: its end triggers nothing.
+    RunMuted {
+        /// Which.
+        run: RunKey,
     },
     /// An attempt's process started.
     AttemptStarted {
@@ -260,6 +268,42 @@ pub enum Record {
         task: TaskId,
         /// When.
         at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// A run of one of the tasks that a task comes after has ended as it should, and the task still waits for those of others.
+    Latched {
+        /// The task.
+        task: TaskId,
+        /// The run that ended, in place of an earlier one of its task.
+        end: RunKey,
+        /// Which ends of that task it follows. Where it follows others by now, this one is none.
+        on: EndKind,
+    },
+    /// A run of one of the tasks that a task comes after has ended otherwise: what was kept of an earlier one holds no more.
+    Unlatched {
+        /// The task.
+        task: TaskId,
+        /// The task whose run ended.
+        upstream: TaskId,
+    },
+    /// All that a task comes after has ended: it is owed a run, and what was kept of the ends is spent.
+    Owed {
+        /// The task.
+        task: TaskId,
+        /// The run whose end was the last that it took.
+        cause: Cause,
+        /// The trace id of that run, which goes on.
+        trace_id: TraceId,
+    },
+    /// A task that was owed a run after the end of another has none for it.
+    DependencySkipped {
+        /// The task.
+        task: TaskId,
+        /// When.
+        at: Timestamp,
+        /// The run whose end it was.
+        end: RunKey,
         /// Why.
         reason: String,
     },

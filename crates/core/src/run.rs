@@ -50,6 +50,8 @@ words! {
         Boot = "boot",
         /// A user asked for a fire time of the past.
         Backfill = "backfill",
+        /// Runs of the tasks that its task comes after have ended.
+        Dependency = "dependency",
     }
 }
 

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
+use crate::dependency::{Cause, EndKind};
 use crate::pause::{Pause, PauseScope};
 use crate::policy::{Holding, Pool};
 use crate::run::{Outcome, RunKey, TraceId, Trigger};
@@ -76,6 +77,10 @@ pub struct RunImage {
     pub stopping: Option<String>,
     /// What it took of groups and locks, where its task has been changed since.
     pub keeps: Option<Holding>,
+    /// The run whose end triggered it.
+    pub cause: Option<Cause>,
+    /// Whether its end triggers nothing.
+    pub muted: bool,
 }
 
 /// How far a run that has not ended has come.
@@ -114,6 +119,11 @@ pub struct Rest {
     pub pools: Vec<(Owner, Pool, NonZeroU32)>,
     /// How many runs tasks with a count have had by their schedule, in the order of their ids; none with 0.
     pub fired: Vec<(TaskId, u64)>,
+    /// The newest ends that tasks keep of those they come after, until they have all: in the order of the tasks and of those.
+    pub latches: Vec<(TaskId, RunKey, EndKind)>,
+    /// The runs that tasks are owed after such ends, with the trace ids that go on: in the order of the tasks, each in the
+    /// order in which they came to be owed.
+    pub owed: Vec<(TaskId, Cause, TraceId)>,
 }
 
 /// The whole state, for tests that compare.

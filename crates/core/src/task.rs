@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::CalendarUse;
+use crate::dependency::Upstreams;
 use crate::policy::{History, OutputPolicy, Policies, Sharing};
 use crate::process::Process;
 use crate::schedule::DstRule;
@@ -154,6 +155,8 @@ pub enum When {
     },
     /// Once after each boot of the machine.
     Boot,
+    /// When runs of other tasks have ended.
+    After(Upstreams),
     /// What other kinds say, under terms.
     Termed(Box<Terms>),
 }
@@ -230,7 +233,7 @@ impl When {
     pub fn parts(&self) -> &[When] {
         match self {
             When::Termed(terms) => &terms.of,
-            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => {
+            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot | When::After(_) => {
                 std::slice::from_ref(self)
             }
         }
@@ -242,12 +245,31 @@ impl When {
         self.parts().contains(&When::Boot)
     }
 
+    /// Whether something other than the clock may trigger it as well: a boot, or the ends of other runs.
+    #[must_use]
+    pub fn by_event(&self) -> bool {
+        self.at_boot() || self.after().is_some()
+    }
+
+    /// The tasks that it comes after, if it comes after any, maybe among other times.
+    #[must_use]
+    pub fn after(&self) -> Option<&Upstreams> {
+        self.parts().iter().find_map(|part| match part {
+            When::After(upstreams) => Some(upstreams),
+            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot | When::Termed(_) => {
+                None
+            }
+        })
+    }
+
     /// The calendars it keeps to or keeps clear of.
     #[must_use]
     pub fn calendars(&self) -> &[CalendarUse] {
         match self {
             When::Termed(terms) => &terms.calendars,
-            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => &[],
+            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot | When::After(_) => {
+                &[]
+            }
         }
     }
 
@@ -256,7 +278,9 @@ impl When {
     pub fn count(&self) -> Option<NonZeroU64> {
         match self {
             When::Termed(terms) => terms.count,
-            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => None,
+            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot | When::After(_) => {
+                None
+            }
         }
     }
 }

@@ -60,6 +60,7 @@ fn created(n: u64) -> Record {
         at: Timestamp::from_millis(1_790_000_000_000),
         trace_id: TraceId(u128::from(n)),
         waiting: false,
+        cause: None,
     }
 }
 

@@ -9,6 +9,7 @@ use taskd_core::time::Timestamp;
 use crate::calendars;
 use crate::changes;
 use crate::columns::bits;
+use crate::dependencies;
 use crate::error::Fault;
 use crate::pools;
 
@@ -196,6 +197,7 @@ impl Applier<'_> {
                 at,
                 trace_id,
                 waiting,
+                cause,
             } => {
                 self.tally.seen(*at);
                 let columns = params![
@@ -206,7 +208,13 @@ impl Applier<'_> {
                     at.as_millis(),
                     if *waiting { "waiting" } else { "starting" },
                     trace_id.0.to_be_bytes(),
+                    cause.as_ref().map(|cause| bits(cause.run.task.0)),
+                    cause.as_ref().map(|cause| bits(cause.run.n)),
+                    cause.as_ref().map(|cause| cause.name.as_str()),
                 ];
+                if let Some(cause) = cause {
+                    dependencies::settled(self.db, run.task, cause.run)?;
+                }
                 if !self.insert_run(columns)? && self.remove_other(*run, *trace_id)? {
                     self.insert_run(columns)?;
                 }
@@ -313,6 +321,15 @@ impl Applier<'_> {
                 self.tally.seen(*at);
                 self.span(*task, *at, *at, 1, Passing::Skipped, reason)
             }
+            Record::RunMuted { run } => dependencies::muted(self.db, *run),
+            Record::Latched { task, end, on } => dependencies::latched(self.db, *task, *end, *on),
+            Record::Unlatched { task, upstream } => dependencies::unlatched(self.db, *task, *upstream),
+            Record::Owed { task, cause, trace_id } => dependencies::owed(self.db, *task, cause, *trace_id),
+            Record::DependencySkipped { task, at, end, reason } => {
+                self.tally.seen(*at);
+                dependencies::settled(self.db, *task, *end)?;
+                self.span(*task, *at, *at, 1, Passing::Skipped, reason)
+            }
             Record::PauseBegins { scope, since } => changes::pause_begins(self.db, *scope, *since),
             Record::MarkReset { task, mark } => self.set_mark(*task, *mark),
             Record::Fired { task, count } => {
@@ -345,8 +362,8 @@ impl Applier<'_> {
         let inserted = self
             .sql(
                 "INSERT INTO runs (task, n, \"trigger\", fire_time, created_at, state, attempt, trace, output_kept,
-                                   output_removed)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 0, 0) ON CONFLICT (task, n) DO NOTHING",
+                                   output_removed, cause_task, cause_n, cause_name)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 0, 0, ?8, ?9, ?10) ON CONFLICT (task, n) DO NOTHING",
             )?
             .execute(columns)?;
         Ok(inserted > 0)

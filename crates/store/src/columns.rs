@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
+use taskd_core::dependency::Upstreams;
 use taskd_core::pause::Pause;
 use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
@@ -44,6 +45,9 @@ struct Options {
     /// Under which terms it is a schedule; of [`Terms::of`], all but the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     terms: Option<Box<Terms>>,
+    /// The tasks that it comes after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<Upstreams>,
     /// What the task is grouped by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     labels: Vec<Label>,
@@ -85,7 +89,9 @@ impl<'a> WhenColumns<'a> {
                 options.terms = Some(terms);
                 when.parts().first().unwrap_or(&When::Manual)
             }
-            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => when,
+            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot | When::After(_) => {
+                when
+            }
         };
         match first {
             When::Manual | When::Termed(_) => {}
@@ -107,6 +113,10 @@ impl<'a> WhenColumns<'a> {
                 columns.tz = tz.as_deref();
             }
             When::Boot => columns.kind = "boot",
+            When::After(upstreams) => {
+                columns.kind = "after";
+                options.after = Some(upstreams.clone());
+            }
         }
         columns.options = options.write()?.map(Cow::Owned);
         Ok(columns)
@@ -117,6 +127,7 @@ impl<'a> WhenColumns<'a> {
         let Options {
             dst,
             terms,
+            after,
             labels,
             sharing,
         } = match &self.options {
@@ -140,6 +151,7 @@ impl<'a> WhenColumns<'a> {
                 tz: self.tz.map(str::to_owned),
             },
             "boot" => When::Boot,
+            "after" => When::After(after?),
             _ => return None,
         };
         let when = match terms {

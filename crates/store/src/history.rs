@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Row, params};
+use taskd_core::dependency::Cause;
 use taskd_core::policy::RETRIES_MAX;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger, Usage};
 use taskd_core::task::{Owner, TaskId, TaskName};
@@ -11,6 +12,7 @@ use taskd_core::time::Timestamp;
 use crate::columns::{
     bits, instant, number, optional_instant, optional_number, optional_text, optional_word, text, trace, unsigned, word,
 };
+use crate::dependencies;
 use crate::error::{Fault, ReadError};
 use crate::reader::Reader;
 
@@ -151,6 +153,8 @@ pub struct RunRow {
     pub usage: Option<Usage>,
     /// Whether its output was removed to make room.
     pub output_removed: bool,
+    /// The run whose end triggered it.
+    pub cause: Option<Cause>,
 }
 
 /// Fire times of a task that passed without a run.
@@ -174,7 +178,7 @@ pub(crate) const RUN: &str = "SELECT r.id, r.task, r.n, coalesce(t.name, 'task-'
                    coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at), r.finished_at, r.state, r.stopping, r.outcome, r.reason, r.exit_code, r.signal, r.pid, r.attempt, \
                    r.trace, r.max_rss_kib, r.user_us, r.system_us, r.output_bytes, r.output_lost, r.output_removed, \
                    r.started_at IS NULL AND r.attempt > 1 AND coalesce(r.outcome, '') <> 'spawn-failed', r.retry_at, \
-                   r.memory_peak_kib, r.read_bytes, r.written_bytes, r.peak_pids \
+                   r.memory_peak_kib, r.read_bytes, r.written_bytes, r.peak_pids, r.cause_task, r.cause_n, r.cause_name \
                    FROM runs r LEFT JOIN tasks t ON t.id = r.task";
 
 pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
@@ -218,6 +222,7 @@ pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
         trace_id: trace(row, 18)?,
         usage,
         output_removed: number(row, 24)? != 0,
+        cause: dependencies::cause(row, 31)?,
     };
     Ok((number(row, 0)?, run))
 }
@@ -344,6 +349,20 @@ impl Reader {
                 });
             }
             Ok(found)
+        })
+    }
+
+    /// The newest run of a task under a trace id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn newest_of_trace(&self, task: TaskId, trace_id: TraceId) -> Result<Option<RunRow>, ReadError> {
+        self.told(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "{RUN} WHERE r.task = ?1 AND r.trace = ?2 ORDER BY r.n DESC LIMIT 1"
+            ))?;
+            let mut rows = statement.query(params![bits(task.0), trace_id.0.to_be_bytes()])?;
+            Ok(rows.next()?.map(run_row).transpose()?.map(|(_, run)| run))
         })
     }
 

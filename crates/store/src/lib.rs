@@ -39,6 +39,7 @@ mod changes;
 mod checkpoint;
 mod columns;
 mod connection;
+mod dependencies;
 mod error;
 mod firings;
 mod histories;

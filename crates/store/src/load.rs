@@ -17,6 +17,7 @@ use crate::columns::{
     OUTLINE, OUTLINE_WIDTH, OutlineReader, instant, number, optional_id, optional_instant, optional_number,
     optional_text, optional_word, text, trace, unsigned, word,
 };
+use crate::dependencies;
 use crate::error::{Fault, OpenError};
 use crate::leftover;
 use crate::pools;
@@ -156,6 +157,8 @@ pub(crate) fn load(db: Connection, file: PathBuf, refused: Arc<AtomicBool>) -> R
         calendars: calendars::all(&db)?,
         pools: pools::all(&db)?,
         fired: fired(&db)?,
+        latches: dependencies::latches(&db)?,
+        owed: dependencies::all_owed(&db)?,
     };
     Ok(Loaded {
         rest,
@@ -218,7 +221,7 @@ fn open_runs(db: &Connection) -> Result<Vec<RunImage>, Fault> {
         "SELECT r.task, r.n, coalesce(t.name, 'task-' || r.task), r.\"trigger\", r.fire_time, r.created_at, r.trace, r.state, r.stopping, r.attempt,
                 r.pid, r.started_at, r.retry_at,
                 coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at),
-                r.keeps
+                r.keeps, r.cause_task, r.cause_n, r.cause_name, r.muted
          FROM runs r LEFT JOIN tasks t ON t.id = r.task WHERE r.finished_at IS NULL ORDER BY r.task, r.n",
     )?;
     let mut rows = statement.query([])?;
@@ -265,5 +268,7 @@ fn run_image(row: &Row<'_>) -> Result<RunImage, Fault> {
             .map(serde_json::from_str)
             .transpose()
             .map_err(|error| damaged(&format!("what it keeps cannot be read: {error}")))?,
+        cause: dependencies::cause(row, 15)?,
+        muted: number(row, 18)? != 0,
     })
 }

@@ -316,6 +316,21 @@ impl From<Refusal> for Failure {
                     near => failure.hint(format!("did you mean {}?", near.join(" or "))),
                 }
             }
+            Refusal::StillNamed { name, by, more } => {
+                let more = if more > 0 {
+                    format!(" and {more} more")
+                } else {
+                    String::new()
+                };
+                let come = if by.len() == 1 && more.is_empty() {
+                    "comes"
+                } else {
+                    "come"
+                };
+                failed(format!("{}{more} {come} after {name}", by.join(", "))).hint(
+                    "`taskctl edit --after` or `--manual` changes that; with `remove`, name all of them in one command",
+                )
+            }
             Refusal::UnknownPool { pool } => Failure::new(Exit::NotFound, code, format!("no limit of {pool} was set")),
             Refusal::CannotRestart { program, reason } => failed(format!(
                 "the daemon cannot become {program} and goes on as it is: {reason}"

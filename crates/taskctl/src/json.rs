@@ -3,6 +3,7 @@
 
 mod attempts;
 mod daemon;
+mod dependencies;
 mod firings;
 
 use serde::Serialize;
@@ -14,9 +15,10 @@ use taskd_wire::definition::{
 
 pub use attempts::EarlierAttempt;
 pub use daemon::Daemon;
+pub use dependencies::{GraphShape, Upstream};
 pub use firings::{Backfilled, CalendarShape, CalendarWhole, PoolShape, WhyFate};
 
-use crate::render::task::{every, in_delay};
+use crate::render::task::{every, in_delay, upstreams};
 use crate::render::time::rfc3339;
 
 /// When a task is due.
@@ -32,7 +34,11 @@ impl<'a> Schedule<'a> {
     pub fn of(spec: &'a ScheduleSpec, tz: Option<&'a str>, next_ms: Option<i64>) -> Self {
         let own = match spec {
             ScheduleSpec::Cron { tz, .. } | ScheduleSpec::At { tz, .. } => tz.as_deref(),
-            ScheduleSpec::Manual | ScheduleSpec::Every { .. } | ScheduleSpec::In { .. } | ScheduleSpec::Boot => None,
+            ScheduleSpec::Manual
+            | ScheduleSpec::Every { .. }
+            | ScheduleSpec::In { .. }
+            | ScheduleSpec::Boot
+            | ScheduleSpec::After { .. } => None,
         };
         let (kind, expr) = match spec {
             ScheduleSpec::Manual => ("manual", None),
@@ -41,6 +47,7 @@ impl<'a> Schedule<'a> {
             ScheduleSpec::At { at, .. } => ("at", Some(instant(at, next_ms))),
             ScheduleSpec::In { delay_ms } => ("in", Some(in_delay(*delay_ms))),
             ScheduleSpec::Boot => ("boot", None),
+            ScheduleSpec::After { of, any } => ("after", Some(upstreams(of, *any))),
         };
         Schedule {
             kind,
@@ -199,6 +206,8 @@ pub struct Detail<'a> {
     keep_for_ms: Option<u64>,
     output: OutputKind,
     mask: &'a [String],
+    upstreams: Vec<Upstream<'a>>,
+    downstream: &'a [String],
 }
 
 impl<'a> Detail<'a> {
@@ -250,6 +259,8 @@ impl<'a> Detail<'a> {
             keep_for_ms: detail.summary.spec.keep_for_ms,
             output: detail.summary.spec.output,
             mask: &detail.summary.spec.mask,
+            upstreams: detail.upstreams.iter().map(|upstream| Upstream::of(upstream)).collect(),
+            downstream: &detail.downstream,
         }
     }
 }
@@ -331,6 +342,7 @@ pub struct Run<'a> {
     peak_pids: Option<u64>,
     /// Attempts that were followed by another; `null` where runs were not asked for by their names.
     earlier_attempts: Option<Vec<EarlierAttempt<'a>>>,
+    triggered_by: Option<&'a str>,
 }
 
 impl<'a> Run<'a> {
@@ -366,6 +378,7 @@ impl<'a> Run<'a> {
             peak_pids: run.peak_pids,
             earlier_attempts: (!run.earlier.is_empty() || run.attempts <= 1)
                 .then(|| run.earlier.iter().map(|attempt| EarlierAttempt::of(attempt)).collect()),
+            triggered_by: run.triggered_by.as_deref(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 
 use taskd_core::Timestamp;
 use taskd_core::calendar::Keep;
+use taskd_core::dependency::Cause;
 use taskd_core::event::Origin;
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::{Backoff, Codes, Concurrency, Leftover, Misfire, OutputKind, Policies, RetryOn, StopSignal};
@@ -25,12 +26,12 @@ use taskd_wire::definition::{
 pub(crate) fn spec(definition: Definition) -> TaskSpec {
     let dst = definition.when.parts().iter().find_map(|part| match part {
         When::Cron { dst, .. } => Some(*dst),
-        When::Manual | When::Every { .. } | When::At { .. } | When::Boot | When::Termed(_) => None,
+        When::Manual | When::Every { .. } | When::At { .. } | When::Boot | When::After(_) | When::Termed(_) => None,
     });
     let dst = dst.unwrap_or_default();
     let terms = match &definition.when {
         When::Termed(terms) => Some(Terms::clone(terms)),
-        When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => None,
+        When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot | When::After(_) => None,
     };
     let mut parts = definition.when.parts().iter().map(schedule);
     let first = parts.next().unwrap_or_default();
@@ -160,6 +161,10 @@ fn schedule(when: &When) -> ScheduleSpec {
             tz: tz.clone(),
         },
         When::Boot => ScheduleSpec::Boot,
+        When::After(upstreams) => ScheduleSpec::After {
+            of: upstreams.of.iter().map(ToString::to_string).collect(),
+            any: upstreams.any,
+        },
     }
 }
 
@@ -262,6 +267,7 @@ pub(crate) struct LiveRun {
     started_at: Option<Timestamp>,
     retry_at: Option<Timestamp>,
     waits_for: Option<WaitsFor>,
+    cause: Option<Cause>,
 }
 
 impl LiveRun {
@@ -287,6 +293,7 @@ impl LiveRun {
             started_at: view.started_at,
             retry_at: view.retry_at,
             waits_for: view.waits_for.clone(),
+            cause: view.cause.cloned(),
         }
     }
 }
@@ -320,6 +327,7 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         written_bytes: row.usage.and_then(|usage| usage.written_bytes),
         peak_pids: row.usage.and_then(|usage| usage.peak_pids),
         earlier: Vec::new(),
+        triggered_by: row.cause.map(|cause| cause.to_string()),
         duration_ms: None,
         lateness_ms: None,
     };
@@ -377,6 +385,7 @@ pub(crate) fn unrecorded(live: LiveRun) -> RunInfo {
             .map(|waits_for| waits(&live.origin.name, waits_for)),
         trace_id: live.origin.trace_id.to_string(),
         pid: live.pid,
+        triggered_by: live.cause.map(|cause| cause.to_string()),
         ..RunInfo::default()
     })
 }

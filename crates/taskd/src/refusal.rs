@@ -3,6 +3,7 @@
 use taskd_core::command::Refusal as Core;
 use taskd_core::run::RunKey;
 use taskd_core::scheduler::Scheduler;
+use taskd_core::task::TaskName;
 use taskd_wire::refusal::{LineRefusal, Refusal};
 
 /// What the core refused. What it says of one definition among many becomes [`Refusal::ImportLine`] with the place of
@@ -36,6 +37,33 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
                 problem,
                 cure: None,
             }),
+        },
+        Core::NoUpstream { name, index } => Refusal::ImportLine {
+            line: index as u64,
+            refusal: Box::new(LineRefusal::BadField {
+                field: "after".to_owned(),
+                text: name.to_string(),
+                at: None,
+                problem: format!("there is no task {name}"),
+                cure: Some(
+                    "`taskctl list` shows which tasks there are; add it first, or in the same import".to_owned(),
+                ),
+            }),
+        },
+        Core::Cycle { path, index } => Refusal::ImportLine {
+            line: index as u64,
+            refusal: Box::new(LineRefusal::BadField {
+                field: "after".to_owned(),
+                text: String::new(),
+                at: None,
+                problem: format!("a task would come after itself: {}", shown(&path)),
+                cure: Some("leave one of these dependencies out".to_owned()),
+            }),
+        },
+        Core::StillNamed { name, by, more } => Refusal::StillNamed {
+            name: name.to_string(),
+            by: by.iter().map(ToString::to_string).collect(),
+            more: more as u64,
         },
         Core::TooManyTasks { limit } => Refusal::Limit {
             what: "tasks".to_owned(),
@@ -74,6 +102,15 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
         Core::NoRunner => Refusal::RunnerUnavailable {
             reason: "no runner is attached".to_owned(),
         },
+    }
+}
+
+/// A path along tasks, from each to one that comes after it. Of a long one the middle is left out.
+fn shown(path: &[TaskName]) -> String {
+    let names = |part: &[TaskName]| part.iter().map(ToString::to_string).collect::<Vec<_>>().join(" -> ");
+    match path.len() {
+        0..=20 => names(path),
+        long => format!("{} -> … -> {}", names(&path[..10]), names(&path[long - 9..])),
     }
 }
 

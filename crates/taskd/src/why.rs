@@ -372,7 +372,10 @@ mod tests {
         let changes = [was(300, 3), change(250, ChangeKind::Changed), was(200, 2), was(100, 1)];
         let then = |second| match schedule_at(&changes, at(second)) {
             Some(When::Every { interval_ms, .. }) => Some(*interval_ms),
-            Some(When::Manual | When::Cron { .. } | When::At { .. } | When::Boot | When::Termed(_)) | None => None,
+            Some(
+                When::Manual | When::Cron { .. } | When::At { .. } | When::Boot | When::After(_) | When::Termed(_),
+            )
+            | None => None,
         };
         assert_eq!([50, 150, 250, 350].map(then), [Some(1), Some(2), Some(3), None]);
     }

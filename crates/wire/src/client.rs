@@ -2,8 +2,10 @@
 //! [`Request::Watch`], which is answered by updates until [`Response::WatchEnd`].
 //! Instants are milliseconds since the epoch, UTC. Variants and the fields of [`Rec`] structs only append.
 
+mod attempts;
 mod count;
 mod daemon;
+mod dependencies;
 mod firings;
 mod pools;
 mod top;
@@ -13,8 +15,10 @@ use bincode::{Decode, Encode};
 use crate::codec::{Rec, Tail};
 use crate::definition::{TaskPatch, TaskSpec};
 use crate::refusal::Refusal;
+pub use attempts::AttemptInfo;
 pub use count::{Bucket, ClockChange, Counted};
 pub use daemon::{Restarting, RunnerStatus, Status};
+pub use dependencies::{Graph, GraphTask, UpstreamInfo};
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
 pub use pools::{PoolInfo, PoolKind};
 pub use top::{LiveUsage, Top, TopRun};
@@ -214,6 +218,18 @@ pub enum Request {
     /// End in order, but for the runner and what runs, and become the program that is installed now. Answered by
     /// [`Response::Restarting`] before the connection ends.
     RestartDaemon,
+    /// Stop runs and what follows from them. Answered by [`Response::Done`] with the runs that are being stopped.
+    CancelFollowing {
+        /// Runs as `TASK/N`, which may have ended, or tasks, whose runs in progress are meant, else the newest.
+        runs: Vec<String>,
+    },
+    /// Which tasks come after which. Answered by [`Response::Graph`].
+    Graph {
+        /// Only those that hang together with this one.
+        task: Option<String>,
+        /// How the runs stand that have the trace id of this one, `TASK/N`.
+        run: Option<String>,
+    },
     /// The runs in progress and what they use now. Answered by [`Response::Top`].
     Top,
 }
@@ -316,6 +332,8 @@ pub enum Response {
     Pools(Vec<Rec<PoolInfo>>),
     /// The daemon ends to begin anew.
     Restarting(Rec<Restarting>),
+    /// Tasks with those that they come after.
+    Graph(Box<Rec<Graph>>),
     /// The runs in progress.
     Top(Box<Rec<Top>>),
 }
@@ -399,6 +417,10 @@ pub struct TaskDetail {
     pub passed: Vec<Rec<Passed>>,
     /// Remarks about its schedule a user would want to hear.
     pub warnings: Vec<String>,
+    /// The tasks that it comes after, and what it has of their ends.
+    pub upstreams: Vec<Rec<UpstreamInfo>>,
+    /// Tasks that come after it, the first hundred in the order of their names.
+    pub downstream: Vec<String>,
 }
 
 /// Fire times that passed without a run.
@@ -477,43 +499,8 @@ pub struct RunInfo {
     /// Attempts that were followed by another, the first one first. Only told where runs were asked for by their names, and
     /// of those with very many the newest.
     pub earlier: Vec<Rec<AttemptInfo>>,
-}
-
-/// An attempt that was followed by another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct AttemptInfo {
-    /// Which, from 1.
-    pub attempt: u32,
-    /// When it started.
-    pub started_ms: Option<i64>,
-    /// When it ended.
-    pub finished_ms: i64,
-    /// How it ended.
-    pub outcome: String,
-    /// Why it ended so, where the outcome alone does not say.
-    pub reason: Option<String>,
-    /// Its exit code.
-    pub exit_code: Option<i32>,
-    /// The signal that ended it.
-    pub signal: Option<i32>,
-    /// Its process id.
-    pub pid: Option<u32>,
-    /// What it used, as of a run.
-    pub max_rss_kib: Option<u64>,
-    /// As of a run.
-    pub memory_peak_kib: Option<u64>,
-    /// As of a run.
-    pub user_us: Option<u64>,
-    /// As of a run.
-    pub system_us: Option<u64>,
-    /// As of a run.
-    pub read_bytes: Option<u64>,
-    /// As of a run.
-    pub written_bytes: Option<u64>,
-    /// As of a run.
-    pub peak_pids: Option<u64>,
-    /// As of a run.
-    pub output_bytes: Option<u64>,
+    /// The run whose end triggered it, as `TASK/N`.
+    pub triggered_by: Option<String>,
 }
 
 /// The coming fire times of a task.

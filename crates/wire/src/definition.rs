@@ -324,6 +324,14 @@ pub enum ScheduleSpec {
     /// Once after each boot of the machine.
     #[serde(deserialize_with = "no_fields")]
     Boot,
+    /// When runs of other tasks of the same owner have ended.
+    After {
+        /// The tasks as `TASK` or `TASK:END`, where the end is `succeeded`, `failed` or `finished`.
+        of: Vec<String>,
+        /// Whether one of them is enough; otherwise it takes all.
+        #[serde(default)]
+        any: bool,
+    },
 }
 
 /// `deny_unknown_fields` does not reach a variant without fields, so this holds it to having none.

@@ -118,6 +118,15 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// Other tasks come after the task, whose name so cannot go.
+    StillNamed {
+        /// The task.
+        name: String,
+        /// Some of the others.
+        by: Vec<String>,
+        /// How many more there are.
+        more: u64,
+    },
 }
 
 /// Why one line of an import was refused. Not [`Refusal`] itself, since messages must not be recursive.
@@ -183,6 +192,7 @@ impl Refusal {
             Refusal::CalendarInUse { .. } => "calendar-in-use",
             Refusal::UnknownPool { .. } => "unknown-pool",
             Refusal::CannotRestart { .. } => "cannot-restart",
+            Refusal::StillNamed { .. } => "still-named",
         }
     }
 }

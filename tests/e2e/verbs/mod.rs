@@ -8,6 +8,7 @@ mod caps;
 mod completions;
 mod concurrency;
 mod demo;
+mod dependencies;
 mod edit;
 mod enable;
 mod export;

@@ -253,7 +253,14 @@ fn terms_that_say_nothing_are_refused() {
     for (wrong, says) in [
         (&["--manual", "--jitter", "1m"][..], "no fire time"),
         (&["--manual", "--count", "3"], "no fire time"),
-        (&["--boot", "--jitter", "1m"], "a boot of the machine is none"),
+        (
+            &["--boot", "--jitter", "1m"],
+            "a boot of the machine or the end of another run is none",
+        ),
+        (
+            &["--after", "a", "--start", "2027-01-01"],
+            "the end of another run is none",
+        ),
         (&["--manual", "--boot"], "cannot be used with"),
         (&["--every", "1m", "--count", "x"], "invalid value"),
         (&["--every", "1m", "--jitter", "5"], "5 has no unit"),

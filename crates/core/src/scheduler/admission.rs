@@ -103,7 +103,7 @@ impl Scheduler {
             let is_of_many = match run.trigger {
                 Trigger::Backfill => true,
                 Trigger::CatchUp => runs_all,
-                Trigger::Schedule | Trigger::Manual | Trigger::Boot => false,
+                Trigger::Schedule | Trigger::Manual | Trigger::Boot | Trigger::Dependency => false,
             };
             let waits_behind = run.waits() && run.makes_up();
             if waits_behind && !(is_one_for_all && run.trigger == Trigger::CatchUp) {

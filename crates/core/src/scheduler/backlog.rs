@@ -103,6 +103,7 @@ impl Scheduler {
                 at: now,
                 trace_id,
                 waiting: true,
+                cause: None,
             });
             runs.push((run, trace_id));
         }

@@ -6,7 +6,6 @@ use crate::schedule::Passed;
 use crate::time::Timestamp;
 
 use super::Scheduler;
-use super::admission::Admission;
 
 impl Scheduler {
     /// Gives tasks their run for a boot of the machine, or records why they have none. They start once that is durable: nothing
@@ -32,29 +31,24 @@ impl Scheduler {
             if !task.enabled || self.imports.holds(id) {
                 continue;
             }
-            let problem = self.problems.get(&id).cloned();
-            let admission = self.admission(id, Trigger::Boot);
-            let overlap = || match &admission {
-                Admission::Skip { reason, .. } => Some(reason.clone()),
-                Admission::Go | Admission::Wait { .. } | Admission::Replace(_) => None,
+            let replaced = match self.unclocked(now, id, task, Trigger::Boot) {
+                Ok(replaced) => replaced,
+                Err(why) => {
+                    let reason = format!("after a boot: {why}");
+                    self.notice_span(id, Passed::single(now), Passing::Skipped, reason.clone());
+                    self.fact(Record::BootSkipped {
+                        task: id,
+                        at: now,
+                        reason,
+                    });
+                    continue;
+                }
             };
-            if let Some(why) = problem.or_else(|| self.suppression(id, task, now)).or_else(overlap) {
-                let reason = format!("after a boot: {why}");
-                self.notice_span(id, Passed::single(now), Passing::Skipped, reason.clone());
-                self.fact(Record::BootSkipped {
-                    task: id,
-                    at: now,
-                    reason,
-                });
-                continue;
-            }
             let run = RunKey {
                 task: id,
                 n: task.last_run + 1,
             };
-            if let Admission::Replace(replaced) = admission {
-                self.replace(now, id, &replaced);
-            }
+            self.replace(now, id, &replaced);
             let trace_id = self.traces.draw();
             self.fact(Record::RunCreated {
                 run,
@@ -63,6 +57,7 @@ impl Scheduler {
                 at: now,
                 trace_id,
                 waiting: true,
+                cause: None,
             });
             self.notice_created(run, true);
             self.count_firing(now, id);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::command::{Accepted, Command, Refusal, Reply, WhileRunning};
+use crate::dependency::Upstream;
 use crate::policy::{Concurrency, Sharing};
 use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
@@ -15,6 +16,7 @@ use super::Scheduler;
 use super::admission::Admission;
 use super::evolve::runs_of;
 use super::fate::Stretch;
+use super::graph::Graph;
 use super::import::added;
 use super::pending::Reserved;
 use super::runs::State;
@@ -55,6 +57,7 @@ impl Scheduler {
                 by,
             } => self.set_pools(now, owner, pools, limit, &by),
             Command::Backfill { id, from, until } => self.backfill(now, id, from, until),
+            Command::CancelFollowing { from, reason } => self.cancel_following(now, &from, &reason),
             Command::Cancel { runs, reason } => self.cancel(now, &runs, &reason),
         }
     }
@@ -64,6 +67,7 @@ impl Scheduler {
         self.check_room(owner, count)?;
         let definitions: Vec<_> = definitions.into_iter().map(Arc::new).collect();
         let names = self.check_new(owner, &definitions)?;
+        Graph::with(self, owner, definitions.iter().map(Arc::as_ref)).check()?;
         let first = self.last_task + 1;
         self.last_task += count;
         let ids = (first..=self.last_task).map(TaskId).collect();
@@ -130,7 +134,20 @@ impl Scheduler {
                 name: definition.name.clone(),
             };
             self.check_name_free(&name, 0)?;
+            self.check_unnamed(id, &BTreeSet::new())?;
             reserved.names.push(name);
+        }
+        let is_renamed = task.name != definition.name;
+        if let Some(upstreams) = definition.when.after()
+            && (is_renamed || task.after() != Some(upstreams))
+        {
+            let is_own = |upstream: &&Upstream| is_renamed && upstream.task == task.name;
+            if let Some(own) = upstreams.of.iter().find(is_own) {
+                // Its old name goes.
+                let name = own.task.clone();
+                return Err(Refusal::NoUpstream { name, index: 0 });
+            }
+            Graph::with(self, task.owner, std::iter::once(&definition)).check()?;
         }
         // One that is held may still be given another name or command.
         if task.when() != definition.when {
@@ -258,7 +275,9 @@ impl Scheduler {
                     records.push(stop(now, *key, reason));
                 }
             }
+            self.check_unnamed(*id, &ids)?;
             records.extend(self.debts(now, *id, task, "removed"));
+            records.extend(self.unsettled(now, *id));
             records.extend(self.keep_shares(*id, &Sharing::default()));
             records.push(Record::TaskRemoved { id: *id, at: now });
         }
@@ -318,6 +337,7 @@ impl Scheduler {
                 at: now,
                 trace_id,
                 waiting,
+                cause: None,
             });
             reply.push((run, trace_id));
         }
@@ -395,7 +415,7 @@ impl Scheduler {
     }
 }
 
-fn stop(at: Timestamp, run: RunKey, reason: &str) -> Record {
+pub(super) fn stop(at: Timestamp, run: RunKey, reason: &str) -> Record {
     Record::RunStopping {
         run,
         at,

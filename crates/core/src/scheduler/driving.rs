@@ -121,6 +121,10 @@ impl Scheduler {
             usage: end.as_ref().map(|end| end.usage).unwrap_or_default(),
         };
         let told = end.is_some();
+        let trace_id = run.trace_id;
+        let is_followed = Scheduler::is_followed(run, outcome, end.as_ref());
+        // What follows from an end is kept with it.
+        let glued = self.facts.len();
         self.fact(Record::RunFinished {
             run: key,
             at,
@@ -128,6 +132,10 @@ impl Scheduler {
             reason,
             end,
         });
+        if is_followed {
+            self.tell_downstream(at, key, outcome, trace_id);
+        }
+        self.glue(glued);
         self.after.push(After::Notice(notice));
         if told {
             self.after.push(After::Forget(attempt));

@@ -78,7 +78,11 @@ impl Scheduler {
                 at,
                 trace_id,
                 waiting,
+                cause,
             } => {
+                if let Some(cause) = cause {
+                    self.dependencies.settle(run.task, cause.run);
+                }
                 let Some(task) = self.tasks.get_mut(run.task) else {
                     return;
                 };
@@ -104,6 +108,8 @@ impl Scheduler {
                         shares,
                         keeps: None,
                         standing: Standing::Apart,
+                        cause: cause.clone(),
+                        muted: false,
                         state,
                     },
                 );
@@ -113,6 +119,11 @@ impl Scheduler {
                     && *trigger != Trigger::Backfill
                 {
                     self.set_mark(run.task, *fire_time);
+                }
+            }
+            Record::RunMuted { run } => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.muted = true;
                 }
             }
             Record::RunKeeps { run, holding } => {
@@ -210,6 +221,15 @@ impl Scheduler {
                     self.fired.insert(*task, *count);
                 }
             }
+            Record::Latched { task, end, on } => self.latch(*task, *end, *on),
+            Record::Unlatched { task, upstream } => self.dependencies.unlatch(*task, *upstream),
+            Record::Owed { task, cause, trace_id } => {
+                self.dependencies.unlatch_all(*task);
+                if self.tasks.contains(*task) {
+                    self.dependencies.owe(*task, cause.clone(), *trace_id);
+                }
+            }
+            Record::DependencySkipped { task, end, .. } => self.dependencies.settle(*task, *end),
             Record::CalendarSet { name, calendar, .. } => {
                 self.schedules.keep_calendar(name.clone(), Arc::clone(calendar));
                 self.calendar_changed(name);
@@ -256,6 +276,7 @@ impl Scheduler {
             self.boots.insert(id);
         }
         self.tasks.insert(id, task);
+        self.link(id);
         self.queue(id);
     }
 
@@ -279,6 +300,7 @@ impl Scheduler {
         task.policies = self.schedules.policies(&outline.policies);
         if let Some(mark) = mark {
             task.mark = mark;
+            self.dependencies.unlatch_all(id);
         }
         self.label(id, &outline.labels);
         self.read_anew(id, &outline.when);
@@ -296,7 +318,10 @@ impl Scheduler {
             self.fired.remove(&id);
         }
         task.enabled = enabled;
-        task.mark = mark.unwrap_or(task.mark);
+        if let Some(mark) = mark {
+            task.mark = mark;
+            self.dependencies.unlatch_all(id);
+        }
         let when = task.when();
         self.read_anew(id, &when);
     }
@@ -312,6 +337,7 @@ impl Scheduler {
     /// Reads the schedule of a task again.
     pub(super) fn read_anew(&mut self, id: TaskId, when: &When) {
         self.unqueue(id);
+        self.unlink(id);
         let Some(task) = self.tasks.get_mut(id) else { return };
         let reading = self.schedules.read(when);
         task.place = task.place.held(reading.problem.is_some());
@@ -327,12 +353,15 @@ impl Scheduler {
         } else {
             self.boots.remove(&id);
         }
+        self.link(id);
         self.queue(id);
     }
 
     pub(super) fn remove_task(&mut self, id: TaskId) {
         self.unqueue(id);
+        self.unlink(id);
         let Some(task) = self.tasks.remove(id) else { return };
+        self.forget_ends(id, &task);
         for (_, run) in self.runs.range_mut(runs_of(id)) {
             run.success = task.policies.success;
         }

@@ -162,6 +162,7 @@ impl Scheduler {
             at: now,
             trace_id,
             waiting,
+            cause: None,
         });
         self.notice_created(run, waiting);
         self.count_firing(now, id);

@@ -19,6 +19,7 @@ use crate::task::{Definition, ImportId, Owner, TaskId};
 use crate::time::Timestamp;
 
 use super::Scheduler;
+use super::graph::Graph;
 use super::pending::{After, Reserved};
 
 /// Staged tasks that are dropped at once.
@@ -55,6 +56,12 @@ impl Imports {
     pub(super) fn holds(&self, id: TaskId) -> bool {
         let before = self.0.range(..=ImportId(id.0)).next_back();
         before.is_some_and(|(_, import)| id <= import.last)
+    }
+
+    /// Whether a task is staged, of this import.
+    pub(super) fn is_of(&self, id: TaskId, import: ImportId) -> bool {
+        let is_within = |import: &Import| id <= import.last;
+        id.0 >= import.0 && self.0.get(&import).is_some_and(is_within)
     }
 
     /// Whether a task is staged, of an import that may still end.
@@ -160,6 +167,7 @@ impl Scheduler {
         if import.staged != import.last.0 + 1 - id.0 {
             return Err(Refusal::NoImport(id));
         }
+        Graph::check_import(self, import.owner, id, import.last)?;
         let reserved = Reserved {
             import: Some(id),
             ..Reserved::default()

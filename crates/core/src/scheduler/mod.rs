@@ -25,10 +25,13 @@ mod booting;
 mod calendars;
 mod commands;
 mod crowd;
+mod depending;
 mod driving;
 mod evolve;
 mod fate;
 mod firing;
+mod following;
+mod graph;
 mod import;
 mod life;
 mod pausing;
@@ -53,6 +56,7 @@ pub use self::crowd::Crowds;
 pub use self::sharing::PoolView;
 pub use self::views::{BusyRuns, Counts, RunView, TaskView, WaitsFor};
 
+use self::depending::Dependencies;
 use self::import::Imports;
 use self::life::Life;
 use self::pending::{After, Batch};
@@ -140,6 +144,8 @@ pub struct Scheduler {
     /// What the runs of tasks share with those of others, of those that share anything.
     sharing: BTreeMap<TaskId, Shared>,
     imports: Imports,
+    /// Who comes after whom, of those that do.
+    dependencies: Dependencies,
     // What follows from it.
     /// Every owner with a task, and theirs by name.
     names: BTreeMap<Owner, BTreeMap<TaskName, TaskId>>,
@@ -192,6 +198,7 @@ impl Scheduler {
             labels: BTreeMap::new(),
             sharing: BTreeMap::new(),
             imports: Imports::default(),
+            dependencies: Dependencies::default(),
             names: BTreeMap::new(),
             problems: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -245,6 +252,8 @@ impl Scheduler {
             calendars,
             fired,
             pools,
+            latches,
+            owed,
         } = rest;
         let mut scheduler = Scheduler::new(catalog, limits, seed);
         scheduler.header = header;
@@ -264,6 +273,12 @@ impl Scheduler {
                 run.shares = scheduler.shares_of(key.task);
             }
             scheduler.runs.insert(key, run);
+        }
+        for (task, end, on) in latches {
+            scheduler.latch(task, end, on);
+        }
+        for (task, cause, trace_id) in owed {
+            scheduler.dependencies.owe(task, cause, trace_id);
         }
         let backing_off = |(key, run): (&RunKey, &Run)| run.state.backs_off_until().map(|until| (until, *key));
         scheduler.retries = scheduler.runs.iter().filter_map(backing_off).collect();
@@ -313,6 +328,7 @@ impl Scheduler {
             }
             names.push((task.owner, first_letters(&task.name), task.name.clone(), image.id));
             self.tasks.insert(image.id, task);
+            self.link(image.id);
         }
         due.sort_unstable();
         self.due = due.into_iter().collect();
@@ -354,6 +370,8 @@ impl Scheduler {
                 calendars: self.schedules.calendars(),
                 pools: self.limits_of_pools().collect(),
                 fired: self.fired.iter().map(|(id, count)| (*id, *count)).collect(),
+                latches: self.dependencies.latches().collect(),
+                owed: self.dependencies.owed().collect(),
             },
         }
     }
@@ -454,6 +472,7 @@ impl Scheduler {
         if self.life.attached && !self.life.closing {
             self.fire_due(now);
             self.fire_boot(now);
+            self.fire_dependent(now);
             self.retry_due(now);
             self.admit(now);
             self.extend_horizon(now);

@@ -171,9 +171,11 @@ impl Scheduler {
                     // A task that is removed by a later one of them still has its name.
                     self.notice_passed(record);
                 }
+                let spent = self.latches_before(&records);
                 for record in &records {
                     self.evolve(record);
                 }
+                spent.into_iter().for_each(|record| self.fact(record));
                 self.release(&reserved);
                 for record in &records {
                     self.follow_decision(now, record);
@@ -265,11 +267,13 @@ impl Scheduler {
             }
             Record::Paused { scope, .. } | Record::Resumed { scope, .. } => self.begin_pause_anew(now, *scope),
             Record::TaskRemoved { id, at: _ } => self.drop_retries(now, *id),
+            Record::RunMuted { run } => self.follow_muted(now, *run),
             Record::CalendarSet { .. }
             | Record::CalendarRemoved { .. }
             | Record::Passed { .. }
             | Record::PoolSet { .. }
             | Record::RunKeeps { .. }
+            | Record::DependencySkipped { .. }
             | Record::ImportBegun { .. }
             | Record::ImportEnded { .. } => {}
             // No decision holds these.
@@ -287,6 +291,9 @@ impl Scheduler {
             | Record::RetryDue { .. }
             | Record::RunFinished { .. }
             | Record::MarkReset { .. }
+            | Record::Latched { .. }
+            | Record::Unlatched { .. }
+            | Record::Owed { .. }
             | Record::ImportDropped { .. } => {}
         }
     }

@@ -24,7 +24,7 @@ impl Run {
     pub(super) fn makes_up(&self) -> bool {
         match self.trigger {
             Trigger::CatchUp | Trigger::Backfill => true,
-            Trigger::Schedule | Trigger::Manual | Trigger::Boot => false,
+            Trigger::Schedule | Trigger::Manual | Trigger::Boot | Trigger::Dependency => false,
         }
     }
 

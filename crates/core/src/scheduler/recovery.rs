@@ -235,6 +235,7 @@ impl Scheduler {
             at: origin.created_at,
             trace_id: origin.trace_id,
             waiting: false,
+            cause: None,
         });
         if origin.fire_time.is_some() && origin.trigger != Trigger::Backfill {
             self.count_firing(now, run.task);

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::dependency::Cause;
 use crate::event::Origin;
 use crate::policy::{Codes, Holding};
 use crate::process::caps::memory_text;
@@ -36,6 +37,10 @@ pub(super) struct Run {
     pub(super) keeps: Option<Holding>,
     /// Where it stands among the others.
     pub(super) standing: Standing,
+    /// The run whose end triggered it.
+    pub(super) cause: Option<Cause>,
+    /// Whether its end triggers nothing.
+    pub(super) muted: bool,
     pub(super) state: State,
 }
 
@@ -363,6 +368,8 @@ impl Run {
                 .map(|keeps| Arc::new(Shares::of(keeps.owner, &keeps.sharing))),
             keeps: image.keeps,
             standing: Standing::Apart,
+            cause: image.cause,
+            muted: image.muted,
             state,
         };
         (image.key, run)
@@ -381,6 +388,8 @@ impl Run {
             stage: self.state.stage(),
             stopping: self.state.stopping().map(str::to_owned),
             keeps: self.keeps.clone(),
+            cause: self.cause.clone(),
+            muted: self.muted,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::calendar::{CalendarName, CalendarUse, Direction, Keep, Kept};
+use crate::dependency::Upstreams;
 use crate::policy::{Policies, Sharing};
 use crate::run::Outcome;
 use crate::schedule::{Catalog, DstRule, Schedule, Shift, Termed};
@@ -89,6 +90,11 @@ impl Task {
     /// Whether it is due after a boot.
     pub(super) fn at_boot(&self) -> bool {
         self.written.as_ref().is_some_and(|written| written.at_boot())
+    }
+
+    /// The tasks that it comes after.
+    pub(super) fn after(&self) -> Option<&Upstreams> {
+        self.written.as_ref()?.after()
     }
 
     /// After how many runs by its schedule it is disabled.
@@ -226,9 +232,9 @@ impl Schedules {
                 problem: None,
             },
             When::Cron { expr, tz, dst } => self.read_cron(when, expr, tz, *dst),
-            // It is told when the machine has booted.
-            When::Boot => Reading {
-                written: Some(Arc::new(When::Boot)),
+            // It is told when the machine has booted, or when runs of others have ended.
+            When::Boot | When::After(_) => Reading {
+                written: Some(Arc::new(when.clone())),
                 schedule: Schedule::Manual,
                 problem: None,
             },
@@ -242,7 +248,12 @@ impl Schedules {
             // Terms do not stand within terms; whatever wrote that, it is not followed without end.
             let reading = match part {
                 When::Termed(_) => self.read(&When::Manual),
-                When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => self.read(part),
+                When::Manual
+                | When::Cron { .. }
+                | When::Every { .. }
+                | When::At { .. }
+                | When::Boot
+                | When::After(_) => self.read(part),
             };
             problem = problem.or(reading.problem);
             of.push(reading.schedule);

@@ -5,6 +5,7 @@ mod calendars;
 mod clock;
 mod commands;
 mod concurrency;
+mod depending;
 mod firing;
 mod imports;
 mod lateness;

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::ops::Bound;
 
 use crate::calendar::CalendarUse;
+use crate::dependency::{Cause, Upstreams};
 use crate::event::Origin;
 use crate::pause::{Pause, PauseScope};
 use crate::policy::Pool;
@@ -46,6 +47,8 @@ pub struct TaskView<'a> {
     pub labels: &'a [Label],
     /// Whether it is due after each boot of the machine.
     pub at_boot: bool,
+    /// The tasks that it comes after.
+    pub after: Option<&'a Upstreams>,
     /// Why its schedule cannot be read, if it cannot: then it is never due.
     pub held: Option<&'a str>,
 }
@@ -86,6 +89,8 @@ pub struct RunView<'a> {
     pub waits_for: Option<WaitsFor>,
     /// Why it is being stopped, if it is.
     pub stopping: Option<&'a str>,
+    /// The run whose end triggered it.
+    pub cause: Option<&'a Cause>,
 }
 
 /// The runs of an owner that have not ended.
@@ -126,6 +131,7 @@ impl Scheduler {
             calendars: task.written.as_ref().map_or(&[], |written| written.calendars()),
             labels: self.labels_of(id),
             at_boot: task.at_boot(),
+            after: task.after(),
             schedule: (!task.place.is_held()).then_some(&task.schedule),
             held: self.problems.get(&id).map(String::as_str),
         })
@@ -158,6 +164,26 @@ impl Scheduler {
     pub fn freezing(&self, id: TaskId) -> impl Iterator<Item = Result<Keeping, String>> + '_ {
         let freezing = move |task| self.freezing_of(id, task);
         self.tasks.get(id).into_iter().flat_map(freezing)
+    }
+
+    /// The ends that a task keeps of those it comes after, until it has all that it waits for.
+    pub fn kept_ends(&self, id: TaskId) -> impl Iterator<Item = RunKey> + '_ {
+        self.dependencies.latches_of(id)
+    }
+
+    /// The tasks of an owner that come after others; one that comes after several may be told several times.
+    pub fn dependents(&self, owner: Owner) -> impl Iterator<Item = TaskId> + '_ {
+        let all = self.dependencies.all_downstream(owner);
+        all.filter(|id| !self.imports.holds(*id))
+    }
+
+    /// The tasks that come after another, in the order of their ids.
+    pub fn downstream(&self, id: TaskId) -> impl Iterator<Item = TaskId> + '_ {
+        let theirs = self
+            .tasks
+            .get(id)
+            .map(|task| self.dependencies.downstream(task.owner, &task.name));
+        theirs.into_iter().flatten().filter(|id| !self.imports.holds(*id))
     }
 
     /// What a task is grouped by.
@@ -308,6 +334,7 @@ impl Scheduler {
             retry_at: run.state.backs_off_until(),
             waits_for: self.waits_for(key, &run.standing),
             stopping: run.state.stopping(),
+            cause: run.cause.as_ref(),
         }
     }
 

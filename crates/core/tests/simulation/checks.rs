@@ -16,6 +16,7 @@ use taskd_core::schedule::{Schedule, Termed};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::{ImportId, TaskId, When};
 
+use crate::depending;
 use crate::pauses::History;
 use crate::users::RETRIES;
 use crate::world::{Daemon, Stage, World, catalog};
@@ -201,7 +202,7 @@ impl World {
         for task in enabled() {
             let schedule = read(&task.outline.when);
             let mut parts = task.outline.when.parts().iter();
-            let instant = parts.all(|part| matches!(part, When::At { .. } | When::Boot));
+            let instant = parts.all(|part| matches!(part, When::At { .. } | When::Boot | When::After(_)));
             // What an earlier life may have started is dealt with up to its horizon.
             let Limits {
                 clock_back,
@@ -234,6 +235,7 @@ impl World {
             pauses.check(record, &self.before_changes, &self.undecided, &self.spawned.before);
             account(record, &mut ledger, &mut runs, &mut removed);
         }
+        depending::check(&self.disk);
         assert!(imports.is_empty(), "an import never ended: {imports:?}");
         for (task, account) in &ledger {
             assert!(!account.enabled, "{task:?} is still enabled");
@@ -367,6 +369,11 @@ fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &m
         | Record::CalendarRemoved { .. }
         | Record::Booted { .. }
         | Record::BootSkipped { .. }
+        | Record::RunMuted { .. }
+        | Record::Latched { .. }
+        | Record::Unlatched { .. }
+        | Record::Owed { .. }
+        | Record::DependencySkipped { .. }
         | Record::PauseBegins { .. }
         | Record::Paused { .. }
         | Record::Resumed { .. }
@@ -536,6 +543,11 @@ fn account(
         | Record::CalendarRemoved { .. }
         | Record::Booted { .. }
         | Record::BootSkipped { .. }
+        | Record::RunMuted { .. }
+        | Record::Latched { .. }
+        | Record::Unlatched { .. }
+        | Record::Owed { .. }
+        | Record::DependencySkipped { .. }
         | Record::PauseBegins { .. }
         | Record::Paused { .. }
         | Record::Resumed { .. }
@@ -564,7 +576,7 @@ fn read(when: &When) -> Schedule {
             };
             read.entry(when.clone()).or_insert_with(parsed).clone()
         }),
-        When::Boot => Schedule::Manual,
+        When::Boot | When::After(_) => Schedule::Manual,
         When::Termed(terms) => Schedule::Termed(Arc::new(Termed {
             of: terms.of.iter().map(read).collect(),
             offset: Duration::from_millis(terms.offset_ms),

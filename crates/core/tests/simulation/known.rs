@@ -7,7 +7,7 @@ use taskd_core::effect::{Effect, Notice};
 use taskd_core::policy::{Concurrency, Pool};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptKey, RunKey, Trigger};
-use taskd_core::task::TaskId;
+use taskd_core::task::{TaskId, TaskName, When};
 
 /// What a life of the daemon knows to be durable: the ground every effect must stand on.
 #[derive(Default)]
@@ -17,10 +17,14 @@ pub struct Known {
     waiting: BTreeSet<RunKey>,
     stopping: BTreeSet<RunKey>,
     finished: BTreeSet<RunKey>,
+    /// Those whose ends trigger nothing.
+    pub muted: BTreeSet<RunKey>,
     /// Attempts that another one follows.
     ended: BTreeSet<AttemptKey>,
     /// What tasks do with several runs.
     pub concurrency: BTreeMap<TaskId, Concurrency>,
+    /// Their names and schedules.
+    pub tasks: BTreeMap<TaskId, (TaskName, When)>,
     /// What they share with others.
     pub pools: BTreeMap<TaskId, Vec<Pool>>,
 }
@@ -31,7 +35,12 @@ impl Known {
             Record::Horizon { until } => self.horizon = Some(*until),
             Record::TaskAdded { id, definition, .. } | Record::TaskChanged { id, definition, .. } => {
                 self.concurrency.insert(*id, definition.policies.concurrency);
+                self.tasks
+                    .insert(*id, (definition.name.clone(), definition.when.clone()));
                 self.pools.insert(*id, definition.sharing.pools().collect());
+            }
+            Record::TaskRemoved { id, .. } => {
+                self.tasks.remove(id);
             }
             Record::RunCreated { run, waiting, .. } => {
                 self.created.insert(*run);
@@ -44,6 +53,9 @@ impl Known {
             }
             Record::RunStopping { run, .. } => {
                 self.stopping.insert(*run);
+            }
+            Record::RunMuted { run } => {
+                self.muted.insert(*run);
             }
             Record::RunFinished { run, .. } => {
                 self.finished.insert(*run);

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod checks;
+mod depending;
 mod dice;
 mod known;
 mod pauses;

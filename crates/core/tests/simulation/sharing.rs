@@ -24,7 +24,7 @@ pub fn emitted(daemon: &Daemon, spawned: &mut Spawned, record: &Record) {
         Record::RunCreated {
             run,
             waiting: true,
-            trigger: Trigger::Schedule | Trigger::Boot,
+            trigger: Trigger::Schedule | Trigger::Boot | Trigger::Dependency,
             ..
         } => few_wait(&daemon.core, *run, policy(run)),
         _ => {}

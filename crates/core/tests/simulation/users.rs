@@ -11,9 +11,11 @@ use taskd_core::policy::{
     Backoff, Concurrency, History, Misfire, OutputPolicy, Policies, Pool, Retry, RetryOn, Sharing, TimeLimits,
 };
 use taskd_core::process::Process;
+use taskd_core::run::{RunKey, TraceId};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::task::{Action, Definition, ImportId, Owner, TaskId, TaskName, Terms, When};
 
+use crate::depending;
 use crate::world::{Importing, Wish, World};
 
 pub const OWNER: Owner = Owner(1000);
@@ -72,6 +74,9 @@ fn answered(result: Result<(), Refusal>) {
             | Refusal::NoCalendar(_)
             | Refusal::CalendarInUse { .. }
             | Refusal::TooManyCalendars { .. }
+            | Refusal::NoUpstream { .. }
+            | Refusal::Cycle { .. }
+            | Refusal::StillNamed { .. }
             | Refusal::NoRunner,
         ) => {}
         // The calendar may have gone since they saw it.
@@ -266,9 +271,19 @@ fn cancel(world: &mut World) {
     let runs: Vec<_> = daemon.core.active_runs().map(|run| run.origin.attempt.run).collect();
     if let Some(run) = world.dice.pick(&runs).copied() {
         let reason = "cancelled by a user".to_owned();
+        if world.dice.chance(300) {
+            let trace_id = runs_trace(world, run);
+            let from = vec![(run, trace_id)];
+            return answered(world.apply(Command::CancelFollowing { from, reason }, Wish::default()));
+        }
         let runs = vec![run];
         answered(world.apply(Command::Cancel { runs, reason }, Wish::default()));
     }
+}
+
+fn runs_trace(world: &World, run: RunKey) -> TraceId {
+    let core = &world.daemon.as_ref().expect("it has told of the run").core;
+    core.run(run).expect("it is in progress").origin.trace_id
 }
 
 /// Most retries of a task.
@@ -285,6 +300,7 @@ fn definition(world: &mut World) -> Definition {
     let when = match world.dice.below(10) {
         0 => When::Boot,
         1 | 2 => When::Termed(Box::new(terms(world))),
+        3 | 4 => depending::after(world),
         _ => single(world),
     };
     let within = world.dice.length(second, 24 * 3600 * second);

@@ -18,6 +18,7 @@ use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::{Definition, ImportId, TaskId};
 
 use crate::checks::Spawned;
+use crate::depending;
 use crate::dice::Dice;
 use crate::known::Known;
 use crate::runner::{Ended, Message, Runner};
@@ -286,6 +287,7 @@ impl World {
                                 .iter()
                                 .any(|record| matches!(record, Record::Paused { .. } | Record::Resumed { .. }))
                     });
+                    depending::emitted(&daemon, &records);
                     for record in &records {
                         if let Record::Passed { task, first, .. } = record
                             && changes

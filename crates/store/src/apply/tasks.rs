@@ -11,6 +11,7 @@ use crate::columns::{
     DEFINITION, DefinitionColumns, OUTLINE, OutlineReader, StoredTask, bits, definition_sum, import_sum, outline_sum,
     stored_task,
 };
+use crate::dependencies;
 use crate::error::Fault;
 use crate::histories;
 
@@ -129,7 +130,7 @@ impl Applier<'_> {
             self.count_anew(id)?;
         }
         self.write_definition(id, at, definition, &old)?;
-        mark.map_or(Ok(()), |mark| self.set_mark(id, mark))
+        mark.map_or(Ok(()), |mark| self.begin_anew(id, mark))
     }
 
     pub(super) fn task_switched(
@@ -157,7 +158,7 @@ impl Applier<'_> {
             self.count_anew(id)?;
         }
         self.write_definition(id, at, &definition, &old)?;
-        mark.map_or(Ok(()), |mark| self.set_mark(id, mark))
+        mark.map_or(Ok(()), |mark| self.begin_anew(id, mark))
     }
 
     /// Runs by its schedule are counted from the first again.
@@ -221,6 +222,12 @@ impl Applier<'_> {
         Ok(())
     }
 
+    /// What came before this mark owes nothing, nor do the ends that it has kept.
+    fn begin_anew(&mut self, id: TaskId, mark: Timestamp) -> Result<(), Fault> {
+        dependencies::unlatched_all(self.db, id)?;
+        self.set_mark(id, mark)
+    }
+
     /// The row stays, since its history may be asked for; it goes with the last of that.
     pub(super) fn task_removed(&mut self, id: TaskId, at: Timestamp) -> Result<(), Fault> {
         self.tally.seen(at);
@@ -232,6 +239,7 @@ impl Applier<'_> {
         }
         self.sql("DELETE FROM marks WHERE task = ?1")?.execute([bits(id.0)])?;
         self.sql("DELETE FROM pauses WHERE task = ?1")?.execute([bits(id.0)])?;
+        dependencies::removed(self.db, id)?;
         self.count_anew(id)?;
         self.tally.tasks -= 1;
         Ok(())

@@ -6,18 +6,19 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use taskd_core::dependency::{Cause, EndKind};
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::History;
 use taskd_core::policy::{Holding, Pool};
 use taskd_core::record::Record;
-use taskd_core::run::{AttemptKey, Outcome, Passing, RunKey};
+use taskd_core::run::{AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
 use taskd_core::task::{Definition, Owner, TaskId, When};
 use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
 use crate::scene::{
-    added_for, at, calendar, commit, created, load, name, open, run_started, sharing, sharing_task, varied, whole_run,
-    with_options, with_terms,
+    added_for, after, at, calendar, commit, created, load, name, open, run_started, sharing, sharing_task, varied,
+    whole_run, with_options, with_terms,
 };
 
 fn golden(version: u32) -> PathBuf {
@@ -25,7 +26,7 @@ fn golden(version: u32) -> PathBuf {
 }
 
 /// The newest version.
-const NEWEST: u32 = 8;
+const NEWEST: u32 = 9;
 
 /// What the golden file of a version was made of.
 fn records(version: u32) -> Vec<Record> {
@@ -71,7 +72,47 @@ fn records(version: u32) -> Vec<Record> {
     if version >= 8 {
         records.push(added_for(14, 0, 76_000, with_own_history()));
     }
+    if version >= 9 {
+        records.extend(depending());
+    }
     records
+}
+
+/// Tasks that come after others: what they keep and are owed, and a run of one.
+fn depending() -> Vec<Record> {
+    let end = |n| RunKey { task: TaskId(1), n };
+    let cause = |n| Cause {
+        run: end(n),
+        name: name("task-1"),
+    };
+    let owed = |n| Record::Owed {
+        task: TaskId(15),
+        cause: cause(n),
+        trace_id: TraceId(u128::MAX - u128::from(n)),
+    };
+    vec![
+        added_for(15, 1, 76_000, after("task-15", 1)),
+        added_for(16, 1, 76_000, after("task-16", 6)),
+        owed(1),
+        owed(2),
+        Record::RunCreated {
+            run: RunKey { task: TaskId(15), n: 1 },
+            trigger: Trigger::Dependency,
+            fire_time: None,
+            at: at(76_100),
+            trace_id: TraceId(u128::MAX - 1),
+            waiting: true,
+            cause: Some(cause(1)),
+        },
+        Record::RunMuted {
+            run: RunKey { task: TaskId(15), n: 1 },
+        },
+        Record::Latched {
+            task: TaskId(16),
+            end: end(2),
+            on: EndKind::Finished,
+        },
+    ]
 }
 
 /// Groups and locks, and a run that keeps what it took.
@@ -245,8 +286,17 @@ fn opens(version: u32) {
         }
         assert_eq!(task.definition, written);
     }
-    let runs = reader.runs(&RunQuery::default(), None, 10).unwrap().0;
-    assert_eq!(runs.len(), if version >= 5 { 6 } else { 4 });
+    let mut runs = reader.runs(&RunQuery::default(), None, 10).unwrap().0;
+    let count = match version {
+        ..5 => 4,
+        5..9 => 6,
+        9.. => 7,
+    };
+    assert_eq!(runs.len(), count);
+    if version >= 9 {
+        let cause = runs.remove(0).cause.expect("it has one");
+        assert_eq!(cause.to_string(), "task-1/1");
+    }
     if version >= 5 {
         let told = |n: usize| {
             (

@@ -1,11 +1,14 @@
 //! A small model of the state: what records make of it, written again without tables; and a maker of records.
 
+mod dependencies;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use taskd_core::calendar::{CalendarName, Kept};
+use taskd_core::dependency::{Cause, EndKind};
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::{Holding, Pool};
 use taskd_core::record::Record;
@@ -14,7 +17,7 @@ use taskd_core::snapshot::{Header, Rest, RunImage, Snapshot, Stage, TaskImage};
 use taskd_core::task::{Owner, TaskId};
 use taskd_core::time::Timestamp;
 
-use crate::scene::{at, calendar, name, sharing, varied};
+use crate::scene::{after, at, calendar, name, sharing, varied};
 
 /// Who changes things.
 pub const ME: &str = "uid 1000";
@@ -33,6 +36,8 @@ pub struct Model {
     calendars: BTreeMap<CalendarName, Arc<Kept>>,
     pools: BTreeMap<(Owner, Pool), NonZeroU32>,
     fired: BTreeMap<TaskId, u64>,
+    latches: BTreeMap<(TaskId, TaskId), (u64, EndKind)>,
+    owed: Vec<(TaskId, Cause, TraceId)>,
 }
 
 impl Model {
@@ -56,6 +61,8 @@ impl Model {
                     .map(|((owner, pool), limit)| (*owner, pool.clone(), *limit))
                     .collect(),
                 fired: self.fired.clone().into_iter().collect(),
+                latches: self.latches_by_task(),
+                owed: self.owed_by_task(),
             },
         }
     }
@@ -93,6 +100,7 @@ impl Model {
             Record::TaskChanged {
                 id, definition, mark, ..
             } => {
+                self.begin_anew(*id, *mark);
                 self.names.insert(*id, definition.name.clone());
                 for run in self.runs.values_mut().filter(|run| run.key.task == *id) {
                     run.name = definition.name.clone();
@@ -107,6 +115,7 @@ impl Model {
                 }
             }
             Record::TaskSwitched { id, enabled, mark, .. } => {
+                self.begin_anew(*id, *mark);
                 if let Some(task) = self.tasks.get_mut(id) {
                     if *enabled {
                         self.fired.remove(id);
@@ -119,6 +128,8 @@ impl Model {
                 self.tasks.remove(id);
                 self.pauses.remove(&PauseScope::Task(*id));
                 self.fired.remove(id);
+                self.latches.retain(|(task, of), _| task != id && of != id);
+                self.owed.retain(|(task, ..)| task != id);
             }
             Record::Paused { scope, pause, .. } => {
                 self.pauses.insert(*scope, pause.clone());
@@ -138,7 +149,11 @@ impl Model {
                 at,
                 trace_id,
                 waiting,
+                cause,
             } => {
+                if let Some(cause) = cause {
+                    self.settle(run.task, cause.run);
+                }
                 self.newest.insert(run.task, run.n);
                 if let Some(task) = self.tasks.get_mut(&run.task) {
                     task.last_run = task.last_run.max(run.n);
@@ -160,6 +175,8 @@ impl Model {
                         stage: if *waiting { Stage::Waiting } else { Stage::Starting },
                         stopping: None,
                         keeps: None,
+                        cause: cause.clone(),
+                        muted: false,
                     },
                 );
             }
@@ -237,6 +254,27 @@ impl Model {
             }
             Record::Booted { boot } => self.header.boot = Some(*boot),
             Record::BootSkipped { .. } => {}
+            Record::RunMuted { run } => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.muted = true;
+                }
+            }
+            Record::Latched { task, end, on } => {
+                if self.tasks.contains_key(task) {
+                    self.latches.insert((*task, end.task), (end.n, *on));
+                }
+            }
+            Record::Unlatched { task, upstream } => {
+                self.latches.remove(&(*task, *upstream));
+            }
+            Record::Owed { task, cause, trace_id } => {
+                self.latches.retain(|(of, _), _| of != task);
+                if self.tasks.contains_key(task) {
+                    self.settle(*task, cause.run);
+                    self.owed.push((*task, cause.clone(), *trace_id));
+                }
+            }
+            Record::DependencySkipped { task, end, .. } => self.settle(*task, *end),
             Record::PauseBegins { scope, since } => {
                 if let Some(pause) = self.pauses.get_mut(scope) {
                     pause.since = *since;
@@ -268,18 +306,20 @@ impl Model {
                 let id = self.header.last_task + 1 + u64::from(value % 2);
                 Record::TaskAdded {
                     id: TaskId(id),
-                    owner: Owner(value % 3),
+                    owner: Owner(value % 2),
                     at: now,
                     definition: Arc::new(varied(&format!("task-{id}"), value)),
                 }
             }
             2 => {
                 let id = task(step.pick)?;
+                let definition = Arc::new(varied(&format!("task-{}", id.0), value));
+                let other_times = self.tasks[&id].outline.when != definition.when;
                 Record::TaskChanged {
                     id,
                     at: now,
-                    definition: Arc::new(varied(&format!("task-{}", id.0), value)),
-                    mark: value.is_multiple_of(2).then_some(now),
+                    definition,
+                    mark: (other_times || value.is_multiple_of(2)).then_some(now),
                     by: ME.to_owned(),
                 }
             }
@@ -305,6 +345,7 @@ impl Model {
                     at: now,
                     trace_id: TraceId(u128::from(value) << 90 | 1),
                     waiting: value.is_multiple_of(2),
+                    cause: self.cause(step).filter(|_| value % 4 == 1),
                 }
             }
             8 => Record::RunAdmitted {
@@ -459,6 +500,42 @@ impl Model {
                 at: now,
                 reason: "after a boot: paused".to_owned(),
             },
+            30 => match self.followed(step.pick) {
+                Some((task, upstream, on)) => Record::Latched {
+                    task,
+                    end: RunKey {
+                        task: upstream,
+                        n: u64::from(value % 2),
+                    },
+                    on,
+                },
+                None => {
+                    let id = task(step.pick)?;
+                    Record::TaskChanged {
+                        id,
+                        at: now,
+                        definition: Arc::new(after(&format!("task-{}", id.0), value)),
+                        mark: Some(now),
+                        by: ME.to_owned(),
+                    }
+                }
+            },
+            31 => Record::Unlatched {
+                task: task(step.pick)?,
+                upstream: self.cause(step)?.run.task,
+            },
+            32 | 33 => Record::Owed {
+                task: task(step.pick)?,
+                cause: self.cause(step)?,
+                trace_id: TraceId(u128::from(value) << 70 | 3),
+            },
+            34 => Record::DependencySkipped {
+                task: task(step.pick)?,
+                at: now,
+                end: self.cause(step)?.run,
+                reason: "after a/1: it is disabled".to_owned(),
+            },
+            35 => Record::RunMuted { run: run(|_| true)? },
             _ => Record::LifeEnded { at: now },
         })
     }
@@ -475,7 +552,7 @@ pub struct Step {
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..30, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+    let step = (0_u8..37, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
         kind,
         pick,
         value,

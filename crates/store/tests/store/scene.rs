@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
+use taskd_core::dependency::{Upstream, Upstreams};
 use taskd_core::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
 use taskd_core::process::caps::Caps;
 use taskd_core::process::{EnvFile, IoPriority, Limit, Process, Stdin};
@@ -148,6 +149,23 @@ pub fn calendar(variant: u32) -> Kept {
     }
 }
 
+/// A definition of a task that comes after others.
+pub fn after(text: &str, variant: u32) -> Definition {
+    let upstream = |text: &str| Upstream::parse(text).expect("it is one");
+    let mut task = with_options(text);
+    task.when = When::After(Upstreams {
+        of: vec![upstream("task-1"), upstream("task-2:failed")],
+        any: variant.is_multiple_of(2),
+    });
+    if variant.is_multiple_of(3) {
+        task.when = When::Termed(Box::new(Terms {
+            count: NonZeroU64::new(7),
+            ..Terms::of_all(vec![When::Boot, task.when])
+        }));
+    }
+    task
+}
+
 /// A definition of several schedules under all terms there are.
 pub fn with_terms(text: &str) -> Definition {
     let mut task = with_options(text);
@@ -204,6 +222,9 @@ fn process(variant: u32) -> Process {
 pub fn varied(text: &str, variant: u32) -> Definition {
     if variant % 20 == 13 {
         return sharing_task(text, variant);
+    }
+    if variant % 20 == 17 {
+        return after(text, variant);
     }
     if variant % 20 == 18 {
         return with_terms(text);
@@ -267,6 +288,7 @@ pub fn created(task: u64, n: u64, ms: i64) -> Record {
         at: at(ms),
         trace_id: TraceId(u128::from(n) << 64 | u128::from(task)),
         waiting: false,
+        cause: None,
     }
 }
 

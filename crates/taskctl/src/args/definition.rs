@@ -19,12 +19,19 @@ pub struct ScheduleArgs {
     pub at: Vec<String>,
     /// Once, so long from now, such as 20m
     #[arg(long = "in", value_name = "DURATION", help_heading = "Schedule")]
-    pub after: Option<String>,
+    pub delay: Option<String>,
     /// Once after each boot of the machine
     #[arg(long, help_heading = "Schedule")]
     pub boot: bool,
+    /// When a run of each of these tasks has succeeded since it was last triggered; with TASK:failed or TASK:finished, when one
+    /// has ended so; several as A,B
+    #[arg(long, value_name = "TASK", value_delimiter = ',', help_heading = "Schedule", add = ArgValueCompleter::new(completion::tasks))]
+    pub after: Vec<String>,
+    /// When a run of any of these tasks has succeeded, or ended as said with TASK:failed or TASK:finished
+    #[arg(long, value_name = "TASK", value_delimiter = ',', conflicts_with = "after", help_heading = "Schedule", add = ArgValueCompleter::new(completion::tasks))]
+    pub after_any: Vec<String>,
     /// Only when asked for, with `taskctl run`
-    #[arg(long, conflicts_with_all = ["cron", "every", "at", "after", "boot"], help_heading = "Schedule")]
+    #[arg(long, conflicts_with_all = ["cron", "every", "at", "delay", "boot", "after", "after_any"], help_heading = "Schedule")]
     pub manual: bool,
     /// Time zone of --cron or --at, such as Europe/Berlin (default: the daemon's own)
     #[arg(long, value_name = "ZONE", help_heading = "Schedule", add = ArgValueCompleter::new(completion::zones))]
@@ -309,6 +316,7 @@ Examples:
   taskctl add --cron @daily --retries 5 --retry-on exit:75,timed-out -- upload
   taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
   taskctl add --cron @daily --nice 10 --ionice idle --limit as=2G -- index
+  taskctl add --after extract,clean:finished -- load
   taskctl add --cron @daily --memory-max 1G --cpu-max 50% --pids-max 64 -- build
   taskctl add --in 8h --stdin 'Call Ann' -- mail me@example.org
   taskctl add --every 1h --env-file -/etc/sync.env --umask 027 -- sync
@@ -317,8 +325,9 @@ Examples:
   taskctl add --every 5s --keep-runs 50 --keep-for 1d --output-max 64KiB -- poll
 
 Without --name, a name is made from the command. --cron, --every and --at may be
-given many times, and --boot with them: a time that several of them have is one.",
-    group = ArgGroup::new("schedule").required(true).multiple(true).args(["cron", "every", "at", "after", "boot", "manual"]),
+given many times, and --boot and --after with them: a time that several of them
+have is one. What --after triggers carries the trace id of what triggered it on.",
+    group = ArgGroup::new("schedule").required(true).multiple(true).args(["cron", "every", "at", "delay", "boot", "after", "after_any", "manual"]),
     group = ArgGroup::new("action").required(true),
 )]
 pub struct AddArgs {
@@ -375,6 +384,7 @@ Examples:
   taskctl edit backup --dst-overlap both --misfire-within 6h
   taskctl edit backup --jitter 20m --end '' --timeout ''
   taskctl edit backup --retries 3 --backoff 10s..10m --label night
+  taskctl edit load --after-any extract,import
   taskctl edit backup --nice '' --limit nofile=4096 --limit core=
   taskctl edit backup --keep-runs 20 --keep-for '' --output-max ''
   taskctl edit backup --memory-max 2G --pids-max ''

@@ -4,6 +4,7 @@
 mod calendar;
 mod daemon;
 mod definition;
+mod graph;
 mod pausing;
 mod pools;
 mod runs;
@@ -22,6 +23,7 @@ pub use definition::{
     ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Leftover, Misfire, MisfireArgs, Output, Overlap,
     ProcessArgs, RetryArgs, ScheduleArgs,
 };
+pub use graph::GraphArgs;
 pub use pausing::{BackfillArgs, PauseArgs, ResumeArgs, WhyArgs};
 pub use pools::{GroupArgs, LockArgs, PoolVerb};
 pub use runs::{CancelArgs, LogsArgs, RunArgs, RunsArgs};
@@ -90,7 +92,7 @@ pub enum Verb {
     ///
     /// Changes what is given and leaves the rest as it is. History and runs in progress stay.
     ///
-    /// A new --cron, --every, --at, --in, --boot or --manual takes the place of all schedules that the task has; --jitter,
+    /// A new --cron, --every, --at, --in, --boot, --after or --manual takes the place of all schedules that the task has; --jitter,
     /// --start, --end and --count stay. An empty --cwd or --description takes it away. --env sets one variable and keeps the others. A new --cron
     /// keeps the time zone and the --dst rules the task has, unless they are given too.
     Edit(Box<EditArgs>),
@@ -162,6 +164,11 @@ pub enum Verb {
     Group(GroupArgs),
     /// Keep locks: what only one run holds at a time, or a few
     Lock(LockArgs),
+    /// Draw which tasks come after which, and how each stands
+    ///
+    /// Draws the tasks that come after others, with --after: each below one that it comes after, with how its newest run
+    /// stands; with --run, with the runs under the trace id of one.
+    Graph(GraphArgs),
     /// Say how the daemon is
     Status(StatusArgs),
     /// Print definitions, one JSON object a line

@@ -26,11 +26,15 @@ pub struct RunArgs {
 #[command(after_help = "\
 Examples:
   taskctl cancel backup/1042
-  taskctl cancel backup")]
+  taskctl cancel backup
+  taskctl cancel extract/12 --downstream    and what it has triggered, and so on")]
 pub struct CancelArgs {
     /// Runs, such as backup/1042, or tasks
     #[arg(required = true, value_name = "RUN", add = ArgValueCompleter::new(completion::runs))]
     pub runs: Vec<String>,
+    /// Stop all that follows from it as well, and have nothing triggered by its end; the run itself may have ended already
+    #[arg(long)]
+    pub downstream: bool,
 }
 
 /// Prints output.

@@ -10,9 +10,12 @@ use crate::session::Session;
 /// Stops runs.
 pub fn run(args: &CancelArgs, session: &mut Session) -> Result<()> {
     let mut client = session.connect()?;
-    let response = client.request(&Request::Cancel {
-        runs: args.runs.clone(),
-    })?;
+    let runs = args.runs.clone();
+    let request = match args.downstream {
+        true => Request::CancelFollowing { runs },
+        false => Request::Cancel { runs },
+    };
+    let response = client.request(&request)?;
     let runs = done(&client, response)?;
     say_done(session, "run", "stopping", &runs)
 }

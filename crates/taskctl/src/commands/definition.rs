@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use taskd_core::dependency::Upstream;
 use taskd_core::schedule::{Cron, DurationError, every_word, is_reboot_word, parse_duration, parse_interval};
 use taskd_wire::definition::{
     ActionSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover, ScheduleSpec,
@@ -49,7 +50,7 @@ pub fn schedules(args: &ScheduleArgs) -> Result<Vec<ScheduleSpec>, Failure> {
             tz: args.tz.clone(),
         });
     }
-    if let Some(text) = &args.after {
+    if let Some(text) = &args.delay {
         let delay = parse_duration(text).map_err(|error| bad_duration("in", text, &error))?;
         all.push(ScheduleSpec::In {
             delay_ms: millis(delay),
@@ -57,6 +58,12 @@ pub fn schedules(args: &ScheduleArgs) -> Result<Vec<ScheduleSpec>, Failure> {
     }
     if args.boot {
         all.push(ScheduleSpec::Boot);
+    }
+    for (of, any) in [(&args.after, false), (&args.after_any, true)] {
+        if !of.is_empty() {
+            check_upstreams(of, any)?;
+            all.push(ScheduleSpec::After { of: of.clone(), any });
+        }
     }
     if args.manual {
         all.push(ScheduleSpec::Manual);
@@ -74,6 +81,16 @@ pub fn schedules(args: &ScheduleArgs) -> Result<Vec<ScheduleSpec>, Failure> {
         }
     }
     Ok(all)
+}
+
+/// Refuses what names no task, with its column and its cure.
+fn check_upstreams(of: &[String], any: bool) -> Result<(), Failure> {
+    let field = if any { "after-any" } else { "after" };
+    let refused = of.iter().find_map(|text| Some((text, Upstream::parse(text).err()?)));
+    refused.map_or(Ok(()), |(text, error)| {
+        let at = error.span().map(|span| columns((span.start, span.end)));
+        Err(Failure::field(field, text, at, &error.to_string(), Some(error.cure())))
+    })
 }
 
 fn every_spec(interval: Duration) -> ScheduleSpec {

@@ -13,6 +13,7 @@ mod edit;
 mod enable;
 mod export;
 mod follow;
+mod graph;
 mod import;
 mod kept;
 mod lint;
@@ -67,6 +68,7 @@ pub fn run(verb: Verb, session: &mut Session) -> Result<u8> {
         Verb::Top(args) => return top::run(&args, session),
         Verb::Next(args) => next::run(&args, session),
         Verb::Lint(args) => return lint::run(&args, session),
+        Verb::Graph(args) => graph::run(&args, session),
         Verb::Status(_) => return status::run(session),
         Verb::Export(args) => export::run(&args, session),
         Verb::Import(args) => import::run(&args, session),

@@ -154,9 +154,15 @@ fn row(run: &RunInfo, times: &Times, now_ms: i64) -> Vec<Cell> {
         Cell::toned(fate, tone),
         run.started_ms.map(|at| times.short(at)).unwrap_or_default().into(),
         task::taken(run, now_ms).into(),
-        Cell::toned(run.trigger.as_str(), Tone::Dim),
+        Cell::toned(trigger(run), Tone::Dim),
         task::reason(run).unwrap_or_default().into_owned().into(),
     ]
+}
+
+/// Why it exists.
+fn trigger(run: &RunInfo) -> String {
+    let by = run.triggered_by.as_ref();
+    by.map_or_else(|| run.trigger.clone(), |by| format!("after {by}"))
 }
 
 fn more(run: &RunInfo, times: &Times) -> Vec<Cell> {

@@ -107,6 +107,12 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     for (head, text) in task::terms(spec) {
         row(head, text, Tone::Plain);
     }
+    if let Some(text) = task::kept_ends(&detail.upstreams) {
+        row("has ended", text, Tone::Plain);
+    }
+    if !detail.downstream.is_empty() {
+        row("then", detail.downstream.join(", "), Tone::Plain);
+    }
     if let Some(rule) = task::dst(spec) {
         row("clocks", rule, Tone::Plain);
     }

@@ -45,10 +45,10 @@ pub fn run(args: &WhyArgs, session: &mut Session) -> Result<u8> {
 fn print(why: &Why, is_asked: bool, session: &mut Session) -> Result<()> {
     let times = session.times();
     if why.fates.is_empty() {
-        let to_come = if why.at_boot {
-            "the next boot is its next"
-        } else {
-            "has none to come"
+        let to_come = match &why.after {
+            _ if why.at_boot => "the next boot is its next".to_owned(),
+            Some(after) => format!("comes after {after}"),
+            None => "has none to come".to_owned(),
         };
         return session
             .out

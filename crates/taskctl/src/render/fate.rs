@@ -36,7 +36,9 @@ pub fn sentences(fate: &Fate, times: &Times) -> Vec<String> {
         let late = late
             .map(|ms| format!(", {} late", length(ms.unsigned_abs())))
             .unwrap_or_default();
-        lines.push(format!("Run {}: {ended}, trigger {}{late}.", run.run, run.trigger));
+        let by = run.triggered_by.as_ref();
+        let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+        lines.push(format!("Run {}: {ended}, trigger {}{by}{late}.", run.run, run.trigger));
         if let Some(reason) = task::reason(run) {
             lines.push(format!("{}.", capital(&reason)));
         }

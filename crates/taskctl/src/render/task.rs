@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use taskd_core::schedule::format_duration;
-use taskd_wire::client::{Pause, RunInfo, TaskSummary};
+use taskd_wire::client::{Pause, RunInfo, TaskSummary, UpstreamInfo};
+use taskd_wire::codec::Rec;
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarKeep, DstGap, DstOverlap, MisfireSpec, OnLeftover, OutputKind, ScheduleSpec,
     TaskSpec,
@@ -40,7 +41,25 @@ pub fn schedule(spec: &ScheduleSpec) -> String {
         ScheduleSpec::At { at, .. } => format!("at {at}"),
         ScheduleSpec::In { delay_ms } => format!("in {}", in_delay(*delay_ms)),
         ScheduleSpec::Boot => "at boot".to_owned(),
+        ScheduleSpec::After { of, any } => format!("after {}", upstreams(of, *any)),
     }
+}
+
+/// The tasks that one comes after.
+pub fn upstreams(of: &[String], any: bool) -> String {
+    let any = if any && of.len() > 1 { "any of " } else { "" };
+    format!("{any}{}", of.join(", "))
+}
+
+/// What a task has of the ends that it waits for; nothing where it has none.
+pub fn kept_ends(upstreams: &[Rec<UpstreamInfo>]) -> Option<String> {
+    let ended: Vec<&str> = upstreams
+        .iter()
+        .filter_map(|upstream| upstream.ended.as_deref())
+        .collect();
+    let missing = upstreams.iter().filter(|upstream| upstream.ended.is_none());
+    let missing: Vec<&str> = missing.map(|upstream| upstream.task.as_str()).collect();
+    (!ended.is_empty()).then(|| format!("{}; waits for {}", ended.join(", "), missing.join(", ")))
 }
 
 /// All schedules of a task in a few words.
@@ -98,7 +117,7 @@ pub fn dst(spec: &TaskSpec) -> Option<String> {
 pub fn misfire(spec: &TaskSpec) -> Option<String> {
     let is_one = match spec.schedule {
         _ if !spec.also.is_empty() => false,
-        ScheduleSpec::Manual | ScheduleSpec::Boot => return None,
+        ScheduleSpec::Manual | ScheduleSpec::Boot | ScheduleSpec::After { .. } => return None,
         ScheduleSpec::At { .. } | ScheduleSpec::In { .. } => true,
         ScheduleSpec::Cron { .. } | ScheduleSpec::Every { .. } => false,
     };

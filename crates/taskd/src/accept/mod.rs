@@ -1,5 +1,6 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
+mod dependencies;
 mod limits;
 mod output;
 mod process;
@@ -178,7 +179,7 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
     }
     let standing = match &new.when {
         When::Termed(terms) => Some(Terms::clone(terms)),
-        When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot => None,
+        When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot | When::After(_) => None,
     };
     let present = rule_of(&new.when);
     let mut parts = new.when.parts().to_vec();

@@ -16,7 +16,7 @@ use taskd_core::task::{Definition, When};
 use taskd_wire::definition::{MisfireSpec, ScheduleSpec};
 use taskd_wire::refusal::Refusal;
 
-use super::{Context, bad, terms};
+use super::{Context, bad, dependencies, terms};
 
 /// The longest interval or delay: a hundred years.
 const LENGTH_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
@@ -58,7 +58,7 @@ impl Schedules {
                 interval: Duration::from_millis(*interval_ms),
             }),
             When::At { at, .. } => Some(Schedule::At(*at)),
-            When::Boot => Some(Schedule::Manual),
+            When::Boot | When::After(_) => Some(Schedule::Manual),
             When::Termed(terms) => {
                 let of: Option<Vec<_>> = terms.of.iter().map(|part| self.of(part)).collect();
                 Some(Schedule::Termed(Arc::new(Termed {
@@ -95,7 +95,7 @@ impl Schedules {
 pub(crate) fn still_to_come(definition: &Definition, accepted_at: Timestamp) -> Result<(), Refusal> {
     let last = definition.when.parts().iter().filter_map(|part| match part {
         When::At { at, text, .. } => Some((*at, text)),
-        When::Cron { .. } | When::Every { .. } | When::Manual | When::Boot | When::Termed(_) => None,
+        When::Cron { .. } | When::Every { .. } | When::Manual | When::Boot | When::After(_) | When::Termed(_) => None,
     });
     match last.max().filter(|_| terms::is_over(&definition.when, accepted_at)) {
         None => Ok(()),
@@ -141,7 +141,7 @@ pub(crate) fn findings(definition: &Definition, schedules: &Mutex<Schedules>, no
             findings.push(finding);
         }
     }
-    if matches!(when, When::Termed(_)) && !when.at_boot() {
+    if matches!(when, When::Termed(_)) && !when.by_event() {
         findings.extend(schedules.of(when).and_then(|all| Finding::of_over(&all, now)));
     }
     findings
@@ -166,7 +166,7 @@ fn findings_of(when: &When, schedules: &mut Schedules, now: Timestamp) -> Vec<Fi
             }
             findings
         }
-        When::Manual | When::Every { .. } | When::Boot | When::Termed(_) => Vec::new(),
+        When::Manual | When::Every { .. } | When::Boot | When::After(_) | When::Termed(_) => Vec::new(),
     }
 }
 
@@ -190,6 +190,7 @@ pub(super) fn when(spec: ScheduleSpec, context: &Context<'_>) -> Result<When, Re
     match spec {
         ScheduleSpec::Manual => Ok(When::Manual),
         ScheduleSpec::Boot => Ok(When::Boot),
+        ScheduleSpec::After { of, any } => dependencies::after(&of, any),
         ScheduleSpec::Cron { expr, .. } if is_reboot_word(&expr) => Ok(When::Boot),
         ScheduleSpec::Cron { expr, tz } => match every_word(&expr) {
             None => cron(expr, tz, DstRule::default(), context),
@@ -351,7 +352,7 @@ fn is_delay(text: &str) -> bool {
 pub(super) fn rule_of(when: &When) -> DstRule {
     let rule = when.parts().iter().find_map(|part| match part {
         When::Cron { dst, .. } => Some(*dst),
-        When::Manual | When::Every { .. } | When::At { .. } | When::Boot | When::Termed(_) => None,
+        When::Manual | When::Every { .. } | When::At { .. } | When::Boot | When::After(_) | When::Termed(_) => None,
     });
     rule.unwrap_or_default()
 }
@@ -370,9 +371,13 @@ pub(super) fn by_rule(parts: Vec<When>, rule: DstRule, context: &Context<'_>) ->
     }
     let ruled = |part| match part {
         When::Cron { expr, tz, dst } if dst != rule => cron(expr, Some(tz), rule, context),
-        When::Cron { .. } | When::Manual | When::Every { .. } | When::At { .. } | When::Boot | When::Termed(_) => {
-            Ok(part)
-        }
+        When::Cron { .. }
+        | When::Manual
+        | When::Every { .. }
+        | When::At { .. }
+        | When::Boot
+        | When::After(_)
+        | When::Termed(_) => Ok(part),
     };
     parts.into_iter().map(ruled).collect()
 }
@@ -433,7 +438,13 @@ pub(super) fn not_limited(when: &When, misfire: Misfire) -> Result<(), Refusal> 
             ))
         }
         (
-            When::At { .. } | When::Cron { .. } | When::Every { .. } | When::Manual | When::Boot | When::Termed(_),
+            When::At { .. }
+            | When::Cron { .. }
+            | When::Every { .. }
+            | When::Manual
+            | When::Boot
+            | When::After(_)
+            | When::Termed(_),
             Misfire::Once { .. } | Misfire::Skip | Misfire::All { .. },
         ) => Ok(()),
     }
@@ -444,7 +455,7 @@ pub(super) fn in_zone(parts: Vec<When>, tz: &str, context: &Context<'_>) -> Resu
     let has_zone = |part: &When| match part {
         When::Cron { .. } => true,
         When::At { text, .. } => !is_delay(text),
-        When::Manual | When::Every { .. } | When::Boot | When::Termed(_) => false,
+        When::Manual | When::Every { .. } | When::Boot | When::After(_) | When::Termed(_) => false,
     };
     if !parts.iter().any(has_zone) {
         let problem = "the schedule of this task has no time zone";
@@ -453,7 +464,7 @@ pub(super) fn in_zone(parts: Vec<When>, tz: &str, context: &Context<'_>) -> Resu
     let moved = |part| match part {
         When::Cron { expr, dst, .. } => cron(expr, Some(tz.to_owned()), dst, context),
         When::At { text, .. } if !is_delay(&text) => instant(&text, Some(tz.to_owned()), context),
-        When::At { .. } | When::Manual | When::Every { .. } | When::Boot | When::Termed(_) => Ok(part),
+        When::At { .. } | When::Manual | When::Every { .. } | When::Boot | When::After(_) | When::Termed(_) => Ok(part),
     };
     parts.into_iter().map(moved).collect()
 }

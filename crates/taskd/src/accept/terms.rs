@@ -48,6 +48,10 @@ pub(super) fn schedules(
         let problem = "a task that has fire times can be run by hand too";
         return Err(bad("manual", "", problem, Some("leave it out")));
     }
+    if all.iter().filter(|part| part.after().is_some()).count() > 1 {
+        let problem = "the tasks that it comes after are named in two lists";
+        return Err(bad("after", "", problem, Some("name all of them in one")));
+    }
     Ok(all)
 }
 
@@ -121,9 +125,9 @@ fn fitting(terms: &Terms, context: &Context<'_>) -> Result<(), Refusal> {
         let problem = "a task that is only run when asked for has no fire time that this could bear on";
         return Err(bad(term, "", problem, Some("give it a schedule, or leave this out")));
     }
-    let is_by_clock = |part: &When| *part != When::Boot;
+    let is_by_clock = |part: &When| !part.by_event();
     if term != "count" && term != "schedule" && !terms.of.iter().any(is_by_clock) {
-        let problem = "it bears on times of the clock, and a boot of the machine is none";
+        let problem = "it bears on times of the clock, and a boot of the machine or the end of another run is none";
         return Err(bad(term, "", problem, Some("leave it out")));
     }
     if let (Some(start), Some(end)) = (terms.start, terms.end)
@@ -143,7 +147,7 @@ fn fitting(terms: &Terms, context: &Context<'_>) -> Result<(), Refusal> {
     shifting(terms, context)?;
     let next = context.reading(&When::Termed(Box::new(terms.clone())));
     let never = next.is_some_and(|schedule| schedule.next_after(context.now).is_none());
-    if never && !context.past && !terms.of.contains(&When::Boot) {
+    if never && !context.past && !terms.of.iter().any(When::by_event) {
         let problem = "between its start and its end the schedule has no fire time";
         let field = if terms.end.is_some() { "end" } else { "start" };
         return Err(bad(
@@ -212,7 +216,7 @@ pub(super) fn zone(when: &When) -> Option<String> {
         When::Cron { tz, .. } => Some(tz.clone()),
         When::At { tz, .. } => tz.clone(),
         When::Termed(_) => when.parts().iter().find_map(zone),
-        When::Manual | When::Every { .. } | When::Boot => None,
+        When::Manual | When::Every { .. } | When::Boot | When::After(_) => None,
     }
 }
 

@@ -395,6 +395,7 @@ impl Driver {
             | Command::SetPools { .. }
             | Command::Remove { .. }
             | Command::Run { .. }
+            | Command::CancelFollowing { .. }
             | Command::Cancel { .. } => None,
         };
         match self.core.apply(now, command) {

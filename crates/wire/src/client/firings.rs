@@ -74,6 +74,8 @@ pub struct Why {
     pub fates: Vec<Rec<Fate>>,
     /// Whether it is due after each boot of the machine.
     pub at_boot: bool,
+    /// The tasks that it comes after, in a few words.
+    pub after: Option<String>,
 }
 
 /// What became of one fire time, or will.

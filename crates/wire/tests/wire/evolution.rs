@@ -181,10 +181,13 @@ fn records_inside_records_may_grow() {
         runs,
         passed,
         warnings,
+        upstreams,
+        downstream,
     } = detail.clone();
+    let upstreams: Vec<_> = upstreams.into_iter().map(|Rec(upstream)| grown(upstream)).collect();
     let passed: Vec<_> = passed.into_iter().map(|Rec(passed)| grown(passed)).collect();
     let times = (created_ms, changed_ms, next_ms, mark_ms);
-    let later = (grown(summary), times, runs, passed, warnings);
+    let later = (grown(summary), times, runs, passed, warnings, upstreams, downstream);
     assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![detail])));
 
     let output = samples::output();

@@ -31,6 +31,7 @@ fn schedule() -> impl Strategy<Value = ScheduleSpec> {
         (".{0,30}", option::of(".{0,20}")).prop_map(|(at, tz)| ScheduleSpec::At { at, tz }),
         any::<u64>().prop_map(|delay_ms| ScheduleSpec::In { delay_ms }),
         Just(ScheduleSpec::Boot),
+        (vec(".{0,20}", 0..4), any::<bool>()).prop_map(|(of, any)| ScheduleSpec::After { of, any }),
     ]
 }
 
@@ -135,7 +136,7 @@ prop_compose! {
 prop_compose! {
     fn run_info()(
         texts in vec(".{0,40}", 5),
-        maybe_texts in vec(option::of(".{0,40}"), 2),
+        maybe_texts in vec(option::of(".{0,40}"), 3),
         instants in vec(any::<Option<i64>>(), 4),
         created_ms: i64,
         small in vec(any::<Option<i32>>(), 2),
@@ -144,13 +145,13 @@ prop_compose! {
         pid: Option<u32>,
     ) -> RunInfo {
         let [run, task, trigger, state, trace_id] = texts.try_into().expect("five were asked for");
-        let [outcome, reason] = maybe_texts.try_into().expect("two were asked for");
+        let [outcome, reason, triggered_by] = maybe_texts.try_into().expect("three were asked for");
         RunInfo {
             run, task, trigger, state, trace_id, outcome, reason, created_ms, attempts, pid,
             fire_time_ms: instants[0], started_ms: instants[1], finished_ms: instants[2], lateness_ms: instants[3], retry_ms: instants[0], waits_for: None,
             exit_code: small[0], signal: small[1],
             duration_ms: sizes[0], max_rss_kib: sizes[1], user_us: sizes[2], system_us: sizes[3], output_bytes: sizes[4],
-            memory_peak_kib: sizes[1], read_bytes: sizes[2], written_bytes: sizes[3], peak_pids: sizes[4], earlier: Vec::new(),
+            memory_peak_kib: sizes[1], read_bytes: sizes[2], written_bytes: sizes[3], peak_pids: sizes[4], earlier: Vec::new(), triggered_by,
         }
     }
 }

@@ -134,6 +134,12 @@ pub fn detail() -> TaskDetail {
         runs: 1042,
         passed: vec![Rec(passed())],
         warnings: vec![s("runs twice on 2026-10-25")],
+        upstreams: vec![Rec(UpstreamInfo {
+            task: s("extract"),
+            on: s("succeeded"),
+            ended: Some(s("extract/12")),
+        })],
+        downstream: vec![s("report")],
     }
 }
 
@@ -270,6 +276,13 @@ impl Said for Request {
             },
             Request::PoolList { kind: PoolKind::Lock },
             Request::RestartDaemon,
+            Request::CancelFollowing {
+                runs: vec![s("extract/12")],
+            },
+            Request::Graph {
+                task: Some(s("load")),
+                run: Some(s("extract/12")),
+            },
             Request::Top,
         ]
     }
@@ -341,6 +354,18 @@ impl Said for Response {
                 pid: 300,
                 version: s("0.2.0"),
             })),
+            Response::Graph(Box::new(Rec(Graph {
+                tasks: vec![Rec(GraphTask {
+                    task: s("load"),
+                    upstreams: detail().upstreams,
+                    any: true,
+                    enabled: true,
+                    run: Some(s("load/7")),
+                    state: Some(s("running")),
+                })],
+                trace_id: Some(s("4bf92f3577b34da6a3ce929d0e0e4736")),
+                more: true,
+            }))),
             Response::Top(Box::new(Rec(runs::top()))),
         ]
     }
@@ -403,6 +428,10 @@ impl Said for ScheduleSpec {
             },
             ScheduleSpec::In { delay_ms: 600_000 },
             ScheduleSpec::Boot,
+            ScheduleSpec::After {
+                of: vec![s("extract"), s("clean:failed")],
+                any: true,
+            },
         ]
     }
 }

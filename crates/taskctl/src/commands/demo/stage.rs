@@ -82,6 +82,8 @@ pub fn typed(spec: &TaskSpec) -> String {
         ScheduleSpec::In { delay_ms } => format!("--in {}", task::in_delay(*delay_ms)),
         ScheduleSpec::Manual => "--manual".to_owned(),
         ScheduleSpec::Boot => "--boot".to_owned(),
+        ScheduleSpec::After { of, any: false } => format!("--after {}", of.join(",")),
+        ScheduleSpec::After { of, any: true } => format!("--after-any {}", of.join(",")),
     };
     let line = ActionSpec::Exec {
         argv: vec![task::action(&spec.action)],

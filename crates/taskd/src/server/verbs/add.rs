@@ -31,7 +31,8 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
         | ScheduleSpec::Cron { .. }
         | ScheduleSpec::Every { .. }
         | ScheduleSpec::At { .. }
-        | ScheduleSpec::Boot => None,
+        | ScheduleSpec::Boot
+        | ScheduleSpec::After { .. } => None,
     };
     let definition = accept::definition(spec, &context(shared, now))?;
     can_be_read(&definition.process.env_files).await?;
@@ -135,6 +136,8 @@ fn idle(state: &Scheduler, id: TaskId, now: taskd_core::Timestamp) -> Option<Str
         "its calendars let none start, as far as was looked ahead".to_owned()
     } else if task.at_boot {
         "at the next boot".to_owned()
+    } else if let Some(upstreams) = task.after {
+        format!("after {upstreams}")
     } else if matches!(task.schedule, Some(Schedule::Manual)) {
         "it is manual".to_owned()
     } else {

@@ -210,7 +210,12 @@ async fn accept_all(engine: Engine, owner: Owner, mut import: Import, count: Non
     let accepted = match stage_all(&engine, id, &import).await {
         Ok(()) => {
             let end = move |_: &_, _| Ok(Command::EndImport { import: id });
-            engine.change(end, |_, _| ()).await
+            let ended = engine.change(end, |_, _| ()).await;
+            // What tasks name of each other is checked when all are there.
+            ended.map_err(|refused| {
+                let lines: Vec<u64> = import.taken.iter().map(|(line, _)| *line).collect();
+                refusal::with_line(refused, &lines)
+            })
         }
         refused => refused,
     };

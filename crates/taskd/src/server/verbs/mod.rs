@@ -8,6 +8,8 @@ mod count;
 mod edit;
 mod enable;
 mod export;
+mod following;
+mod graph;
 pub(super) mod import;
 mod lint;
 mod list;
@@ -38,6 +40,9 @@ pub(super) async fn answer(
     connection: &mut Connection,
 ) -> Result<Response, Refusal> {
     names::within(named(&request))?;
+    if let Request::Graph { task, run } = &request {
+        names::within(&Vec::from_iter(task.iter().chain(run).cloned()))?;
+    }
     match request {
         Request::Add(spec) => add::answer(shared, spec.0).await,
         Request::Edit { name, patch } => edit::answer(shared, name, patch.0).await,
@@ -46,6 +51,8 @@ pub(super) async fn answer(
         Request::Disable { names } => enable::answer(shared, names, false).await,
         Request::Run { names } => run::answer(shared, names).await,
         Request::Cancel { runs } => cancel::answer(shared, runs).await,
+        Request::Graph { task, run } => graph::answer(shared, task, run).await,
+        Request::CancelFollowing { runs } => following::cancel(shared, runs).await,
         Request::List { names, after, limit } => list::answer(shared, names, after, limit).await,
         Request::Show { name } => show::answer(shared, name).await,
         Request::Runs { filter, before, limit } => runs::answer(shared, filter.0, before, limit).await,
@@ -95,6 +102,7 @@ fn named(request: &Request) -> &[String] {
         | Request::Disable { names }
         | Request::Run { names }
         | Request::Cancel { runs: names }
+        | Request::CancelFollowing { runs: names }
         | Request::List { names, .. }
         | Request::Next { names, .. }
         | Request::Pause { names, .. }
@@ -112,6 +120,8 @@ fn named(request: &Request) -> &[String] {
         | Request::Backfill { name, .. }
         | Request::CalendarAdd { name, .. }
         | Request::CalendarShow { name } => std::slice::from_ref(name),
+        // One name each, in fields of their own.
+        Request::Graph { .. } => &[],
         // Checked where a watch begins.
         Request::Watch { .. } => &[],
         Request::Add(_)

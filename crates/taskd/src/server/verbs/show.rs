@@ -1,9 +1,11 @@
 //! `show`: all of one task.
 
 use taskd_core::Timestamp;
+use taskd_core::dependency::Upstream;
 use taskd_core::schedule::{Finding, FindingCode};
-use taskd_core::scheduler::Crowds;
-use taskd_wire::client::{Response, TaskDetail};
+use taskd_core::scheduler::{Crowds, Scheduler, TaskView};
+use taskd_core::task::TaskId;
+use taskd_wire::client::{Response, TaskDetail, UpstreamInfo};
 use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 
@@ -13,12 +15,15 @@ use crate::clock;
 use crate::describe;
 use crate::server::{Shared, names};
 
+/// Most tasks that are named as coming after one.
+const DOWNSTREAM_SHOWN: usize = 100;
+
 /// How many ledger entries are shown.
 const PASSED_SHOWN: usize = 10;
 
 pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Refusal> {
     let (owner, now, asked) = (shared.owner, clock::now(), name.clone());
-    let (id, live, next_ms, mark, runs, (found, remark)) = shared
+    let (id, live, next_ms, mark, runs, (found, remark), (upstreams, downstream)) = shared
         .engine
         .look(move |state, _| {
             let id = names::task(state, owner, &asked)?;
@@ -28,7 +33,8 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
             let found = lint::Live::of(state, &mut Crowds::default(), id, now);
             let found = (found, accept::remark(task.schedule));
             let next_ms = add::coming(state, id, now, add::SHOWN);
-            Ok::<_, Refusal>((id, live, next_ms, task.mark, task.last_run, found))
+            let around = (upstreams(state, &task), downstream(state, id));
+            Ok::<_, Refusal>((id, live, next_ms, task.mark, task.last_run, found, around))
         })
         .await??;
     let (stored, passed) = shared
@@ -52,5 +58,33 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
         runs,
         passed,
         warnings: findings.iter().map(Finding::to_string).chain(remark).collect(),
+        upstreams,
+        downstream,
     }))))
+}
+
+/// The tasks that one comes after, and what it has of their ends.
+pub(super) fn upstreams(state: &Scheduler, task: &TaskView<'_>) -> Vec<Rec<UpstreamInfo>> {
+    let of = task.after.map_or(&[][..], |upstreams| &upstreams.of);
+    let info = |upstream: &Upstream| {
+        let id = state.find(task.owner, &upstream.task);
+        let ended = state.kept_ends(task.id).find(|end| Some(end.task) == id);
+        Rec(UpstreamInfo {
+            task: upstream.task.to_string(),
+            on: upstream.on.word().to_owned(),
+            ended: ended.map(|end| format!("{}/{}", upstream.task, end.n)),
+        })
+    };
+    of.iter().map(info).collect()
+}
+
+/// The names of tasks that come after one.
+fn downstream(state: &Scheduler, id: TaskId) -> Vec<String> {
+    let names = state
+        .downstream(id)
+        .filter_map(|id| Some(state.task(id)?.name.to_string()));
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    names.truncate(DOWNSTREAM_SHOWN);
+    names
 }

@@ -21,8 +21,8 @@ use crate::why::{self, Facts};
 /// Most fire times of the time that was asked about that are told one by one: those of a minute.
 const EACH_MAX: usize = 60;
 
-/// Most runs that are looked through for one after a boot.
-const BOOTS_LOOKED_AT: usize = 1_000;
+/// Most runs that are looked through for one after a boot or the end of another run.
+const EVENTS_LOOKED_AT: usize = 1_000;
 
 /// The unit in which instants are told apart.
 const INSTANT: Duration = Duration::from_millis(1);
@@ -99,8 +99,9 @@ pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64
         None => windows,
     };
     let mut fates: Vec<Rec<Fate>> = Vec::new();
-    let at_boot = stored.definition.when.at_boot();
-    if let Some(run) = boot_run(shared, id, window_ms).await?.filter(|_| at_boot) {
+    let (at_boot, after) = (stored.definition.when.at_boot(), stored.definition.when.after());
+    let by_event = at_boot || after.is_some();
+    if let Some(run) = event_run(shared, id, window_ms).await?.filter(|_| by_event) {
         fates.push(Rec(Fate {
             at_ms: run.created_ms,
             verdict: "ran".to_owned(),
@@ -124,11 +125,12 @@ pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64
         tz: accept::zone_of(&stored.definition),
         fates,
         at_boot,
+        after: after.map(ToString::to_string),
     }))))
 }
 
-/// The newest run for a boot of the machine, within the window if there is one.
-async fn boot_run(shared: &Shared, id: TaskId, window: Option<(i64, i64)>) -> Result<Option<RunInfo>, Refusal> {
+/// The newest run for a boot of the machine or after the end of another, within the window if there is one.
+async fn event_run(shared: &Shared, id: TaskId, window: Option<(i64, i64)>) -> Result<Option<RunInfo>, Refusal> {
     let newest = shared
         .readers
         .read(move |reader| {
@@ -136,12 +138,13 @@ async fn boot_run(shared: &Shared, id: TaskId, window: Option<(i64, i64)>) -> Re
                 select: Select::Tasks(vec![id]),
                 ..RunQuery::default()
             };
-            reader.runs(&query, None, BOOTS_LOOKED_AT)
+            reader.runs(&query, None, EVENTS_LOOKED_AT)
         })
         .await?;
     let is_meant = |run: &RunRow| {
         let at = run.created_at.as_millis();
-        run.trigger == Trigger::Boot && window.is_none_or(|(from, until)| from <= at && at <= until)
+        let by_event = matches!(run.trigger, Trigger::Boot | Trigger::Dependency);
+        by_event && window.is_none_or(|(from, until)| from <= at && at <= until)
     };
     let found = newest.0.into_iter().find(is_meant);
     Ok(found.map(|row| describe::run(row, None)))

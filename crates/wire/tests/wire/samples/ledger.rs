@@ -53,6 +53,7 @@ pub(super) fn why() -> Why {
         tz: Some(s("Europe/Berlin")),
         fates: vec![Rec(fate()), Rec(Fate::default())],
         at_boot: true,
+        after: Some(s("extract, clean:failed")),
     }
 }
 

@@ -57,6 +57,11 @@ impl Said for Refusal {
                 program: s("/usr/bin/taskd"),
                 reason: s("it cannot be executed"),
             },
+            Refusal::StillNamed {
+                name: s("extract"),
+                by: vec![s("load"), s("report")],
+                more: 7,
+            },
         ]
     }
 }

@@ -32,6 +32,7 @@ pub fn run_info() -> RunInfo {
         written_bytes: None,
         peak_pids: Some(7),
         earlier: vec![Rec(attempt_info())],
+        triggered_by: Some(s("extract/12")),
     }
 }
 
