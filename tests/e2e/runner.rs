@@ -50,8 +50,8 @@ impl Stage {
             closing: Tail(false),
             state_dir: Tail(Some(file_id(&self.state_dir))),
             cgroups: Tail(None),
-            can: Tail(0),
             program: Tail(Some(self.program)),
+            can: Tail(0),
         }
     }
 
@@ -187,6 +187,56 @@ fn end(mut daemon: Child) {
 fn log_has(world: &World, part: &str) -> usize {
     let text = std::fs::read_to_string(world.path("log/taskd.log")).unwrap_or_default();
     text.matches(part).count()
+}
+
+#[test]
+fn a_runner_that_knows_of_no_gates_is_told_to_start_nothing_that_has_any() {
+    let world = World::new();
+    let stage = Stage::new(&world);
+    let taskd = daemon(&world);
+    let mut old = stage.attached(1);
+    world
+        .ctl(&[
+            "add",
+            "--name",
+            "gated",
+            "--manual",
+            "--on-ac-power",
+            "--gate-wait",
+            "1h",
+            "--",
+            "true",
+        ])
+        .ok();
+    let waited = world.ctl(&["run", "--wait", "gated"]);
+    assert!(
+        waited
+            .stderr
+            .contains("gated/1 spawn-failed: gates, which a runner of an earlier version knows nothing of")
+            && waited.stderr.contains("hint: "),
+        "{waited:?}"
+    );
+    world.ctl(&["run", "gated", "--skip-gates"]).ok();
+    let start = old.start();
+    assert_eq!((start.key.run, &start.gates), (2, &Tail(None)));
+    old.say(&[ended(&start, 0)]);
+    // One that knows of them is told what to look at, and how it turned out is heard.
+    drop(old);
+    let mut new = stage.met().expect("it attaches");
+    let info = RunnerInfo {
+        can: Tail(can::GATES),
+        ..stage.info(2)
+    };
+    new.say(&[FromRunner::InventoryEnd(Rec(info))]);
+    world.finished("gated/2");
+    world.ctl(&["run", "gated"]).ok();
+    let start = new.start();
+    let gates = start.gates.0.as_ref().expect("it has some");
+    assert!(
+        gates.on_ac_power && gates.only_if.is_none() && gates.max_load.is_none(),
+        "{gates:?}"
+    );
+    end(taskd);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use taskd_core::Timestamp;
 use taskd_core::command::Command;
 use taskd_core::effect::Effect;
 use taskd_core::event::{Event, Inventory, Origin};
+use taskd_core::gates::Gates;
 use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::run::{AttemptEnd, Exit, Usage};
@@ -155,6 +156,7 @@ fn add(bencher: Bencher, tasks: u64) {
                 process: Process::default(),
                 output: OutputPolicy::default(),
                 history: History::default(),
+                gates: Gates::default(),
             }
         })
         .bench_local_values(|definition| {

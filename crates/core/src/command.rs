@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
+use crate::overrides::Overrides;
 use crate::pause::PauseScope;
 use crate::policy::Pool;
 use crate::run::{RunKey, TraceId};
@@ -93,6 +94,8 @@ pub enum Command {
     Run {
         /// Which.
         ids: Vec<TaskId>,
+        /// What the runs are given beside what their tasks say.
+        overrides: Option<Arc<Overrides>>,
     },
     /// Set a calendar, in place of an earlier one of its name.
     SetCalendar {

@@ -34,9 +34,11 @@ impl EndKind {
             EndKind::Succeeded => outcome == Outcome::Succeeded,
             EndKind::Failed => match outcome {
                 Outcome::Failed | Outcome::TimedOut | Outcome::SpawnFailed => true,
-                Outcome::Succeeded | Outcome::Cancelled | Outcome::Missed | Outcome::Unknown => false,
+                Outcome::Succeeded | Outcome::Cancelled | Outcome::Skipped | Outcome::Missed | Outcome::Unknown => {
+                    false
+                }
             },
-            EndKind::Finished => outcome != Outcome::Missed,
+            EndKind::Finished => !matches!(outcome, Outcome::Missed | Outcome::Skipped),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Effects: what the core wants done. The driver does each at once, in the order they come; the core itself waits
 //! for [`Event::Durable`](crate::event::Event::Durable) where something must be durable first.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::Ticket;
 use crate::event::Origin;
+use crate::overrides::Overrides;
 use crate::record::Record;
 use crate::run::{AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger, Usage};
 use crate::task::{TaskId, TaskName};
@@ -31,6 +33,8 @@ pub enum Effect {
         deadline: Option<Duration>,
         /// How the run of the task that ended last had ended.
         previous: Option<Outcome>,
+        /// What the run is given beside what its task says.
+        overrides: Option<Arc<Overrides>>,
     },
     /// Have the runner stop an attempt: TERM, grace, KILL.
     Stop {
@@ -102,6 +106,19 @@ pub enum Notice {
         reason: Option<String>,
         /// When the next one is due.
         retry_at: Timestamp,
+    },
+    /// A gate of a run is closed and the run waits for it, and the record of that is durable.
+    GateClosed {
+        /// The run.
+        run: RunKey,
+        /// Its task.
+        name: TaskName,
+        /// Its trace id.
+        trace_id: TraceId,
+        /// Which gate, and what was read.
+        reading: String,
+        /// Until when it waits.
+        gives_up: Timestamp,
     },
     /// A run ended, and its record is durable.
     RunFinished {

@@ -37,7 +37,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`schedule`] | cron expressions, zones, grids of elapsed time: when a task is due |
-//! | [`task`], [`policy`], [`process`], [`pause`], [`run`] | what tasks and runs are |
+//! | [`task`], [`policy`], [`process`], [`pause`], [`run`], [`overrides`], [`gates`] | what tasks and runs are |
 //! | [`calendar`] | sets of days and times that tasks keep to or keep clear of |
 //! | [`dependency`] | which tasks another comes after |
 //! | [`command`], [`event`] | what goes into the scheduler |
@@ -51,6 +51,8 @@ pub mod command;
 pub mod dependency;
 pub mod effect;
 pub mod event;
+pub mod gates;
+pub mod overrides;
 pub mod pattern;
 pub mod pause;
 pub mod policy;

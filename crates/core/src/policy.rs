@@ -47,6 +47,9 @@ pub struct Policies {
     /// What becomes of processes that an attempt leaves behind.
     #[serde(default, skip_serializing_if = "Leftover::is_default")]
     pub leftover: Leftover,
+    /// Milliseconds that a run waits for a gate that is closed; `None` for none: it is skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate_wait_ms: Option<NonZeroU64>,
 }
 
 fn success() -> Codes {
@@ -62,6 +65,7 @@ impl Default for Policies {
             retry: Retry::default(),
             success: Codes::SUCCESS,
             leftover: Leftover::default(),
+            gate_wait_ms: None,
         }
     }
 }

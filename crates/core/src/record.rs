@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
 use crate::dependency::{Cause, EndKind};
+use crate::gates::Closed;
+use crate::overrides::Overrides;
 use crate::pause::{Pause, PauseScope};
 use crate::policy::{Holding, Pool};
 use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
@@ -167,6 +169,8 @@ pub enum Record {
         waiting: bool,
         /// The run whose end triggered it, which it was owed for.
         cause: Option<Cause>,
+        /// What it is given beside what its task says.
+        overrides: Option<Arc<Overrides>>,
     },
     /// A waiting run got its place and is starting.
     RunAdmitted {
@@ -233,7 +237,18 @@ pub enum Record {
         /// When the next is due.
         retry_at: Timestamp,
     },
-    /// The next attempt of a run is due: the run waits for a place.
+    /// A gate of a run was found closed, and is looked at again.
+    GateClosed {
+        /// Which run.
+        run: RunKey,
+        /// When.
+        at: Timestamp,
+        /// Which gate, and until when it is.
+        gate: Closed,
+        /// When it is looked at again.
+        look_at: Timestamp,
+    },
+    /// The next attempt of a run is due, or the next look at its gate: the run waits for a place.
     RetryDue {
         /// Which.
         run: RunKey,

@@ -70,6 +70,8 @@ words! {
         SpawnFailed = "spawn-failed",
         /// It was to start, did not, and was too late to when it could.
         Missed = "missed",
+        /// A gate of it was closed.
+        Skipped = "skipped",
         /// Its fate is not known: the runner or the machine ended under it.
         Unknown = "unknown",
     }
@@ -101,6 +103,11 @@ pub enum Exit {
         /// What failed: `exec`, `chdir`, …
         what: String,
     },
+    /// It was not started, since a gate of it was closed.
+    GateClosed {
+        /// Which, and what was read: a sentence.
+        reading: String,
+    },
     /// The system killed it with all that came from it, since they needed more memory than they may have together.
     OverMemory {
         /// How many bytes that is.
@@ -117,7 +124,7 @@ impl Exit {
     pub fn code(&self) -> Option<i32> {
         match self {
             Exit::Code(code) => Some(*code),
-            Exit::Signal(_) | Exit::SpawnFailed { .. } | Exit::OverMemory { .. } => None,
+            Exit::Signal(_) | Exit::SpawnFailed { .. } | Exit::GateClosed { .. } | Exit::OverMemory { .. } => None,
         }
     }
 
@@ -127,7 +134,7 @@ impl Exit {
         match self {
             Exit::Signal(signal) => Some(*signal),
             Exit::OverMemory { .. } => Some(SIGKILL),
-            Exit::Code(_) | Exit::SpawnFailed { .. } => None,
+            Exit::Code(_) | Exit::SpawnFailed { .. } | Exit::GateClosed { .. } => None,
         }
     }
 }

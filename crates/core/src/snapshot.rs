@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::calendar::{CalendarName, Kept};
 use crate::dependency::{Cause, EndKind};
+use crate::gates::Closed;
+use crate::overrides::Overrides;
 use crate::pause::{Pause, PauseScope};
 use crate::policy::{Holding, Pool};
 use crate::run::{Outcome, RunKey, TraceId, Trigger};
@@ -81,6 +83,10 @@ pub struct RunImage {
     pub cause: Option<Cause>,
     /// Whether its end triggers nothing.
     pub muted: bool,
+    /// What it is given beside what its task says.
+    pub overrides: Option<Arc<Overrides>>,
+    /// What is known of its gate, where that was found closed.
+    pub gate: Option<Closed>,
 }
 
 /// How far a run that has not ended has come.
@@ -100,6 +106,11 @@ pub enum Stage {
     /// Another attempt follows.
     BackingOff {
         /// When it is due.
+        until: Timestamp,
+    },
+    /// A gate of it is closed.
+    Gated {
+        /// When that is looked at again.
         until: Timestamp,
     },
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calendar::CalendarUse;
 use crate::dependency::Upstreams;
+use crate::gates::Gates;
 use crate::policy::{History, OutputPolicy, Policies, Sharing};
 use crate::process::Process;
 use crate::schedule::DstRule;
@@ -339,6 +340,9 @@ pub struct Definition {
     /// How much is kept of its history.
     #[serde(default, skip_serializing_if = "History::is_default")]
     pub history: History,
+    /// What must hold before its runs start.
+    #[serde(default, skip_serializing_if = "Gates::none")]
+    pub gates: Gates,
 }
 
 /// The part of a definition that decisions need, kept in memory for every task.

@@ -9,6 +9,7 @@ use jiff::tz::TimeZoneDatabase;
 use taskd_core::Timestamp;
 use taskd_core::command::{Command, Reply};
 use taskd_core::event::{Event, Inventory};
+use taskd_core::gates::Gates;
 use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::schedule::{Catalog, DstRule, Schedule, Zones};
@@ -120,6 +121,7 @@ fn added() -> Scheduler {
             process: Process::default(),
             output: OutputPolicy::default(),
             history: History::default(),
+            gates: Gates::default(),
         };
         let definitions = vec![definition];
         let owner = Owner(0);

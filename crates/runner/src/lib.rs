@@ -20,7 +20,8 @@
 //! `sys::launcher`.
 //!
 //! * **Start.** A frame comes, the loop hands it to a thread (`spawner`), which makes everything ready (`spawn`) and
-//!   has its launcher clone without copying memory. Errors up to the exec come back as such.
+//!   has its launcher clone without copying memory. Errors up to the exec come back as such. Where it has gates these are
+//!   looked at before: `worker::gating`.
 //! * **Output.** Both pipes are read as they fill and go to one file an attempt, made with the first byte, head and
 //!   tail past the cap: see [`output_path`]. A task may have its command write a file itself, or have nothing kept; then
 //!   there are no pipes.
@@ -49,6 +50,7 @@ mod cgroups;
 mod clock;
 mod ender;
 mod env_file;
+mod gates;
 mod guard;
 mod inherited;
 mod inventory;

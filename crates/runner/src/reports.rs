@@ -25,6 +25,11 @@ pub(crate) enum Report {
         error: SpawnError,
         at_ms: i64,
     },
+    GateClosed {
+        id: u64,
+        reading: String,
+        at_ms: i64,
+    },
     Sought {
         id: u64,
         sought: Sought,

@@ -279,6 +279,8 @@ struct Line {
     #[serde(default)]
     peak_pids: Option<u64>,
     #[serde(default)]
+    gate: Option<String>,
+    #[serde(default)]
     over_memory: Option<u64>,
 }
 
@@ -341,6 +343,7 @@ impl From<&Ended> for Line {
             read_bytes: ended.counted.0.read_bytes,
             written_bytes: ended.counted.0.written_bytes,
             peak_pids: ended.counted.0.peak_pids,
+            gate: ended.gate.0.clone(),
             over_memory: ended.over_memory.0,
         }
     }
@@ -385,6 +388,7 @@ impl From<Line> for Ended {
                 written_bytes: line.written_bytes,
                 peak_pids: line.peak_pids,
             }),
+            gate: Tail(line.gate),
             over_memory: Tail(line.over_memory),
         }
     }
@@ -414,6 +418,7 @@ mod tests {
             end,
             stopped: true,
             time_up: Tail(Some(TimeUp::Deadline)),
+            gate: Tail(Some("load 5 is over 4".into())),
             max_rss_kib: 15,
             user_us: 16,
             system_us: 17,

@@ -55,17 +55,42 @@ pub(crate) struct Attempt {
     pub(crate) deadline: Option<Instant>,
     /// Where it is said to be under way. Taken away where something may still come of it.
     pub(crate) slot: Option<u64>,
+    /// While the process is that of the command of its gate: what comes then.
+    pub(crate) gating: Option<Gating>,
+    /// What was read of the gate that kept it from being started.
+    pub(crate) closed: Option<String>,
+}
+
+/// What comes once a gate is open.
+#[derive(Debug)]
+pub(crate) struct Gating {
+    pub(crate) start: Box<Start>,
+    /// How long the command of the gate may take.
+    pub(crate) within: Duration,
+    /// Whether a stop was asked for meanwhile.
+    pub(crate) stopped: bool,
+}
+
+/// How long the process of a start may take.
+fn limit(start: &Start) -> Limit {
+    let limits = &start.limits.0;
+    let within = limits.timeout_ms.into_iter().chain(limits.deadline_ms).min();
+    Limit {
+        within: within.map(Duration::from_millis),
+        grace: Duration::from_millis(limits.grace_ms).min(GRACE_MAX),
+    }
+}
+
+/// Where what the process of a start writes is put together, if that is done here.
+fn output(start: &Start, state_dir: &Path) -> Option<Output> {
+    (start.output.0 == OutputKind::Lines).then(|| Output::new(output_path(state_dir, &start.key), start.output_max))
 }
 
 impl Attempt {
     fn new(start: &Start, state_dir: &Path, slot: u64) -> Self {
         let limits = &start.limits.0;
         let (timeout, deadline) = (limits.timeout_ms, limits.deadline_ms);
-        let within = timeout.into_iter().chain(deadline).min();
-        let limit = Limit {
-            within: within.map(Duration::from_millis),
-            grace: Duration::from_millis(limits.grace_ms).min(GRACE_MAX),
-        };
+        let is_timeout = timeout.is_some_and(|timeout| deadline.is_none_or(|deadline| timeout <= deadline));
         Attempt {
             origin: Origin {
                 key: start.key,
@@ -75,12 +100,11 @@ impl Attempt {
                 created_ms: start.created_ms,
                 trace_id: start.trace_id,
             },
-            state: State::Spawning { kill_at: None, limit },
-            up: if timeout.is_some() && timeout == within {
-                TimeUp::Timeout
-            } else {
-                TimeUp::Deadline
+            state: State::Spawning {
+                kill_at: None,
+                limit: limit(start),
             },
+            up: if is_timeout { TimeUp::Timeout } else { TimeUp::Deadline },
             signal: Signal::from_named_raw(limits.signal).unwrap_or(Signal::TERM),
             leave: start.leave.0,
             pid: None,
@@ -90,8 +114,7 @@ impl Attempt {
             reaped: Reaped::default(),
             stdout: None,
             stderr: None,
-            output: (start.output.0 == OutputKind::Lines)
-                .then(|| Output::new(output_path(state_dir, &start.key), start.output_max)),
+            output: output(start, state_dir),
             raw: None,
             output_bytes: 0,
             output_lost: 0,
@@ -101,7 +124,21 @@ impl Attempt {
             survivor: None,
             deadline: None,
             slot: Some(slot),
+            gating: None,
+            closed: None,
         }
+    }
+
+    /// Its gate is open, and its own process is to be started.
+    pub(crate) fn begin_anew(&mut self, start: &Start, state_dir: &Path) {
+        self.state = State::Spawning {
+            kill_at: None,
+            limit: limit(start),
+        };
+        self.leave = start.leave.0;
+        self.output = output(start, state_dir);
+        (self.started_ms, self.finished_ms) = (0, 0);
+        self.end = End::default();
     }
 
     pub(crate) fn pipe(&mut self, stream: Stream) -> &mut Option<Pipe> {
@@ -115,11 +152,13 @@ impl Attempt {
         self.pid.map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned())
     }
 
+    /// As the daemon is told. While its gate is looked at it has no process of its own.
     pub(crate) fn live(&self) -> Live {
+        let own = self.gating.is_none();
         Live {
             origin: self.origin.clone(),
-            pid: self.pid_number(),
-            started_ms: self.started_ms,
+            pid: if own { self.pid_number() } else { 0 },
+            started_ms: if own { self.started_ms } else { 0 },
             stopping: self.state.stopping().is_some(),
         }
     }
@@ -151,6 +190,7 @@ impl Attempt {
                 written_bytes: started.then(|| self.counted.written_bytes.unwrap_or(self.reaped.written_bytes)),
                 peak_pids: self.counted.pids,
             }),
+            gate: Tail(self.closed),
         }
     }
 }

@@ -21,6 +21,7 @@ use taskd_wire::runner::{AttemptKey, Caps, Process, ResourceLimit, Start, Stdin}
 use crate::cgroups::{Group, Groups, NotCapped, first_cap};
 use crate::clock;
 use crate::env_file::EnvFileError;
+use crate::gates::Unread;
 use crate::output::{KnownMasks, Masks, Raw, raw_output_path};
 use crate::sweep;
 use crate::sys::{self, Decimal, Failed, HasNul, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step};
@@ -210,6 +211,14 @@ fn said(step: &str, path: &[u8], why: &str) -> String {
         }
     }
     what + why
+}
+
+impl From<Unread> for SpawnError {
+    fn from(unread: Unread) -> Self {
+        let Unread { path, errno } = unread;
+        let what = said("gate", path.as_os_str().as_bytes(), "");
+        SpawnError { errno, what }
+    }
 }
 
 /// A child, and our side of what it writes.

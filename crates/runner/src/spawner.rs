@@ -14,6 +14,7 @@ use rustix::process::Pid;
 use taskd_wire::runner::Start;
 
 use crate::clock;
+use crate::gates::{self, Sources};
 use crate::notify::complain;
 use crate::reports::{Report, Reports, lock};
 use crate::spawn::{Host, Spawner};
@@ -199,15 +200,26 @@ fn work(shared: &Shared) {
         return;
     };
     let mut spawner = Spawner::new(&shared.host, launcher);
+    let sources = Sources::default();
     spawner.warm_up();
     lock(&shared.queue).warm += 1;
     shared.ready.notify_all();
     loop {
         let Job { id, start } = next_job(shared);
         let at_ms = clock::wall_ms();
-        shared.reports.push(match spawner.spawn(&start) {
-            Ok(child) => Report::Spawned { id, child, at_ms },
-            Err(error) => Report::NotSpawned { id, error, at_ms },
+        let gates = start.gates.0.as_ref().map(|gates| &gates.0);
+        let closed = gates.map_or(Ok(None), |gates| gates::closed(gates, &sources));
+        shared.reports.push(match closed {
+            Ok(None) => match spawner.spawn(&start) {
+                Ok(child) => Report::Spawned { id, child, at_ms },
+                Err(error) => Report::NotSpawned { id, error, at_ms },
+            },
+            Ok(Some(reading)) => Report::GateClosed { id, reading, at_ms },
+            Err(unread) => Report::NotSpawned {
+                id,
+                error: unread.into(),
+                at_ms,
+            },
         });
     }
 }

@@ -2,6 +2,7 @@
 
 mod closing;
 mod ending;
+mod gating;
 mod given_up;
 mod looking;
 mod sinks;
@@ -34,11 +35,12 @@ use crate::results::Results;
 use crate::roster::Roster;
 use crate::server::{Received, Server};
 use crate::spawn::{Child, Cookie, Host, SpawnError};
-use crate::spawner::{Job, Spawners, THREADS_MAX};
+use crate::spawner::{Spawners, THREADS_MAX};
 use crate::sweep::{Orphans, Search};
 use crate::sys::Launchers;
 use crate::{Options, RunnerError, clock, inventory, sweep, sys};
 use closing::Closing;
+use gating::Over;
 use given_up::GivenUp;
 use looking::Looking;
 
@@ -231,9 +233,9 @@ impl Worker {
                 closing: Tail(false),
                 state_dir: Tail(Some(place.directory_id().map_err(started)?)),
                 cgroups: Tail(None),
-                can: Tail(can::OUTPUTS | can::CAPS | can::USAGE),
                 // Where it is not known, whoever asks takes it for another.
                 program: Tail(file_id(Path::new("/proc/self/exe")).ok()),
+                can: Tail(can::OUTPUTS | can::GATES | can::CAPS | can::USAGE),
             },
             state_dir: place.state_dir.clone(),
             notify_socket,
@@ -393,10 +395,7 @@ impl Worker {
                 },
                 clock::wall_ms(),
             ),
-            Closing::No => {
-                let start = Box::new(start);
-                self.spawners.submit(Job { id, start });
-            }
+            Closing::No => self.submit(id, Box::new(start)),
             // Said, since a start that is not answered would be of unknown fate.
             Closing::Stopping | Closing::Lingering(_) => self.not_spawned(
                 id,
@@ -440,6 +439,11 @@ impl Worker {
                 Report::NotSpawned { id, error, at_ms } => {
                     self.given_up.failed(id);
                     self.not_spawned(id, error, at_ms);
+                }
+                Report::GateClosed { id, reading, at_ms } => {
+                    self.given_up.failed(id);
+                    self.gate_closed(id, reading, at_ms);
+                    self.step(id, Event::NotSpawned);
                 }
                 Report::Sought { id, sought } => self.take_sought(id, sought),
                 Report::Sealed { id, lost } => {
@@ -499,6 +503,9 @@ impl Worker {
         let Some(attempt) = self.roster.get_mut(id) else {
             return;
         };
+        if let (Event::Stop { .. }, Some(gating)) = (&event, &mut attempt.gating) {
+            gating.stopped = true;
+        }
         let (stopped, signal) = (attempt.state.stopping(), attempt.signal);
         let (state, actions) = attempt.state.on(event, clock::steady());
         attempt.state = state;
@@ -509,6 +516,9 @@ impl Worker {
                     let Some(attempt) = self.roster.get_mut(id) else {
                         return;
                     };
+                    if attempt.gating.is_some() {
+                        continue;
+                    }
                     let live = attempt.live();
                     let (pid, at_ms) = (live.pid, live.started_ms);
                     self.server.say(&FromRunner::Started { key, pid, at_ms });
@@ -533,6 +543,9 @@ impl Worker {
                 Action::GiveUp => self.give_up(id),
                 Action::Report => {
                     self.set_deadline(id, None);
+                    let Over::All { stopped } = self.over(id, stopped) else {
+                        return;
+                    };
                     if let Some(attempt) = self.roster.remove(id) {
                         let ended = attempt.into_ended(stopped);
                         self.server.say(&FromRunner::Ended(Box::new(Rec(ended.clone()))));

@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use taskd_core::gates::Gates;
 use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::record::Record;
@@ -48,6 +49,7 @@ fn added(id: u64) -> Record {
             process: Process::default(),
             output: OutputPolicy::default(),
             history: History::default(),
+            gates: Gates::default(),
         }),
     }
 }
@@ -61,6 +63,7 @@ fn created(n: u64) -> Record {
         trace_id: TraceId(u128::from(n)),
         waiting: false,
         cause: None,
+        overrides: None,
     }
 }
 

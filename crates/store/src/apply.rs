@@ -1,6 +1,7 @@
 //! A record becomes rows. Loading the rows gives what replaying the records gives.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
+use serde::Serialize;
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger, Usage};
 use taskd_core::task::TaskId;
@@ -129,6 +130,10 @@ impl AttemptOver<'_> {
     }
 }
 
+fn json(value: &impl Serialize) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|error| Fault::Unfit(format!("what is kept of a run is no JSON: {error}")))
+}
+
 struct Applier<'a> {
     db: &'a Connection,
     tally: &'a mut Tally,
@@ -198,8 +203,10 @@ impl Applier<'_> {
                 trace_id,
                 waiting,
                 cause,
+                overrides,
             } => {
                 self.tally.seen(*at);
+                let overrides = overrides.as_deref().map(json).transpose()?;
                 let columns = params![
                     bits(run.task.0),
                     bits(run.n),
@@ -211,6 +218,7 @@ impl Applier<'_> {
                     cause.as_ref().map(|cause| bits(cause.run.task.0)),
                     cause.as_ref().map(|cause| bits(cause.run.n)),
                     cause.as_ref().map(|cause| cause.name.as_str()),
+                    overrides,
                 ];
                 if let Some(cause) = cause {
                     dependencies::settled(self.db, run.task, cause.run)?;
@@ -232,13 +240,11 @@ impl Applier<'_> {
                 self.expect_run(*run, changed)
             }
             Record::RunKeeps { run, holding } => {
-                let json = serde_json::to_string(holding)
-                    .map_err(|error| Fault::Unfit(format!("what a run keeps is no JSON: {error}")))?;
                 self.sql(
                     "UPDATE runs SET keeps = ?3
                      WHERE task = ?1 AND n = ?2 AND finished_at IS NULL AND state IN ('starting', 'running')",
                 )?
-                .execute(params![bits(run.task.0), bits(run.n), json])?;
+                .execute(params![bits(run.task.0), bits(run.n), json(holding)?])?;
                 Ok(())
             }
             Record::AttemptStarted { attempt, pid, at } => {
@@ -262,7 +268,7 @@ impl Applier<'_> {
                 let changed = self
                     .sql(
                         "UPDATE runs SET stopping = ?3, retry_at = NULL,
-                            state = CASE state WHEN 'backing-off' THEN 'waiting' ELSE state END
+                            state = iif(state IN ('backing-off', 'gated'), 'waiting', state)
                          WHERE task = ?1 AND n = ?2 AND finished_at IS NULL",
                     )?
                     .execute(params![bits(run.task.0), bits(run.n), reason])?;
@@ -299,12 +305,23 @@ impl Applier<'_> {
                 };
                 self.attempt_ended(*attempt, &ended, *retry_at)
             }
+            Record::GateClosed { run, at, gate, look_at } => {
+                self.tally.seen(*at);
+                let changed = self
+                    .sql(
+                        "UPDATE runs SET gate = ?3, keeps = NULL, state = iif(stopping IS NULL, 'gated', 'waiting'),
+                                retry_at = iif(stopping IS NULL, ?4, NULL)
+                         WHERE task = ?1 AND n = ?2 AND finished_at IS NULL",
+                    )?
+                    .execute(params![bits(run.task.0), bits(run.n), json(gate)?, look_at.as_millis()])?;
+                self.expect_run(*run, changed)
+            }
             Record::RetryDue { run, at } => {
                 self.tally.seen(*at);
                 let changed = self
                     .sql(
                         "UPDATE runs SET state = 'waiting', retry_at = NULL
-                         WHERE task = ?1 AND n = ?2 AND state = 'backing-off'",
+                         WHERE task = ?1 AND n = ?2 AND state IN ('backing-off', 'gated')",
                     )?
                     .execute(params![bits(run.task.0), bits(run.n)])?;
                 self.expect_run(*run, changed)
@@ -362,8 +379,8 @@ impl Applier<'_> {
         let inserted = self
             .sql(
                 "INSERT INTO runs (task, n, \"trigger\", fire_time, created_at, state, attempt, trace, output_kept,
-                                   output_removed, cause_task, cause_n, cause_name)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 0, 0, ?8, ?9, ?10) ON CONFLICT (task, n) DO NOTHING",
+                                   output_removed, cause_task, cause_n, cause_name, overrides)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 0, 0, ?8, ?9, ?10, ?11) ON CONFLICT (task, n) DO NOTHING",
             )?
             .execute(columns)?;
         Ok(inserted > 0)

@@ -8,6 +8,7 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use serde::{Deserialize, Serialize};
 use taskd_core::dependency::Upstreams;
+use taskd_core::gates::Gates;
 use taskd_core::pause::Pause;
 use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
@@ -297,6 +298,8 @@ struct Rest<'a> {
     output: &'a OutputPolicy,
     #[serde(skip_serializing_if = "History::is_default")]
     history: History,
+    #[serde(skip_serializing_if = "Gates::none")]
+    gates: &'a Gates,
 }
 
 /// What of a [`Definition`] has no column, read.
@@ -316,6 +319,8 @@ struct RestRead {
     output: OutputPolicy,
     #[serde(default)]
     history: History,
+    #[serde(default)]
+    gates: Gates,
 }
 
 /// A definition in columns.
@@ -343,6 +348,7 @@ impl<'a> DefinitionColumns<'a> {
             process,
             output,
             history,
+            gates,
         } = definition;
         let unfit = |error: serde_json::Error| Fault::Unfit(format!("the definition of {name} is no JSON: {error}"));
         Ok(DefinitionColumns {
@@ -359,6 +365,7 @@ impl<'a> DefinitionColumns<'a> {
                 process,
                 output,
                 history: *history,
+                gates,
             })
             .map_err(unfit)?,
         })
@@ -498,6 +505,7 @@ pub(crate) fn stored_task(outlines: &mut OutlineReader, row: &Row<'_>) -> Result
         process: rest.process,
         output: rest.output,
         history: rest.history,
+        gates: rest.gates,
     };
     Ok((
         id,

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Row, params};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use taskd_core::dependency::Cause;
 use taskd_core::policy::RETRIES_MAX;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger, Usage};
@@ -77,6 +79,8 @@ pub enum State {
     Running,
     /// Another attempt follows, and is not due yet.
     BackingOff,
+    /// A gate of it is closed, and is looked at again.
+    Gated,
     /// It has been asked to stop, and has not ended.
     Stopping,
     /// It has ended.
@@ -92,6 +96,7 @@ impl State {
             State::Starting => "starting",
             State::Running => "running",
             State::BackingOff => "backing-off",
+            State::Gated => "gated",
             State::Stopping => "stopping",
             State::Finished => "finished",
         }
@@ -103,6 +108,7 @@ impl State {
             State::Starting,
             State::Running,
             State::BackingOff,
+            State::Gated,
             State::Finished,
         ]
         .into_iter()
@@ -145,7 +151,7 @@ pub struct RunRow {
     pub pid: Option<u32>,
     /// Its newest attempt, from 1.
     pub attempt: u32,
-    /// When its next attempt is due, while it waits for that.
+    /// When its next attempt is due or its gate is looked at again, while it waits for that.
     pub retry_at: Option<Timestamp>,
     /// Its trace id.
     pub trace_id: TraceId,
@@ -155,6 +161,35 @@ pub struct RunRow {
     pub output_removed: bool,
     /// The run whose end triggered it.
     pub cause: Option<Cause>,
+    /// What it was given beside what its task says.
+    pub overrides: Option<Overridden>,
+}
+
+/// What history tells of the [overrides](taskd_core::overrides::Overrides) of a run: no values.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Overridden {
+    /// Its variables.
+    #[serde(default)]
+    env: Vec<(String, IgnoredAny)>,
+    /// Its arguments.
+    #[serde(default)]
+    args: Vec<IgnoredAny>,
+    /// Whether it started whatever the gates of its task said.
+    #[serde(default)]
+    pub skip_gates: bool,
+}
+
+impl Overridden {
+    /// The names of its variables.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.env.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// How many arguments it was given.
+    #[must_use]
+    pub fn arguments(&self) -> usize {
+        self.args.len()
+    }
 }
 
 /// Fire times of a task that passed without a run.
@@ -178,7 +213,8 @@ pub(crate) const RUN: &str = "SELECT r.id, r.task, r.n, coalesce(t.name, 'task-'
                    coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at), r.finished_at, r.state, r.stopping, r.outcome, r.reason, r.exit_code, r.signal, r.pid, r.attempt, \
                    r.trace, r.max_rss_kib, r.user_us, r.system_us, r.output_bytes, r.output_lost, r.output_removed, \
                    r.started_at IS NULL AND r.attempt > 1 AND coalesce(r.outcome, '') <> 'spawn-failed', r.retry_at, \
-                   r.memory_peak_kib, r.read_bytes, r.written_bytes, r.peak_pids, r.cause_task, r.cause_n, r.cause_name \
+                   r.memory_peak_kib, r.read_bytes, r.written_bytes, r.peak_pids, r.cause_task, r.cause_n, r.cause_name, \
+                   r.overrides \
                    FROM runs r LEFT JOIN tasks t ON t.id = r.task";
 
 pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
@@ -223,6 +259,10 @@ pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
         usage,
         output_removed: number(row, 24)? != 0,
         cause: dependencies::cause(row, 31)?,
+        overrides: optional_text(row, 34)?
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| damaged(&format!("what it was given cannot be read: {error}")))?,
     };
     Ok((number(row, 0)?, run))
 }

@@ -68,7 +68,7 @@ pub use attempts::AttemptRow;
 pub use changes::{CHANGES_MAX, Change, ChangeKind, LIVES_MAX, Lifetime};
 pub use columns::StoredTask;
 pub use error::{CommitError, Kind, OpenError, ReadError};
-pub use history::{Cursor, LargeOutput, RunQuery, RunRow, Select, Span, State};
+pub use history::{Cursor, LargeOutput, Overridden, RunQuery, RunRow, Select, Span, State};
 pub use load::Tasks;
 pub use prune::{Limits, RemoveOutput};
 pub use reader::{LastFinished, Reader, Readers};

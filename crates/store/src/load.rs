@@ -221,7 +221,7 @@ fn open_runs(db: &Connection) -> Result<Vec<RunImage>, Fault> {
         "SELECT r.task, r.n, coalesce(t.name, 'task-' || r.task), r.\"trigger\", r.fire_time, r.created_at, r.trace, r.state, r.stopping, r.attempt,
                 r.pid, r.started_at, r.retry_at,
                 coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at),
-                r.keeps, r.cause_task, r.cause_n, r.cause_name, r.muted
+                r.keeps, r.cause_task, r.cause_n, r.cause_name, r.muted, r.overrides, r.gate
          FROM runs r LEFT JOIN tasks t ON t.id = r.task WHERE r.finished_at IS NULL ORDER BY r.task, r.n",
     )?;
     let mut rows = statement.query([])?;
@@ -244,6 +244,9 @@ fn run_image(row: &Row<'_>) -> Result<RunImage, Fault> {
         "starting" => Stage::Starting,
         "backing-off" => Stage::BackingOff {
             until: optional_instant(row, 12)?.ok_or_else(|| damaged("it waits for no time"))?,
+        },
+        "gated" => Stage::Gated {
+            until: optional_instant(row, 12)?.ok_or_else(|| damaged("its gate is not looked at again"))?,
         },
         "running" => Stage::Running {
             pid: optional_number(row, 10)?
@@ -270,5 +273,14 @@ fn run_image(row: &Row<'_>) -> Result<RunImage, Fault> {
             .map_err(|error| damaged(&format!("what it keeps cannot be read: {error}")))?,
         cause: dependencies::cause(row, 15)?,
         muted: number(row, 18)? != 0,
+        overrides: optional_text(row, 19)?
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| damaged(&format!("what it is given cannot be read: {error}")))?
+            .map(Arc::new),
+        gate: optional_text(row, 20)?
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| damaged(&format!("what is known of its gate cannot be read: {error}")))?,
     })
 }

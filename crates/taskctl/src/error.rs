@@ -285,6 +285,7 @@ impl From<Refusal> for Failure {
                     "tasks at once" | "runs at once" => {
                         failure.hint("do it in several steps, with patterns that each stand for fewer")
                     }
+                    "arguments" => failure.hint("put what is long into a file, and tell the command its path"),
                     _ => failure,
                 }
             }

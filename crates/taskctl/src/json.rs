@@ -5,18 +5,20 @@ mod attempts;
 mod daemon;
 mod dependencies;
 mod firings;
+mod overrides;
 
 use serde::Serialize;
 use taskd_wire::client::{self as wire, Accepted, LastRun, Passed, Pause, RunInfo, RunRef, TaskDetail, TaskSummary};
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover, OutputKind, ProcessSpec,
-    ScheduleSpec,
+    ActionSpec, BackoffSpec, CalendarUse, DstGap, DstOverlap, EnvVar, GatesSpec, MisfireSpec, OnLeftover, OutputKind,
+    ProcessSpec, ScheduleSpec,
 };
 
 pub use attempts::EarlierAttempt;
 pub use daemon::Daemon;
 pub use dependencies::{GraphShape, Upstream};
 pub use firings::{Backfilled, CalendarShape, CalendarWhole, PoolShape, WhyFate};
+pub use overrides::Overridden;
 
 use crate::render::task::{every, in_delay, upstreams};
 use crate::render::time::rfc3339;
@@ -208,6 +210,7 @@ pub struct Detail<'a> {
     mask: &'a [String],
     upstreams: Vec<Upstream<'a>>,
     downstream: &'a [String],
+    gates: &'a GatesSpec,
 }
 
 impl<'a> Detail<'a> {
@@ -261,6 +264,7 @@ impl<'a> Detail<'a> {
             mask: &detail.summary.spec.mask,
             upstreams: detail.upstreams.iter().map(|upstream| Upstream::of(upstream)).collect(),
             downstream: &detail.downstream,
+            gates: &detail.summary.spec.gates,
         }
     }
 }
@@ -343,6 +347,10 @@ pub struct Run<'a> {
     /// Attempts that were followed by another; `null` where runs were not asked for by their names.
     earlier_attempts: Option<Vec<EarlierAttempt<'a>>>,
     triggered_by: Option<&'a str>,
+    /// What it was given beside what its task says.
+    overrides: Option<Overridden<'a>>,
+    /// Until when it waits for its gate.
+    gate_until: Option<String>,
 }
 
 impl<'a> Run<'a> {
@@ -379,6 +387,8 @@ impl<'a> Run<'a> {
             earlier_attempts: (!run.earlier.is_empty() || run.attempts <= 1)
                 .then(|| run.earlier.iter().map(|attempt| EarlierAttempt::of(attempt)).collect()),
             triggered_by: run.triggered_by.as_deref(),
+            overrides: run.overrides.0.as_deref().map(Overridden::of),
+            gate_until: run.gate_until_ms.0.map(rfc3339),
         }
     }
 }

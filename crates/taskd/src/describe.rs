@@ -6,6 +6,7 @@ use taskd_core::Timestamp;
 use taskd_core::calendar::Keep;
 use taskd_core::dependency::Cause;
 use taskd_core::event::Origin;
+use taskd_core::gates::{format_load, format_size};
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::{Backoff, Codes, Concurrency, Leftover, Misfire, OutputKind, Policies, RetryOn, StopSignal};
 use taskd_core::process::Process;
@@ -14,12 +15,12 @@ use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::{RunView, WaitsFor};
 use taskd_core::task::{Action, Definition, TaskName, Terms, When};
-use taskd_store::{AttemptRow, RunRow, Span};
+use taskd_store::{AttemptRow, Overridden, RunRow, Span};
 use taskd_wire::client::{self, AttemptInfo, RunInfo};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{
-    self, ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
-    ProcessSpec, ScheduleSpec, TaskSpec,
+    self, ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, GatesSpec, MisfireSpec,
+    OnLeftover, ProcessSpec, ScheduleSpec, TaskSpec,
 };
 
 /// A definition as it may be said again: importing it gives the same task.
@@ -44,6 +45,7 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
         retry,
         success,
         leftover,
+        gate_wait_ms,
     } = definition.policies;
     let (backoff, on) = (retry.backoff, retry.on);
     TaskSpec {
@@ -107,6 +109,13 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
             Leftover::Leave => OnLeftover::Leave,
         },
         process: Rec(process(&definition.process)),
+        gates: Rec(GatesSpec {
+            only_if: definition.gates.only_if,
+            max_load: definition.gates.max_load.map(format_load),
+            min_memory: definition.gates.min_memory.map(format_size),
+            on_ac_power: definition.gates.on_ac_power,
+            gate_wait_ms: gate_wait_ms.map(NonZeroU64::get),
+        }),
         enabled: definition.enabled,
         misfire,
         misfire_within_ms,
@@ -214,6 +223,7 @@ fn retry_on(on: &RetryOn) -> Vec<String> {
 pub(crate) fn waits(task: &TaskName, waits_for: &WaitsFor) -> String {
     match waits_for {
         WaitsFor::Run(ahead) => format!("run {task}/{}", ahead.n),
+        WaitsFor::Gate { reading } => format!("its gate: {reading}"),
         WaitsFor::Place { limit } => format!("a place among all runs, of which {limit} may go at once"),
         WaitsFor::Room { pool, limit } => {
             let limit = limit.map_or_else(String::new, |limit| format!(", which holds {limit}"));
@@ -266,6 +276,7 @@ pub(crate) struct LiveRun {
     pid: Option<u32>,
     started_at: Option<Timestamp>,
     retry_at: Option<Timestamp>,
+    gate_until: Option<Timestamp>,
     waits_for: Option<WaitsFor>,
     cause: Option<Cause>,
 }
@@ -292,6 +303,7 @@ impl LiveRun {
             pid: view.pid,
             started_at: view.started_at,
             retry_at: view.retry_at,
+            gate_until: view.gate_until,
             waits_for: view.waits_for.clone(),
             cause: view.cause.cloned(),
         }
@@ -328,6 +340,8 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         peak_pids: row.usage.and_then(|usage| usage.peak_pids),
         earlier: Vec::new(),
         triggered_by: row.cause.map(|cause| cause.to_string()),
+        overrides: Tail(row.overrides.map(overridden).map(Rec)),
+        gate_until_ms: Tail(None),
         duration_ms: None,
         lateness_ms: None,
     };
@@ -339,9 +353,32 @@ pub(crate) fn run(row: RunRow, live: Option<LiveRun>) -> RunInfo {
         info.started_ms = live.started_at.map(Timestamp::as_millis).or(info.started_ms);
         info.attempts = info.attempts.max(live.attempts());
         info.retry_ms = live.retry_at.map(Timestamp::as_millis);
+        info.gate_until_ms = Tail(live.gate_until.map(Timestamp::as_millis));
         info.waits_for = live.waits_for.map(|waits_for| waits(&live.origin.name, &waits_for));
     }
     with_lengths(info)
+}
+
+/// Most bytes of names of variables that are told of a run: a page of runs fits a frame.
+const NAMES_TOLD: usize = 512;
+
+/// What a run was given, without values.
+fn overridden(overrides: Overridden) -> client::Overridden {
+    let mut told = client::Overridden {
+        args: overrides.arguments() as u64,
+        skip_gates: overrides.skip_gates,
+        ..client::Overridden::default()
+    };
+    let mut bytes = 0;
+    for name in overrides.names() {
+        bytes += name.len();
+        if bytes <= NAMES_TOLD {
+            told.env.push(name.to_owned());
+        } else {
+            told.more_env += 1;
+        }
+    }
+    told
 }
 
 /// An attempt that was followed by another.
@@ -379,6 +416,7 @@ pub(crate) fn unrecorded(live: LiveRun) -> RunInfo {
         state: live.state.to_owned(),
         attempts: live.attempts(),
         retry_ms: live.retry_at.map(Timestamp::as_millis),
+        gate_until_ms: Tail(live.gate_until.map(Timestamp::as_millis)),
         waits_for: live
             .waits_for
             .as_ref()

@@ -1,5 +1,6 @@
 //! What tests of several rooms share.
 
+use taskd_core::gates::Gates;
 use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
 use taskd_core::task::{Action, Definition, TaskName, When};
@@ -22,5 +23,6 @@ pub(crate) fn manual(name: &str) -> Definition {
         process: Process::default(),
         output: OutputPolicy::default(),
         history: History::default(),
+        gates: Gates::default(),
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use taskd_core::Timestamp;
 use taskd_core::pause::{Pause, PauseScope};
+use taskd_core::run::Outcome;
 use taskd_core::schedule::{Schedule, clock_changes};
 use taskd_store::{Change, ChangeKind, Lifetime, Span};
 use taskd_wire::client::{self, Fate, RunInfo};
@@ -82,8 +83,9 @@ pub(crate) fn fate(facts: Facts) -> Fate {
     }
     if let Some(run) = facts.run {
         fate.at_ms = run.fire_time_ms.unwrap_or(fate.at_ms);
+        let is_skipped = run.outcome.as_deref() == Some(Outcome::Skipped.word());
         fate.run = Some(Box::new(Rec(run)));
-        fate.verdict = "ran".to_owned();
+        fate.verdict = if is_skipped { "skipped" } else { "ran" }.to_owned();
         return fate;
     }
     // An entry of fire times around the window says nothing of what is none.

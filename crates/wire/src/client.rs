@@ -7,6 +7,7 @@ mod count;
 mod daemon;
 mod dependencies;
 mod firings;
+mod overrides;
 mod pools;
 mod top;
 
@@ -20,6 +21,7 @@ pub use count::{Bucket, ClockChange, Counted};
 pub use daemon::{Restarting, RunnerStatus, Status};
 pub use dependencies::{Graph, GraphTask, UpstreamInfo};
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
+pub use overrides::{Overridden, Overrides};
 pub use pools::{PoolInfo, PoolKind};
 pub use top::{LiveUsage, Top, TopRun};
 
@@ -229,6 +231,13 @@ pub enum Request {
         task: Option<String>,
         /// How the runs stand that have the trace id of this one, `TASK/N`.
         run: Option<String>,
+    },
+    /// Start a run of each task now, and give them something. Answered as [`Request::Run`] is.
+    RunWith {
+        /// Names or patterns.
+        names: Vec<String>,
+        /// What they are given.
+        overrides: Rec<Overrides>,
     },
     /// The runs in progress and what they use now. Answered by [`Response::Top`].
     Top,
@@ -455,7 +464,7 @@ pub struct RunInfo {
     pub started_ms: Option<i64>,
     /// When it ended.
     pub finished_ms: Option<i64>,
-    /// `waiting`, `starting`, `running`, `stopping`, `finished`.
+    /// `waiting`, `starting`, `running`, `backing-off`, `gated`, `stopping`, `finished`.
     pub state: String,
     /// How it ended.
     pub outcome: Option<String>,
@@ -501,6 +510,10 @@ pub struct RunInfo {
     pub earlier: Vec<Rec<AttemptInfo>>,
     /// The run whose end triggered it, as `TASK/N`.
     pub triggered_by: Option<String>,
+    /// What it was given beside what its task says.
+    pub overrides: Tail<Option<Rec<Overridden>>>,
+    /// Until when it waits for its gate, while it does; [`retry_ms`](RunInfo::retry_ms) is when that is looked at again.
+    pub gate_until_ms: Tail<Option<i64>>,
 }
 
 /// The coming fire times of a task.

@@ -1,9 +1,12 @@
 //! A task's definition as it is said, on the wire and in the JSON lines of `export` and `import`.
 
+mod gates;
+
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::codec::{Rec, Tail};
+pub use gates::{GatesPatch, GatesSpec};
 
 /// What `taskctl add` says of one task: everything a user may choose, as typed and not yet checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -117,6 +120,9 @@ pub struct TaskSpec {
     /// Regular expressions of what is hidden in the output before it is written.
     #[serde(default)]
     pub mask: Vec<String>,
+    /// What must hold before its runs start.
+    #[serde(default)]
+    pub gates: Rec<GatesSpec>,
 }
 
 /// What the processes of a task are given; `None` leaves what the runner has.
@@ -459,6 +465,8 @@ pub struct TaskPatch {
     pub output: Option<OutputKind>,
     /// All regular expressions of what is hidden in the output from now on.
     pub mask: Option<Vec<String>>,
+    /// What must hold before its runs start.
+    pub gates: Rec<GatesPatch>,
 }
 
 /// What is changed of what processes are given; an inner `None` for what the runner has.

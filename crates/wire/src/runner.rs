@@ -82,6 +82,24 @@ pub struct Start {
     pub output: Tail<OutputKind>,
     /// Regular expressions of what is hidden in lines before they are written.
     pub masks: Tail<Vec<String>>,
+    /// What must hold before it is started, where something must. To be said to a runner that
+    /// [can](RunnerInfo::can) only.
+    pub gates: Tail<Option<Rec<Gates>>>,
+}
+
+/// What must hold before a process is started; else it is not, and [`Ended::gate`] says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Gates {
+    /// A line for `/bin/sh -c`, run as the process would be, that must exit with 0.
+    pub only_if: Option<String>,
+    /// Milliseconds that this may take; then it is killed, with all that came from it.
+    pub within_ms: u64,
+    /// What the load average of one minute may be, in hundredths.
+    pub max_load: Option<u32>,
+    /// Bytes of memory that must be available, without pressure on it.
+    pub min_memory: Option<u64>,
+    /// Whether the machine must not run on battery.
+    pub on_ac_power: bool,
 }
 
 /// What a process is given beside arguments, variables and a directory; `None` leaves what the runner has.
@@ -239,10 +257,10 @@ pub struct RunnerInfo {
     /// Where each attempt has a control group of its own: the controllers of these, `cpu`, `io`, `memory`, `pids`. `None`
     /// where attempts are held by their process groups and marks alone.
     pub cgroups: Tail<Option<Vec<String>>>,
-    /// What it knows of that a runner of an earlier version does not, a bit each: [`can`].
-    pub can: Tail<u64>,
     /// The file that it executes. One that was installed later in its place is another.
     pub program: Tail<Option<FileId>>,
+    /// What it knows of that a runner of an earlier version does not, a bit each: [`can`].
+    pub can: Tail<u64>,
 }
 
 /// The bits of [`RunnerInfo::can`].
@@ -250,6 +268,8 @@ pub mod can {
     /// It does what [`Start::output`](super::Start::output) and [`Start::masks`](super::Start::masks) say. One that does not
     /// keeps all as lines.
     pub const OUTPUTS: u64 = 1;
+    /// It looks at [gates](super::Start::gates).
+    pub const GATES: u64 = 1 << 1;
     /// It holds attempts to their [caps](super::Process::caps), or does not start them.
     pub const CAPS: u64 = 1 << 2;
     /// It tells what attempts in progress use: [`ToRunner::Look`](super::ToRunner::Look).
@@ -359,6 +379,9 @@ pub struct Ended {
     pub time_up: Tail<Option<TimeUp>>,
     /// What else its whole tree of processes used.
     pub counted: Tail<TreeUsage>,
+    /// Where it was not started since a gate was closed: which, and what was read, as a sentence. Its end is
+    /// [`End::SpawnFailed`] then.
+    pub gate: Tail<Option<String>>,
     /// The cap on its memory, in bytes, where it was killed for needing more.
     pub over_memory: Tail<Option<u64>>,
 }
@@ -388,7 +411,7 @@ pub enum End {
         /// The system's error number.
         errno: i32,
         /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `output` with the file, `limit` with its name, `nice`,
-        /// `ionice`, `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `memory-max`, `cpu-max`, `pids-max` with what is missing behind it, `mask` when what is to be hidden cannot be, `pipe`, `clone`, `launcher`; `start` when that hung until a stop would
+        /// `ionice`, `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `memory-max`, `cpu-max`, `pids-max` with what is missing behind it, `mask` when what is to be hidden cannot be, `pipe`, `clone`, `launcher`; `gate` when one was closed, or with the path of what could not be read for one; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.
         what: String,
     },

@@ -141,7 +141,10 @@ fn a_definition_is_written_in_full() {
                 "no_new_privileges": false, "clear_env": false, "env_files": [], "stdin": null,
                 "private_tmp": false, "memory_max": null, "cpu_max": null, "pids_max": null
             },
-            "output_max": null, "keep_runs": null, "keep_for_ms": null, "output": "lines", "mask": []
+            "output_max": null, "keep_runs": null, "keep_for_ms": null, "output": "lines", "mask": [],
+            "gates": {
+                "only_if": null, "max_load": null, "min_memory": null, "on_ac_power": false, "gate_wait_ms": null
+            }
         })
     );
 }

@@ -124,7 +124,7 @@ impl Retry {
                 Outcome::TimedOut => self.on.timed_out,
                 Outcome::SpawnFailed => self.on.spawn_failed,
                 Outcome::Unknown => self.on.unknown,
-                Outcome::Succeeded | Outcome::Cancelled | Outcome::Missed => false,
+                Outcome::Succeeded | Outcome::Cancelled | Outcome::Missed | Outcome::Skipped => false,
             }
     }
 

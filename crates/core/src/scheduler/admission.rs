@@ -151,6 +151,7 @@ fn doing(run: &Run) -> &'static str {
     match run.state {
         State::Waiting => "still waits for a place",
         State::BackingOff { .. } => "waits for its next attempt",
+        State::Gated { .. } => "waits for its gate",
         State::Starting(_) | State::Running(_) | State::Stopping { .. } => "is still running",
     }
 }

@@ -104,6 +104,7 @@ impl Scheduler {
                 trace_id,
                 waiting: true,
                 cause: None,
+                overrides: None,
             });
             runs.push((run, trace_id));
         }

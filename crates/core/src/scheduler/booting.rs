@@ -58,6 +58,7 @@ impl Scheduler {
                 trace_id,
                 waiting: true,
                 cause: None,
+                overrides: None,
             });
             self.notice_created(run, true);
             self.count_firing(now, id);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::command::{Accepted, Command, Refusal, Reply, WhileRunning};
 use crate::dependency::Upstream;
+use crate::overrides::Overrides;
 use crate::policy::{Concurrency, Sharing};
 use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
@@ -47,7 +48,7 @@ impl Scheduler {
             } => self.pause(now, scopes, until, &by, note.as_deref()),
             Command::Resume { scopes, by } => self.resume(now, scopes, &by),
             Command::Remove { ids, running, reason } => self.remove(now, &ids, running, &reason),
-            Command::Run { ids } => self.run_now(now, &ids),
+            Command::Run { ids, overrides } => self.run_now(now, &ids, overrides.as_ref()),
             Command::SetCalendar { name, calendar, by } => self.set_calendar(now, name, *calendar, &by),
             Command::RemoveCalendars { names } => self.remove_calendars(now, names),
             Command::SetPools {
@@ -269,7 +270,12 @@ impl Scheduler {
                     }
                     WhileRunning::Cancel => !matches!(run.state, State::Stopping { .. }),
                     // What has not begun cannot begin without its definition.
-                    WhileRunning::Keep => matches!(run.state, State::Waiting | State::BackingOff { .. }),
+                    WhileRunning::Keep => {
+                        matches!(
+                            run.state,
+                            State::Waiting | State::BackingOff { .. } | State::Gated { .. }
+                        )
+                    }
                 };
                 if stopped {
                     records.push(stop(now, *key, reason));
@@ -288,7 +294,12 @@ impl Scheduler {
         Ok(self.accept(records, reserved, Reply::Done))
     }
 
-    fn run_now(&mut self, now: Timestamp, ids: &[TaskId]) -> Result<Accepted, Refusal> {
+    fn run_now(
+        &mut self,
+        now: Timestamp,
+        ids: &[TaskId],
+        overrides: Option<&Arc<Overrides>>,
+    ) -> Result<Accepted, Refusal> {
         let mut wanted = BTreeSet::new();
         let mut runs = Vec::with_capacity(ids.len());
         let mut records = Vec::with_capacity(ids.len());
@@ -338,6 +349,7 @@ impl Scheduler {
                 trace_id,
                 waiting,
                 cause: None,
+                overrides: overrides.cloned(),
             });
             reply.push((run, trace_id));
         }

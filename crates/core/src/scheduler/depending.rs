@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::dependency::{Cause, EndKind, Upstreams};
 use crate::record::Record;
-use crate::run::{AttemptEnd, Outcome, Passing, RunKey, TraceId, Trigger};
+use crate::run::{AttemptEnd, Exit, Outcome, Passing, RunKey, TraceId, Trigger};
 use crate::schedule::Passed;
 use crate::task::{Owner, TaskId, TaskName};
 use crate::time::Timestamp;
@@ -187,9 +187,11 @@ impl Scheduler {
         self.dependencies.owed.remove(&id);
     }
 
-    /// Whether others follow the end of a run: not where it was called off before it ran, nor where all of them are cancelled.
+    /// Whether others follow the end of a run: not where it was called off before it ran or its gate was closed, nor where all
+    /// of them are cancelled.
     pub(super) fn is_followed(run: &Run, outcome: Outcome, end: Option<&AttemptEnd>) -> bool {
-        let has_run = end.is_some() || run.started_at.is_some() || outcome == Outcome::Unknown;
+        let was_let_in = |end: &AttemptEnd| !matches!(end.exit, Exit::GateClosed { .. });
+        let has_run = end.is_some_and(was_let_in) || run.started_at.is_some() || outcome == Outcome::Unknown;
         has_run && !run.muted
     }
 
@@ -299,6 +301,7 @@ impl Scheduler {
             trace_id,
             waiting: true,
             cause: Some(cause),
+            overrides: None,
         });
         self.notice_created(run, true);
         self.count_firing(now, id);

@@ -29,6 +29,10 @@ impl Scheduler {
             Act::Stop => self.stop(key),
             Act::Finish => {
                 if let Some(end) = end {
+                    if let Exit::GateClosed { reading } = &end.exit {
+                        let reading = reading.clone();
+                        return self.gate_closed(now, key, reading, end);
+                    }
                     let Some(run) = self.runs.get(&key) else { return };
                     let success = self
                         .tasks
@@ -63,11 +67,13 @@ impl Scheduler {
             run.state.set_told(if attached { Told::Yes } else { Told::Owed });
             if attached {
                 let origin = run.origin(key);
+                let overrides = run.overrides.clone();
                 let previous = self.tasks.get(key.task).and_then(|task| task.last_outcome);
                 self.outbox.push_back(Effect::Start {
                     origin,
                     deadline,
                     previous,
+                    overrides,
                 });
             }
         }

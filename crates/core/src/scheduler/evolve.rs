@@ -79,6 +79,7 @@ impl Scheduler {
                 trace_id,
                 waiting,
                 cause,
+                overrides,
             } => {
                 if let Some(cause) = cause {
                     self.dependencies.settle(run.task, cause.run);
@@ -107,6 +108,8 @@ impl Scheduler {
                         success: Codes::SUCCESS,
                         shares,
                         keeps: None,
+                        overrides: overrides.clone(),
+                        gate: None,
                         standing: Standing::Apart,
                         cause: cause.clone(),
                         muted: false,
@@ -144,6 +147,7 @@ impl Scheduler {
                 State::Starting(_)
                 | State::Running(_)
                 | State::BackingOff { .. }
+                | State::Gated { .. }
                 | State::Stopping {
                     reason: _,
                     of: Halted::Starting(_) | Halted::Running(_),
@@ -160,9 +164,11 @@ impl Scheduler {
                     run.started_at.get_or_insert(*at);
                 }
                 self.move_run(attempt.run, |state| match state {
-                    State::Waiting | State::Starting(_) | State::Running(_) | State::BackingOff { .. } => {
-                        State::Running(process)
-                    }
+                    State::Waiting
+                    | State::Starting(_)
+                    | State::Running(_)
+                    | State::BackingOff { .. }
+                    | State::Gated { .. } => State::Running(process),
                     State::Stopping { reason, of: _ } => State::Stopping {
                         reason,
                         of: Halted::Running(process),
@@ -171,7 +177,7 @@ impl Scheduler {
             }
             Record::RunStopping { run, at: _, reason } => self.move_run(*run, |state| {
                 let of = match state {
-                    State::Waiting | State::BackingOff { .. } => Halted::Waiting,
+                    State::Waiting | State::BackingOff { .. } | State::Gated { .. } => Halted::Waiting,
                     State::Starting(told) => Halted::Starting(told),
                     State::Running(process) => Halted::Running(process),
                     State::Stopping { reason: _, of } => of,
@@ -189,9 +195,32 @@ impl Scheduler {
                     run.started_at.get_or_insert(*at);
                 }
                 self.move_run(attempt.run, |state| match state {
-                    State::Waiting | State::Starting(_) | State::Running(_) | State::BackingOff { .. } => {
-                        State::BackingOff { until: *retry_at }
-                    }
+                    State::Waiting
+                    | State::Starting(_)
+                    | State::Running(_)
+                    | State::BackingOff { .. }
+                    | State::Gated { .. } => State::BackingOff { until: *retry_at },
+                    State::Stopping { reason, of: _ } => State::Stopping {
+                        reason,
+                        of: Halted::Waiting,
+                    },
+                });
+            }
+            Record::GateClosed {
+                run: key,
+                at: _,
+                gate,
+                look_at,
+            } => {
+                if let Some(run) = self.runs.get_mut(key) {
+                    run.gate = Some(gate.clone());
+                }
+                self.move_run(*key, |state| match state {
+                    State::Waiting
+                    | State::Starting(_)
+                    | State::Running(_)
+                    | State::BackingOff { .. }
+                    | State::Gated { .. } => State::Gated { until: *look_at },
                     State::Stopping { reason, of: _ } => State::Stopping {
                         reason,
                         of: Halted::Waiting,
@@ -199,7 +228,7 @@ impl Scheduler {
                 });
             }
             Record::RetryDue { run, at: _ } => self.move_run(*run, |state| match state {
-                State::BackingOff { .. } => State::Waiting,
+                State::BackingOff { .. } | State::Gated { .. } => State::Waiting,
                 State::Waiting | State::Starting(_) | State::Running(_) | State::Stopping { .. } => state,
             }),
             Record::RunFinished { run, outcome, .. } => {
@@ -208,7 +237,7 @@ impl Scheduler {
                     if let Some(task) = self.tasks.get_mut(run.task) {
                         task.last_outcome = Some(*outcome);
                     }
-                    if let Some(until) = ended.state.backs_off_until() {
+                    if let Some(until) = ended.state.rests_until() {
                         self.retries.remove(&(until, *run));
                     }
                     self.line_up(run.task);
@@ -390,16 +419,16 @@ impl Scheduler {
     /// Moves a run on by consuming its state; one that waits stands in the queue for places, others do not.
     fn move_run(&mut self, key: RunKey, to: impl FnOnce(State) -> State) {
         let Some(run) = self.runs.get_mut(&key) else { return };
-        if let Some(until) = run.state.backs_off_until() {
+        if let Some(until) = run.state.rests_until() {
             self.retries.remove(&(until, key));
         }
         run.state = to(std::mem::replace(&mut run.state, State::Waiting));
-        if let Some(until) = run.state.backs_off_until() {
+        if let Some(until) = run.state.rests_until() {
             self.retries.insert((until, key));
         }
         let holds = match run.state {
             State::Starting(_) | State::Running(_) => true,
-            State::Waiting | State::BackingOff { .. } => false,
+            State::Waiting | State::BackingOff { .. } | State::Gated { .. } => false,
             State::Stopping { reason: _, of } => of != Halted::Waiting,
         };
         if !holds && run.keeps.take().is_some() {

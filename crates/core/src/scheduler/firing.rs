@@ -163,6 +163,7 @@ impl Scheduler {
             trace_id,
             waiting,
             cause: None,
+            overrides: None,
         });
         self.notice_created(run, waiting);
         self.count_firing(now, id);

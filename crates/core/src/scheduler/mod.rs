@@ -31,6 +31,7 @@ mod evolve;
 mod fate;
 mod firing;
 mod following;
+mod gating;
 mod graph;
 mod import;
 mod life;
@@ -155,7 +156,7 @@ pub struct Scheduler {
     boots: BTreeSet<TaskId>,
     /// Where runs stand; the limits of groups and locks in it are recorded.
     places: Places,
-    /// Runs whose next attempt is due at a time.
+    /// Runs whose next attempt, or the next look at their gate, is due at a time.
     retries: BTreeSet<(Timestamp, RunKey)>,
     // How it is read, and bounded.
     schedules: Schedules,
@@ -280,8 +281,8 @@ impl Scheduler {
         for (task, cause, trace_id) in owed {
             scheduler.dependencies.owe(task, cause, trace_id);
         }
-        let backing_off = |(key, run): (&RunKey, &Run)| run.state.backs_off_until().map(|until| (until, *key));
-        scheduler.retries = scheduler.runs.iter().filter_map(backing_off).collect();
+        let rest = |(key, run): (&RunKey, &Run)| run.state.rests_until().map(|until| (until, *key));
+        scheduler.retries = scheduler.runs.iter().filter_map(rest).collect();
         let tasks: BTreeSet<_> = scheduler.runs.keys().map(|key| key.task).collect();
         for task in tasks {
             scheduler.line_up(task);

@@ -289,6 +289,7 @@ impl Scheduler {
             | Record::AttemptStarted { .. }
             | Record::AttemptEnded { .. }
             | Record::RetryDue { .. }
+            | Record::GateClosed { .. }
             | Record::RunFinished { .. }
             | Record::MarkReset { .. }
             | Record::Latched { .. }

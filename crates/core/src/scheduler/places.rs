@@ -65,7 +65,7 @@ impl Scheduler {
                     continue;
                 }
                 State::Starting(_) | State::Running(_) => Standing::Holds,
-                State::BackingOff { .. } => Standing::Apart,
+                State::BackingOff { .. } | State::Gated { .. } => Standing::Apart,
                 State::Stopping { reason: _, of } => match of {
                     Halted::Waiting => Standing::Apart,
                     Halted::Starting(_) | Halted::Running(_) => Standing::Holds,

@@ -161,6 +161,8 @@ impl Scheduler {
         // What an earlier life was to start is as late now as a fire time that nobody dealt with.
         if starts
             && run.attempt == 1
+            // One that was turned away by its gate began in time.
+            && run.gate.is_none()
             && let Some(fire_time) = run.fire_time
             && run.trigger != Trigger::Backfill
             && let Some(task) = self.tasks.get(key.task)
@@ -236,6 +238,7 @@ impl Scheduler {
             trace_id: origin.trace_id,
             waiting: false,
             cause: None,
+            overrides: None,
         });
         if origin.fire_time.is_some() && origin.trigger != Trigger::Backfill {
             self.count_firing(now, run.task);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::effect::Notice;
+use crate::gates::LOOK_LAST;
 use crate::record::Record;
 use crate::run::{AttemptEnd, Outcome, RunKey, Stopped};
 use crate::task::TaskId;
@@ -89,17 +90,22 @@ impl Scheduler {
         });
     }
 
-    /// Has the attempts wait for a place that are due.
+    /// Has the attempts wait for a place that are due, and the runs whose gates are to be looked at.
     pub(super) fn retry_due(&mut self, now: Timestamp) {
         while let Some((_, run)) = self.retries.first().copied().filter(|(until, _)| *until <= now) {
             self.fact(Record::RetryDue { run, at: now });
         }
     }
 
-    /// Where the clock was set back, no attempt waits longer than the longest wait of its task.
+    /// Where the clock was set back, no attempt waits longer than the longest wait of its task, and no gate for longer than
+    /// from one look to the next.
     pub(super) fn clamp_retries(&mut self, now: Timestamp) {
         let longest = |key: &RunKey| {
             let task = self.tasks.get(key.task);
+            let is_gated = |run: &Run| matches!(run.state, State::Gated { .. });
+            if self.runs.get(key).is_some_and(is_gated) {
+                return LOOK_LAST;
+            }
             task.map_or(Duration::ZERO, |task| {
                 Duration::from_millis(task.policies.retry.backoff.max_ms.get())
             })
@@ -115,10 +121,15 @@ impl Scheduler {
         }
     }
 
-    /// Ends the runs of a removed task that wait, for another attempt or for its place: what it would do went with the task.
+    /// Ends the runs of a removed task that wait, for another attempt, for its gate or for its place: what it would do went with the task.
     pub(super) fn drop_retries(&mut self, now: Timestamp, id: TaskId) {
         let theirs = self.runs.range(runs_of(id));
-        let waits = |(_, run): &(&RunKey, &Run)| matches!(run.state, State::BackingOff { .. } | State::Waiting);
+        let waits = |(_, run): &(&RunKey, &Run)| {
+            matches!(
+                run.state,
+                State::BackingOff { .. } | State::Gated { .. } | State::Waiting
+            )
+        };
         let keys: Vec<RunKey> = theirs.filter(waits).map(|(key, _)| *key).collect();
         for key in keys {
             let reason = Some("its task was removed before its next attempt".to_owned());

@@ -1,7 +1,8 @@
 //! The life of one run.
 //!
 //! `waiting → starting → running → finished`, from starting and running to `backing-off` where another attempt follows, from
-//! there to waiting again, and from all of them to `stopping` and from there to finished.
+//! starting to `gated` where a gate of it is closed, from these to waiting again, and from all of them to `stopping` and from
+//! there to finished.
 //! [`State::step`] says for every state and every input what follows; the scheduler does it, by records. A finished run is
 //! no longer here.
 
@@ -9,6 +10,8 @@ use std::sync::Arc;
 
 use crate::dependency::Cause;
 use crate::event::Origin;
+use crate::gates::Closed;
+use crate::overrides::Overrides;
 use crate::policy::{Codes, Holding};
 use crate::process::caps::memory_text;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger};
@@ -35,6 +38,10 @@ pub(super) struct Run {
     pub(super) shares: Option<Arc<Shares>>,
     /// What that is where its task has been changed since.
     pub(super) keeps: Option<Holding>,
+    /// What it is given beside what its task says.
+    pub(super) overrides: Option<Arc<Overrides>>,
+    /// What is known of its gate, once that was found closed.
+    pub(super) gate: Option<Closed>,
     /// Where it stands among the others.
     pub(super) standing: Standing,
     /// The run whose end triggered it.
@@ -56,6 +63,11 @@ pub(super) enum State {
     Running(Process),
     /// An attempt did not succeed, and another follows. The scheduler moves it when that is due, after a crash as well.
     BackingOff {
+        /// When it is.
+        until: Timestamp,
+    },
+    /// A gate of it was closed. The scheduler moves it when that is to be looked at again, after a crash as well.
+    Gated {
         /// When it is.
         until: Timestamp,
     },
@@ -191,6 +203,14 @@ impl State {
                 | Input::Absent { .. }
                 | Input::Ended => Act::Nothing.step(),
             },
+            State::Gated { until: _ } => match input {
+                Input::Cleared | Input::StopDecided | Input::Absent { .. } => Act::Nothing.step(),
+                // As of one that waits: the runner was not told to look again.
+                Input::Started => Act::Nothing.noting_start(true),
+                Input::Listed { spawned, stopping: _ } => Act::Nothing.noting_start(spawned),
+                // It has told so before, and was not heard to the end: it may forget that.
+                Input::Ended => Act::Finish.step(),
+            },
             State::Stopping { reason: _, of } => of.step(input),
         }
     }
@@ -202,6 +222,7 @@ impl State {
             State::Starting(_) => Stage::Starting,
             State::Running(process) => process.stage(),
             State::BackingOff { until } => Stage::BackingOff { until: *until },
+            State::Gated { until } => Stage::Gated { until: *until },
             State::Stopping { reason: _, of } => match of {
                 Halted::Waiting => Stage::Waiting,
                 Halted::Starting(_) => Stage::Starting,
@@ -214,14 +235,18 @@ impl State {
     pub(super) fn stopping(&self) -> Option<&str> {
         match self {
             State::Stopping { reason, of: _ } => Some(reason),
-            State::Waiting | State::Starting(_) | State::Running(_) | State::BackingOff { .. } => None,
+            State::Waiting
+            | State::Starting(_)
+            | State::Running(_)
+            | State::BackingOff { .. }
+            | State::Gated { .. } => None,
         }
     }
 
-    /// When its next attempt is due, while it waits for that.
-    pub(super) fn backs_off_until(&self) -> Option<Timestamp> {
+    /// When its next attempt is due or its gate is looked at again, while it waits for that.
+    pub(super) fn rests_until(&self) -> Option<Timestamp> {
         match self {
-            State::BackingOff { until } => Some(*until),
+            State::BackingOff { until } | State::Gated { until } => Some(*until),
             State::Waiting | State::Starting(_) | State::Running(_) | State::Stopping { .. } => None,
         }
     }
@@ -237,6 +262,7 @@ impl State {
             State::Waiting
             | State::Starting(_)
             | State::BackingOff { .. }
+            | State::Gated { .. }
             | State::Stopping {
                 reason: _,
                 of: Halted::Waiting | Halted::Starting(_),
@@ -255,6 +281,7 @@ impl State {
             State::Waiting
             | State::Running(_)
             | State::BackingOff { .. }
+            | State::Gated { .. }
             | State::Stopping {
                 reason: _,
                 of: Halted::Waiting | Halted::Running(_),
@@ -269,14 +296,15 @@ impl State {
             State::Starting(_) => "starting",
             State::Running(_) => "running",
             State::BackingOff { .. } => "backing-off",
+            State::Gated { .. } => "gated",
             State::Stopping { .. } => "stopping",
         }
     }
 
-    /// Whether it waits, for a place or for its next attempt.
+    /// Whether it waits: for a place, a gate, or its next attempt.
     pub(super) fn waits(&self) -> bool {
         match self {
-            State::Waiting | State::BackingOff { .. } => true,
+            State::Waiting | State::Gated { .. } | State::BackingOff { .. } => true,
             State::Starting(_) | State::Running(_) | State::Stopping { .. } => false,
         }
     }
@@ -336,7 +364,7 @@ impl Process {
 impl Run {
     pub(super) fn of_image(image: RunImage) -> (RunKey, Self) {
         let of = match image.stage {
-            Stage::Waiting | Stage::BackingOff { .. } => Halted::Waiting,
+            Stage::Waiting | Stage::BackingOff { .. } | Stage::Gated { .. } => Halted::Waiting,
             Stage::Starting => Halted::Starting(Told::Yes),
             Stage::Running { pid, started_at } => Halted::Running(Process {
                 attempt: image.attempt,
@@ -348,6 +376,7 @@ impl Run {
             (Some(reason), of) => State::Stopping { reason, of },
             (None, Halted::Waiting) => match image.stage {
                 Stage::BackingOff { until } => State::BackingOff { until },
+                Stage::Gated { until } => State::Gated { until },
                 Stage::Waiting | Stage::Starting | Stage::Running { .. } => State::Waiting,
             },
             (None, Halted::Starting(told)) => State::Starting(told),
@@ -367,6 +396,8 @@ impl Run {
                 .as_ref()
                 .map(|keeps| Arc::new(Shares::of(keeps.owner, &keeps.sharing))),
             keeps: image.keeps,
+            overrides: image.overrides,
+            gate: image.gate,
             standing: Standing::Apart,
             cause: image.cause,
             muted: image.muted,
@@ -390,6 +421,8 @@ impl Run {
             keeps: self.keeps.clone(),
             cause: self.cause.clone(),
             muted: self.muted,
+            overrides: self.overrides.clone(),
+            gate: self.gate.clone(),
         }
     }
 
@@ -421,6 +454,7 @@ pub(super) fn outcome(end: &AttemptEnd, stopping: Option<&str>, success: &Codes)
             let error = std::io::Error::from_raw_os_error(*errno);
             (Outcome::SpawnFailed, format!("{what}: {error}"))
         }
+        (Exit::GateClosed { reading }, _) => (Outcome::Skipped, reading.clone()),
         (Exit::Code(_) | Exit::Signal(_) | Exit::OverMemory { .. }, Some(Stopped::Asked)) => (
             Outcome::Cancelled,
             stopping.unwrap_or("the runner was stopped").to_owned(),

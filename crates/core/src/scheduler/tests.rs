@@ -7,6 +7,7 @@ mod commands;
 mod concurrency;
 mod depending;
 mod firing;
+mod gating;
 mod imports;
 mod lateness;
 mod pausing;
@@ -23,6 +24,7 @@ use super::{Limits, Scheduler};
 use crate::command::{Accepted, Command, Refusal, Reply, Ticket, WhileRunning};
 use crate::effect::{Effect, Notice, Weight};
 use crate::event::{Event, Inventory, Live, Origin};
+use crate::gates::Gates;
 use crate::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
 use crate::process::Process;
 use crate::record::Record;
@@ -76,6 +78,7 @@ fn definition(name: &str, when: When) -> Definition {
         process: Process::default(),
         output: OutputPolicy::default(),
         history: History::default(),
+        gates: Gates::default(),
     }
 }
 
@@ -218,7 +221,14 @@ impl Rig {
     }
 
     fn run(&mut self, id: TaskId) -> RunKey {
-        match self.apply(Command::Run { ids: vec![id] }).unwrap().reply {
+        match self
+            .apply(Command::Run {
+                ids: vec![id],
+                overrides: None,
+            })
+            .unwrap()
+            .reply
+        {
             Reply::Runs(runs) => runs[0].0,
             other => panic!("{other:?}"),
         }

@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 use super::Scheduler;
 use super::evolve::runs_of;
 use super::pools::Standing;
-use super::runs::Run;
+use super::runs::{Run, State};
 use super::tasks::Task;
 
 /// Most tasks that are looked at for the next start.
@@ -63,6 +63,11 @@ pub enum WaitsFor {
         /// How many there are.
         limit: usize,
     },
+    /// A gate of it to open.
+    Gate {
+        /// Which, and what was read last.
+        reading: String,
+    },
     /// Room in a group or lock.
     Room {
         /// Which.
@@ -77,14 +82,16 @@ pub enum WaitsFor {
 pub struct RunView<'a> {
     /// What it is.
     pub origin: Origin,
-    /// `waiting`, `starting`, `running`, `backing-off` or `stopping`.
+    /// `waiting`, `starting`, `running`, `backing-off`, `gated` or `stopping`.
     pub state: &'static str,
     /// Its process id, if it has a process.
     pub pid: Option<u32>,
     /// When its first attempt started.
     pub started_at: Option<Timestamp>,
-    /// When its next attempt is due, while it waits for that.
+    /// When its next attempt is due or its gate is looked at again, while it waits for that.
     pub retry_at: Option<Timestamp>,
+    /// Until when its gate is looked at, while it waits for that.
+    pub gate_until: Option<Timestamp>,
     /// What it waits for, while it does.
     pub waits_for: Option<WaitsFor>,
     /// Why it is being stopped, if it is.
@@ -100,7 +107,7 @@ pub struct BusyRuns<'a> {
     pub runs: Vec<RunView<'a>>,
     /// How many are starting, running or stopping.
     pub running: usize,
-    /// How many wait: for a place, or for their next attempt.
+    /// How many wait: for a place, a gate, or their next attempt.
     pub waiting: usize,
 }
 
@@ -326,13 +333,21 @@ impl Scheduler {
 
     fn view<'a>(&'a self, key: RunKey, run: &'a Run) -> RunView<'a> {
         let process = run.state.process();
+        let is_gated = matches!(run.state, State::Gated { .. });
+        let gate = run.gate.as_ref().filter(|_| is_gated);
         RunView {
             origin: run.origin(key),
             state: run.state.word(),
             pid: process.map(|process| process.pid),
             started_at: run.started_at,
-            retry_at: run.state.backs_off_until(),
-            waits_for: self.waits_for(key, &run.standing),
+            retry_at: run.state.rests_until(),
+            gate_until: gate.map(|gate| gate.gives_up),
+            waits_for: match gate {
+                Some(gate) => Some(WaitsFor::Gate {
+                    reading: gate.reading.clone(),
+                }),
+                None => self.waits_for(key, &run.standing),
+            },
             stopping: run.state.stopping(),
             cause: run.cause.as_ref(),
         }

@@ -17,6 +17,7 @@ use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::{ImportId, TaskId, When};
 
 use crate::depending;
+use crate::gates::{self, Gates};
 use crate::pauses::History;
 use crate::users::RETRIES;
 use crate::world::{Daemon, Stage, World, catalog};
@@ -35,6 +36,7 @@ pub struct Spawned {
     at_once: BTreeMap<RunKey, usize>,
     /// The groups and locks it took a part of then, with how many they held.
     pools: BTreeMap<RunKey, Vec<(Pool, usize)>>,
+    pub gates: Gates,
     /// Tasks that had their run for a boot.
     booted: BTreeSet<(TaskId, u128)>,
     /// How often the machine has booted, and how often when a run was created, by its trace id.
@@ -52,6 +54,7 @@ pub struct Spawned {
 impl Spawned {
     /// A record leaves the scheduler.
     pub fn emitted(&mut self, record: &Record) {
+        self.gates.emitted(record);
         if let Record::Horizon { until } = record {
             // Drawn back so far, it says that the clock was set back by more than the bound.
             if self.horizon.since(*until) > Limits::default().clock_back {
@@ -89,6 +92,7 @@ impl Spawned {
     pub fn start(&mut self, origin: &Origin, limit: usize) {
         let run = origin.attempt.run;
         let attempt = origin.attempt.attempt;
+        self.gates.started(run);
         if origin.trigger == Trigger::Boot && attempt == 1 {
             // It may have waited for longer than its boot lasted.
             let boot = self.boots[&origin.trace_id.0];
@@ -177,6 +181,9 @@ impl World {
         let Some(daemon) = &self.daemon else { return };
         self.check_equal(daemon);
         let image = daemon.core.snapshot();
+        if daemon.linked && !daemon.closing && !self.full {
+            gates::rests(&daemon.core, self.wall());
+        }
         let mut backlogs: BTreeMap<TaskId, usize> = BTreeMap::new();
         for run in daemon.core.active_runs().filter(|run| run.state == "waiting") {
             if matches!(run.origin.trigger, Trigger::CatchUp | Trigger::Backfill) {
@@ -260,6 +267,10 @@ impl World {
             let ran = self.spawned.runs.contains_key(&(*run, *trace));
             let told = matches!(outcome, Some(Outcome::Succeeded | Outcome::Failed));
             assert!(ran || !told, "{run:?} is {outcome:?} and never had a process");
+            assert!(
+                !ran || *outcome != Some(Outcome::Skipped),
+                "{run:?} was skipped and had a process"
+            );
         }
         if self.spawned.set_back {
             // What had started by the old reckoning and was not recorded may be dealt with anew.
@@ -359,6 +370,7 @@ fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &m
         | Record::AttemptStarted { .. }
         | Record::AttemptEnded { .. }
         | Record::RetryDue { .. }
+        | Record::GateClosed { .. }
         | Record::RunStopping { .. }
         | Record::RunFinished { .. }
         | Record::MarkReset { .. }
@@ -533,6 +545,7 @@ fn account(
         | Record::RunAdmitted { .. }
         | Record::AttemptStarted { .. }
         | Record::RetryDue { .. }
+        | Record::GateClosed { .. }
         | Record::RunStopping { .. }
         | Record::ImportBegun { .. }
         | Record::ImportEnded { .. }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use taskd_core::dependency::{EndKind, Upstream, Upstreams};
 use taskd_core::record::Record;
-use taskd_core::run::{Outcome, RunKey, TraceId, Trigger};
+use taskd_core::run::{AttemptEnd, Exit, Outcome, RunKey, TraceId, Trigger};
 use taskd_core::task::{TaskId, TaskName, When};
 
 use crate::world::{Daemon, World};
@@ -46,7 +46,8 @@ pub fn emitted(daemon: &Daemon, records: &[Record]) {
                 Record::DependencySkipped { task, end, .. } => task == id && end == run,
                 _ => false,
             });
-            let has_run = end.is_some() || *outcome == Outcome::Unknown;
+            let was_let_in = |end: &AttemptEnd| !matches!(end.exit, Exit::GateClosed { .. });
+            let has_run = end.as_ref().is_some_and(was_let_in) || *outcome == Outcome::Unknown;
             let meets = upstream.on.meets(*outcome) && !daemon.known.muted.contains(run);
             assert!(
                 meets || !follows,

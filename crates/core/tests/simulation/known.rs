@@ -65,6 +65,11 @@ impl Known {
                 // The next one is admitted anew.
                 self.waiting.insert(attempt.run);
             }
+            Record::GateClosed { run, .. } => {
+                // Gates are those of the first attempt, and the next look at them is admitted anew.
+                self.ended.insert(AttemptKey { run: *run, attempt: 1 });
+                self.waiting.insert(*run);
+            }
             _ => {}
         }
     }

@@ -8,6 +8,7 @@
 mod checks;
 mod depending;
 mod dice;
+mod gates;
 mod known;
 mod pauses;
 mod runner;

@@ -13,7 +13,11 @@ use crate::dice::Dice;
 /// What the daemon sent.
 #[derive(Clone, Debug)]
 pub enum Message {
-    Start(Origin),
+    Start {
+        origin: Origin,
+        /// Whether there are gates to look at.
+        gated: bool,
+    },
     Stop(AttemptKey, Duration),
     Forget(AttemptKey),
 }
@@ -79,10 +83,10 @@ impl Runner {
     pub fn read(&mut self, now: u64, dice: &mut Dice) -> bool {
         match self.inbox.pop_front() {
             None => return false,
-            Some(Message::Start(origin)) => {
+            Some(Message::Start { origin, gated }) => {
                 let key = origin.attempt;
                 if !self.children.contains_key(&key) && !self.ended.contains_key(&key) {
-                    self.children.insert(key, child(origin, now, dice));
+                    self.children.insert(key, child(origin, gated, now, dice));
                 }
             }
             Some(Message::Stop(key, grace)) => {
@@ -92,11 +96,14 @@ impl Runner {
                     child.stopping = true;
                     let obeys = dice.length(Duration::from_millis(1), grace * 2).min(grace);
                     child.ends = child.ends.min(now + obeys.as_millis() as u64);
-                    child.exit = if obeys < grace && dice.chance(500) {
-                        Exit::Code(0)
-                    } else {
-                        Exit::Signal(if obeys < grace { 15 } else { 9 })
-                    };
+                    let is_gated = matches!(child.exit, Exit::GateClosed { .. });
+                    let by_itself = obeys < grace && dice.chance(500);
+                    if !is_gated {
+                        child.exit = match by_itself {
+                            true => Exit::Code(0),
+                            false => Exit::Signal(if obeys < grace { 15 } else { 9 }),
+                        };
+                    }
                 }
             }
             Some(Message::Forget(key)) => {
@@ -110,7 +117,7 @@ impl Runner {
     pub fn spawn(&mut self, wall: Timestamp) -> Vec<Origin> {
         let mut spawned = Vec::new();
         for (key, child) in &mut self.children {
-            if child.process.is_none() && !matches!(child.exit, Exit::SpawnFailed { .. }) {
+            if child.process.is_none() && !matches!(child.exit, Exit::SpawnFailed { .. } | Exit::GateClosed { .. }) {
                 let pid = self.next_pid;
                 self.next_pid += 1;
                 child.process = Some((pid, wall));
@@ -127,7 +134,11 @@ impl Runner {
         let mut gone = Vec::new();
         let over = |child: &Child| match child.process {
             Some(_) => child.ends <= now,
-            None => matches!(child.exit, Exit::SpawnFailed { .. }),
+            None => match child.exit {
+                Exit::SpawnFailed { .. } => true,
+                Exit::GateClosed { .. } => child.ends <= now,
+                Exit::Code(_) | Exit::Signal(_) | Exit::OverMemory { .. } => false,
+            },
         };
         let keys: Vec<_> = self
             .children
@@ -162,8 +173,13 @@ impl Runner {
     }
 }
 
-fn child(origin: Origin, now: u64, dice: &mut Dice) -> Child {
+fn child(origin: Origin, gated: bool, now: u64, dice: &mut Dice) -> Child {
+    // A closed gate is told at once or after a while; one that is open takes no time.
+    let closed = gated && dice.chance(700);
     let exit = match dice.below(10) {
+        _ if closed => Exit::GateClosed {
+            reading: "it runs on battery".to_owned(),
+        },
         0 => Exit::SpawnFailed {
             errno: 2,
             what: "exec".to_owned(),
@@ -172,7 +188,7 @@ fn child(origin: Origin, now: u64, dice: &mut Dice) -> Child {
         2 => Exit::Code(3),
         _ => Exit::Code(0),
     };
-    let most = Duration::from_secs(4 * 60 * 60);
+    let most = Duration::from_secs(if closed { 30 } else { 4 * 60 * 60 });
     Child {
         origin,
         process: None,

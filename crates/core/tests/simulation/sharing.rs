@@ -26,7 +26,7 @@ pub fn emitted(daemon: &Daemon, spawned: &mut Spawned, record: &Record) {
             waiting: true,
             trigger: Trigger::Schedule | Trigger::Boot | Trigger::Dependency,
             ..
-        } => few_wait(&daemon.core, *run, policy(run)),
+        } => few_wait(&daemon.core, spawned, *run, policy(run)),
         _ => {}
     }
 }
@@ -43,7 +43,7 @@ fn holds_room(core: &Scheduler, pools: &[Pool]) -> Vec<(Pool, usize)> {
 }
 
 /// No more firings of a task wait, with one that was just created, than may.
-fn few_wait(core: &Scheduler, created: RunKey, policy: Concurrency) {
+fn few_wait(core: &Scheduler, spawned: &Spawned, created: RunKey, policy: Concurrency) {
     let most = match policy {
         Concurrency::Forbid | Concurrency::Replace => 1,
         Concurrency::Allow { .. } => QUEUE.get(),
@@ -52,7 +52,9 @@ fn few_wait(core: &Scheduler, created: RunKey, policy: Concurrency) {
     let waits = |run: &RunView<'_>| {
         let made_up = matches!(run.origin.trigger, Trigger::CatchUp | Trigger::Backfill);
         let Origin { attempt, .. } = run.origin;
-        attempt.run.task == created.task && attempt.attempt == 1 && run.state == "waiting" && !made_up
+        // One that looks at its gate again was let go before.
+        let is_first = attempt.attempt == 1 && !spawned.gates.was_closed(attempt.run);
+        attempt.run.task == created.task && is_first && run.state == "waiting" && !made_up
     };
     let waiting = core.active_runs().filter(waits).count();
     assert!(

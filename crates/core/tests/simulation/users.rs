@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, Entry, Keep, Kept, Rule, TimeRange};
 use taskd_core::command::{Command, Refusal, WhileRunning};
+use taskd_core::gates::Gates;
 use taskd_core::pause::PauseScope;
 use taskd_core::policy::{
     Backoff, Concurrency, History, Misfire, OutputPolicy, Policies, Pool, Retry, RetryOn, Sharing, TimeLimits,
@@ -16,6 +17,7 @@ use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::task::{Action, Definition, ImportId, Owner, TaskId, TaskName, Terms, When};
 
 use crate::depending;
+use crate::gates;
 use crate::world::{Importing, Wish, World};
 
 pub const OWNER: Owner = Owner(1000);
@@ -37,7 +39,13 @@ pub fn ask(world: &mut World) {
         (2..5, Some(id)) => edit(world, id),
         (5..9, Some(id)) => set_enabled(world, id),
         (9..11, Some(id)) => remove(world, id),
-        (11..16, Some(id)) => answered(world.apply(Command::Run { ids: vec![id] }, Wish::default())),
+        (11..16, Some(id)) => answered(world.apply(
+            Command::Run {
+                ids: vec![id],
+                overrides: None,
+            },
+            Wish::default(),
+        )),
         (_, Some(_)) => cancel(world),
     }
 }
@@ -353,11 +361,22 @@ fn definition(world: &mut World) -> Definition {
                 deadline_ms: NonZeroU64::new(world.dice.below(10_000_000)).filter(|_| world.dice.chance(300)),
                 ..TimeLimits::default()
             },
+            gate_wait_ms: match world.dice.below(3) {
+                0 => None,
+                _ => {
+                    let wait = world.dice.length(Duration::from_millis(1), gates::WAIT_MAX).as_millis();
+                    NonZeroU64::new(wait as u64)
+                }
+            },
             ..Policies::default()
         },
         process: Process::default(),
         output: OutputPolicy::default(),
         history: History::default(),
+        gates: Gates {
+            on_ac_power: world.dice.chance(200),
+            ..Gates::default()
+        },
     }
 }
 

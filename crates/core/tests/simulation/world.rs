@@ -307,7 +307,12 @@ impl World {
                         stage: Stage::Sent,
                     });
                 }
-                Effect::Start { origin, .. } => send(Message::Start(origin)),
+                Effect::Start { origin, .. } => {
+                    let definition = self.definitions.get(&origin.attempt.run.task);
+                    let has_gates = definition.is_some_and(|definition| definition.gates.any());
+                    let gated = has_gates && origin.attempt.attempt == 1;
+                    send(Message::Start { origin, gated });
+                }
                 Effect::Stop { attempt, grace } => send(Message::Stop(attempt, grace)),
                 Effect::Forget(attempt) => send(Message::Forget(attempt)),
                 Effect::Prepare(_) | Effect::Notice(_) => {}

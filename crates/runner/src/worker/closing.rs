@@ -21,6 +21,16 @@ pub(super) enum Closing {
     Lingering(Instant),
 }
 
+impl Closing {
+    /// Whether anything may still be started.
+    pub(super) fn takes_starts(self) -> bool {
+        match self {
+            Closing::No => true,
+            Closing::Stopping | Closing::Lingering(_) => false,
+        }
+    }
+}
+
 impl Worker {
     pub(super) fn shut_down(&mut self, grace: Duration) {
         match self.closing {

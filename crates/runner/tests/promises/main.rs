@@ -6,6 +6,7 @@
 
 mod connections;
 mod ends;
+mod gates;
 mod groups;
 mod harness;
 mod kept;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             &starts::TESTS,
             &kept::TESTS,
             &ends::TESTS,
+            &gates::TESTS,
             &groups::TESTS,
             &connections::TESTS,
             &lives::TESTS,

@@ -17,8 +17,8 @@ use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
 use crate::scene::{
-    added_for, after, at, calendar, commit, created, load, name, open, run_started, sharing, sharing_task, varied,
-    whole_run, with_options, with_terms,
+    added_for, after, at, calendar, closed, commit, created, created_with, gated, load, name, open, overrides,
+    run_started, sharing, sharing_task, varied, whole_run, with_options, with_terms,
 };
 
 fn golden(version: u32) -> PathBuf {
@@ -74,6 +74,12 @@ fn records(version: u32) -> Vec<Record> {
     }
     if version >= 9 {
         records.extend(depending());
+        records.push(created_with(13, 1, 76_000, overrides(5)));
+        records.extend([
+            added_for(17, 0, 76_900, gated("task-17")),
+            created(17, 1, 77_000),
+            closed(RunKey { task: TaskId(17), n: 1 }, 77_100, 7),
+        ]);
     }
     records
 }
@@ -103,6 +109,7 @@ fn depending() -> Vec<Record> {
             trace_id: TraceId(u128::MAX - 1),
             waiting: true,
             cause: Some(cause(1)),
+            overrides: None,
         },
         Record::RunMuted {
             run: RunKey { task: TaskId(15), n: 1 },
@@ -286,24 +293,25 @@ fn opens(version: u32) {
         }
         assert_eq!(task.definition, written);
     }
-    let mut runs = reader.runs(&RunQuery::default(), None, 10).unwrap().0;
-    let count = match version {
-        ..5 => 4,
-        5..9 => 6,
-        9.. => 7,
-    };
-    assert_eq!(runs.len(), count);
+    let runs = reader.runs(&RunQuery::default(), None, 10).unwrap().0;
+    let more = if version >= 9 { 3 } else { 0 };
+    assert_eq!(runs.len(), if version >= 5 { 6 + more } else { 4 });
     if version >= 9 {
-        let cause = runs.remove(0).cause.expect("it has one");
-        assert_eq!(cause.to_string(), "task-1/1");
+        let task = reader.definition(TaskId(17)).unwrap().unwrap();
+        assert_eq!(task.definition, gated("task-17"));
+        let causes: Vec<String> = runs
+            .iter()
+            .filter_map(|run| Some(run.cause.as_ref()?.to_string()))
+            .collect();
+        assert_eq!(causes, ["task-1/1"]);
     }
     if version >= 5 {
         let told = |n: usize| {
             (
-                runs[n].state.word(),
-                runs[n].attempt,
-                runs[n].started_at,
-                runs[n].retry_at,
+                runs[more + n].state.word(),
+                runs[more + n].attempt,
+                runs[more + n].started_at,
+                runs[more + n].retry_at,
             )
         };
         assert_eq!(told(0), ("finished", 2, Some(at(72_001)), None));

@@ -6,7 +6,10 @@ use taskd_core::task::{Owner, TaskId};
 use taskd_store::{Reader, RunQuery, RunRow, Select, State, Store};
 use tempfile::TempDir;
 
-use crate::scene::{added_for, at, commit, created, definition, finished, key, name, open, run_started, whole_run};
+use crate::scene::{
+    added_for, at, commit, created, created_with, definition, finished, key, name, open, overrides, run_started,
+    whole_run,
+};
 
 /// 100 tasks of two owners, with four runs each, of which every third failed; the last ones have not ended.
 fn scene() -> (TempDir, Store) {
@@ -287,4 +290,23 @@ fn earlier_attempts_are_told_with_what_they_used() {
     let newest = reader.earlier_attempts(run, 2).unwrap();
     assert_eq!(newest.iter().map(|row| row.attempt).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(reader.earlier_attempts(key(1, 91), 2).unwrap(), []);
+}
+
+#[test]
+fn history_tells_that_a_run_was_given_something_and_no_value_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let records = vec![
+        added_for(1, 0, 1, definition("given")),
+        created(1, 1, 10),
+        created_with(1, 2, 20, overrides(5)),
+    ];
+    commit(&store.writer(), records).unwrap();
+    let reader = store.reader().unwrap();
+    let given = |n| reader.run(key(1, n)).unwrap().unwrap().overrides;
+    assert_eq!(given(1), None);
+    let given = given(2).expect("it was given something");
+    assert_eq!(given.names().collect::<Vec<_>>(), ["LEVEL"]);
+    assert_eq!(given.arguments(), 2);
+    assert!(!format!("{given:?}").contains("secret"), "{given:?}");
 }

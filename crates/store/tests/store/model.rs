@@ -17,7 +17,7 @@ use taskd_core::snapshot::{Header, Rest, RunImage, Snapshot, Stage, TaskImage};
 use taskd_core::task::{Owner, TaskId};
 use taskd_core::time::Timestamp;
 
-use crate::scene::{after, at, calendar, name, sharing, varied};
+use crate::scene::{after, at, calendar, closed, name, overrides, sharing, varied};
 
 /// Who changes things.
 pub const ME: &str = "uid 1000";
@@ -150,6 +150,7 @@ impl Model {
                 trace_id,
                 waiting,
                 cause,
+                overrides,
             } => {
                 if let Some(cause) = cause {
                     self.settle(run.task, cause.run);
@@ -177,6 +178,8 @@ impl Model {
                         keeps: None,
                         cause: cause.clone(),
                         muted: false,
+                        overrides: overrides.clone(),
+                        gate: None,
                     },
                 );
             }
@@ -223,9 +226,19 @@ impl Model {
                     };
                 }
             }
+            Record::GateClosed { run, gate, look_at, .. } => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.gate = Some(gate.clone());
+                    run.keeps = None;
+                    run.stage = match run.stopping {
+                        None => Stage::Gated { until: *look_at },
+                        Some(_) => Stage::Waiting,
+                    };
+                }
+            }
             Record::RetryDue { run, .. } => {
                 if let Some(run) = self.runs.get_mut(run)
-                    && matches!(run.stage, Stage::BackingOff { .. })
+                    && matches!(run.stage, Stage::BackingOff { .. } | Stage::Gated { .. })
                 {
                     run.stage = Stage::Waiting;
                 }
@@ -233,7 +246,7 @@ impl Model {
             Record::RunStopping { run, reason, .. } => {
                 if let Some(run) = self.runs.get_mut(run) {
                     run.stopping = Some(reason.clone());
-                    if matches!(run.stage, Stage::BackingOff { .. }) {
+                    if matches!(run.stage, Stage::BackingOff { .. } | Stage::Gated { .. }) {
                         run.stage = Stage::Waiting;
                     }
                 }
@@ -346,6 +359,7 @@ impl Model {
                     trace_id: TraceId(u128::from(value) << 90 | 1),
                     waiting: value.is_multiple_of(2),
                     cause: self.cause(step).filter(|_| value % 4 == 1),
+                    overrides: value.is_multiple_of(5).then(|| Arc::new(overrides(value))),
                 }
             }
             8 => Record::RunAdmitted {
@@ -492,9 +506,10 @@ impl Model {
                 }
             }
             27 => Record::RetryDue {
-                run: run(|stage| matches!(stage, Stage::BackingOff { .. }))?,
+                run: run(|stage| matches!(stage, Stage::BackingOff { .. } | Stage::Gated { .. }))?,
                 at: now,
             },
+            36 => closed(run(|stage| matches!(stage, Stage::Starting))?, now.as_millis(), value),
             24 => Record::BootSkipped {
                 task: task(step.pick)?,
                 at: now,
@@ -552,7 +567,7 @@ pub struct Step {
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..37, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
+    let step = (0_u8..38, 0_usize..64, any::<u32>(), any::<bool>()).prop_map(|(kind, pick, value, ends)| Step {
         kind,
         pick,
         value,

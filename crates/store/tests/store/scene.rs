@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use taskd_core::calendar::{Calendar, CalendarUse, DaySpan, Entry, Keep, Kept, Rule};
 use taskd_core::dependency::{Upstream, Upstreams};
+use taskd_core::gates::{Closed, Gates};
+use taskd_core::overrides::Overrides;
 use taskd_core::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
 use taskd_core::process::caps::Caps;
 use taskd_core::process::{EnvFile, IoPriority, Limit, Process, Stdin};
@@ -103,6 +105,7 @@ pub fn definition(text: &str) -> Definition {
         process: Process::default(),
         output: OutputPolicy::default(),
         history: History::default(),
+        gates: Gates::default(),
     }
 }
 
@@ -289,6 +292,69 @@ pub fn created(task: u64, n: u64, ms: i64) -> Record {
         trace_id: TraceId(u128::from(n) << 64 | u128::from(task)),
         waiting: false,
         cause: None,
+        overrides: None,
+    }
+}
+
+/// What a run may be given.
+pub fn overrides(value: u32) -> Overrides {
+    Overrides {
+        env: vec![("LEVEL".to_owned(), format!("secret-{value}"))],
+        args: (0..value % 3).map(|n| format!("arg {n}")).collect(),
+        skip_gates: value.is_multiple_of(2),
+    }
+}
+
+/// A run that waits and is given something.
+pub fn created_with(task: u64, n: u64, ms: i64, overrides: Overrides) -> Record {
+    match created(task, n, ms) {
+        Record::RunCreated {
+            run,
+            trigger: _,
+            fire_time: _,
+            at,
+            trace_id,
+            waiting: _,
+            cause,
+            overrides: _,
+        } => Record::RunCreated {
+            run,
+            trigger: Trigger::Manual,
+            fire_time: None,
+            at,
+            trace_id,
+            waiting: true,
+            cause,
+            overrides: Some(Arc::new(overrides)),
+        },
+        other => other,
+    }
+}
+
+/// A task with gates.
+pub fn gated(text: &str) -> Definition {
+    let mut gated = definition(text);
+    gated.policies.gate_wait_ms = NonZeroU64::new(600_000);
+    gated.gates = Gates {
+        only_if: Some("test -e /gate".to_owned()),
+        max_load: Some(250),
+        min_memory: NonZeroU64::new(1 << 30),
+        on_ac_power: true,
+    };
+    gated
+}
+
+/// A gate of a run is closed.
+pub fn closed(run: RunKey, ms: i64, value: u32) -> Record {
+    Record::GateClosed {
+        run,
+        at: at(ms),
+        gate: Closed {
+            looks: value,
+            reading: format!("load {value} is over 4"),
+            gives_up: at(ms + i64::from(value)),
+        },
+        look_at: at(ms + i64::from(value % 100)),
     }
 }
 

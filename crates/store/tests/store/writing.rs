@@ -324,6 +324,7 @@ fn a_run_with_a_key_that_was_given_before_takes_its_place() {
         trace_id: TraceId(99),
         waiting: true,
         cause: None,
+        overrides: None,
     };
     // A second time it changes nothing.
     for _ in 0..2 {

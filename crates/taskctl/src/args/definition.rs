@@ -3,6 +3,7 @@
 use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
 
+use super::gates::GateArgs;
 use crate::completion;
 
 /// When a task is due, as typed.
@@ -323,6 +324,8 @@ Examples:
   taskctl add --every 1s --output file -- sample-sensors
   taskctl add --cron @daily --mask 'token=\\S+' --mask '[0-9]{16}' -- fetch -v
   taskctl add --every 5s --keep-runs 50 --keep-for 1d --output-max 64KiB -- poll
+  taskctl add --cron @daily --only-if 'test -e /mnt' --gate-wait 2h -- sync
+  taskctl add --every 1h --max-load 4 --min-memory 2G --on-ac-power -- index
 
 Without --name, a name is made from the command. --cron, --every and --at may be
 given many times, and --boot and --after with them: a time that several of them
@@ -358,6 +361,9 @@ pub struct AddArgs {
     /// What is kept of it.
     #[command(flatten)]
     pub keep: KeepArgs,
+    /// What must hold before its runs start.
+    #[command(flatten)]
+    pub gates: GateArgs,
     /// Working directory of its runs (default: the owner's home)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,
@@ -387,6 +393,7 @@ Examples:
   taskctl edit load --after-any extract,import
   taskctl edit backup --nice '' --limit nofile=4096 --limit core=
   taskctl edit backup --keep-runs 20 --keep-for '' --output-max ''
+  taskctl edit backup --max-load 2.5 --only-if '' --gate-wait 30m
   taskctl edit backup --memory-max 2G --pids-max ''
   taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
 pub struct EditArgs {
@@ -420,6 +427,9 @@ pub struct EditArgs {
     /// What is kept of it.
     #[command(flatten)]
     pub keep: KeepArgs,
+    /// What must hold before its runs start.
+    #[command(flatten)]
+    pub gates: GateArgs,
     /// New working directory; '' for the owner's home
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What to run")]
     pub cwd: Option<String>,

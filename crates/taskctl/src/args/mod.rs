@@ -4,6 +4,7 @@
 mod calendar;
 mod daemon;
 mod definition;
+mod gates;
 mod graph;
 mod pausing;
 mod pools;
@@ -23,6 +24,7 @@ pub use definition::{
     ActionArgs, AddArgs, EditArgs, ExportArgs, Gap, ImportArgs, Leftover, Misfire, MisfireArgs, Output, Overlap,
     ProcessArgs, RetryArgs, ScheduleArgs,
 };
+pub use gates::GateArgs;
 pub use graph::GraphArgs;
 pub use pausing::{BackfillArgs, PauseArgs, ResumeArgs, WhyArgs};
 pub use pools::{GroupArgs, LockArgs, PoolVerb};

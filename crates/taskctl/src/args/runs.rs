@@ -1,6 +1,6 @@
 //! `run`, `cancel`, `logs`, `runs`: verbs about runs.
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
 
 use crate::completion;
@@ -11,7 +11,11 @@ use crate::completion;
 Examples:
   taskctl run backup
   taskctl run --wait backup && echo fine
-  taskctl run 'nightly-*'")]
+  taskctl run 'nightly-*'
+  taskctl run backup --env LEVEL=3 -- --verbose /home    for this run alone
+
+What stands behind -- comes behind the arguments of the task; for a task with --shell it is $1, $2, and so on. Retries of
+the run have it too. `taskctl runs TASK/N --wide` says that a run was given something.")]
 pub struct RunArgs {
     /// Names, patterns with * and ?, or label:WORD
     #[arg(required = true, value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
@@ -19,6 +23,15 @@ pub struct RunArgs {
     /// Print the output, wait for the end, and exit with the command's exit code
     #[arg(long, short)]
     pub wait: bool,
+    /// Environment variable for this run alone; may be given many times
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Start it whatever the gates of the task say
+    #[arg(long)]
+    pub skip_gates: bool,
+    /// Arguments for this run alone, behind those of the task
+    #[arg(last = true, value_name = "ARG", value_hint = ValueHint::Other)]
+    pub args: Vec<String>,
 }
 
 /// Stops runs.
@@ -86,14 +99,15 @@ Examples:
 
 With --json: [{run, task, trigger, fire_time, started_at, finished_at, state, outcome, exit_code, signal, attempts,
 trace_id, duration_ms, lateness_ms, reason, retry_at, created_at, pid, max_rss_kib, user_us, system_us, output_bytes,
-memory_peak_kib, read_bytes, written_bytes, peak_pids, earlier_attempts}], newest first. What was used is that of the last
+memory_peak_kib, read_bytes, written_bytes, peak_pids, earlier_attempts, overrides: {env, more_env, args,
+skip_gates}, gate_until}], newest first; env has names of variables, and args is how many there are. What was used is that of the last
 attempt, with all its processes, and null where nobody counts it; max_rss_kib is of its largest process alone. Runs that
 are named tell of their earlier attempts too. A list that fails on its way leaves the array open.")]
 pub struct RunsArgs {
     /// Tasks, patterns with * and ?, label:WORD, or runs such as backup/1042 (default: all)
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::runs))]
     pub targets: Vec<String>,
-    /// Only runs that ended so: succeeded, failed, cancelled, spawn-failed, missed, unknown; may be given many times
+    /// Only runs that ended so: succeeded, failed, cancelled, spawn-failed, missed, skipped, unknown; may be given many times
     #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = outcomes())]
     pub outcome: Vec<String>,
     /// Only runs created since then: a time, or how long ago, such as 2h

@@ -5,7 +5,7 @@ use taskd_wire::client::{Accepted, Request, Response};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{BackoffSpec, TaskSpec};
 
-use super::{definition, kept, process};
+use super::{definition, gates, kept, process};
 use crate::args::{AddArgs, RetryArgs};
 use crate::error::{Failure, Result};
 use crate::json;
@@ -58,6 +58,7 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         output_max: kept::size("output-max", args.keep.output_max.as_deref())?.flatten(),
         keep_runs: kept::number("keep-runs", args.keep.keep_runs.as_deref())?.flatten(),
         keep_for_ms: definition::limit("keep-for", args.keep.keep_for.as_deref())?.flatten(),
+        gates: Rec(gates::spec(&args.gates)?),
         enabled: !args.disabled,
         misfire: misfire.unwrap_or_default(),
         misfire_within_ms,

@@ -4,7 +4,7 @@ use taskd_wire::client::{Request, Response};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{BackoffPatch, TaskPatch};
 
-use super::{add, definition, kept, process};
+use super::{add, definition, gates, kept, process};
 use crate::args::{EditArgs, RetryArgs};
 use crate::error::{Failure, Result, one_only};
 use crate::session::Session;
@@ -83,6 +83,7 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         output_max: kept::size("output-max", args.keep.output_max.as_deref())?,
         keep_runs: kept::number("keep-runs", args.keep.keep_runs.as_deref())?,
         keep_for_ms: definition::limit("keep-for", args.keep.keep_for.as_deref())?,
+        gates: Rec(gates::patch(&args.gates)?),
     })
 }
 

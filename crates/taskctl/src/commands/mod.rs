@@ -13,6 +13,7 @@ mod edit;
 mod enable;
 mod export;
 mod follow;
+mod gates;
 mod graph;
 mod import;
 mod kept;

@@ -1,11 +1,11 @@
 //! `taskctl run`
 
-use taskd_wire::client::{Request, Response, RunInfo, RunRef};
+use taskd_wire::client::{Overrides, Request, Response, RunInfo, RunRef};
 use taskd_wire::codec::Rec;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::follow::{self, Show};
-use super::is_one;
+use super::{definition, is_one};
 use crate::args::RunArgs;
 use crate::error::Result;
 use crate::json;
@@ -25,11 +25,21 @@ const TIMED_OUT: i32 = 124;
 
 /// Runs tasks now, and with `--wait` becomes what they become.
 pub fn run(args: &RunArgs, session: &mut Session) -> Result<u8> {
+    let overrides = Overrides {
+        env: definition::env(&args.env)?,
+        args: args.args.clone(),
+        skip_gates: args.skip_gates,
+    };
+    let names = args.names.clone();
+    // A daemon of an earlier version knows runs as they are.
+    let request = if overrides == Overrides::default() {
+        Request::Run { names }
+    } else {
+        let overrides = Rec(overrides);
+        Request::RunWith { names, overrides }
+    };
     let mut client = session.connect()?;
-    let Response::RunsStarted(started) = client.request(&Request::Run {
-        names: args.names.clone(),
-    })?
-    else {
+    let Response::RunsStarted(started) = client.request(&request)? else {
         return Err(client.unexpected().into());
     };
     let runs: Vec<RunRef> = started.into_iter().map(|Rec(run)| run).collect();

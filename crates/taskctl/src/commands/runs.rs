@@ -99,7 +99,7 @@ pub fn each(
 /// Columns without `--wide`.
 const NARROW: usize = 6;
 
-const WIDE: [Column; 19] = [
+const WIDE: [Column; 20] = [
     Column::fixed("RUN"),
     Column::fixed("OUTCOME"),
     Column::fixed("STARTED"),
@@ -118,6 +118,7 @@ const WIDE: [Column; 19] = [
     Column::number("WRITTEN"),
     Column::number("PIDS"),
     Column::number("OUTPUT"),
+    Column::fixed("GIVEN"),
     Column::fixed("TRACE"),
 ];
 
@@ -191,6 +192,7 @@ fn more(run: &RunInfo, times: &Times) -> Vec<Cell> {
         run.written_bytes.map(bytes).unwrap_or_default().into(),
         run.peak_pids.map(|pids| pids.to_string()).unwrap_or_default().into(),
         run.output_bytes.map(bytes).unwrap_or_default().into(),
+        task::given(run).into(),
         run.trace_id.as_str().into(),
     ]
 }

@@ -10,7 +10,7 @@ use crate::error::{Failure, Result};
 use crate::json;
 use crate::out::JsonArray;
 use crate::render::table::Tone;
-use crate::render::{counted, one_line, process, task};
+use crate::render::{counted, gates, one_line, process, task};
 use crate::session::Session;
 
 /// Shows all of some tasks.
@@ -145,6 +145,9 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     }
     for (i, pattern) in spec.mask.iter().enumerate() {
         row(if i == 0 { "masks" } else { "" }, pattern.clone(), Tone::Plain);
+    }
+    if let Some(gates) = gates::gates(&spec.gates) {
+        row("gates", gates, Tone::Plain);
     }
     row("command", task::action(&spec.action), Tone::Plain);
     if let Some(cwd) = &spec.cwd {

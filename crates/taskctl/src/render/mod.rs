@@ -2,6 +2,7 @@
 //! round numbers.
 
 pub mod fate;
+pub mod gates;
 pub mod graph;
 pub mod heat;
 pub mod month;

@@ -24,6 +24,12 @@ pub fn given(spec: &ProcessSpec) -> Option<String> {
 
 /// What to do about a run that could not be started; nothing where nobody knows.
 pub fn cure(run: &RunInfo) -> Option<String> {
+    if run.outcome.as_deref() == Some("skipped") {
+        return Some(format!(
+            "`taskctl run {0} --skip-gates` runs it all the same, and `taskctl edit {0} --gate-wait D` has runs wait",
+            run.task
+        ));
+    }
     if run.outcome.as_deref() != Some("spawn-failed") {
         return None;
     }
@@ -35,6 +41,9 @@ pub fn cure(run: &RunInfo) -> Option<String> {
             format!("mend the file, or do without: `taskctl edit {task} --env-file ''`, or FILE with - before it")
         }
         "stdin" => format!("make the file, or choose what is read with `taskctl edit {task} --stdin TEXT|@FILE`"),
+        "gates," => "the daemon starts a new runner when the old one has ended, which it does once nothing runs: \
+                     `taskctl stop`, then `taskctl start`"
+            .to_owned(),
         "limit" => format!(
             "the runner may not go above its own hard limit; change it with `taskctl edit {task} --limit NAME=SOFT`"
         ),

@@ -49,7 +49,7 @@ impl Tone {
         match word {
             "succeeded" => Tone::Good,
             "failed" | "timed-out" | "spawn-failed" | "missed" | "unknown" => Tone::Bad,
-            "starting" | "running" | "stopping" | "waiting" | "backing-off" => Tone::Live,
+            "starting" | "running" | "stopping" | "waiting" | "backing-off" | "gated" => Tone::Live,
             _ => Tone::Plain,
         }
     }

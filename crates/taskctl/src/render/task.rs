@@ -265,6 +265,18 @@ pub fn reason(run: &RunInfo) -> Option<Cow<'_, str>> {
     reason.split(" (os error").next().map(Cow::Borrowed)
 }
 
+/// What a run was given beside what its task says: names of variables, and how many arguments.
+pub fn given(run: &RunInfo) -> String {
+    let Some(given) = &run.overrides.0 else {
+        return String::new();
+    };
+    let more = (given.more_env > 0).then(|| format!("{} more", given.more_env));
+    let args = (given.args > 0).then(|| counted(given.args, "argument"));
+    let gates = given.skip_gates.then(|| "no gates".to_owned());
+    let said: Vec<String> = given.env.iter().cloned().chain(more).chain(args).chain(gates).collect();
+    said.join(", ")
+}
+
 /// How long a run took, or has taken so far.
 pub fn taken(run: &RunInfo, now_ms: i64) -> String {
     match (run.duration_ms, run.started_ms) {

@@ -1,8 +1,10 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
 mod dependencies;
+mod gates;
 mod limits;
 mod output;
+mod overrides;
 mod process;
 mod retries;
 mod schedule;
@@ -23,6 +25,7 @@ use crate::config::Limits;
 use crate::describe;
 use crate::powers::Powers;
 
+pub(crate) use overrides::{fit, overrides};
 pub(crate) use process::read_env_files;
 pub(crate) use schedule::{Schedules, findings, known_zone, still_to_come, zone_of};
 use schedule::{by_rule, in_zone, misfire, not_limited, rule_of};
@@ -95,6 +98,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
     let when = terms::terms(parts, None, typed, context)?;
     let misfire = misfire(spec.misfire, spec.misfire_within_ms)?;
     not_limited(&when, misfire)?;
+    let (gates, gate_wait_ms) = gates::gates(spec.gates.0)?;
     let mut definition = Definition {
         name,
         when,
@@ -109,6 +113,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
             success: retries::codes("success-codes", spec.success_codes.as_deref())?,
             concurrency: concurrency(spec.concurrency.as_deref())?,
             leftover,
+            gate_wait_ms,
         },
         sharing: Sharing {
             group: spec.group.as_deref().map(|group| word("group", group)).transpose()?,
@@ -118,6 +123,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         process: process::process(spec.process.0, &context.powers)?,
         output,
         history,
+        gates,
         action,
         env,
     };
@@ -174,6 +180,7 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
         new.sharing.locks = locks(&typed)?;
     }
     new.process = process::patched(new.process, patch.process.0, &context.powers)?;
+    (new.gates, new.policies.gate_wait_ms) = gates::patched((new.gates, new.policies.gate_wait_ms), patch.gates.0)?;
     if let Some(text) = patch.name {
         new.name = name(&text)?;
     }

@@ -94,5 +94,6 @@ fn text_bytes(definition: &Definition) -> usize {
         Some(Stdin::File { .. }) | None => 0,
     };
     let masks: usize = definition.output.mask.iter().map(String::len).sum();
-    action + env + description + stdin + masks
+    let only_if = definition.gates.only_if.as_ref().map_or(0, String::len);
+    action + env + description + stdin + masks + only_if
 }

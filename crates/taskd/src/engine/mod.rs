@@ -266,7 +266,8 @@ impl Driver {
                     origin,
                     deadline,
                     previous,
-                } => self.start(origin, deadline, previous),
+                    overrides,
+                } => self.start(origin, deadline, previous, overrides.as_deref()),
                 Effect::Stop { attempt, grace } => self.tell_runners(&ToRunner::Stop {
                     key: spoken::wire_key(attempt),
                     grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),

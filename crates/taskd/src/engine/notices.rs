@@ -69,6 +69,23 @@ impl Driver {
                 );
                 self.watchers.changed(run);
             }
+            Notice::GateClosed {
+                run,
+                name,
+                trace_id,
+                reading,
+                gives_up,
+            } => {
+                tracing::info!(
+                    task = name.as_str(),
+                    run = run.n,
+                    trace_id = %trace_id,
+                    reason = reading,
+                    until = %gives_up,
+                    "run waits for its gate"
+                );
+                self.watchers.changed(run);
+            }
             Notice::RunFinished {
                 run,
                 attempt,

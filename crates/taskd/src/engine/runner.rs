@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use taskd_core::Timestamp;
 use taskd_core::event::{Event, Inventory, Origin};
+use taskd_core::overrides::Overrides;
 use taskd_core::run::{AttemptKey, Outcome};
 use taskd_wire::codec::{Rec, Tail};
-use taskd_wire::runner::{self as wire, FromRunner, ToRunner};
+use taskd_wire::runner::{self as wire, FromRunner, ToRunner, can};
 
 use super::Driver;
 use super::attach::{self, Attached, Started};
 use super::link::{LinkError, Met};
 use super::runners::{Runner, Seen, Which};
-use super::spoken::{core_ended, core_key, core_live, wire_key, wire_start};
+use super::spoken::{core_ended, core_key, core_live, gates, wire_key, wire_start};
+use super::startable::Unstartable;
 use super::stop::Stop;
 use crate::clock;
 
@@ -310,17 +312,28 @@ impl Driver {
     }
 
     /// Has the runner start an attempt.
-    pub(super) fn start(&mut self, origin: Origin, deadline: Option<Duration>, previous: Option<Outcome>) {
+    pub(super) fn start(
+        &mut self,
+        origin: Origin,
+        deadline: Option<Duration>,
+        previous: Option<Outcome>,
+        overrides: Option<&Overrides>,
+    ) {
         let definition = match self.startable(origin.attempt.run.task) {
             Ok(definition) => definition,
             Err(problem) => return self.cannot_start(origin, &problem),
         };
+        let gates = gates(&origin, &definition, overrides).map(Rec);
+        if gates.is_some() && !self.runner_can(can::GATES) {
+            return self.cannot_start(origin, &Unstartable::Ungated);
+        }
         if let Some(runner) = &mut self.runner {
             runner.live.insert(origin.attempt);
         }
         let start = wire::Start {
             previous_outcome: Tail(previous.map(|outcome| outcome.word().to_owned())),
-            ..wire_start(&origin, deadline, &definition, &self.config)
+            gates: Tail(gates),
+            ..wire_start(&origin, deadline, &definition, overrides, &self.config)
         };
         self.tell_runner(&ToRunner::Start(Box::new(Rec(start))));
         let waiting = self.runner.as_ref().map(|runner| runner.link.waiting());

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use taskd_core::Timestamp;
 use taskd_core::event::{Live, Origin};
+use taskd_core::gates::ONLY_IF_WITHIN;
+use taskd_core::overrides::Overrides;
 use taskd_core::policy::{Leftover, StopSignal, TimeLimits};
 use taskd_core::process::{IoClass, IoPriority, Process, Stdin};
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, RunKey, Stopped, TraceId, Trigger, Usage};
@@ -39,8 +41,14 @@ pub(super) fn wire_start(
     origin: &Origin,
     deadline: Option<Duration>,
     definition: &Definition,
+    overrides: Option<&Overrides>,
     config: &Config,
 ) -> wire::Start {
+    let action = overrides.map_or_else(
+        || definition.action.clone(),
+        |overrides| overrides.action(&definition.action),
+    );
+    let env = overrides.map_or_else(|| definition.env.clone(), |overrides| overrides.env(&definition.env));
     wire::Start {
         key: wire_key(origin.attempt),
         task: origin.name.to_string(),
@@ -48,19 +56,12 @@ pub(super) fn wire_start(
         fire_time_ms: origin.fire_time.map(Timestamp::as_millis),
         created_ms: origin.created_at.as_millis(),
         trace_id: origin.trace_id.0,
-        action: match &definition.action {
-            Action::Exec { argv } => ActionSpec::Exec { argv: argv.clone() },
-            Action::Shell { line } => ActionSpec::Shell { line: line.clone() },
+        action: match action {
+            Action::Exec { argv } => ActionSpec::Exec { argv },
+            Action::Shell { line } => ActionSpec::Shell { line },
         },
         cwd: definition.cwd.clone(),
-        env: definition
-            .env
-            .iter()
-            .map(|(name, value)| EnvVar {
-                name: name.clone(),
-                value: value.clone(),
-            })
-            .collect(),
+        env: env.into_iter().map(|(name, value)| EnvVar { name, value }).collect(),
         output_max: definition
             .output
             .max_bytes
@@ -71,7 +72,23 @@ pub(super) fn wire_start(
         previous_outcome: Tail(None),
         output: Tail(describe::output_kind(definition.output.kind)),
         masks: Tail(definition.output.mask.clone()),
+        gates: Tail(None),
     }
+}
+
+/// What is to be looked at before a run starts: that of its first attempt alone.
+pub(super) fn gates(origin: &Origin, definition: &Definition, overrides: Option<&Overrides>) -> Option<wire::Gates> {
+    let skips = overrides.is_some_and(|overrides| overrides.skip_gates);
+    if skips || origin.attempt.attempt > 1 || definition.gates.none() {
+        return None;
+    }
+    Some(wire::Gates {
+        only_if: definition.gates.only_if.clone(),
+        within_ms: u64::try_from(ONLY_IF_WITHIN.as_millis()).unwrap_or(u64::MAX),
+        max_load: definition.gates.max_load,
+        min_memory: definition.gates.min_memory.map(NonZeroU64::get),
+        on_ac_power: definition.gates.on_ac_power,
+    })
 }
 
 fn process(process: &Process) -> wire::Process {
@@ -185,13 +202,14 @@ pub(super) fn core_ended(ended: wire::Ended) -> Option<(Origin, AttemptEnd)> {
         started_at: Timestamp::from_millis(ended.started_ms),
         pid: ended.pid,
         finished_at: Timestamp::from_millis(ended.finished_ms),
-        exit: match ended.end {
-            End::Exited(code) => Exit::Code(code),
-            End::Signalled(signal) => match ended.over_memory.0 {
+        exit: match (ended.gate.0, ended.end) {
+            (Some(reading), _) => Exit::GateClosed { reading },
+            (None, End::Exited(code)) => Exit::Code(code),
+            (None, End::Signalled(signal)) => match ended.over_memory.0 {
                 Some(cap) => Exit::OverMemory { cap },
                 None => Exit::Signal(signal),
             },
-            End::SpawnFailed { errno, what } => Exit::SpawnFailed { errno, what },
+            (None, End::SpawnFailed { errno, what }) => Exit::SpawnFailed { errno, what },
         },
         stopped: match ended.time_up.0 {
             Some(TimeUp::Timeout) => Some(Stopped::Timeout),

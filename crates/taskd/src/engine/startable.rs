@@ -23,17 +23,23 @@ impl Driver {
     /// What a task does, if the runner that is there can do it.
     pub(super) fn startable(&mut self, task: TaskId) -> Result<Arc<Definition>, Unstartable> {
         let definition = self.actions.get(task)?.ok_or(Unstartable::NoTask)?;
-        let knows = |what| self.runner.as_ref().is_none_or(|runner| runner.can & what != 0);
-        if !knows(can::OUTPUTS) && hides(&definition.output) {
+        if !self.runner_can(can::OUTPUTS) && hides(&definition.output) {
             return Err(Unstartable::Keeps);
         }
         match first_cap(&definition.process.caps) {
             // It would not know that there is a cap, and start it without.
-            Some(cap) if !knows(can::CAPS) => Err(Unstartable::Uncapped { cap }),
+            Some(cap) if !self.runner_can(can::CAPS) => Err(Unstartable::Uncapped { cap }),
             Some(_) | None => Ok(definition),
         }
     }
 
+    /// Whether the runner that is told to start what is due knows of something, one of [`can`]. What is told to none is told to
+    /// no older one.
+    pub(super) fn runner_can(&self, what: u64) -> bool {
+        self.runner.as_ref().is_none_or(|runner| runner.can & what != 0)
+    }
+
+    /// The end of an attempt that nobody was told to start.
     pub(super) fn cannot_start(&mut self, origin: Origin, problem: &Unstartable) {
         tracing::error!(
             task = origin.name.as_str(),
@@ -68,6 +74,9 @@ pub(super) enum Unstartable {
     /// The runner does not know what is not to be kept.
     #[error("the runner is an older one, which would keep what is to be hidden")]
     Keeps,
+    /// The runner does not know of gates.
+    #[error("the runner is of an earlier version that knows no gates")]
+    Ungated,
     /// The runner does not know of caps.
     #[error("--{cap}: the runner is of an earlier version that knows no caps")]
     Uncapped {
@@ -87,6 +96,10 @@ impl Unstartable {
             Unstartable::Keeps => Exit::SpawnFailed {
                 errno: EOPNOTSUPP,
                 what: "the runner is an older one, which would keep what is to be hidden; restart it".to_owned(),
+            },
+            Unstartable::Ungated => Exit::SpawnFailed {
+                errno: EOPNOTSUPP,
+                what: "gates, which a runner of an earlier version knows nothing of".to_owned(),
             },
             Unstartable::Uncapped { cap } => Exit::SpawnFailed {
                 errno: EOPNOTSUPP,

@@ -65,7 +65,15 @@ async fn what_was_promised_before_a_stop_is_started_before_the_runner_is_told_to
         while !attached().await.expect("it is there") {}
         // The promise is on its way to the store when the stop comes.
         let hung = hang(&store);
-        let run = engine.change(move |_, _| Ok(Command::Run { ids: ids.clone() }), |_, _| ());
+        let run = engine.change(
+            move |_, _| {
+                Ok(Command::Run {
+                    ids: ids.clone(),
+                    overrides: None,
+                })
+            },
+            |_, _| (),
+        );
         let stop = async {
             engine.stop(false).await;
             let stopping = engine.look(|_, condition| condition.stopping).await;

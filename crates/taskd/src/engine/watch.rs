@@ -131,7 +131,13 @@ mod tests {
         settle(driver).await;
         driver
             .core
-            .apply(now, Command::Run { ids: vec![RUN.task] })
+            .apply(
+                now,
+                Command::Run {
+                    ids: vec![RUN.task],
+                    overrides: None,
+                },
+            )
             .expect("it is accepted");
         settle(driver).await;
         let origin = driver.core.run(RUN).expect("it is running").origin.clone();

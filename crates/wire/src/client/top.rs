@@ -14,7 +14,7 @@ pub struct Top {
     pub measured_us: Option<u64>,
     /// How many of the owner's runs have a process, or are about to.
     pub running: u64,
-    /// How many wait: for a place, or for their next attempt.
+    /// How many wait: for a place, a gate, or their next attempt.
     pub waiting: u64,
     /// As many of them as fit, those with a process first.
     pub runs: Vec<Rec<TopRun>>,

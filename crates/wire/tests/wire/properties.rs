@@ -7,7 +7,7 @@ use taskd_wire::basic::Basic;
 use taskd_wire::client::{LastRun, Pause, Request, Response, RunInfo, TaskSummary};
 use taskd_wire::codec::{Rec, Tail, decode, encode, encoded_len};
 use taskd_wire::definition::{
-    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover,
+    ActionSpec, BackoffSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, GatesSpec, MisfireSpec, OnLeftover,
     OutputKind, ProcessSpec, ScheduleSpec, TaskSpec,
 };
 use taskd_wire::frame::{FrameReader, Payload, put_frame, put_message, read_payload};
@@ -69,6 +69,21 @@ fn process() -> BoxedStrategy<ProcessSpec> {
         .boxed()
 }
 
+fn gates() -> BoxedStrategy<GatesSpec> {
+    let text = || option::of(".{0,9}");
+    ((text(), text(), text()), any::<bool>(), any::<Option<u64>>())
+        .prop_map(
+            |((only_if, max_load, min_memory), on_ac_power, gate_wait_ms)| GatesSpec {
+                only_if,
+                max_load,
+                min_memory,
+                on_ac_power,
+                gate_wait_ms,
+            },
+        )
+        .boxed()
+}
+
 prop_compose! {
     fn spec()(
         name in ".{0,70}".boxed(),
@@ -89,6 +104,7 @@ prop_compose! {
         kept in any::<(Option<u64>, Option<u64>, Option<u64>)>().boxed(),
         output in prop_oneof![Just(OutputKind::Lines), Just(OutputKind::File), Just(OutputKind::Discard)].boxed(),
         mask in vec(".{0,20}", 0..3).boxed(),
+        gates in gates(),
         labels in vec(".{0,20}", 0..3).boxed(),
         sharing in (option::of(".{0,12}"), option::of(".{0,12}"), any::<i16>(), vec(".{0,12}", 0..3)).boxed(),
         calendars in vec((".{0,20}", any::<bool>()), 0..3).boxed(),
@@ -109,7 +125,7 @@ prop_compose! {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
             on_leftover: if enabled { OnLeftover::Kill } else { OnLeftover::Leave },
             also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency, group, priority, locks, process,
-            output_max: kept.0, keep_runs: kept.1, keep_for_ms: kept.2, output, mask,
+            output_max: kept.0, keep_runs: kept.1, keep_for_ms: kept.2, output, mask, gates: Rec(gates),
         }
     }
 }
@@ -151,7 +167,7 @@ prop_compose! {
             fire_time_ms: instants[0], started_ms: instants[1], finished_ms: instants[2], lateness_ms: instants[3], retry_ms: instants[0], waits_for: None,
             exit_code: small[0], signal: small[1],
             duration_ms: sizes[0], max_rss_kib: sizes[1], user_us: sizes[2], system_us: sizes[3], output_bytes: sizes[4],
-            memory_peak_kib: sizes[1], read_bytes: sizes[2], written_bytes: sizes[3], peak_pids: sizes[4], earlier: Vec::new(), triggered_by,
+            memory_peak_kib: sizes[1], read_bytes: sizes[2], written_bytes: sizes[3], peak_pids: sizes[4], earlier: Vec::new(), triggered_by, overrides: Tail(None), gate_until_ms: Tail(None),
         }
     }
 }

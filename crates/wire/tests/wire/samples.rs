@@ -283,6 +283,17 @@ impl Said for Request {
                 task: Some(s("load")),
                 run: Some(s("extract/12")),
             },
+            Request::RunWith {
+                names: names(),
+                overrides: Rec(Overrides {
+                    env: vec![EnvVar {
+                        name: s("LEVEL"),
+                        value: s("3"),
+                    }],
+                    args: vec![s("--all")],
+                    skip_gates: true,
+                }),
+            },
             Request::Top,
         ]
     }

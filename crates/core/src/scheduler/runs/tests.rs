@@ -73,6 +73,12 @@ fn every_state_answers_every_input() {
             },
             "nnnnnnnnn",
         ),
+        (
+            State::Gated {
+                until: Timestamp::from_millis(5),
+            },
+            "nnNnNNnnf",
+        ),
         (stopping(Halted::Waiting), "ncHhHNccf"),
         (stopping(Halted::Starting(Told::Unrecorded)), "ccNhHNccf"),
         (stopping(Halted::Starting(Told::Owed)), "ccNhHNccf"),

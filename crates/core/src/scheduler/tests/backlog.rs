@@ -178,7 +178,10 @@ fn a_run_by_hand_goes_before_what_waits_and_a_cancelled_one_leaves_the_line() {
     let (mut rig, id) = down_until(all(None), 3 * MINUTE + 30_000);
     let first = rig.start();
     rig.started(&first);
-    let refused = rig.apply(Command::Run { ids: vec![id] });
+    let refused = rig.apply(Command::Run {
+        ids: vec![id],
+        overrides: None,
+    });
     assert!(matches!(
         refused,
         Err(Refusal::StillRunning {

@@ -43,7 +43,11 @@ fn a_decision_is_no_state_before_it_is_durable() {
 fn a_task_named_twice_is_run_once() {
     let mut rig = Rig::new();
     let id = rig.add(definition("a", When::Manual));
-    rig.apply(Command::Run { ids: vec![id, id] }).unwrap();
+    rig.apply(Command::Run {
+        ids: vec![id, id],
+        overrides: None,
+    })
+    .unwrap();
     assert_eq!(rig.starts().len(), 1);
 }
 
@@ -150,13 +154,22 @@ fn a_manual_run_starts_when_it_is_durable() {
     rig.prompt = false;
     let run = rig.run(id);
     assert_eq!(rig.starts(), []);
-    assert_eq!(rig.apply(Command::Run { ids: vec![id] }), Err(Refusal::Busy));
+    assert_eq!(
+        rig.apply(Command::Run {
+            ids: vec![id],
+            overrides: None
+        }),
+        Err(Refusal::Busy)
+    );
     rig.store();
     let origin = rig.start();
     assert_eq!((origin.attempt.run, origin.fire_time), (run, None));
     let name = TaskName::parse("a").unwrap();
     assert_eq!(
-        rig.apply(Command::Run { ids: vec![id] }),
+        rig.apply(Command::Run {
+            ids: vec![id],
+            overrides: None
+        }),
         Err(Refusal::StillRunning { name, run })
     );
     rig.prompt = true;
@@ -168,7 +181,13 @@ fn a_manual_run_starts_when_it_is_durable() {
 fn a_manual_run_without_a_runner_is_refused() {
     let mut rig = Rig::bare(Limits::default());
     let id = rig.add(definition("a", When::Manual));
-    assert_eq!(rig.apply(Command::Run { ids: vec![id] }), Err(Refusal::NoRunner));
+    assert_eq!(
+        rig.apply(Command::Run {
+            ids: vec![id],
+            overrides: None
+        }),
+        Err(Refusal::NoRunner)
+    );
 }
 
 #[test]

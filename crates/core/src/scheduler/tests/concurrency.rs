@@ -85,7 +85,10 @@ fn without_a_number_as_many_go_as_there_are_places_and_a_few_wait() {
     );
     assert_eq!(rig.core.busy_runs(Owner(1), 5).running, 0, "they are somebody else's");
     let name = TaskName::parse("a").unwrap();
-    let refused = rig.apply(Command::Run { ids: vec![id] });
+    let refused = rig.apply(Command::Run {
+        ids: vec![id],
+        overrides: None,
+    });
     assert_eq!(refused, Err(Refusal::TooManyRuns { name, limit: 16 }));
 }
 

@@ -41,7 +41,10 @@ fn staged_tasks_do_not_show_before_the_import_ends() {
     assert_eq!(rig.core.find(ME, &name("a")), None);
     assert!(rig.core.task(TaskId(1)).is_none());
     assert_eq!(
-        rig.apply(Command::Run { ids: vec![TaskId(1)] }),
+        rig.apply(Command::Run {
+            ids: vec![TaskId(1)],
+            overrides: None
+        }),
         Err(Refusal::NoTask(TaskId(1)))
     );
     stage(&mut rig, import, &["c"], &When::Manual).unwrap();

@@ -1,8 +1,10 @@
 //! Attempts that follow one that did not succeed.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use super::*;
+use crate::overrides::Overrides;
 use crate::policy::{Retry, TimeLimits};
 use crate::run::Stopped;
 use crate::scheduler::Counts;
@@ -51,7 +53,10 @@ fn attempts_follow_each_other_ever_later_and_the_last_one_is_the_end() {
     assert_eq!((view.state, view.retry_at), ("backing-off", Some(at(SECOND))));
     assert_eq!(rig.core.next_wakeup(), Some(at(SECOND)));
     assert_eq!(
-        rig.apply(Command::Run { ids: vec![id] }),
+        rig.apply(Command::Run {
+            ids: vec![id],
+            overrides: None
+        }),
         Err(Refusal::StillRunning {
             name: TaskName::parse("a").unwrap(),
             run: first.attempt.run,
@@ -82,6 +87,42 @@ fn attempts_follow_each_other_ever_later_and_the_last_one_is_the_end() {
             waiting: 0
         }
     );
+}
+
+#[test]
+fn each_attempt_is_given_what_was_asked_for_its_run_in_this_life_and_the_next() {
+    let mut rig = Rig::new();
+    let id = rig.add(tried(2));
+    let given = Arc::new(Overrides {
+        env: vec![("A".to_owned(), "1".to_owned())],
+        args: vec!["b".to_owned()],
+        skip_gates: true,
+    });
+    rig.apply(Command::Run {
+        ids: vec![id],
+        overrides: Some(Arc::clone(&given)),
+    })
+    .unwrap();
+    let starts = |rig: &mut Rig| -> Vec<(Origin, Option<Arc<Overrides>>)> {
+        let start = |effect| match effect {
+            Effect::Start { origin, overrides, .. } => Some((origin, overrides)),
+            _ => None,
+        };
+        std::mem::take(&mut rig.effects).into_iter().filter_map(start).collect()
+    };
+    let (first, with) = starts(&mut rig).remove(0);
+    assert_eq!(with.as_ref(), Some(&given));
+    rig.started(&first);
+    fail(&mut rig, &first, Exit::Code(1));
+    let mut rig = rig.restart();
+    rig.attach(1, Vec::new());
+    rig.go(SECOND);
+    let (second, with) = starts(&mut rig).remove(0);
+    assert_eq!((second.attempt.attempt, with), (2, Some(given)));
+    rig.started(&second);
+    rig.ended(&second, ended(Exit::Code(0)));
+    rig.run(id);
+    assert_eq!(starts(&mut rig).remove(0).1, None, "the next run is as the task says");
 }
 
 #[test]

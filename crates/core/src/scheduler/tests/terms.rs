@@ -117,7 +117,11 @@ fn a_boot_without_a_run_is_in_the_ledger_and_owes_nothing() {
     let mut rig = Rig::new();
     let of = vec![When::Boot, every(HOUR)];
     let id = rig.add(definition("a", When::Termed(Box::new(Terms::of_all(of)))));
-    rig.apply(Command::Run { ids: vec![id] }).unwrap();
+    rig.apply(Command::Run {
+        ids: vec![id],
+        overrides: None,
+    })
+    .unwrap();
     let origin = rig.start();
     rig.effects.clear();
     let skipped = |rig: &mut Rig| -> Vec<_> {

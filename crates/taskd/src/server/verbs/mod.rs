@@ -27,7 +27,7 @@ mod top;
 pub(super) mod watch;
 mod why;
 
-use taskd_wire::client::{Request, Response};
+use taskd_wire::client::{Overrides, Request, Response};
 use taskd_wire::refusal::Refusal;
 
 use super::connection::Connection;
@@ -49,7 +49,8 @@ pub(super) async fn answer(
         Request::Remove { names, running } => remove::answer(shared, names, running).await,
         Request::Enable { names } => enable::answer(shared, names, true).await,
         Request::Disable { names } => enable::answer(shared, names, false).await,
-        Request::Run { names } => run::answer(shared, names).await,
+        Request::Run { names } => run::answer(shared, names, Overrides::default()).await,
+        Request::RunWith { names, overrides } => run::answer(shared, names, overrides.0).await,
         Request::Cancel { runs } => cancel::answer(shared, runs).await,
         Request::Graph { task, run } => graph::answer(shared, task, run).await,
         Request::CancelFollowing { runs } => following::cancel(shared, runs).await,
@@ -101,6 +102,7 @@ fn named(request: &Request) -> &[String] {
         | Request::Enable { names }
         | Request::Disable { names }
         | Request::Run { names }
+        | Request::RunWith { names, .. }
         | Request::Cancel { runs: names }
         | Request::CancelFollowing { runs: names }
         | Request::List { names, .. }

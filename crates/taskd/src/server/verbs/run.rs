@@ -1,24 +1,38 @@
 //! `run`: a run of each task now.
 
+use std::sync::Arc;
+
 use taskd_core::command::{Command, Reply};
-use taskd_wire::client::{Response, RunRef};
+use taskd_core::overrides::Overrides;
+use taskd_core::task::TaskId;
+use taskd_wire::client::{self as wire, Response, RunRef};
 use taskd_wire::codec::Rec;
 use taskd_wire::refusal::Refusal;
 
+use crate::accept;
 use crate::server::{Shared, meant};
 
 /// Most runs started by one request: with their trace ids they fit one answer.
 pub(super) const RUNS_MAX: usize = 8_000;
 
-pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Response, Refusal> {
+/// Definitions read at once, to see what their runs can be given.
+const READ: usize = 100;
+
+pub(super) async fn answer(shared: &Shared, asked: Vec<String>, typed: wire::Overrides) -> Result<Response, Refusal> {
+    let overrides = accept::overrides(typed)?;
     let owner = shared.owner;
     let meant = meant::changed(&shared.engine, owner, asked, RUNS_MAX).await?;
+    let overrides = (!overrides.is_empty()).then(|| Arc::new(overrides));
+    if let Some(overrides) = &overrides {
+        can_be_given(shared, meant.ids(), overrides).await?;
+    }
     let runs = shared
         .engine
         .change(
             move |state, _| {
                 Ok(Command::Run {
                     ids: meant.still(state, owner)?,
+                    overrides: overrides.clone(),
                 })
             },
             |state, reply| match reply {
@@ -37,4 +51,17 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Respon
         )
         .await?;
     Ok(Response::RunsStarted(runs))
+}
+
+/// Whether each of these tasks, as it is, leaves room for what its run is to be given.
+async fn can_be_given(shared: &Shared, ids: Vec<TaskId>, overrides: &Arc<Overrides>) -> Result<(), Refusal> {
+    let limit = shared.limits.borrow().arguments_bytes;
+    for some in ids.chunks(READ) {
+        let some = some.to_vec();
+        let stored = shared.readers.read(move |reader| reader.definitions(&some)).await?;
+        for (_, task) in stored {
+            accept::fit(overrides, &task.definition, limit)?;
+        }
+    }
+    Ok(())
 }

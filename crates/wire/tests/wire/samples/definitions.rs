@@ -74,6 +74,13 @@ pub fn spec() -> TaskSpec {
         keep_for_ms: Some(86_400_000),
         output: OutputKind::File,
         mask: vec![s("token=.*")],
+        gates: Rec(GatesSpec {
+            only_if: Some(s("test -e /mnt/backup")),
+            max_load: Some(s("2.5")),
+            min_memory: Some(s("2G")),
+            on_ac_power: true,
+            gate_wait_ms: Some(600_000),
+        }),
     }
 }
 
@@ -137,5 +144,12 @@ pub fn patch() -> TaskPatch {
         keep_for_ms: Some(Some(60_000)),
         output: Some(OutputKind::Discard),
         mask: Some(vec![s("key=.*")]),
+        gates: Rec(GatesPatch {
+            only_if: Some(None),
+            max_load: Some(Some(s("4"))),
+            min_memory: Some(None),
+            on_ac_power: Some(false),
+            gate_wait_ms: Some(Some(60_000)),
+        }),
     }
 }

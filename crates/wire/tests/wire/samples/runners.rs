@@ -44,6 +44,13 @@ pub(super) fn start() -> Start {
         previous_outcome: Tail(Some(s("failed"))),
         output: Tail(OutputKind::File),
         masks: Tail(vec![s("token=.*")]),
+        gates: Tail(Some(Rec(Gates {
+            only_if: Some(s("test -e /mnt/backup")),
+            within_ms: 30_000,
+            max_load: Some(250),
+            min_memory: Some(1 << 31),
+            on_ac_power: true,
+        }))),
     }
 }
 
@@ -82,6 +89,7 @@ pub fn ended() -> Ended {
         output_lost: 1 << 32,
         time_up: Tail(Some(TimeUp::Deadline)),
         counted: Tail(tree_usage()),
+        gate: Tail(Some(s("load 12.34 is over 4"))),
         over_memory: Tail(Some(512 << 20)),
     }
 }
@@ -98,8 +106,8 @@ pub(super) fn info() -> RunnerInfo {
             inode: 1 << 40,
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
-        can: Tail(can::OUTPUTS | can::CAPS | can::USAGE),
         program: Tail(Some(FileId { device: 66, inode: 12 })),
+        can: Tail(can::OUTPUTS | can::GATES | can::CAPS | can::USAGE),
     }
 }
 

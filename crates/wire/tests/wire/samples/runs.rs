@@ -33,6 +33,13 @@ pub fn run_info() -> RunInfo {
         peak_pids: Some(7),
         earlier: vec![Rec(attempt_info())],
         triggered_by: Some(s("extract/12")),
+        overrides: Tail(Some(Rec(Overridden {
+            env: vec![s("LEVEL")],
+            more_env: 3,
+            args: 2,
+            skip_gates: true,
+        }))),
+        gate_until_ms: Tail(Some(1_796_000_600_000)),
     }
 }
 
