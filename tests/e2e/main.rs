@@ -4,6 +4,7 @@
 
 mod chaos;
 mod daemon_log;
+mod delegated;
 mod disk_full;
 mod durable;
 mod environment;

@@ -136,7 +136,11 @@ impl Daemon {
         loop {
             match self.hear().expect("the daemon is there") {
                 ToRunner::Start(start) => return start.0,
-                ToRunner::Attach | ToRunner::Stop { .. } | ToRunner::Forget(_) | ToRunner::Shutdown { .. } => {}
+                ToRunner::Attach
+                | ToRunner::Stop { .. }
+                | ToRunner::Forget(_)
+                | ToRunner::Look
+                | ToRunner::Shutdown { .. } => {}
             }
         }
     }
@@ -361,11 +365,67 @@ fn a_stop_reaches_a_runner_whose_connection_is_broken() {
     loop {
         match last.hear().expect("it is told to end") {
             ToRunner::Shutdown { .. } => break,
-            ToRunner::Attach | ToRunner::Start(_) | ToRunner::Stop { .. } | ToRunner::Forget(_) => {}
+            ToRunner::Attach | ToRunner::Start(_) | ToRunner::Stop { .. } | ToRunner::Forget(_) | ToRunner::Look => {}
         }
     }
     drop(last);
     assert!(taskd.wait().expect("a child").success());
+}
+
+#[test]
+fn a_runner_that_knows_no_caps_is_not_told_to_start_what_has_some() {
+    let world = World::new();
+    let stage = Stage::new(&world);
+    let taskd = daemon(&world);
+    let mut daemon = stage.attached(1);
+    let add = ["add", "--name", "capped", "--manual", "--pids-max", "8", "--", "true"];
+    world.ctl(&add).ok();
+    world.ctl(&["run", "capped"]).ok();
+    let run = world.finished("capped/1");
+    assert_eq!(run["outcome"], "spawn-failed");
+    let reason = run["reason"].as_str().expect("it says why");
+    assert!(
+        reason.starts_with("pids-max, the runner is of an earlier version"),
+        "{reason}"
+    );
+    let start = daemon.job(&world);
+    assert_eq!(start.task, "job", "the first that it hears of");
+    drop(daemon);
+    end(taskd);
+}
+
+#[test]
+fn a_runner_is_asked_what_runs_use_only_while_somebody_looks_and_if_it_knows() {
+    // One of an earlier version would hang up on what it does not know.
+    for (knows, looks) in [(0, true), (can::USAGE, false)] {
+        let world = World::new();
+        let stage = Stage::new(&world);
+        let taskd = daemon(&world);
+        let mut daemon = stage.met().expect("it attaches");
+        let info = RunnerInfo {
+            can: Tail(knows),
+            ..stage.info(1)
+        };
+        daemon.say(&[FromRunner::InventoryEnd(Rec(info))]);
+        let job = daemon.job(&world);
+        daemon.say(&[FromRunner::Started {
+            key: job.key,
+            pid: 7,
+            at_ms: 1_000,
+        }]);
+        wait_for("it runs", || (world.run_of("job/1")["pid"] == 7).then_some(()));
+        if looks {
+            let told = world.ctl(&["top", "--once", "--json", "--interval", "100ms"]).json();
+            let run = &told["runs"][0];
+            assert_eq!((&run["run"], &run["pid"]), (&"job/1".into(), &7.into()));
+            assert!(run["cpu_us"].is_null() && run["memory_bytes"].is_null(), "{run}");
+        }
+        daemon.say(&[ended(&job, 0)]);
+        let next = daemon.hear();
+        assert!(matches!(next, Some(ToRunner::Forget(_))), "{next:?}");
+        drop(daemon);
+        end(taskd);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //!
 //! It is read from what was typed here, and nothing is decided by it: the runner sees to it.
 
+pub mod caps;
 mod user;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::schedule::nearest::nearest;
 use crate::words::words;
+use caps::Caps;
 
 pub use user::{USER_MAX, nearest_user, parse_user};
 
@@ -69,6 +71,9 @@ pub struct Process {
     /// The user it runs as, by name or number, as [`parse_user`] reads it; `None` for the runner's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// What all of them may use together.
+    #[serde(default, skip_serializing_if = "Caps::is_none")]
+    pub caps: Caps,
 }
 
 /// What a process reads from its standard input.

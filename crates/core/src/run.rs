@@ -108,6 +108,35 @@ pub enum Exit {
         /// Which, and what was read: a sentence.
         reading: String,
     },
+    /// The system killed it with all that came from it, since they needed more memory than they may have together.
+    OverMemory {
+        /// How many bytes that is.
+        cap: u64,
+    },
+}
+
+/// The signal by which the system kills for memory.
+const SIGKILL: i32 = 9;
+
+impl Exit {
+    /// Its exit code, if it exited.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Exit::Code(code) => Some(*code),
+            Exit::Signal(_) | Exit::SpawnFailed { .. } | Exit::GateClosed { .. } | Exit::OverMemory { .. } => None,
+        }
+    }
+
+    /// The signal that ended it, if one did.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        match self {
+            Exit::Signal(signal) => Some(*signal),
+            Exit::OverMemory { .. } => Some(SIGKILL),
+            Exit::Code(_) | Exit::SpawnFailed { .. } | Exit::GateClosed { .. } => None,
+        }
+    }
 }
 
 /// Why an attempt was told to end.

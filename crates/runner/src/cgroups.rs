@@ -10,6 +10,7 @@
 //! directory knows what is left of an earlier one, by the second a guard knows those of its own worker. A group that
 //! counts nothing but time is used again for another attempt, since making and removing one takes longer than a start.
 
+mod caps;
 mod files;
 mod group;
 
@@ -29,6 +30,7 @@ use crate::notify::complain;
 use crate::place::random;
 use crate::reports::lock;
 
+pub(crate) use caps::{NotCapped, first as first_cap};
 pub(crate) use files::{clear, clear_life};
 pub(crate) use group::{Counted, Group};
 

@@ -69,6 +69,7 @@ mod spawner;
 mod sweep;
 mod sys;
 mod underway;
+mod usage;
 mod user;
 mod worker;
 

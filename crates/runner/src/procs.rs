@@ -109,6 +109,58 @@ pub(crate) fn pids() -> io::Result<Vec<Pid>> {
     Ok(pids)
 }
 
+/// What a process uses, and where it comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Consumer {
+    pub(crate) pid: Pid,
+    pub(crate) parent: Option<Pid>,
+    pub(crate) group: Option<Pid>,
+    pub(crate) session: Option<Pid>,
+    /// CPU time, its own and that of ended children it has waited for, in microseconds.
+    pub(crate) cpu_us: u64,
+    /// Resident memory, in bytes.
+    pub(crate) resident_bytes: u64,
+}
+
+impl Consumer {
+    /// All that there are; nothing where there are more than so many.
+    pub(crate) fn all(most: usize) -> io::Result<Option<Vec<Self>>> {
+        let pids = pids()?;
+        if pids.len() > most {
+            return Ok(None);
+        }
+        Ok(Some(pids.into_iter().filter_map(Self::read).collect()))
+    }
+
+    /// Nothing if it is not there or may not be seen.
+    fn read(pid: Pid) -> Option<Self> {
+        let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        let Process {
+            parent, group, session, ..
+        } = Process::parse(pid, &stat)?;
+        let number = |number| field(&stat, number)?.parse::<u64>().ok();
+        let ticks: u64 = (14..=17).filter_map(number).sum();
+        Some(Consumer {
+            pid,
+            parent,
+            group,
+            session,
+            cpu_us: ticks.saturating_mul(1_000_000 / rustix::param::clock_ticks_per_second().max(1)),
+            resident_bytes: pages(number(24)?),
+        })
+    }
+}
+
+/// The resident memory of a process, in bytes. Nothing if it is not there or may not be seen.
+pub(crate) fn resident_bytes(pid: Pid) -> Option<u64> {
+    let sizes = fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero())).ok()?;
+    sizes.split(' ').nth(1)?.parse().ok().map(pages)
+}
+
+fn pages(number: u64) -> u64 {
+    number.saturating_mul(rustix::param::page_size() as u64)
+}
+
 /// What a process has in its environment under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Variable {

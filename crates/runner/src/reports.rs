@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::event::EventfdFlags;
 
+use taskd_wire::runner::Used;
+
 use crate::output::Watch;
 use crate::spawn::{Child, SpawnError};
 use crate::sweep::Sought;
@@ -40,6 +42,11 @@ pub(crate) enum Report {
     Looked {
         id: u64,
         watch: Watch,
+    },
+    /// What attempts in progress use.
+    Used {
+        used: Vec<Used>,
+        at_us: u64,
     },
 }
 

@@ -280,6 +280,8 @@ struct Line {
     peak_pids: Option<u64>,
     #[serde(default)]
     gate: Option<String>,
+    #[serde(default)]
+    over_memory: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -342,6 +344,7 @@ impl From<&Ended> for Line {
             written_bytes: ended.counted.0.written_bytes,
             peak_pids: ended.counted.0.peak_pids,
             gate: ended.gate.0.clone(),
+            over_memory: ended.over_memory.0,
         }
     }
 }
@@ -386,6 +389,7 @@ impl From<Line> for Ended {
                 peak_pids: line.peak_pids,
             }),
             gate: Tail(line.gate),
+            over_memory: Tail(line.over_memory),
         }
     }
 }
@@ -426,6 +430,7 @@ mod tests {
                 written_bytes: Some(22),
                 peak_pids: Some(23),
             }),
+            over_memory: Tail(Some(24)),
         }
     }
 

@@ -166,6 +166,9 @@ impl Attempt {
     /// Its result. `stopped` is why it had been told to end before it did.
     pub(crate) fn into_ended(self, stopped: Option<Cause>) -> Ended {
         let started = self.pid.is_some();
+        // A child that was killed for it alone, with what it has done since, is its own affair.
+        let killed = stopped.is_none() && self.end == End::Signalled(libc::SIGKILL);
+        let over_memory = self.counted.over_memory.filter(|_| killed);
         Ended {
             pid: self.pid_number(),
             origin: self.origin,
@@ -179,6 +182,7 @@ impl Attempt {
             system_us: self.counted.system_us.unwrap_or(self.reaped.system_us),
             output_bytes: self.output_bytes,
             output_lost: self.output_lost,
+            over_memory: Tail(over_memory),
             // What waited for its children knows what they moved.
             counted: Tail(wire::TreeUsage {
                 memory_peak_kib: self.counted.memory_bytes.map(|bytes| bytes / 1024),

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use rustix::fs::{Access, CWD, FileType, OFlags};
 use rustix::process::{Pid, Resource, Rlimit};
 use taskd_wire::definition::{ActionSpec, OutputKind};
-use taskd_wire::runner::{AttemptKey, Process, ResourceLimit, Start, Stdin};
+use taskd_wire::runner::{AttemptKey, Caps, Process, ResourceLimit, Start, Stdin};
 
-use crate::cgroups::{Group, Groups};
+use crate::cgroups::{Group, Groups, NotCapped, first_cap};
 use crate::clock;
 use crate::env_file::EnvFileError;
 use crate::gates::Unread;
@@ -66,6 +66,23 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    /// A group for an attempt, which holds it to these caps; nothing where none can be made and there are none.
+    fn group(&self, caps: &Caps) -> Result<Option<Arc<Group>>, NotCapped> {
+        let free = self.groups.as_ref().and_then(|groups| Some((groups, groups.get()?)));
+        let Some((groups, mut group)) = free else {
+            return first_cap(caps).map_or(Ok(None), |cap| Err(NotCapped::ungrouped(cap)));
+        };
+        let capped = group.cap(caps, groups.controllers());
+        let group = Arc::new(group);
+        match capped {
+            Ok(()) => Ok(Some(group)),
+            Err(error) => {
+                groups.give_back(group, false);
+                Err(error)
+            }
+        }
+    }
+
     /// Nothing is in a group that was taken.
     fn leave(&self, group: Option<Arc<Group>>) {
         if let (Some(groups), Some(group)) = (&self.groups, group) {
@@ -139,6 +156,13 @@ pub(crate) struct SpawnError {
 }
 
 impl SpawnError {
+    /// About a cap.
+    fn cap(not_capped: &NotCapped) -> Self {
+        let what = format!("{}, {not_capped}", not_capped.cap);
+        let errno = not_capped.errno;
+        SpawnError { errno, what }
+    }
+
     /// About a file of variables, of which the path may be long.
     fn env_file(path: &str, error: &EnvFileError) -> Self {
         let (errno, why) = match error {
@@ -365,10 +389,14 @@ impl<'a> Spawner<'a> {
 
     /// Launches what is planned, in a control group of its own where there can be one.
     fn launch(&mut self, start: &Start, place: &Place<'_>) -> Result<(Pid, Option<Arc<Group>>), SpawnError> {
-        let mut group = self.host.groups.as_ref().and_then(|groups| groups.get()).map(Arc::new);
+        let caps = &start.process.0.caps.0.0;
+        let mut group = self.host.group(caps).map_err(|error| SpawnError::cap(&error))?;
         let handle = group.as_ref().and_then(|group| group.open().ok());
         if handle.is_none() {
             self.host.leave(group.take());
+            if let Some(cap) = first_cap(caps) {
+                return Err(SpawnError::cap(&NotCapped::ungrouped(cap)));
+            }
         }
         let grouped = Place {
             group: handle.as_ref().map(|handle| handle.as_fd()),
@@ -378,6 +406,7 @@ impl<'a> Spawner<'a> {
         if handle.is_some()
             && let Err(NotStarted::Failed(failed)) = &started
             && failed.step == Step::Clone
+            && first_cap(caps).is_none()
         {
             // Better without than not at all, and nothing is counted then. What does not depend on it fails again.
             self.host.leave(group.take());

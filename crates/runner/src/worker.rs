@@ -4,6 +4,7 @@ mod closing;
 mod ending;
 mod gating;
 mod given_up;
+mod looking;
 mod sinks;
 
 use std::collections::BTreeSet;
@@ -41,6 +42,7 @@ use crate::{Options, RunnerError, clock, inventory, sweep, sys};
 use closing::Closing;
 use gating::Over;
 use given_up::GivenUp;
+use looking::Looking;
 
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
@@ -177,6 +179,7 @@ struct Worker {
     closing: Closing,
     /// When something was killed last.
     killed: Instant,
+    looking: Looking,
     received: Vec<Received>,
     reports: Vec<Report>,
 }
@@ -232,7 +235,7 @@ impl Worker {
                 cgroups: Tail(None),
                 // Where it is not known, whoever asks takes it for another.
                 program: Tail(file_id(Path::new("/proc/self/exe")).ok()),
-                can: Tail(can::OUTPUTS | can::GATES | can::USERS),
+                can: Tail(can::OUTPUTS | can::GATES | can::CAPS | can::USAGE | can::USERS),
             },
             state_dir: place.state_dir.clone(),
             notify_socket,
@@ -244,6 +247,7 @@ impl Worker {
             spool_fails: false,
             closing: Closing::No,
             killed: clock::steady(),
+            looking: Looking::default(),
             received: Vec::new(),
             reports: Vec::new(),
         };
@@ -355,6 +359,7 @@ impl Worker {
         for received in received.drain(..) {
             match received {
                 Received::Attached => {
+                    self.looking.is_wanted = false;
                     inventory::say(&self.roster, &self.results, &self.info, &mut self.server);
                 }
                 Received::Message(ToRunner::Attach) | Received::Lost => {}
@@ -365,6 +370,7 @@ impl Worker {
                     }
                 }
                 Received::Message(ToRunner::Forget(key)) => self.results.forget(&key),
+                Received::Message(ToRunner::Look) => self.look(),
                 Received::Message(ToRunner::Shutdown { grace_ms }) => {
                     self.shut_down(Duration::from_millis(grace_ms));
                 }
@@ -447,6 +453,7 @@ impl Worker {
                     self.step(id, Event::Finished);
                 }
                 Report::Looked { id, watch } => self.take_looked(id, watch),
+                Report::Used { used, at_us } => self.looked(used, at_us),
             }
         }
         self.reports = reports;

@@ -116,11 +116,8 @@ struct AttemptOver<'a> {
 impl AttemptOver<'_> {
     /// Its exit code, and the signal that ended it.
     fn exit(&self) -> (Option<i32>, Option<i32>) {
-        match self.end.map(|end| &end.exit) {
-            Some(Exit::Code(code)) => (Some(*code), None),
-            Some(Exit::Signal(signal)) => (None, Some(*signal)),
-            Some(Exit::SpawnFailed { .. } | Exit::GateClosed { .. }) | None => (None, None),
-        }
+        let exit = self.end.map(|end| &end.exit);
+        (exit.and_then(Exit::code), exit.and_then(Exit::signal))
     }
 
     /// What is known of its process, if it had one.

@@ -10,6 +10,7 @@ use taskd_core::gates::{format_load, format_size};
 use taskd_core::pause::{Pause, PauseScope};
 use taskd_core::policy::{Backoff, Codes, Concurrency, Leftover, Misfire, OutputKind, Policies, RetryOn, StopSignal};
 use taskd_core::process::Process;
+use taskd_core::process::caps::{cpu_text, memory_text};
 use taskd_core::run::Outcome;
 use taskd_core::schedule::{Gap, Overlap};
 use taskd_core::scheduler::{RunView, WaitsFor};
@@ -146,6 +147,9 @@ fn process(process: &Process) -> ProcessSpec {
         stdin: process.stdin.as_ref().map(ToString::to_string),
         private_tmp: process.private_tmp,
         user: Tail(process.user.clone()),
+        memory_max: Tail(process.caps.memory.map(memory_text)),
+        cpu_max: Tail(process.caps.cpu.map(cpu_text)),
+        pids_max: Tail(process.caps.pids),
     }
 }
 
@@ -217,7 +221,7 @@ fn retry_on(on: &RetryOn) -> Vec<String> {
 }
 
 /// What a run waits for, in words.
-fn waits(task: &TaskName, waits_for: &WaitsFor) -> String {
+pub(crate) fn waits(task: &TaskName, waits_for: &WaitsFor) -> String {
     match waits_for {
         WaitsFor::Run(ahead) => format!("run {task}/{}", ahead.n),
         WaitsFor::Gate { reading } => format!("its gate: {reading}"),

@@ -9,6 +9,7 @@ mod dependencies;
 mod firings;
 mod overrides;
 mod pools;
+mod top;
 
 use bincode::{Decode, Encode};
 
@@ -22,6 +23,7 @@ pub use dependencies::{Graph, GraphTask, UpstreamInfo};
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
 pub use overrides::{Overridden, Overrides};
 pub use pools::{PoolInfo, PoolKind};
+pub use top::{LiveUsage, Top, TopRun};
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -237,6 +239,8 @@ pub enum Request {
         /// What they are given.
         overrides: Rec<Overrides>,
     },
+    /// The runs in progress and what they use now. Answered by [`Response::Top`].
+    Top,
 }
 
 /// What becomes of a run in progress when its task is removed.
@@ -339,6 +343,8 @@ pub enum Response {
     Restarting(Rec<Restarting>),
     /// Tasks with those that they come after.
     Graph(Box<Rec<Graph>>),
+    /// The runs in progress.
+    Top(Box<Rec<Top>>),
 }
 
 /// The answer to `add` and `edit`.

@@ -162,6 +162,15 @@ pub struct ProcessSpec {
     /// The user it runs as, by name or number; `None` for the daemon's.
     #[serde(default)]
     pub user: Tail<Option<String>>,
+    /// How much memory all of them may use at once: bytes, or with K, M, G or T behind it.
+    #[serde(default)]
+    pub memory_max: Tail<Option<String>>,
+    /// How much processor time they may use: `50%` of one core, or `2-cores`.
+    #[serde(default)]
+    pub cpu_max: Tail<Option<String>>,
+    /// How many processes and threads there may be of them at once.
+    #[serde(default)]
+    pub pids_max: Tail<Option<u32>>,
 }
 
 /// What becomes of what a run writes.
@@ -488,4 +497,10 @@ pub struct ProcessPatch {
     pub private_tmp: Option<bool>,
     /// The user it runs as.
     pub user: Tail<Option<Option<String>>>,
+    /// How much memory all of them may use at once.
+    pub memory_max: Tail<Option<Option<String>>>,
+    /// How much processor time they may use.
+    pub cpu_max: Tail<Option<Option<String>>>,
+    /// How many processes and threads there may be of them at once.
+    pub pids_max: Tail<Option<Option<u32>>>,
 }

@@ -42,6 +42,9 @@ pub enum ToRunner {
         /// Milliseconds between TERM and KILL.
         grace_ms: u64,
     },
+    /// Tell what the attempts in progress use now. To be said to a runner that [can](RunnerInfo::can) only; several before an
+    /// answer have one.
+    Look,
 }
 
 /// What is to be started.
@@ -125,6 +128,19 @@ pub struct Process {
     /// The user it runs as, by name or number; `None` for the runner's. To be said to a runner that [can](RunnerInfo::can) become
     /// another only.
     pub user: Tail<Option<String>>,
+    /// What all that comes of it may use together. To be said to a runner that [can](RunnerInfo::can) hold to it only.
+    pub caps: Tail<Rec<Caps>>,
+}
+
+/// What the processes of an attempt may use together; `None` for as much as there is. What cannot be held to is not started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Caps {
+    /// Bytes of memory at once.
+    pub memory_bytes: Option<u64>,
+    /// Processor time, in hundredths of a core.
+    pub cpu_percent: Option<u32>,
+    /// Processes and threads at once.
+    pub pids: Option<u32>,
 }
 
 /// What a process reads from its standard input.
@@ -202,6 +218,28 @@ pub enum FromRunner {
     },
     /// An attempt ended, or could not start.
     Ended(Box<Rec<Ended>>),
+    /// A part of what attempts in progress use, since that was asked for.
+    Used {
+        /// When it was looked at, by a clock that nobody sets, in microseconds.
+        at_us: u64,
+        /// By attempts.
+        used: Vec<Rec<Used>>,
+        /// Whether it is the last part.
+        is_last: bool,
+    },
+}
+
+/// What an attempt in progress uses with all that has come from it, `None` where nobody counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Used {
+    /// Which.
+    pub key: AttemptKey,
+    /// CPU time since it started, microseconds.
+    pub cpu_us: Option<u64>,
+    /// Memory in use, bytes.
+    pub memory_bytes: Option<u64>,
+    /// How many processes there are.
+    pub processes: Option<u64>,
 }
 
 /// The runner itself.
@@ -237,6 +275,10 @@ pub mod can {
     pub const GATES: u64 = 1 << 1;
     /// It runs an attempt as [the user](super::Process::user) that it is to run as, or does not start it.
     pub const USERS: u64 = 1 << 4;
+    /// It holds attempts to their [caps](super::Process::caps), or does not start them.
+    pub const CAPS: u64 = 1 << 2;
+    /// It tells what attempts in progress use: [`ToRunner::Look`](super::ToRunner::Look).
+    pub const USAGE: u64 = 1 << 3;
 }
 
 /// What tells one file or directory from another on a machine, whatever its name.
@@ -345,6 +387,8 @@ pub struct Ended {
     /// Where it was not started since a gate was closed: which, and what was read, as a sentence. Its end is
     /// [`End::SpawnFailed`] then.
     pub gate: Tail<Option<String>>,
+    /// The cap on its memory, in bytes, where it was killed for needing more.
+    pub over_memory: Tail<Option<u64>>,
 }
 
 /// What the processes of an attempt used together, `None` where nobody counts it.
@@ -372,7 +416,7 @@ pub enum End {
         /// The system's error number.
         errno: i32,
         /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `output` with the file, `limit` with its name, `nice`,
-        /// `ionice`, `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `user` with its name and what is wrong with it, `setgroups`, `setresgid`, `setresuid` or
+        /// `ionice`, `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `memory-max`, `cpu-max`, `pids-max` with what is missing behind it, `user` with its name and what is wrong with it, `setgroups`, `setresgid`, `setresuid` or
         /// `drop-root` with the name of the user, `mask` when what is to be hidden cannot be, `pipe`, `clone`, `launcher`; `gate` when one was closed, or with the
         /// path of what could not be read for one; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.

@@ -139,7 +139,7 @@ fn a_definition_is_written_in_full() {
             "process": {
                 "umask": null, "nice": null, "ionice": null, "oom_score_adjust": null, "limits": [],
                 "no_new_privileges": false, "clear_env": false, "env_files": [], "stdin": null,
-                "private_tmp": false, "user": null
+                "private_tmp": false, "user": null, "memory_max": null, "cpu_max": null, "pids_max": null
             },
             "output_max": null, "keep_runs": null, "keep_for_ms": null, "output": "lines", "mask": [],
             "gates": {

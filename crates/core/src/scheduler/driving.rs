@@ -118,14 +118,8 @@ impl Scheduler {
             trace_id: run.trace_id,
             outcome,
             reason: reason.clone(),
-            exit_code: match exit {
-                Some(Exit::Code(code)) => Some(*code),
-                Some(Exit::Signal(_) | Exit::SpawnFailed { .. } | Exit::GateClosed { .. }) | None => None,
-            },
-            signal: match exit {
-                Some(Exit::Signal(signal)) => Some(*signal),
-                Some(Exit::Code(_) | Exit::SpawnFailed { .. } | Exit::GateClosed { .. }) | None => None,
-            },
+            exit_code: exit.and_then(Exit::code),
+            signal: exit.and_then(Exit::signal),
             duration: end
                 .as_ref()
                 .filter(|end| end.pid != 0)

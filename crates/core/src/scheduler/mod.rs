@@ -55,7 +55,7 @@ use std::time::Duration;
 
 pub use self::crowd::Crowds;
 pub use self::sharing::PoolView;
-pub use self::views::{Counts, RunView, TaskView, WaitsFor};
+pub use self::views::{BusyRuns, Counts, RunView, TaskView, WaitsFor};
 
 use self::depending::Dependencies;
 use self::import::Imports;

@@ -13,6 +13,7 @@ use crate::event::Origin;
 use crate::gates::Closed;
 use crate::overrides::Overrides;
 use crate::policy::{Codes, Holding};
+use crate::process::caps::memory_text;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger};
 use crate::snapshot::{RunImage, Stage};
 use crate::task::TaskName;
@@ -299,6 +300,14 @@ impl State {
             State::Stopping { .. } => "stopping",
         }
     }
+
+    /// Whether it waits: for a place, a gate, or its next attempt.
+    pub(super) fn waits(&self) -> bool {
+        match self {
+            State::Waiting | State::Gated { .. } | State::BackingOff { .. } => true,
+            State::Starting(_) | State::Running(_) | State::Stopping { .. } => false,
+        }
+    }
 }
 
 impl Halted {
@@ -446,20 +455,21 @@ pub(super) fn outcome(end: &AttemptEnd, stopping: Option<&str>, success: &Codes)
             (Outcome::SpawnFailed, format!("{what}: {error}"))
         }
         (Exit::GateClosed { reading }, _) => (Outcome::Skipped, reading.clone()),
-        (Exit::Code(_) | Exit::Signal(_), Some(Stopped::Asked)) => (
+        (Exit::Code(_) | Exit::Signal(_) | Exit::OverMemory { .. }, Some(Stopped::Asked)) => (
             Outcome::Cancelled,
             stopping.unwrap_or("the runner was stopped").to_owned(),
         ),
-        (Exit::Code(_) | Exit::Signal(_), Some(Stopped::Timeout)) => {
+        (Exit::Code(_) | Exit::Signal(_) | Exit::OverMemory { .. }, Some(Stopped::Timeout)) => {
             (Outcome::TimedOut, "its timeout was over".to_owned())
         }
-        (Exit::Code(_) | Exit::Signal(_), Some(Stopped::Deadline)) => {
+        (Exit::Code(_) | Exit::Signal(_) | Exit::OverMemory { .. }, Some(Stopped::Deadline)) => {
             (Outcome::TimedOut, "its deadline was over".to_owned())
         }
         (Exit::Code(0), None) if success.has(0) => return (Outcome::Succeeded, None),
         (Exit::Code(code), None) if success.has(*code) => (Outcome::Succeeded, format!("exit code {code}")),
         (Exit::Code(code), None) => (Outcome::Failed, format!("exit code {code}")),
         (Exit::Signal(signal), None) => (Outcome::Failed, format!("signal {signal}")),
+        (Exit::OverMemory { cap }, None) => (Outcome::Failed, format!("over --memory-max {}", memory_text(*cap))),
     };
     (outcome, Some(reason))
 }

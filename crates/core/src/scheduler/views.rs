@@ -100,6 +100,17 @@ pub struct RunView<'a> {
     pub cause: Option<&'a Cause>,
 }
 
+/// The runs of an owner that have not ended.
+#[derive(Clone, Debug, Default)]
+pub struct BusyRuns<'a> {
+    /// As many as were asked for, those with a process first.
+    pub runs: Vec<RunView<'a>>,
+    /// How many are starting, running or stopping.
+    pub running: usize,
+    /// How many wait: for a place, a gate, or their next attempt.
+    pub waiting: usize,
+}
+
 /// How many there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -260,6 +271,24 @@ impl Scheduler {
     /// All runs that have not ended.
     pub fn active_runs(&self) -> impl Iterator<Item = RunView<'_>> + '_ {
         self.runs.iter().map(|(key, run)| self.view(*key, run))
+    }
+
+    /// The runs of an owner's tasks that have not ended, at most so many of them.
+    #[must_use]
+    pub fn busy_runs(&self, owner: Owner, most: usize) -> BusyRuns<'_> {
+        let is_theirs = |key: &RunKey| self.tasks.get(key.task).is_some_and(|task| task.owner == owner);
+        // Only those that are given are looked at closely, for there may be very many.
+        let (waiting, running): (Vec<_>, Vec<_>) = self
+            .runs
+            .iter()
+            .filter(|(key, _)| is_theirs(key))
+            .partition(|(_, run)| run.state.waits());
+        let given = running.iter().chain(&waiting).take(most);
+        BusyRuns {
+            runs: given.map(|(key, run)| self.view(**key, run)).collect(),
+            running: running.len(),
+            waiting: waiting.len(),
+        }
     }
 
     /// How many there are.

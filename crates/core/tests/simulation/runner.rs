@@ -137,7 +137,7 @@ impl Runner {
             None => match child.exit {
                 Exit::SpawnFailed { .. } => true,
                 Exit::GateClosed { .. } => child.ends <= now,
-                Exit::Code(_) | Exit::Signal(_) => false,
+                Exit::Code(_) | Exit::Signal(_) | Exit::OverMemory { .. } => false,
             },
         };
         let keys: Vec<_> = self

@@ -103,7 +103,7 @@ pub(super) fn record(path: &Path) -> io::Result<(File, String)> {
     Ok((file, text))
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     File::options().write(true).open(path)?.write_all(text.as_bytes())
 }
 

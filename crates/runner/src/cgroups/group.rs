@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
+use taskd_wire::runner::Caps;
 
+use super::caps::{self, NotCapped};
 use super::files;
 
 /// A directory below the runner's own group.
@@ -19,6 +21,8 @@ pub(crate) struct Group {
     number: u64,
     /// What had been used in it before it was given to the attempt.
     before: Time,
+    /// The cap on its memory, in bytes.
+    memory_cap: Option<u64>,
     /// Since the kernel kills what is cloned into a group that was ever killed, from one that was not.
     is_spent: AtomicBool,
 }
@@ -42,6 +46,8 @@ pub(crate) struct Counted {
     pub(crate) written_bytes: Option<u64>,
     /// The most processes and threads at once.
     pub(crate) pids: Option<u64>,
+    /// The cap on its memory, in bytes, where something was killed for it.
+    pub(crate) over_memory: Option<u64>,
 }
 
 /// What a group tells of who is in it, and the file that tells when that changes.
@@ -59,6 +65,7 @@ impl Group {
             path,
             number,
             before: Time::default(),
+            memory_cap: None,
             is_spent: AtomicBool::new(false),
         }
     }
@@ -69,12 +76,19 @@ impl Group {
             path: self.path.clone(),
             number: self.number,
             before: self.before,
+            memory_cap: self.memory_cap,
             is_spent: AtomicBool::new(true),
         }
     }
 
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Holds what is in it to these caps, by the controllers that it has. To be called before anything is.
+    pub(crate) fn cap(&mut self, caps: &Caps, controllers: &[&str]) -> Result<(), NotCapped> {
+        self.memory_cap = caps.memory_bytes;
+        caps::set(&self.path, caps, controllers)
     }
 
     /// A handle by which a process can be cloned into it.
@@ -139,6 +153,21 @@ impl Group {
         files::remove(&self.path)
     }
 
+    /// The CPU time used in it since it was given to the attempt, in microseconds.
+    pub(crate) fn cpu_us(&self) -> Option<u64> {
+        let (_, stat) = files::record(&self.path.join("cpu.stat")).ok()?;
+        let of = |name: &str| files::value(&stat, name).unwrap_or(0);
+        let before = self.before.user_us + self.before.system_us;
+        Some((of("user_usec") + of("system_usec")).saturating_sub(before))
+    }
+
+    /// The memory in use in it, in bytes, if one of its controllers counts that.
+    pub(crate) fn memory_bytes(&self, controllers: &[&str]) -> Option<u64> {
+        let is_counted = controllers.contains(&"memory");
+        let text = is_counted.then(|| fs::read_to_string(self.path.join("memory.current")).ok());
+        text.flatten()?.trim_end().parse().ok()
+    }
+
     /// What it has counted since it was last asked.
     pub(crate) fn count(&mut self, controllers: &[&str]) -> Counted {
         let read = |name: &str| fs::read_to_string(self.path.join(name)).ok();
@@ -150,6 +179,7 @@ impl Group {
             system_us: files::value(&stat, "system_usec").unwrap_or(0),
         });
         let moved = of("io", "io.stat").map(|stat| (files::sum(&stat, "rbytes="), files::sum(&stat, "wbytes=")));
+        let killed = || read("memory.events").is_some_and(|events| caps::killed_for_memory(&events));
         let before = self.before;
         let counted = Counted {
             user_us: time.map(|time| time.user_us.saturating_sub(before.user_us)),
@@ -158,6 +188,7 @@ impl Group {
             read_bytes: moved.map(|(read, _)| read),
             written_bytes: moved.map(|(_, written)| written),
             pids: of("pids", "pids.peak").and_then(number),
+            over_memory: self.memory_cap.filter(|_| killed()),
         };
         self.before = time.unwrap_or(before);
         counted

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
-use taskd_wire::runner::{End, ToRunner};
+use taskd_wire::runner::{End, FromRunner, ToRunner, Used, can};
 
 use crate::life::{Daemon, Home, Life, is_alive, key, kill, shell, wait_until};
 
@@ -19,6 +19,7 @@ crate::tests![
     no_group_is_left_when_the_worker_is_killed,
     the_next_runner_ends_what_is_left_in_groups,
     all_of_the_tree_is_counted,
+    what_a_run_uses_is_told_when_asked,
     without_groups_nothing_is_said_of_them,
 ];
 
@@ -247,6 +248,62 @@ fn all_of_the_tree_is_counted() {
     for run in 2..=4 {
         let ended = daemon.run(shell(run, "exit 0"));
         assert!(ended.user_us + ended.system_us < busy / 2, "{ended:?}");
+    }
+}
+
+/// What is told of the attempts in progress.
+fn looked_at(daemon: &mut Daemon) -> Vec<Used> {
+    daemon.say(&[ToRunner::Look]);
+    let mut all = Vec::new();
+    loop {
+        match daemon.hear().expect("it answers") {
+            FromRunner::Used { used, is_last, .. } => {
+                all.extend(used.into_iter().map(|used| used.0));
+                if is_last {
+                    return all;
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn what_a_run_uses_is_told_when_asked() {
+    // With groups, where there can be some, and without.
+    for option in [None, Some("--no-cgroups")] {
+        let home = Home::new();
+        let mut command = home.command();
+        command.args(option);
+        let life = home.start_with(command);
+        let (mut daemon, inventory) = life.attach();
+        assert_ne!(inventory.info.can.0 & can::USAGE, 0);
+        assert_eq!(looked_at(&mut daemon), [], "nothing is in progress");
+        // What one has used is not counted for the next one in the same group.
+        let work = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+        daemon.run(shell(1, work));
+        daemon.start(shell(2, "sleep 1000 & echo up; wait"));
+        daemon.start(shell(3, &format!("{work}; echo up; exec sleep 1000")));
+        for run in 2..=3 {
+            home.first_line(key(run));
+        }
+        let mut used = looked_at(&mut daemon);
+        used.sort_by_key(|used| used.key);
+        let [idle, busy] = used.as_slice() else {
+            panic!("{used:?}");
+        };
+        assert_eq!((idle.key, busy.key), (key(2), key(3)));
+        assert_eq!((idle.processes, busy.processes), (Some(2), Some(1)));
+        let (least, most) = (idle.cpu_us.expect("it is known"), busy.cpu_us.expect("it is known"));
+        assert!(most > 20_000 && least < most / 2, "{used:?}");
+        assert!(
+            used.iter()
+                .all(|used| used.memory_bytes.is_some_and(|bytes| bytes > 50_000)),
+            "{used:?}"
+        );
+        // Nobody is told who has not asked.
+        let (mut second, _) = life.attach();
+        second.say(&[stop(2)]);
+        assert_eq!(second.ended().origin.key, key(2));
     }
 }
 

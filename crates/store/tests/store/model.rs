@@ -390,9 +390,10 @@ impl Model {
                         started_at: now,
                         pid: value % 4,
                         finished_at: now,
-                        exit: match value % 3 {
+                        exit: match value % 4 {
                             0 => Exit::Code(1),
                             1 => Exit::Signal(9),
+                            2 => Exit::OverMemory { cap: 1 << 20 },
                             _ => Exit::SpawnFailed {
                                 errno: 2,
                                 what: "exec".to_owned(),

@@ -11,6 +11,7 @@ use taskd_core::dependency::{Upstream, Upstreams};
 use taskd_core::gates::{Closed, Gates};
 use taskd_core::overrides::Overrides;
 use taskd_core::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
+use taskd_core::process::caps::Caps;
 use taskd_core::process::{EnvFile, IoPriority, Limit, Process, Stdin};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
@@ -209,6 +210,14 @@ fn process(variant: u32) -> Process {
         user: Some("www-data".into()),
         ..Process::default()
     };
+    // The tasks of the golden files are of a time before there were any.
+    if variant >= 20 {
+        process.caps = Caps {
+            memory: Some(512 << 20),
+            cpu: Some(150),
+            pids: Some(variant % 99 + 1),
+        };
+    }
     process.set_limit(Limit::parse("nofile=1:unlimited").expect("it is one"));
     process
 }

@@ -215,6 +215,20 @@ pub struct ProcessArgs {
     /// Give it /tmp and /var/tmp for itself, in memory, empty when it begins and gone when it has ended; for root
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Process")]
     pub private_tmp: Option<bool>,
+    /// Memory that a run and all it starts may have at once, such as 512M; what needs more is killed; '' for no cap
+    #[arg(long, value_name = "SIZE", help_heading = "Process", allow_hyphen_values = true)]
+    pub memory_max: Option<String>,
+    /// Processor time that they may use: 50% of one core, or 2-cores; what would use more waits; '' for no cap
+    #[arg(
+        long,
+        value_name = "PERCENT|N-cores",
+        help_heading = "Process",
+        allow_hyphen_values = true
+    )]
+    pub cpu_max: Option<String>,
+    /// Processes and threads that there may be of them at once; what would start more cannot; '' for no cap
+    #[arg(long, value_name = "N", help_heading = "Process", allow_hyphen_values = true)]
+    pub pids_max: Option<String>,
     /// What it reads from standard input: a text, or a file as @FILE, opened at each start; '' for nothing, which is the default
     #[arg(
         long,
@@ -307,6 +321,7 @@ Examples:
   taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
   taskctl add --cron @daily --nice 10 --ionice idle --limit as=2G -- index
   taskctl add --after extract,clean:finished -- load
+  taskctl add --cron @daily --memory-max 1G --cpu-max 50% --pids-max 64 -- build
   taskctl add --in 8h --stdin 'Call Ann' -- mail me@example.org
   taskctl add --every 1h --env-file -/etc/sync.env --umask 027 -- sync
   taskctl add --every 1s --output file -- sample-sensors
@@ -383,6 +398,7 @@ Examples:
   taskctl edit backup --nice '' --limit nofile=4096 --limit core=
   taskctl edit backup --keep-runs 20 --keep-for '' --output-max ''
   taskctl edit backup --max-load 2.5 --only-if '' --gate-wait 30m
+  taskctl edit backup --memory-max 2G --pids-max ''
   taskctl edit ping --name probe --env RETRIES=3 -- /usr/local/bin/probe")]
 pub struct EditArgs {
     /// The task to change

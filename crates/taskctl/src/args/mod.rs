@@ -10,6 +10,7 @@ mod pausing;
 mod pools;
 mod runs;
 mod tasks;
+mod top;
 
 use std::path::PathBuf;
 
@@ -29,6 +30,7 @@ pub use pausing::{BackfillArgs, PauseArgs, ResumeArgs, WhyArgs};
 pub use pools::{GroupArgs, LockArgs, PoolVerb};
 pub use runs::{CancelArgs, LogsArgs, RunArgs, RunsArgs};
 pub use tasks::{DisableArgs, EnableArgs, LintArgs, ListArgs, NextArgs, RemoveArgs, ShowArgs};
+pub use top::TopArgs;
 
 const AFTER_HELP: &str = "\
 A first task, from nothing:
@@ -136,6 +138,11 @@ pub enum Verb {
     Logs(LogsArgs),
     /// List runs, newest first
     Runs(RunsArgs),
+    /// Watch what runs and waits, with CPU and memory
+    ///
+    /// Shows the runs in progress, with what they use together with all they started, and the runs that wait. On a terminal,
+    /// refreshes until q is pressed; elsewhere, and with --once, prints how it is once. A restart of the daemon does not end it.
+    Top(TopArgs),
     /// Show coming fire times, of tasks or of a cron expression
     ///
     /// Shows coming fire times: of all tasks, soonest first; of the tasks named; or, with --cron, of an expression,

@@ -33,6 +33,7 @@ mod show;
 mod start;
 mod status;
 pub mod stop;
+mod top;
 mod when;
 mod why;
 
@@ -65,6 +66,7 @@ pub fn run(verb: Verb, session: &mut Session) -> Result<u8> {
         Verb::Cancel(args) => cancel::run(&args, session),
         Verb::Logs(args) => logs::run(&args, session),
         Verb::Runs(args) => runs::run(&args, session),
+        Verb::Top(args) => return top::run(&args, session),
         Verb::Next(args) => next::run(&args, session),
         Verb::Lint(args) => return lint::run(&args, session),
         Verb::Graph(args) => graph::run(&args, session),

@@ -1,5 +1,7 @@
 //! From what was typed to what is said: what processes are given.
 
+use std::str::FromStr;
+
 use taskd_wire::codec::Tail;
 use taskd_wire::definition::{ProcessPatch, ProcessSpec};
 
@@ -22,6 +24,9 @@ pub fn spec(args: &ProcessArgs) -> Result<ProcessSpec, Failure> {
         stdin: patch.stdin.flatten(),
         private_tmp: patch.private_tmp.unwrap_or_default(),
         user: Tail(patch.user.0.flatten()),
+        memory_max: Tail(patch.memory_max.0.flatten()),
+        cpu_max: Tail(patch.cpu_max.0.flatten()),
+        pids_max: Tail(patch.pids_max.0.flatten()),
     })
 }
 
@@ -29,9 +34,9 @@ pub fn spec(args: &ProcessArgs) -> Result<ProcessSpec, Failure> {
 pub fn patch(args: &ProcessArgs) -> Result<ProcessPatch, Failure> {
     Ok(ProcessPatch {
         umask: bound(args.umask.as_deref()),
-        nice: number("nice", args.nice.as_deref())?,
+        nice: number("nice", args.nice.as_deref(), SIGNED)?,
         ionice: bound(args.ionice.as_deref()),
-        oom_score_adjust: number("oom-score-adjust", args.oom_score_adjust.as_deref())?,
+        oom_score_adjust: number("oom-score-adjust", args.oom_score_adjust.as_deref(), SIGNED)?,
         limits: args.limit.clone(),
         no_new_privileges: args.no_new_privileges,
         clear_env: args.clear_env,
@@ -39,6 +44,13 @@ pub fn patch(args: &ProcessArgs) -> Result<ProcessPatch, Failure> {
         stdin: stdin(args.stdin.as_deref())?,
         private_tmp: args.private_tmp,
         user: Tail(bound(args.user.as_deref())),
+        memory_max: Tail(bound(args.memory_max.as_deref())),
+        cpu_max: Tail(bound(args.cpu_max.as_deref())),
+        pids_max: Tail(number(
+            "pids-max",
+            args.pids_max.as_deref(),
+            "write a number from 1 on",
+        )?),
     })
 }
 
@@ -72,13 +84,15 @@ fn env_files(typed: &[String]) -> Result<Option<Vec<String>>, Failure> {
     Ok((!typed.is_empty()).then_some(files?))
 }
 
+/// How a number is written that may be below 0.
+const SIGNED: &str = "write digits, with - before them where it is below 0";
+
 /// A number that may be taken away, which '' does.
-fn number(field: &str, typed: Option<&str>) -> Result<Option<Option<i32>>, Failure> {
+fn number<N: FromStr>(field: &str, typed: Option<&str>, cure: &str) -> Result<Option<Option<N>>, Failure> {
     let read = |text: &str| {
         text.parse().map_err(|_| {
             let whole = u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
-            let cure = Some("write digits, with - before them where it is below 0");
-            Failure::field(field, text, Some((0, whole)), "this is no number", cure)
+            Failure::field(field, text, Some((0, whole)), "this is no number", Some(cure))
         })
     };
     typed

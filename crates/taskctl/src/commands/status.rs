@@ -113,7 +113,7 @@ fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
 fn containment(controllers: Option<&[String]>) -> String {
     match controllers {
         None => "attempts are held by process groups: it may make no control groups".to_owned(),
-        Some([]) => "each attempt in a control group of its own".to_owned(),
+        Some([]) => "each attempt in a control group of its own, without controllers: no caps".to_owned(),
         Some(controllers) => format!(
             "each attempt in a control group of its own, with {}",
             controllers.join(", ")

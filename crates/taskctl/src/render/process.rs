@@ -14,6 +14,9 @@ pub fn given(spec: &ProcessSpec) -> Option<String> {
         (!spec.limits.is_empty()).then(|| format!("limits {}", spec.limits.join(" "))),
         spec.no_new_privileges.then(|| "no new privileges".to_owned()),
         spec.private_tmp.then(|| "its own /tmp".to_owned()),
+        spec.memory_max.0.as_ref().map(|size| format!("memory at most {size}")),
+        spec.cpu_max.0.as_ref().map(|share| format!("CPU at most {share}")),
+        spec.pids_max.0.map(|pids| format!("processes at most {pids}")),
         spec.clear_env.then(|| "no variables but its own".to_owned()),
     ];
     let chosen: Vec<String> = chosen.into_iter().flatten().collect();
@@ -60,6 +63,10 @@ pub fn cure(run: &RunInfo) -> Option<String> {
         "no-new-privileges" | "private-tmp" => {
             format!("the system does not let the runner; `taskctl edit {task} --{step} false` does without")
         }
+        "memory-max" | "cpu-max" | "pids-max" => format!(
+            "run the runner as a service of its own with Delegate=yes (`taskctl status` says what it has), or do without: \
+             `taskctl edit {task} --{step} ''`"
+        ),
         _ => return None,
     })
 }
@@ -83,12 +90,15 @@ mod tests {
             clear_env: true,
             private_tmp: true,
             user: Tail(Some("ann".into())),
+            memory_max: Tail(Some("512M".into())),
+            cpu_max: Tail(Some("150%".into())),
+            pids_max: Tail(Some(64)),
             ..ProcessSpec::default()
         };
         assert_eq!(
             given(&spec).as_deref(),
             Some(
-                "user ann, umask 027, nice -5, I/O idle, OOM score +500, limits as=1 nofile=2:3, no new privileges, its own /tmp, no variables but its own"
+                "user ann, umask 027, nice -5, I/O idle, OOM score +500, limits as=1 nofile=2:3, no new privileges, its own /tmp, memory at most 512M, CPU at most 150%, processes at most 64, no variables but its own"
             )
         );
     }
@@ -111,6 +121,8 @@ mod tests {
             assert!(cure.contains("edit a --user ''"), "{step}: {cure}");
         }
         assert_eq!(of("users, of which the runner knows nothing: restart it: x"), "");
+        assert!(of("pids-max 8, the runner has no controller pids: x (os error 95)").contains("Delegate=yes"));
+        assert!(of("memory-max 1G, the runner makes no control groups: x").contains("edit a --memory-max ''"));
         assert_eq!(of("launcher: Input/output error (os error 5)"), "");
         assert_eq!(cure(&run("failed", "nice: x")), None);
     }

@@ -285,7 +285,7 @@ fn shrink(widths: &mut [usize], may_be_cut: &[bool], narrowest: usize, terminal:
 }
 
 /// As much of a text as fits.
-fn cut(text: &str, width: usize) -> Cow<'_, str> {
+pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
         return Cow::Borrowed(text);
     }

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use taskd_core::process::caps::{PIDS_MAX, memory_text, parse_cpu, parse_memory};
 use taskd_core::process::{
     ENV_FILES_MAX, EnvFile, IoPriority, Limit, NICE, OOM_SCORE_ADJUST, Process, Resource, STDIN_MAX, Stdin, Unreadable,
     parse_umask,
@@ -31,6 +32,9 @@ pub(super) fn process(spec: ProcessSpec, powers: &Powers) -> Result<Process, Ref
         stdin: spec.stdin.map(Some),
         private_tmp: set(spec.private_tmp),
         user: Tail(spec.user.0.map(Some)),
+        memory_max: Tail(spec.memory_max.0.map(Some)),
+        cpu_max: Tail(spec.cpu_max.0.map(Some)),
+        pids_max: Tail(spec.pids_max.0.map(Some)),
     };
     patched(Process::default(), patch, powers)
 }
@@ -84,7 +88,34 @@ pub(super) fn patched(mut process: Process, patch: ProcessPatch, powers: &Powers
         within("files of variables of a task", ENV_FILES_MAX as u64, paths.len() as u64)?;
         process.env_files = paths.iter().map(|path| env_file(path)).collect::<Result<_, _>>()?;
     }
+    if let Some(text) = patch.memory_max.0 {
+        let memory = |text: String| parse_memory(&text).map_err(|error| unreadable("memory-max", &text, error));
+        process.caps.memory = text.map(memory).transpose()?;
+    }
+    if let Some(text) = patch.cpu_max.0 {
+        let cpu = |text: String| parse_cpu(&text).map_err(|error| unreadable("cpu-max", &text, error));
+        process.caps.cpu = text.map(cpu).transpose()?;
+    }
+    if let Some(number) = patch.pids_max.0 {
+        process.caps.pids = number.map(pids_max).transpose()?;
+    }
+    if let Some(memory) = process.caps.memory
+        && process.oom_score_adjust == Some(OOM_SCORE_ADJUST.0)
+    {
+        let problem = "what is never killed for memory cannot be held to a cap on it";
+        let cure = "leave it out, or write --oom-score-adjust -999 or more";
+        return Err(bad("memory-max", &memory_text(memory), problem, Some(cure)));
+    }
     Ok(process)
+}
+
+fn pids_max(number: u32) -> Result<u32, Refusal> {
+    if (1..=PIDS_MAX).contains(&number) {
+        return Ok(number);
+    }
+    let cure = format!("write a number from 1, which lets the command start nothing, to {PIDS_MAX}");
+    let problem = "so many processes can be held to by no cap";
+    Err(bad("pids-max", &number.to_string(), problem, Some(&cure)))
 }
 
 pub(super) fn unreadable(field: &str, text: &str, error: Unreadable) -> Refusal {
@@ -259,6 +290,28 @@ mod tests {
                 spec(|spec| spec.limits = vec!["nofile=unlimited".into()]),
                 "limit",
                 "fs.nr_open",
+            ),
+        ] {
+            let (of, cure) = refused(spec, &all);
+            assert!(of == field && cure.contains(says), "{of}: {cure}");
+        }
+        for (spec, field, says) in [
+            (spec(|spec| spec.memory_max.0 = Some("1K".into())), "memory-max", "1M"),
+            (
+                spec(|spec| spec.cpu_max.0 = Some("2".into())),
+                "cpu-max",
+                "2% of one core, or 2-cores",
+            ),
+            (spec(|spec| spec.pids_max.0 = Some(0)), "pids-max", "from 1"),
+            (
+                spec(|spec| spec.pids_max.0 = Some(PIDS_MAX + 1)),
+                "pids-max",
+                "to 4194304",
+            ),
+            (
+                spec(|spec| (spec.memory_max.0, spec.oom_score_adjust) = (Some("1G".into()), Some(-1000))),
+                "memory-max",
+                "-999",
             ),
         ] {
             let (of, cure) = refused(spec, &all);

@@ -177,7 +177,7 @@ async fn take_inventory(mut stream: UnixStream, socket: &Path, state_dir: &Path)
                         ended,
                     });
                 }
-                FromRunner::Started { .. } | FromRunner::Ended(_) => {
+                FromRunner::Started { .. } | FromRunner::Ended(_) | FromRunner::Used { .. } => {
                     return Err(protocol("it told of runs before its inventory".to_owned()));
                 }
             }

@@ -11,6 +11,7 @@ use taskd_wire::refusal::Refusal;
 use tokio::sync::{mpsc, oneshot};
 
 use super::runners::Seen;
+use super::usage::{Asker, Sample};
 use super::watch::Told;
 use crate::config::Config;
 
@@ -45,6 +46,8 @@ pub(super) enum Mail {
         /// Told each time; dropped by the engine when all of them have ended.
         sink: mpsc::UnboundedSender<Told>,
     },
+    /// Tell what runs in progress use.
+    Usage(Asker),
     /// Work by this configuration from now on.
     Reload(Box<Config>),
     /// The tz database has changed.
@@ -141,6 +144,19 @@ impl Engine {
             .await
             .map_err(|_| Refusal::Stopping)?;
         Ok(updates)
+    }
+
+    /// What runs in progress use; nothing where there is no runner that tells.
+    ///
+    /// # Errors
+    /// [`Refusal::Stopping`] when the engine has ended.
+    pub(crate) async fn usage(&self) -> Result<Option<Arc<Sample>>, Refusal> {
+        let (asker, answered) = oneshot::channel();
+        self.mail
+            .send(Mail::Usage(asker))
+            .await
+            .map_err(|_| Refusal::Stopping)?;
+        answered.await.map_err(|_| Refusal::Stopping)
     }
 
     /// Works by another configuration from now on.

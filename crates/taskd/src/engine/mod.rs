@@ -17,6 +17,7 @@ mod startable;
 mod stop;
 #[cfg(test)]
 mod testing;
+mod usage;
 mod wakeup;
 mod watch;
 
@@ -46,6 +47,7 @@ use self::runners::Runner;
 pub(crate) use self::runners::Seen;
 pub(crate) use self::stop::Ending;
 use self::stop::Stop;
+pub(crate) use self::usage::Sample;
 use self::wakeup::{Wakeup, Woken};
 pub(crate) use self::watch::Told;
 use self::watch::Watchers;
@@ -113,6 +115,7 @@ struct Driver {
     actions: actions::Actions,
     press: Press,
     watchers: Watchers,
+    asked: usage::Asked,
     wakeup: Wakeup,
     place: Whereabouts,
     /// The runner that is told to start what is due.
@@ -156,6 +159,7 @@ impl Driver {
             actions: actions::Actions::new(parts.reader),
             press: parts.press,
             watchers: Watchers::default(),
+            asked: usage::Asked::default(),
             wakeup: Wakeup::new()?,
             place: parts.runner,
             runner: None,
@@ -320,6 +324,7 @@ impl Driver {
                     self.watchers.add(run, self.core.run(run).is_some(), &sink);
                 }
             }
+            Mail::Usage(asker) => self.ask_usage(asker),
             Mail::Reload(config) => self.reload(*config),
             Mail::ZonesChanged => self.core.handle(clock::now(), Event::ZonesChanged),
             Mail::Stop { at_once } => self.begin_stop(at_once),

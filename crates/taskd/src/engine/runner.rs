@@ -123,7 +123,7 @@ impl Driver {
     }
 
     /// Nothing where it is not there any more.
-    fn runner_at(&mut self, which: Which) -> Option<&mut Runner> {
+    pub(super) fn runner_at(&mut self, which: Which) -> Option<&mut Runner> {
         match which {
             Which::Current => self.runner.as_mut(),
             Which::Draining(index) => self.draining.get_mut(index),
@@ -166,6 +166,7 @@ impl Driver {
                         self.core.handle(now, Event::Ended { origin, end });
                     }
                 }
+                FromRunner::Used { at_us, used, is_last } => self.usage_said(which, at_us, used, is_last),
                 FromRunner::InventoryEnd(info) if info.0.closing.0 && which != Which::Current => {
                     tracing::info!(pid = info.0.pid, "a runner of another program is about to end");
                 }
@@ -189,6 +190,7 @@ impl Driver {
             Which::Draining(index) => self.draining_lost(index, error),
             Which::Gone => {}
         }
+        self.usage_settled();
     }
 
     fn current_lost(&mut self, error: &LinkError) {
@@ -361,6 +363,7 @@ fn take_met(met: Met, inventory: &mut Inventory) -> (Seen, Runner) {
     let runner = Runner {
         link,
         can: info.can.0,
+        is_asked: false,
         live: held,
         owed,
         is_told_to_end: false,
@@ -373,6 +376,9 @@ fn take_met(met: Met, inventory: &mut Inventory) -> (Seen, Runner) {
 fn ended_attempt(message: &FromRunner) -> Option<AttemptKey> {
     match message {
         FromRunner::Ended(ended) => Some(core_key(ended.0.origin.key)),
-        FromRunner::Started { .. } | FromRunner::Inventory { .. } | FromRunner::InventoryEnd(_) => None,
+        FromRunner::Started { .. }
+        | FromRunner::Inventory { .. }
+        | FromRunner::InventoryEnd(_)
+        | FromRunner::Used { .. } => None,
     }
 }

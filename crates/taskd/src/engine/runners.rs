@@ -14,8 +14,10 @@ use super::link::{Link, LinkError};
 /// An attached runner.
 pub(super) struct Runner {
     pub(super) link: Link,
-    /// What it knows of that an earlier one does not: [`can`](taskd_wire::runner::can).
+    /// What it can do that one of an earlier version cannot: [`can`](taskd_wire::runner::can).
     pub(super) can: u64,
+    /// Whether it was asked what its attempts use, and has not answered.
+    pub(super) is_asked: bool,
     /// What it has under way, as far as it was told or has said so.
     pub(super) live: HashSet<AttemptKey>,
     /// What it said has ended, and was not told to forget.

@@ -110,6 +110,11 @@ fn process(process: &Process) -> wire::Process {
         clear_env: process.clear_env,
         private_tmp: process.private_tmp,
         user: Tail(process.user.clone()),
+        caps: Tail(Rec(wire::Caps {
+            memory_bytes: process.caps.memory,
+            cpu_percent: process.caps.cpu,
+            pids: process.caps.pids,
+        })),
         env_files: process
             .env_files
             .iter()
@@ -201,7 +206,10 @@ pub(super) fn core_ended(ended: wire::Ended) -> Option<(Origin, AttemptEnd)> {
         exit: match (ended.gate.0, ended.end) {
             (Some(reading), _) => Exit::GateClosed { reading },
             (None, End::Exited(code)) => Exit::Code(code),
-            (None, End::Signalled(signal)) => Exit::Signal(signal),
+            (None, End::Signalled(signal)) => match ended.over_memory.0 {
+                Some(cap) => Exit::OverMemory { cap },
+                None => Exit::Signal(signal),
+            },
             (None, End::SpawnFailed { errno, what }) => Exit::SpawnFailed { errno, what },
         },
         stopped: match ended.time_up.0 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use taskd_core::event::{Event, Origin};
 use taskd_core::overrides::Overrides;
 use taskd_core::policy::{OutputKind, OutputPolicy};
+use taskd_core::process::caps::Caps;
 use taskd_core::run::{AttemptEnd, Exit, Usage};
 use taskd_core::task::Definition;
 use taskd_store::ReadError;
@@ -35,6 +36,12 @@ impl Driver {
         // It would not know that there is a user, and start it as its own.
         if definition.process.user.is_some() && self.cannot(can::USERS) {
             return Err(Unstartable::NoUsers);
+        }
+        // Nor that there is a cap.
+        if let Some(cap) = first_cap(&definition.process.caps)
+            && self.cannot(can::CAPS)
+        {
+            return Err(Unstartable::NoCaps { cap });
         }
         let gates = gates(origin, &definition, overrides);
         if gates.is_some() && self.cannot(can::GATES) {
@@ -88,6 +95,12 @@ pub(super) enum Unstartable {
     /// The runner does not know of gates.
     #[error("the runner is of an earlier version that knows no gates")]
     NoGates,
+    /// The runner does not know of caps.
+    #[error("--{cap}: the runner is of an earlier version that knows no caps")]
+    NoCaps {
+        /// The option of the first one.
+        cap: &'static str,
+    },
 }
 
 impl Unstartable {
@@ -110,6 +123,10 @@ impl Unstartable {
                 errno: EOPNOTSUPP,
                 what: "gates, which a runner of an earlier version knows nothing of".to_owned(),
             },
+            Unstartable::NoCaps { cap } => Exit::SpawnFailed {
+                errno: EOPNOTSUPP,
+                what: format!("{cap}, the runner is of an earlier version that knows no caps: restart it"),
+            },
         }
     }
 }
@@ -120,4 +137,15 @@ fn hides(output: &OutputPolicy) -> bool {
         OutputKind::Discard => true,
         OutputKind::Lines | OutputKind::File => !output.mask.is_empty(),
     }
+}
+
+/// The option of the first cap there is.
+fn first_cap(caps: &Caps) -> Option<&'static str> {
+    let Caps { memory, cpu, pids } = caps;
+    let options = [
+        memory.map(|_| "memory-max"),
+        cpu.map(|_| "cpu-max"),
+        pids.map(|_| "pids-max"),
+    ];
+    options.into_iter().flatten().next()
 }

@@ -226,12 +226,14 @@ fn records_inside_records_may_grow() {
         time_up: Tail(None),
         counted: Tail::default(),
         gate: Tail(None),
+        over_memory: Tail::default(),
         ..ended.clone()
     };
     assert_eq!(decode(&encode(&page(vec![fields()])).unwrap()), Ok(page(vec![earlier])));
     let earlier = Ended {
         counted: Tail::default(),
         gate: Tail(None),
+        over_memory: Tail::default(),
         ..ended.clone()
     };
     let without = (fields(), ended.time_up);
@@ -239,13 +241,20 @@ fn records_inside_records_may_grow() {
     let without_gate = (fields(), ended.time_up, ended.counted);
     let earlier = Ended {
         gate: Tail(None),
+        over_memory: Tail(None),
         ..ended.clone()
     };
     assert_eq!(
         decode(&encode(&page(vec![without_gate])).unwrap()),
         Ok(page(vec![earlier]))
     );
-    let later = (fields(), ended.time_up, ended.counted, ended.gate.clone());
+    let later = (
+        fields(),
+        ended.time_up,
+        ended.counted,
+        ended.gate.clone(),
+        ended.over_memory,
+    );
     assert_eq!(
         decode(&encode(&page(vec![later])).unwrap()),
         Ok(page(vec![ended.clone()]))

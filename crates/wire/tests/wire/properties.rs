@@ -47,9 +47,10 @@ fn process() -> BoxedStrategy<ProcessSpec> {
     let (text, texts) = (|| option::of(".{0,9}"), || vec(".{0,9}", 0..3));
     let numbers = any::<(Option<i32>, Option<i32>)>();
     let flags = any::<(bool, bool, bool)>();
-    ((text(), text(), text(), text()), texts(), texts(), numbers, flags)
+    let caps = (text(), text(), any::<Option<u32>>());
+    ((text(), text(), text(), text()), texts(), texts(), numbers, flags, caps)
         .prop_map(
-            |((umask, ionice, stdin, user), limits, env_files, numbers, flags)| ProcessSpec {
+            |((umask, ionice, stdin, user), limits, env_files, numbers, flags, caps)| ProcessSpec {
                 umask,
                 nice: numbers.0,
                 ionice,
@@ -61,6 +62,9 @@ fn process() -> BoxedStrategy<ProcessSpec> {
                 stdin,
                 private_tmp: flags.2,
                 user: Tail(user),
+                memory_max: Tail(caps.0),
+                cpu_max: Tail(caps.1),
+                pids_max: Tail(caps.2),
             },
         )
         .boxed()

@@ -294,6 +294,7 @@ impl Said for Request {
                     skip_gates: true,
                 }),
             },
+            Request::Top,
         ]
     }
 }
@@ -376,6 +377,7 @@ impl Said for Response {
                 trace_id: Some(s("4bf92f3577b34da6a3ce929d0e0e4736")),
                 more: true,
             }))),
+            Response::Top(Box::new(Rec(runs::top()))),
         ]
     }
 }
@@ -392,6 +394,7 @@ impl Said for ToRunner {
             },
             ToRunner::Forget(KEY),
             ToRunner::Shutdown { grace_ms: 10_000 },
+            ToRunner::Look,
         ]
     }
 }
@@ -411,6 +414,11 @@ impl Said for FromRunner {
                 at_ms: 1_796_000_000_002,
             },
             FromRunner::Ended(Box::new(Rec(ended()))),
+            FromRunner::Used {
+                at_us: 1 << 40,
+                used: vec![Rec(runners::used()), Rec(Used::default())],
+                is_last: true,
+            },
         ]
     }
 }

@@ -97,6 +97,13 @@ fn outcomes_follow_from_how_an_attempt_ended() {
         (Exit::Code(0), None, true, Outcome::Succeeded, None),
         (Exit::Code(3), None, false, Outcome::Failed, Some("exit code 3")),
         (Exit::Signal(11), None, false, Outcome::Failed, Some("signal 11")),
+        (
+            Exit::OverMemory { cap: 512 << 20 },
+            None,
+            false,
+            Outcome::Failed,
+            Some("over --memory-max 512M"),
+        ),
         (Exit::Code(0), asked, true, Outcome::Cancelled, Some("asked")),
         (Exit::Signal(9), asked, true, Outcome::Cancelled, Some("asked")),
         (

@@ -75,6 +75,15 @@ fn without_a_number_as_many_go_as_there_are_places_and_a_few_wait() {
         rig.run(id);
     }
     assert_eq!((rig.core.counts().running, rig.core.counts().waiting), (3, 16));
+    let busy = rig.core.busy_runs(ME, 5);
+    assert_eq!((busy.running, busy.waiting), (3, 16));
+    let waits: Vec<bool> = busy.runs.iter().map(|run| run.state == "waiting").collect();
+    assert_eq!(
+        waits,
+        [false, false, false, true, true],
+        "those with a process come first"
+    );
+    assert_eq!(rig.core.busy_runs(Owner(1), 5).running, 0, "they are somebody else's");
     let name = TaskName::parse("a").unwrap();
     let refused = rig.apply(Command::Run {
         ids: vec![id],

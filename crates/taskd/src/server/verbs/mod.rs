@@ -23,6 +23,7 @@ mod run;
 mod runs;
 mod show;
 mod status;
+mod top;
 pub(super) mod watch;
 mod why;
 
@@ -88,6 +89,7 @@ pub(super) async fn answer(
         Request::PoolSet { kind, names, limit } => pools::set(shared, kind, names, limit).await,
         Request::PoolList { kind } => pools::list(shared, kind).await,
         Request::RestartDaemon => restart::answer(shared).await,
+        Request::Top => top::answer(shared).await,
         // Answered by the connection itself, since it is not one answer.
         Request::Watch { .. } => Err(Refusal::UnknownRequest),
     }
@@ -126,6 +128,7 @@ fn named(request: &Request) -> &[String] {
         Request::Watch { .. } => &[],
         Request::Add(_)
         | Request::Status
+        | Request::Top
         | Request::CalendarList
         | Request::PoolList { .. }
         | Request::RestartDaemon

@@ -36,6 +36,11 @@ pub(super) fn start() -> Start {
             stdin: Some(Stdin::Text(s("a text"))),
             private_tmp: true,
             user: Tail(Some(s("backup"))),
+            caps: Tail(Rec(Caps {
+                memory_bytes: Some(512 << 20),
+                cpu_percent: Some(150),
+                pids: Some(64),
+            })),
         })),
         previous_outcome: Tail(Some(s("failed"))),
         output: Tail(OutputKind::File),
@@ -86,6 +91,7 @@ pub fn ended() -> Ended {
         time_up: Tail(Some(TimeUp::Deadline)),
         counted: Tail(tree_usage()),
         gate: Tail(Some(s("load 12.34 is over 4"))),
+        over_memory: Tail(Some(512 << 20)),
     }
 }
 
@@ -102,6 +108,15 @@ pub(super) fn info() -> RunnerInfo {
         })),
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
         program: Tail(Some(FileId { device: 66, inode: 12 })),
-        can: Tail(can::OUTPUTS | can::GATES | can::USERS),
+        can: Tail(can::OUTPUTS | can::GATES | can::CAPS | can::USAGE | can::USERS),
+    }
+}
+
+pub(super) fn used() -> Used {
+    Used {
+        key: KEY,
+        cpu_us: Some(1_500_000),
+        memory_bytes: Some(64 << 20),
+        processes: Some(3),
     }
 }

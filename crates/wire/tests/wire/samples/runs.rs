@@ -42,3 +42,30 @@ pub fn run_info() -> RunInfo {
         gate_until_ms: Tail(Some(1_796_000_600_000)),
     }
 }
+
+pub(super) fn top() -> Top {
+    Top {
+        at_ms: 1_796_000_000_000,
+        measured_us: Some(1 << 40),
+        running: 1,
+        waiting: 1,
+        runs: vec![
+            Rec(TopRun {
+                run: s("backup/1042"),
+                state: s("running"),
+                attempt: 2,
+                pid: Some(4711),
+                created_ms: 1_796_000_000_000,
+                started_ms: Some(1_796_000_000_002),
+                retry_ms: Some(1_796_000_060_000),
+                waits_for: Some(s("lock disk")),
+                usage: Some(Rec(LiveUsage {
+                    cpu_us: Some(1_500_000),
+                    memory_bytes: Some(64 << 20),
+                    processes: Some(3),
+                })),
+            }),
+            Rec(TopRun::default()),
+        ],
+    }
+}
