@@ -1,6 +1,7 @@
 //! What a child is given: program, arguments, environment, working directory, descriptors, limits.
 
 mod environment;
+mod error;
 mod stdio;
 
 use std::borrow::Cow;
@@ -20,14 +21,15 @@ use taskd_wire::runner::{AttemptKey, Caps, Process, ResourceLimit, Start, Stdin}
 
 use crate::cgroups::{Group, Groups, NotCapped, first_cap};
 use crate::clock;
-use crate::env_file::EnvFileError;
-use crate::gates::Unread;
 use crate::output::{KnownMasks, Masks, Raw, raw_output_path};
 use crate::sweep;
 use crate::sys::{
     self, Account, Decimal, Failed, HasNul, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step,
 };
 use crate::user::{self, NoUser};
+
+pub(crate) use error::SpawnError;
+use error::{failed, refuse};
 
 /// The variable that ties a process to the runner it came from, see [`Cookie`].
 pub(crate) const COOKIE: &str = "TASKD_RUNNER";
@@ -142,102 +144,6 @@ fn raise_file_limit() {
     };
     // The system allows this to everybody.
     let _ = rustix::process::setrlimit(Resource::Nofile, raised);
-}
-
-/// Longer names of what failed are cut, in characters.
-const WHAT_MAX: usize = 200;
-
-/// A child that could not be started.
-#[derive(Debug)]
-pub(crate) struct SpawnError {
-    pub(crate) errno: i32,
-    /// The step that failed and the file it is about, as in [`taskd_wire::runner::End::SpawnFailed`].
-    pub(crate) what: String,
-}
-
-impl SpawnError {
-    /// About a cap.
-    fn cap(not_capped: &NotCapped) -> Self {
-        let what = format!("{}, {not_capped}", not_capped.cap);
-        let errno = not_capped.errno;
-        SpawnError { errno, what }
-    }
-
-    /// About a file of variables, of which the path may be long.
-    fn env_file(path: &str, error: &EnvFileError) -> Self {
-        let (errno, why) = match error {
-            // The system's own words follow from its number.
-            EnvFileError::Unreadable(_) => (error.errno(), String::new()),
-            EnvFileError::NoFile | EnvFileError::TooLong | EnvFileError::Line { .. } => {
-                (error.errno(), format!(", {error}"))
-            }
-        };
-        let what = said("env-file", path.as_bytes(), &why);
-        SpawnError { errno, what }
-    }
-
-    /// About a user, whose name may be long.
-    fn user(user: &str, error: &NoUser) -> Self {
-        let why = match error {
-            // As for a file of variables.
-            NoUser::Unreadable(_) => String::new(),
-            NoUser::NoAccount | NoUser::NoNumber => format!(", {error}"),
-        };
-        let (errno, what) = (error.errno(), said("user", user.as_bytes(), &why));
-        SpawnError { errno, what }
-    }
-
-    /// The path, or the name of a limit or user, is for people to read on one line: cut, and without characters that would do something.
-    fn new(failed: Failed, path: &[u8]) -> Self {
-        let Failed { errno, step } = failed;
-        let step = match step {
-            Step::Launcher => "launcher",
-            Step::Pipe => "pipe",
-            Step::Stdin => "stdin",
-            Step::Clone => "clone",
-            Step::OomScoreAdjust => "oom-score-adjust",
-            Step::Nice => "nice",
-            Step::Ionice => "ionice",
-            Step::PrivateTmp => "private-tmp",
-            Step::Limit(_) => "limit",
-            Step::Groups => "setgroups",
-            Step::Gid => "setresgid",
-            Step::Uid => "setresuid",
-            Step::DropRoot => "drop-root",
-            Step::Chdir => "chdir",
-            Step::NoNewPrivileges => "no-new-privileges",
-            Step::Exec => "exec",
-            Step::Output => "output",
-        };
-        let what = said(step, path, "");
-        SpawnError { errno, what }
-    }
-}
-
-/// A step, what it is about and what is to be said of that. The middle is cut, so that all of it is short.
-fn said(step: &str, path: &[u8], why: &str) -> String {
-    let mut what = step.to_owned();
-    if !path.is_empty() {
-        what.push(' ');
-        let path = String::from_utf8_lossy(path);
-        let room = WHAT_MAX.saturating_sub(what.len() + why.chars().count());
-        let is_cut = path.chars().nth(room).is_some();
-        let kept = if is_cut { room.saturating_sub(1) } else { room };
-        let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-        what.extend(path.chars().take(kept).map(harmless));
-        if is_cut {
-            what.push('…');
-        }
-    }
-    what + why
-}
-
-impl From<Unread> for SpawnError {
-    fn from(unread: Unread) -> Self {
-        let Unread { path, errno } = unread;
-        let what = said("gate", path.as_os_str().as_bytes(), "");
-        SpawnError { errno, what }
-    }
 }
 
 /// A child, and our side of what it writes.
@@ -452,24 +358,6 @@ fn end(pid: Pid, cookie: String, group: Option<Arc<Group>>) {
     let _ = sys::reap(pid);
 }
 
-/// An error of a system call.
-fn failed(errno: rustix::io::Errno, step: Step) -> SpawnError {
-    let errno = errno.raw_os_error();
-    SpawnError::new(Failed { errno, step }, b"")
-}
-
-/// An error that is found before there is a child. `program` is empty where it is not about that.
-fn refuse(errno: i32, program: &str) -> SpawnError {
-    let step = Step::Exec;
-    SpawnError::new(Failed { errno, step }, program.as_bytes())
-}
-
-impl From<HasNul> for SpawnError {
-    fn from(_: HasNul) -> Self {
-        refuse(libc::EINVAL, "")
-    }
-}
-
 fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError> {
     let user = start.process.0.user.0.as_deref();
     let no_user = |error: NoUser| SpawnError::user(user.unwrap_or_default(), &error);
@@ -578,24 +466,6 @@ fn find_program<'a>(name: &'a str, path: &OsStr, cwd: &Path) -> Result<Cow<'a, P
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_failed_is_short_and_on_one_line() {
-        let what = |path: &[u8]| {
-            let (errno, step) = (libc::ENOENT, Step::Exec);
-            SpawnError::new(Failed { errno, step }, path).what
-        };
-        assert_eq!(what(b""), "exec");
-        assert_eq!(
-            what(b"/a b/\n\x1b[1m\0\xff"),
-            "exec /a b/\u{fffd}\u{fffd}[1m\u{fffd}\u{fffd}"
-        );
-        let fits = "ü".repeat(WHAT_MAX - 5);
-        assert_eq!(what(fits.as_bytes()), format!("exec {fits}"));
-        let cut = what("ü".repeat(WHAT_MAX - 4).as_bytes());
-        assert_eq!(cut, format!("exec {}…", "ü".repeat(WHAT_MAX - 6)));
-        assert_eq!(cut.chars().count(), WHAT_MAX);
-    }
 
     #[test]
     fn a_name_is_searched_in_the_childs_own_path() {

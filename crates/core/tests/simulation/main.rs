@@ -11,6 +11,7 @@ mod dice;
 mod gates;
 mod known;
 mod pauses;
+mod reading;
 mod runner;
 mod sharing;
 mod users;
