@@ -273,12 +273,12 @@ pub mod can {
     pub const OUTPUTS: u64 = 1;
     /// It looks at [gates](super::Start::gates).
     pub const GATES: u64 = 1 << 1;
-    /// It runs an attempt as [the user](super::Process::user) that it is to run as, or does not start it.
-    pub const USERS: u64 = 1 << 4;
     /// It holds attempts to their [caps](super::Process::caps), or does not start them.
     pub const CAPS: u64 = 1 << 2;
     /// It tells what attempts in progress use: [`ToRunner::Look`](super::ToRunner::Look).
     pub const USAGE: u64 = 1 << 3;
+    /// It runs an attempt as [the user](super::Process::user) that it is to run as, or does not start it.
+    pub const USERS: u64 = 1 << 4;
 }
 
 /// What tells one file or directory from another on a machine, whatever its name.
@@ -416,8 +416,8 @@ pub enum End {
         /// The system's error number.
         errno: i32,
         /// What failed: `exec` or `chdir` with the path behind it, `env-file` with that and what is wrong with it, `stdin` with the path of a file, `output` with the file, `limit` with its name, `nice`,
-        /// `ionice`, `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `memory-max`, `cpu-max`, `pids-max` with what is missing behind it, `user` with its name and what is wrong with it, `setgroups`, `setresgid`, `setresuid` or
-        /// `drop-root` with the name of the user, `mask` when what is to be hidden cannot be, `pipe`, `clone`, `launcher`; `gate` when one was closed, or with the
+        /// `ionice`, `oom-score-adjust`, `no-new-privileges`, `private-tmp`, `user` with its name and what is wrong with it, `setgroups`, `setresgid`, `setresuid` or
+        /// `drop-root` with the name of the user, `memory-max`, `cpu-max` or `pids-max` with what is missing behind it, `mask` when what is to be hidden cannot be, `pipe`, `clone`, `launcher`; `gate` when one was closed, or with the
         /// path of what could not be read for one; `start` when that hung until a stop would
         /// wait no longer; `runner` when it was about to end.
         what: String,

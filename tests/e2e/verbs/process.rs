@@ -73,8 +73,7 @@ fn what_is_given_is_shown_changed_and_exported() {
         json!({
             "umask": "027", "nice": 7, "ionice": "best-effort:6", "oom_score_adjust": 900,
             "limits": ["core=0", "nofile=64:128"], "no_new_privileges": true, "clear_env": false, "env_files": [],
-            "stdin": null, "private_tmp": false, "user": null,
-            "memory_max": null, "cpu_max": null, "pids_max": null
+            "stdin": null, "private_tmp": false, "user": null, "memory_max": null, "cpu_max": null, "pids_max": null
         })
     );
     let shown = world.ctl(&["show", "a"]).ok();

@@ -43,7 +43,7 @@ pub fn cure(run: &RunInfo) -> Option<String> {
         "env-file" => {
             format!("mend the file, or do without: `taskctl edit {task} --env-file ''`, or FILE with - before it")
         }
-        "gates," => "the daemon starts a new runner when the old one has ended, which it does once nothing runs: \
+        "gates" => "the daemon starts a new runner when the old one has ended, which it does once nothing runs: \
                      `taskctl stop`, then `taskctl start`"
             .to_owned(),
         "stdin" => format!(

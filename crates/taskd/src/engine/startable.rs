@@ -37,7 +37,7 @@ impl Driver {
         if definition.process.user.is_some() && self.cannot(can::USERS) {
             return Err(Unstartable::NoUsers);
         }
-        // Nor that there is a cap.
+        // Nor of a cap.
         if let Some(cap) = first_cap(&definition.process.caps)
             && self.cannot(can::CAPS)
         {
