@@ -16,7 +16,7 @@ fn spawn(mut taskd: Command) -> Child {
 
 #[test]
 fn a_stop_while_the_runner_is_being_started_leaves_no_runner() {
-    for moment in ["state/store.db", "taskd.sock", "state/r.", "state/runner.sock"] {
+    for moment in ["state/store.db", "taskd.sock", "state/runner.up", "state/runner.sock"] {
         // What is there for a moment only may be missed.
         let met = (0..50).any(|_| stopped_at(moment));
         assert!(met, "{moment} was never met");

@@ -102,6 +102,23 @@ fn nothing_runs_unknown_to_us_when_both_are_killed() {
 }
 
 #[test]
+fn what_a_daemon_left_that_was_killed_while_it_started_a_runner_is_cleared_away() {
+    let mut world = World::served();
+    let left = world.path("state/runner.up");
+    for both in [false, true] {
+        let runner = world.runner_pid();
+        world.kill();
+        if both {
+            kill(runner, Signal::KILL);
+            wait_for("the runner to end", || world.processes().is_empty().then_some(()));
+        }
+        std::fs::write(&left, "").expect("a file");
+        world.start();
+        assert!(!left.exists(), "it is there still");
+    }
+}
+
+#[test]
 fn every_second_fires_once_across_kills_of_the_daemon() {
     let mut world = World::served();
     let stamps = world.path("stamps");

@@ -60,6 +60,10 @@ pub(super) struct Attached {
 /// Attaches to all runners, starting one if need be and `may_start`. One that is about to end is waited for, since what it
 /// is told to start would not be started.
 pub(super) async fn attach(place: &Whereabouts, may_start: bool) -> Result<Attached, LinkError> {
+    if place.keeper == Keeper::Daemon {
+        // Left behind by a daemon that was killed while it started a runner, whether that came up or not.
+        let _ = std::fs::remove_file(notify_path(place));
+    }
     let mut is_told = false;
     loop {
         let mut found = Vec::new();
@@ -259,12 +263,15 @@ pub(super) fn reap(mut process: Child) {
     }
 }
 
+/// Where a runner that is started says that it is ready: beside its socket and with a name no longer than usual there, so
+/// that it is not too long for a socket.
+fn notify_path(place: &Whereabouts) -> PathBuf {
+    place.socket.with_extension("up")
+}
+
 /// Starts a runner of our own and waits until it says that it serves.
 async fn spawn(place: &Whereabouts, slot: Slot) -> Result<Started, LinkError> {
-    // Beside the runner's socket and with a name no longer than usual there, so that it is not too long for a socket.
-    let notify_path = place.socket.with_file_name(format!("r.{}", std::process::id()));
-    // Left behind by a daemon of the same process id that was killed in the middle of this.
-    let _ = std::fs::remove_file(&notify_path);
+    let notify_path = notify_path(place);
     let ready = UnixDatagram::bind(&notify_path).map_err(LinkError::Start)?;
     let spawned = Command::new("/proc/self/exe")
         .arg0("taskd")
