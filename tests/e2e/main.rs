@@ -7,6 +7,7 @@ mod daemon_log;
 mod delegated;
 mod disk_full;
 mod durable;
+mod each_second;
 mod environment;
 mod harness;
 mod ledger;

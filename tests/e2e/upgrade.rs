@@ -4,6 +4,7 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::each_second::every_second_fires_once;
 use crate::harness::{World, alive, has_keys, kill, wait_for};
 
 /// The runners that `status` shows.
@@ -267,47 +268,5 @@ fn what_both_killed_runners_left_is_seen_to_by_the_next() {
 
 #[test]
 fn every_second_fires_once_across_upgrades() {
-    let mut world = installed();
-    let stamps = world.path("stamps");
-    let line = format!("echo $TASKD_FIRE_TIME >>{}; sleep 0.4", stamps.display());
-    world
-        .ctl(&[
-            "add",
-            "--name",
-            "tick",
-            "--every",
-            "1s",
-            "--misfire",
-            "all",
-            "--shell",
-            &line,
-        ])
-        .ok();
-    let read = || std::fs::read_to_string(&stamps).unwrap_or_default();
-    for _ in 0..4 {
-        let seen = read().lines().count();
-        wait_for("another firing", || (read().lines().count() > seen).then_some(()));
-        upgrade(&mut world);
-    }
-    let seen = read().lines().count();
-    wait_for("another firing", || (read().lines().count() > seen).then_some(()));
-    world.ctl(&["disable", "tick"]).ok();
-    wait_for("all runs to end", || {
-        (world.ctl(&["status", "--json"]).json()["running"] == 0).then_some(())
-    });
-    let text = read();
-    let mut once: Vec<&str> = text.lines().collect();
-    let all = once.len();
-    once.sort_unstable();
-    once.dedup();
-    assert_eq!(once.len(), all, "a firing ran twice: {text}");
-    let passed = world.ctl(&["show", "tick", "--json"]).json()["passed"].take();
-    assert_eq!(passed, json!([]), "a firing was passed over");
-    let ended = world.ctl(&["runs", "tick", "--limit", "100", "--json"]).json();
-    let all_well = ended
-        .as_array()
-        .expect("runs")
-        .iter()
-        .all(|run| run["outcome"] == "succeeded");
-    assert!(all_well, "{ended}");
+    every_second_fires_once(&mut installed(), "; sleep 0.4", upgrade);
 }

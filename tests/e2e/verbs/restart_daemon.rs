@@ -6,6 +6,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::each_second::every_second_fires_once;
 use crate::harness::{World, alive, copy_program, has_keys, kill, wait_for};
 
 fn identity(path: impl AsRef<Path>) -> (u64, u64) {
@@ -194,42 +195,10 @@ fn a_runner_of_an_earlier_life_leaves_no_zombie() {
 
 #[test]
 fn every_second_fires_once_across_restarts() {
-    let mut world = World::served();
-    let stamps = world.path("stamps");
-    let line = format!("echo $TASKD_FIRE_TIME >>{}", stamps.display());
-    world
-        .ctl(&[
-            "add",
-            "--name",
-            "tick",
-            "--every",
-            "1s",
-            "--misfire",
-            "all",
-            "--shell",
-            &line,
-        ])
-        .ok();
-    let read = || std::fs::read_to_string(&stamps).unwrap_or_default();
-    for _ in 0..4 {
-        let seen = read().lines().count();
-        wait_for("another firing", || (read().lines().count() > seen).then_some(()));
+    every_second_fires_once(&mut World::served(), "", |world| {
         world.ctl(&["restart-daemon"]).ok();
         world.wait_served();
-    }
-    let seen = read().lines().count();
-    wait_for("another firing", || (read().lines().count() > seen).then_some(()));
-    world.ctl(&["disable", "tick"]).ok();
-    let text = read();
-    let mut once: Vec<&str> = text.lines().collect();
-    let all = once.len();
-    once.sort_unstable();
-    once.dedup();
-    assert_eq!(once.len(), all, "a firing ran twice: {text}");
-    let passed = world.ctl(&["show", "tick", "--json"]).json()["passed"].take();
-    assert_eq!(passed, json!([]), "a firing was passed over");
-    let unknown = world.ctl(&["runs", "--outcome", "unknown", "--json"]).json();
-    assert_eq!(unknown, json!([]));
+    });
 }
 
 #[test]
