@@ -232,7 +232,7 @@ fn a_closed_gate_is_kept_in_the_spool() {
     daemon.say(&[to_start(behind(shell(1, "true"), only_if(&line)))]);
     wait_until("the gate is looked at", || up.exists());
     drop(daemon);
-    wait_until("its result is on disk", || !home.spool().is_empty());
+    wait_until("its result is on disk", || home.has_spooled());
     drop(life);
     let life = home.start();
     let (_daemon, inventory) = life.attach();
