@@ -17,10 +17,17 @@ pub fn open_pipes(pid: u32) -> usize {
         .count()
 }
 
+/// No process that was started by a run, or by what it left behind, is there.
+pub fn no_process_has(mark: &str) {
+    wait_for("what runs have left behind to be gone", || {
+        World::processes_with(mark).is_empty().then_some(())
+    });
+}
+
 /// Nothing of the world is there but its directory.
-pub fn no_process_is_left(world: &World, mark: &str) {
+pub fn no_process_is_left(world: &World) {
     wait_for("all processes to be gone", || {
-        (World::processes_with(mark).is_empty() && world.processes().is_empty()).then_some(())
+        world.processes().is_empty().then_some(())
     });
 }
 

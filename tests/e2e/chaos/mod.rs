@@ -3,9 +3,13 @@
 //!
 //! `tests/chaos` runs these for as long as one likes.
 
+mod following;
+mod kinds;
 mod leftovers;
 mod load;
+mod together;
 mod truth;
+mod words;
 
 use std::fs;
 use std::time::Duration;
@@ -37,14 +41,17 @@ impl Dice {
     }
 }
 
-/// A world that keeps all that is recorded of so many kills, and its load.
+/// Has all be kept that is recorded of so many kills, and the next runner go without control groups or not.
+fn configure(world: &World, cgroups: &str) {
+    let limits = "[limits]\nhistory_runs = 100_000\noutput_total_bytes = \"64 GiB\"\n";
+    let text = format!("{limits}[runner]\ncgroups = \"{cgroups}\"\n");
+    fs::write(world.path("taskd.toml"), text).expect("a file");
+}
+
+/// A world and its load.
 fn loaded() -> (World, Load) {
     let mut world = World::new();
-    fs::write(
-        world.path("taskd.toml"),
-        "[limits]\nhistory_runs = 100_000\noutput_total_bytes = \"64 GiB\"\n",
-    )
-    .expect("a file");
+    configure(&world, "auto");
     world.start();
     let load = Load::new(&world, set("TASKD_TEST_RATE", 60));
     (world, load)
@@ -65,6 +72,7 @@ fn no_run_is_harmed_and_no_firing_doubled_however_often_taskd_is_killed() {
     world.wait_served();
     assert_eq!(world.runner_pid(), runner, "another runner was started");
     load.end(&world);
+    leftovers::no_process_has(&load.mark);
     truth::check(&world, &load, Fates::Known);
 }
 
@@ -97,16 +105,18 @@ fn what_is_recorded_is_true_and_nothing_is_left_when_taskd_and_runners_are_kille
         }
         if chosen < 2 {
             world.kill();
+            configure(&world, if dice.below(2) == 0 { "auto" } else { "off" });
             world.spawn(world.taskd());
         }
     }
     world.wait_served();
     load.end(&world);
+    leftovers::no_process_has(&load.mark);
     assert_eq!(pipes(&world), calm_pipes, "pipes of taskd and of its runner");
     truth::check(&world, &load, Fates::Lost);
     world.ctl(&["stop"]).ok();
     world.wait_ended();
-    leftovers::no_process_is_left(&world, &load.mark);
+    leftovers::no_process_is_left(&world);
     leftovers::no_group_is_left(&world);
     assert_eq!(leftovers::state_files(&world), leftovers::state_files(&calm));
 }
