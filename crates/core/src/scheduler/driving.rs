@@ -58,8 +58,8 @@ impl Scheduler {
     }
 
     /// Has the runner start a run, or notes that this is owed to it.
-    fn start(&mut self, now: Timestamp, key: RunKey) {
-        let (attached, deadline) = (self.life.attached, self.deadline_left(now, key));
+    pub(super) fn start(&mut self, now: Timestamp, key: RunKey) {
+        let (attached, deadline) = (self.may_start(), self.deadline_left(now, key));
         if let Some((outcome, reason)) = self.hindrance(key, deadline) {
             return self.finish(now, key, outcome, Some(reason.to_owned()), None);
         }
@@ -77,6 +77,11 @@ impl Scheduler {
                 });
             }
         }
+    }
+
+    /// Whether the runner that is attached may be told to start something.
+    fn may_start(&self) -> bool {
+        self.life.attached && self.life.withheld == 0
     }
 
     /// Has the runner stop a run. Without a runner it is told when one is attached.

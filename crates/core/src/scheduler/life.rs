@@ -1,7 +1,9 @@
 //! What is known of one life of the daemon, and of no other.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::run::AttemptKey;
 use crate::time::Timestamp;
 
 /// What is known of this life of the daemon only.
@@ -11,8 +13,12 @@ pub(super) struct Life {
     pub(super) since: Option<Timestamp>,
     /// Whether a runner is attached.
     pub(super) attached: bool,
-    /// Whether one ever was.
-    pub(super) met_runner: bool,
+    /// The one that is attached, or was last; `None` before the first.
+    pub(super) runner: Option<u64>,
+    /// How many records of who is attached are not durable yet before which that one starts nothing.
+    pub(super) withheld: usize,
+    /// Attempts that a runner beside that one may be about to spawn, which only that knows.
+    pub(super) unsettled: BTreeSet<AttemptKey>,
     /// The horizon that an earlier life left.
     pub(super) inherited: Option<Timestamp>,
     /// Whether the daemon is stopping: nothing new becomes due.

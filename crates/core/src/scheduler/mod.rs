@@ -398,8 +398,13 @@ impl Scheduler {
                     started_at: at,
                 };
                 self.started(now, attempt.run, process, Input::Started);
+                self.settle_attempt(attempt);
             }
-            Event::Ended { origin, end } => self.ended(now, origin, end),
+            Event::Ended { origin, end } => {
+                let attempt = origin.attempt;
+                self.ended(now, origin, end);
+                self.settle_attempt(attempt);
+            }
             Event::ClockStepped => {
                 self.clamp_all_marks(now);
                 self.clamp_retries(now);
@@ -487,7 +492,7 @@ impl Scheduler {
         self.life.closing = true;
         self.fact(Record::LifeEnded { at: now });
         // Without a runner, what an earlier life may have started is still to be asked for.
-        if !self.life.met_runner {
+        if self.life.runner.is_none() {
             return;
         }
         // What is due and was not dealt with was not started, though the horizon says that it may have been.
@@ -503,7 +508,7 @@ impl Scheduler {
 
     /// Whether an earlier life may have started what no record tells of: until the first runner was asked.
     fn may_have_started(&self) -> bool {
-        self.life.inherited.is_some() && !self.life.met_runner
+        self.life.inherited.is_some() && self.life.runner.is_none()
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) enum After {
     Horizon { until: Timestamp, asked_at: Timestamp },
     /// Marks are set back; firings may start again.
     Reset,
+    /// The runner that is attached may be told to start what has a place.
+    Attached,
     /// A run that got its place may start.
     Start(RunKey),
     /// A run that is replaced may be stopped.
@@ -156,6 +158,7 @@ impl Scheduler {
                     match after {
                         After::Horizon { until, asked_at } => self.horizon_durable(now, until, asked_at),
                         After::Reset => self.life.resets -= 1,
+                        After::Attached => self.release_starts(now),
                         After::Start(run) => self.drive(now, run, Input::Cleared),
                         After::Stop(run) => {
                             self.unrecorded_stops.remove(&run);
@@ -230,7 +233,12 @@ impl Scheduler {
             After::Forget(attempt) => self.outbox.push_back(Effect::Forget(attempt)),
             After::Notice(notice) => self.outbox.push_back(Effect::Notice(notice)),
             // These come with a record of their own, never behind an earlier one.
-            After::Horizon { .. } | After::Reset | After::Start(_) | After::Stop(_) | After::DropMore(_) => {}
+            After::Horizon { .. }
+            | After::Reset
+            | After::Attached
+            | After::Start(_)
+            | After::Stop(_)
+            | After::DropMore(_) => {}
         }
     }
 

@@ -3,20 +3,28 @@
 //! An inventory is the whole truth, of all runners together where there are several. What it names and we do not know was started by an earlier life of the daemon that
 //! ended before it could record it: it is adopted, with what the start said of it. What we know and it does not name was
 //! never started, if this is the same life of the runner; if it is another, nobody knows.
+//!
+//! Where a runner is beside the attached one, its death and that of the daemon at once must not leave the latter for the whole
+//! truth: nothing starts in that one before it is durable that it is attached, and it is not taken for the one that would know
+//! before all that the other was about to spawn is recorded.
 
 use std::collections::BTreeSet;
 
 use crate::effect::{Effect, Notice};
 use crate::event::{Inventory, Live, Origin};
 use crate::record::Record;
-use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey, Trigger};
+use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, Trigger};
 use crate::schedule::Passed;
 use crate::time::Timestamp;
 
 use super::Scheduler;
 use super::firing::INSTANT;
 use super::pending::After;
-use super::runs::{Act, Input, Process, Told};
+use super::runs::{Act, Input, Process, Run, State, Told};
+
+/// Recorded in place of the runner that is attached while no single one knows all that may have been started; none has this
+/// number, which they draw at random.
+const NOBODY: u64 = 0;
 
 impl Scheduler {
     /// A runner is attached.
@@ -28,15 +36,26 @@ impl Scheduler {
             live,
             ended,
         } = inventory;
-        // All that may have been started was by the one that was told last.
-        let known = self.header.runner == Some(instance);
-        let same = known || self.header.runner.is_some_and(|runner| also.contains(&runner));
-        let first = !self.life.met_runner;
+        // All that may have been started was by the one that was told last, or by those that were beside it.
+        let recorded = self.header.runner == Some(instance);
+        let was_told_last = |runner: u64| runner == instance || also.contains(&runner);
+        let same = [self.header.runner, self.life.runner]
+            .into_iter()
+            .flatten()
+            .any(was_told_last);
+        let first = self.life.runner.replace(instance).is_none();
         self.life.attached = true;
-        self.life.met_runner = true;
         if let Some(since) = self.life.alone_since.take() {
             self.life.alone = Some((since, now));
         }
+        let is_alone = recorded || also.is_empty();
+        if !is_alone {
+            // Should both end now, what it had started would be taken for what the others never heard of.
+            self.life.withheld += 1;
+        }
+        let (stale, ended): (Vec<_>, Vec<_>) = ended.into_iter().partition(|(of, end)| self.is_stale(of, end));
+        self.after
+            .extend(stale.into_iter().map(|(origin, _)| After::Forget(origin.attempt)));
         let mut ours: BTreeSet<AttemptKey> = self.runs.iter().map(|(key, run)| run.attempt(*key)).collect();
         for origin in live
             .iter()
@@ -50,6 +69,9 @@ impl Scheduler {
             self.ended(now, origin, end);
         }
         for live in live {
+            if !is_alone && live.pid == 0 {
+                self.life.unsettled.insert(live.origin.attempt);
+            }
             self.listed(now, &live);
         }
         for attempt in ours {
@@ -64,13 +86,44 @@ impl Scheduler {
             self.draw_horizon_back(now, now);
         }
         // Last: a life that knows of the new runner asks no more what the old one took with it.
-        if !known {
+        if !recorded {
+            let instance = if self.life.unsettled.is_empty() {
+                instance
+            } else {
+                NOBODY
+            };
+            self.fact(Record::RunnerAttached { instance });
+        }
+        if !is_alone {
+            self.after.push(After::Attached);
+        }
+    }
+
+    /// It is durable who is attached: what was withheld from it starts.
+    pub(super) fn release_starts(&mut self, now: Timestamp) {
+        self.life.withheld -= 1;
+        let is_owed = |run: &Run| matches!(run.state, State::Starting(Told::Owed));
+        let owed = self.runs.iter().filter(|(_, run)| is_owed(run));
+        let owed: Vec<RunKey> = owed.map(|(key, _)| *key).collect();
+        for key in owed {
+            self.start(now, key);
+        }
+    }
+
+    /// What a runner beside the attached one was about to spawn is spawned, or will not be. After the last of them that one
+    /// alone knows all that may have been started and is not recorded.
+    pub(super) fn settle_attempt(&mut self, attempt: AttemptKey) {
+        if self.life.unsettled.remove(&attempt)
+            && self.life.unsettled.is_empty()
+            && let Some(instance) = self.life.runner
+        {
             self.fact(Record::RunnerAttached { instance });
         }
     }
 
     /// The runner is gone.
     pub(super) fn lose_runner(&mut self, now: Timestamp) {
+        self.life.unsettled.clear();
         if self.life.attached {
             self.life.attached = false;
             self.life.alone_since = Some(now);
@@ -133,6 +186,15 @@ impl Scheduler {
             self.note_start(key, process, true);
         }
         self.act(now, key, step.act, None);
+    }
+
+    /// Whether a runner tells of a look at a gate, as it was kept by one that ended, after a later look has found it open: that
+    /// is of the same attempt, and another runner may have started it.
+    fn is_stale(&self, origin: &Origin, end: &AttemptEnd) -> bool {
+        let attempt = origin.attempt;
+        let run = self.runs.get(&attempt.run);
+        let process = run.and_then(|run| run.state.process());
+        matches!(end.exit, Exit::GateClosed { .. }) && process.is_some_and(|of| of.attempt == attempt.attempt)
     }
 
     /// A runner lives that was lost, with a run that was recorded as ended without it. Nobody waits for it any more, and it

@@ -200,8 +200,8 @@ impl World {
         let linked = daemon.linked && !daemon.closing && !self.full;
         if linked && let Some(next) = soonest {
             assert!(next > self.wall(), "{next} passed and was not dealt with");
-            let unread = self.runner.as_ref().map_or(0, |runner| runner.ended.len());
-            assert_eq!(unread, 0, "the runner may not forget what is recorded");
+            let unread: usize = self.runners.all().map(|runner| runner.ended.len()).sum();
+            assert_eq!(unread, 0, "a runner may not forget what is recorded");
             assert!(daemon.core.next_wakeup().is_some(), "nothing will wake for {next}");
         }
         for task in enabled() {

@@ -13,6 +13,7 @@ mod known;
 mod pauses;
 mod reading;
 mod runner;
+mod runners;
 mod sharing;
 mod users;
 mod world;
@@ -143,7 +144,7 @@ fn pass_time(world: &mut World) {
 /// What is broken is put right.
 fn repair(world: &mut World) {
     world.full = false;
-    if world.runner.is_none() {
+    if world.runners.current.is_none() {
         world.start_runner();
     }
     if world.daemon.is_none() {
@@ -153,7 +154,7 @@ fn repair(world: &mut World) {
 }
 
 fn go_wrong(world: &mut World) {
-    match world.dice.below(12) {
+    match world.dice.below(16) {
         0..3 => world.crash_daemon(),
         3 => {
             // An orderly stop: every fact is durable before the end.
@@ -169,7 +170,7 @@ fn go_wrong(world: &mut World) {
         5 => {
             world.say(|| "the machine goes down".to_owned());
             world.crash_daemon();
-            world.kill_runner();
+            world.kill_all_runners();
             if world.dice.chance(500) {
                 world.spool.clear();
             }
@@ -182,7 +183,34 @@ fn go_wrong(world: &mut World) {
         7 | 8 => world.full = !world.full,
         9 => step_clock(world, Duration::from_millis(1), 30 * SECOND),
         10 => step_clock(world, SECOND, 3 * HOUR),
+        11 | 12 => world.upgrade(),
+        13 => world.kill_one_beside(),
+        14 => upgrade_in_haste(world),
         _ => step_clock(world, HOUR, 48 * HOUR),
+    }
+}
+
+/// An upgrade while something is started: the runner that was told ends soon after it has taken that in, maybe with the
+/// daemon.
+fn upgrade_in_haste(world: &mut World) {
+    if let Some(at) = world.next_moment() {
+        world.advance(Duration::from_millis(at.saturating_sub(world.elapsed)));
+    }
+    while world.tick() | world.commit() | world.acknowledge() {}
+    world.upgrade();
+    world.start_daemon();
+    world.link();
+    for _ in 0..world.dice.below(10) {
+        match world.dice.below(4) {
+            0 => world.commit(),
+            1 => world.acknowledge(),
+            2 => world.runner_works(),
+            _ => world.hear(),
+        };
+    }
+    world.kill_one_beside();
+    if world.dice.chance(500) {
+        world.crash_daemon();
     }
 }
 
@@ -206,7 +234,7 @@ fn settle(world: &mut World) {
     users::disable_all(world);
     let is_busy = |world: &World| {
         let daemon = world.daemon.as_ref();
-        world.runner.as_ref().is_some_and(|runner| !runner.children.is_empty())
+        world.runners.all().any(|runner| !runner.children.is_empty())
             || daemon.is_some_and(|daemon| daemon.core.active_runs().next().is_some())
     };
     while is_busy(world) {

@@ -39,6 +39,7 @@ pub type Ended = BTreeMap<AttemptKey, (Origin, AttemptEnd)>;
 /// One life of a runner.
 pub struct Runner {
     pub instance: u64,
+    pub program: u64,
     pub children: BTreeMap<AttemptKey, Child>,
     pub ended: Ended,
     /// What is sent and not yet read.
@@ -49,9 +50,10 @@ pub struct Runner {
 }
 
 impl Runner {
-    pub fn new(instance: u64, spool: Ended) -> Self {
+    pub fn new(instance: u64, program: u64, spool: Ended) -> Self {
         Runner {
             instance,
+            program,
             children: BTreeMap::new(),
             ended: spool,
             inbox: VecDeque::new(),
@@ -60,8 +62,18 @@ impl Runner {
         }
     }
 
+    /// Whether nothing of it is of use to anybody.
+    pub fn is_idle(&self) -> bool {
+        self.children.is_empty() && self.ended.is_empty()
+    }
+
+    /// Whether it has nothing, and nothing is on its way to or from it.
+    pub fn is_drained(&self) -> bool {
+        self.is_idle() && self.inbox.is_empty() && self.outbox.is_empty()
+    }
+
     /// A new connection: what the old one sent is dropped, and the inventory is the first thing said.
-    pub fn supersede(&mut self) {
+    pub fn supersede(&mut self) -> Inventory {
         self.inbox.clear();
         self.outbox.clear();
         let live = self.children.values().map(|child| Live {
@@ -70,13 +82,12 @@ impl Runner {
             started_at: child.process.map_or(child.origin.created_at, |(_, at)| at),
             stopping: child.stopping,
         });
-        let inventory = Inventory {
+        Inventory {
             instance: self.instance,
             live: live.collect(),
             ended: self.ended.values().cloned().collect(),
             ..Inventory::default()
-        };
-        self.outbox.push_back(Event::RunnerAttached(inventory));
+        }
     }
 
     /// Takes in one message, if there is one.

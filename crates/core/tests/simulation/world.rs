@@ -1,4 +1,4 @@
-//! The world around the scheduler: a disk, a clock, a runner, users, and everything that goes wrong with them.
+//! The world around the scheduler: a disk, a clock, users, and everything that goes wrong with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -22,6 +22,7 @@ use crate::depending;
 use crate::dice::Dice;
 use crate::known::Known;
 use crate::runner::{Ended, Message, Runner};
+use crate::runners::{Runners, View};
 use crate::sharing;
 use crate::users;
 
@@ -52,6 +53,7 @@ pub struct Daemon {
     /// Answers that are owed.
     pub owed: BTreeMap<Ticket, Owed>,
     pub linked: bool,
+    pub view: View,
     /// What this life knows to be durable.
     pub known: Known,
     /// Runs whose creation this life has sent to the store.
@@ -103,7 +105,7 @@ pub struct World {
     pub imports: BTreeMap<ImportId, (TaskId, BTreeMap<TaskId, Definition>)>,
     pub full: bool,
     pub daemon: Option<Daemon>,
-    pub runner: Option<Runner>,
+    pub runners: Runners,
     pub spool: Ended,
     pub spawned: Spawned,
     pub acked_tasks: BTreeSet<TaskId>,
@@ -143,7 +145,7 @@ impl World {
             imports: BTreeMap::new(),
             full: false,
             daemon: None,
-            runner: None,
+            runners: Runners::default(),
             spool: Ended::new(),
             spawned: Spawned::default(),
             acked_tasks: BTreeSet::new(),
@@ -195,6 +197,7 @@ impl World {
             journal: Vec::new(),
             owed: BTreeMap::new(),
             linked: false,
+            view: View::default(),
             known,
             created: BTreeSet::new(),
             closing: false,
@@ -214,9 +217,7 @@ impl World {
                 self.disk.extend(entry.records);
             }
         }
-        if let Some(runner) = &mut self.runner {
-            runner.outbox.clear();
-        }
+        self.runners.hush();
     }
 
     /// Gives the scheduler an event and does what it wants.
@@ -238,8 +239,8 @@ impl World {
             }
             daemon.known.check(&effect, &daemon.created);
             let mut send = |message| {
-                if let (true, Some(runner)) = (daemon.linked, &mut self.runner) {
-                    runner.inbox.push_back(message);
+                if daemon.linked {
+                    self.runners.send(&mut daemon.view, &message);
                 }
             };
             match effect {
@@ -409,93 +410,6 @@ impl World {
         }
     }
 
-    // The runner.
-
-    pub fn start_runner(&mut self) {
-        let instance = self.dice.word();
-        self.say(|| format!("runner {instance:x} starts"));
-        self.runner = Some(Runner::new(instance, std::mem::take(&mut self.spool)));
-    }
-
-    pub fn kill_runner(&mut self) {
-        let Some(runner) = self.runner.take() else { return };
-        self.say(|| format!("runner {:x} is killed", runner.instance));
-        let alone = !self.daemon.as_ref().is_some_and(|daemon| daemon.linked);
-        if alone || self.dice.chance(500) {
-            self.spool = runner.ended;
-        }
-        for child in runner.children.values() {
-            self.spawned.died(&child.origin);
-        }
-        self.unlink();
-    }
-
-    /// The daemon notices that its connection is gone.
-    pub fn unlink(&mut self) {
-        if let Some(daemon) = &mut self.daemon
-            && daemon.linked
-        {
-            daemon.linked = false;
-            let now = self.wall();
-            self.tell(now, Event::RunnerLost);
-        }
-    }
-
-    pub fn link(&mut self) {
-        let now = self.elapsed;
-        if let (Some(daemon), Some(runner)) = (&mut self.daemon, &mut self.runner)
-            && !daemon.linked
-        {
-            // The runner takes in some of what the old connection sent, and drops the rest.
-            for _ in 0..self.dice.below(4) {
-                runner.read(now, &mut self.dice);
-            }
-            runner.supersede();
-            daemon.linked = true;
-            self.say(|| "the daemon is connected".to_owned());
-        }
-    }
-
-    /// The runner reads a message, if it has one.
-    pub fn runner_reads(&mut self) -> bool {
-        let now = self.elapsed;
-        let Some(runner) = &mut self.runner else { return false };
-        runner.read(now, &mut self.dice)
-    }
-
-    /// The runner spawns and reaps. Tells whether it had to.
-    pub fn runner_works(&mut self) -> bool {
-        let (now, wall, limit) = (self.elapsed, self.wall(), self.limits.running);
-        let Some(runner) = &mut self.runner else { return false };
-        let before = runner.outbox.len();
-        for origin in runner.reap(now, wall) {
-            self.spawned.died(&origin);
-        }
-        for origin in runner.spawn(wall) {
-            self.spawned.start(&origin, limit);
-        }
-        let linked = self.daemon.as_ref().is_some_and(|daemon| daemon.linked);
-        let said = runner.outbox.len() > before;
-        if !linked {
-            runner.outbox.clear();
-        }
-        said
-    }
-
-    /// The daemon hears one thing from the runner.
-    pub fn hear(&mut self) -> bool {
-        let linked = self.daemon.as_ref().is_some_and(|daemon| daemon.linked);
-        let event = self
-            .runner
-            .as_mut()
-            .filter(|_| linked)
-            .and_then(|runner| runner.outbox.pop_front());
-        let Some(event) = event else { return false };
-        let now = self.wall();
-        self.tell(now, event);
-        true
-    }
-
     // Time.
 
     /// When something happens by itself, at the monotonic clock.
@@ -505,7 +419,7 @@ impl World {
             .as_ref()
             .and_then(|daemon| daemon.core.next_wakeup())
             .map(|at| self.elapsed + at.since(self.wall()).as_millis() as u64);
-        let end = self.runner.as_ref().and_then(Runner::next_end);
+        let end = self.runners.all().filter_map(Runner::next_end).min();
         [wakeup, end].into_iter().flatten().min()
     }
 

@@ -238,6 +238,91 @@ fn what_was_lost_with_a_runner_beside_the_living_one_is_not_started_again() {
     assert_eq!(rig.starts(), []);
 }
 
+/// A runner that is about to spawn what it was told to start is beside another from now on.
+fn spawning_beside() -> (Rig, Origin) {
+    let (mut rig, origin) = next_life(false, false);
+    let spawning = Live {
+        pid: 0,
+        ..live(&origin)
+    };
+    rig.tell(Event::RunnerAttached(Inventory {
+        instance: 2,
+        also: vec![1],
+        live: vec![spawning],
+        ..Inventory::default()
+    }));
+    (rig, origin)
+}
+
+#[test]
+fn what_was_lost_with_a_runner_beside_is_not_started_again_by_a_life_that_meets_only_the_other() {
+    let (mut rig, origin) = spawning_beside();
+    // All of these end before it is durable that it started.
+    rig.prompt = false;
+    rig.started(&origin);
+    let mut rig = rig.restart();
+    rig.attach(2, Vec::new());
+    let why = "the runner ended under it".to_owned();
+    let effects = rig.effects.clone();
+    assert_eq!(rig.outcomes(), [(origin.attempt.run, Outcome::Unknown, Some(why))]);
+    rig.effects = effects;
+    assert_eq!(rig.starts(), []);
+}
+
+#[test]
+fn once_what_a_runner_beside_was_spawning_has_started_the_other_knows_what_was_not() {
+    let (mut rig, origin) = spawning_beside();
+    rig.started(&origin);
+    let id = rig.add(definition("b", When::Manual));
+    rig.run(id);
+    let other = rig.start();
+    let mut rig = rig.restart();
+    rig.attach(2, vec![live(&origin)]);
+    assert_eq!(rig.start(), other, "it was told to the one that does not know it");
+}
+
+#[test]
+fn nothing_starts_in_the_next_runner_before_it_is_durable_that_it_is_the_one() {
+    let (mut rig, _) = next_life(true, false);
+    let id = rig.add(definition("b", When::Manual));
+    rig.prompt = false;
+    let inventory = |instance| Inventory {
+        instance,
+        also: vec![1],
+        ..Inventory::default()
+    };
+    rig.tell(Event::RunnerAttached(inventory(2)));
+    rig.sent.clear();
+    let at_the_store = std::mem::take(&mut rig.batches);
+    let run = rig.run(id);
+    for (ticket, _) in std::mem::take(&mut rig.batches) {
+        // As durable as may be, but for who is attached.
+        rig.tell(Event::Durable(ticket));
+    }
+    assert_eq!(rig.starts(), [], "another life would ask the one before about it");
+    for (ticket, _) in at_the_store {
+        rig.tell(Event::Durable(ticket));
+    }
+    assert_eq!(rig.start().attempt.run, run);
+}
+
+#[test]
+fn a_look_at_a_gate_that_a_runner_tells_of_again_says_nothing_of_a_process_that_runs() {
+    let (mut rig, origin) = next_life(true, false);
+    let end = AttemptEnd {
+        pid: 0,
+        ..ended(Exit::GateClosed {
+            reading: "load 9 is over 4".to_owned(),
+        })
+    };
+    rig.attach_with(3, Vec::new(), vec![(origin.clone(), end)]);
+    let why = "the runner ended under it".to_owned();
+    let effects = rig.effects.clone();
+    assert_eq!(rig.outcomes(), [(origin.attempt.run, Outcome::Unknown, Some(why))]);
+    rig.effects = effects;
+    assert_eq!(rig.forgotten(), [origin.attempt]);
+}
+
 #[test]
 fn a_run_being_stopped_is_stopped_again_by_the_next_life() {
     let (mut rig, origin) = next_life(true, true);
