@@ -97,6 +97,7 @@ fn restored() -> Scheduler {
         mark: now(),
         last_run: 0,
         last_outcome: None,
+        last_end: None,
     });
     Scheduler::restore(catalog(), Limits::default(), [1, 2], images, rest)
 }

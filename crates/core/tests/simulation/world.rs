@@ -21,6 +21,7 @@ use crate::checks::Spawned;
 use crate::depending;
 use crate::dice::Dice;
 use crate::known::Known;
+use crate::requiring::{self, Ends};
 use crate::runner::{Ended, Message, Runner};
 use crate::sharing;
 use crate::users;
@@ -54,6 +55,8 @@ pub struct Daemon {
     pub linked: bool,
     /// What this life knows to be durable.
     pub known: Known,
+    /// How the last run of each task ended, as this life knows.
+    pub ends: Ends,
     /// Runs whose creation this life has sent to the store.
     pub created: BTreeSet<RunKey>,
     pub closing: bool,
@@ -188,14 +191,18 @@ impl World {
             restored
         };
         self.say(|| "daemon starts".to_owned());
-        let mut known = Known::default();
-        self.disk.iter().for_each(|record| known.learn(record));
+        let (mut known, mut ends) = (Known::default(), Ends::default());
+        for record in &self.disk {
+            known.learn(record);
+            ends.learn(record);
+        }
         self.daemon = Some(Daemon {
             core,
             journal: Vec::new(),
             owed: BTreeMap::new(),
             linked: false,
             known,
+            ends,
             created: BTreeSet::new(),
             closing: false,
         });
@@ -288,6 +295,8 @@ impl World {
                                 .any(|record| matches!(record, Record::Paused { .. } | Record::Resumed { .. }))
                     });
                     depending::emitted(&daemon, &records);
+                    let now = self.wall();
+                    requiring::emitted(&mut daemon, &self.spawned, now, &records);
                     for record in &records {
                         if let Record::Passed { task, first, .. } = record
                             && changes
