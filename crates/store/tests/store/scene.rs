@@ -316,6 +316,18 @@ pub fn created(task: u64, n: u64, ms: i64) -> Record {
     }
 }
 
+/// A run that was turned away by its gate, or called off before it began.
+pub fn never_ran(task: u64, n: u64, ms: i64, outcome: Outcome) -> [Record; 2] {
+    let finished = Record::RunFinished {
+        run: key(task, n),
+        at: at(ms + 1),
+        outcome,
+        reason: None,
+        end: None,
+    };
+    [created(task, n, ms), finished]
+}
+
 /// What a run may be given.
 pub fn overrides(value: u32) -> Overrides {
     Overrides {
