@@ -43,6 +43,9 @@ const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 /// Unused groups that are kept.
 const KEPT: usize = 512;
 
+/// Groups whose files stay open while they are used again. The others are for bursts.
+const KEPT_OPEN: u64 = 32;
+
 /// Groups whose end is taken in at once.
 const PER_TURN: usize = 64;
 
@@ -175,7 +178,13 @@ impl Groups {
         let Seat { dir, life } = &self.seat;
         let path = dir.join(format!("taskd-{:016x}-{life:016x}-{number}", self.state));
         match fs::create_dir(&path) {
-            Ok(()) => Some(Group::new(path, number)),
+            Ok(()) => {
+                let mut group = Group::new(path, number);
+                if number < KEPT_OPEN && self.controllers.is_empty() {
+                    group.keep_open();
+                }
+                Some(group)
+            }
             Err(error) => {
                 self.give_up(format_args!("cannot make {}: {error}", path.display()));
                 None
@@ -210,7 +219,7 @@ impl Groups {
                 // It is gone.
                 return;
             };
-            if events.is_populated {
+            if events.is_populated() {
                 let number = group.number();
                 let mut list = lock(&self.list);
                 // Where it cannot be watched, the guard or the next runner removes it.
@@ -223,7 +232,7 @@ impl Groups {
                 return;
             }
             // Somebody has just come in, or may not be told from those who are just going.
-            if group.events().is_none_or(|events| !events.is_populated) {
+            if group.events().is_none_or(|events| !events.is_populated()) {
                 return;
             }
         }

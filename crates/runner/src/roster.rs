@@ -1,7 +1,6 @@
 //! The attempts in progress, and how to find one: by number, key or process.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use taskd_wire::runner::{AttemptKey, End, Ended, Live, Origin, Start, TimeUp};
 
 use crate::attempt::{Cause, GRACE_MAX, Limit, State};
 use crate::cgroups::{Counted, Group};
-use crate::output::{Output, Raw, Stream, output_path};
+use crate::output::{Output, Outputs, Raw, Stream};
 use crate::pipes::Pipe;
 use crate::sweep::{Family, Survivor};
 use crate::sys::Reaped;
@@ -82,12 +81,12 @@ fn limit(start: &Start) -> Limit {
 }
 
 /// Where what the process of a start writes is put together, if that is done here.
-fn output(start: &Start, state_dir: &Path) -> Option<Output> {
-    (start.output.0 == OutputKind::Lines).then(|| Output::new(output_path(state_dir, &start.key), start.output_max))
+fn output(start: &Start, outputs: &Outputs) -> Option<Output> {
+    (start.output.0 == OutputKind::Lines).then(|| outputs.lines(&start.key, start.output_max))
 }
 
 impl Attempt {
-    fn new(start: &Start, state_dir: &Path, slot: u64) -> Self {
+    fn new(start: &Start, outputs: &Outputs, slot: u64) -> Self {
         let limits = &start.limits.0;
         let (timeout, deadline) = (limits.timeout_ms, limits.deadline_ms);
         let is_timeout = timeout.is_some_and(|timeout| deadline.is_none_or(|deadline| timeout <= deadline));
@@ -114,7 +113,7 @@ impl Attempt {
             reaped: Reaped::default(),
             stdout: None,
             stderr: None,
-            output: output(start, state_dir),
+            output: output(start, outputs),
             raw: None,
             output_bytes: 0,
             output_lost: 0,
@@ -130,13 +129,13 @@ impl Attempt {
     }
 
     /// Its gate is open, and its own process is to be started.
-    pub(crate) fn begin_anew(&mut self, start: &Start, state_dir: &Path) {
+    pub(crate) fn begin_anew(&mut self, start: &Start, outputs: &Outputs) {
         self.state = State::Spawning {
             kill_at: None,
             limit: limit(start),
         };
         self.leave = start.leave.0;
-        self.output = output(start, state_dir);
+        self.output = output(start, outputs);
         (self.started_ms, self.finished_ms) = (0, 0);
         self.end = End::default();
     }
@@ -216,11 +215,11 @@ impl Roster {
         }
     }
 
-    pub(crate) fn add(&mut self, start: &Start, state_dir: &Path) -> u64 {
+    pub(crate) fn add(&mut self, start: &Start, outputs: &Outputs) -> u64 {
         let id = self.next;
         self.next += 1;
         let slot = self.underway.begin(start.key);
-        self.attempts.insert(id, Attempt::new(start, state_dir, slot));
+        self.attempts.insert(id, Attempt::new(start, outputs, slot));
         self.by_key.insert(start.key, id);
         id
     }

@@ -202,7 +202,11 @@ impl Server {
                 break;
             }
         }
-        self.flush_one(id, epoll, received);
+        // What is said to the daemon leaves with the next flush; there may be room for it now.
+        let has_room = |connection: &Connection| connection.watches_room || connection.until().is_some();
+        if self.connections.get(&id).is_some_and(has_room) {
+            self.flush_one(id, epoll, received);
+        }
     }
 
     fn close(&mut self, id: u64, epoll: &OwnedFd, received: &mut Vec<Received>) {
@@ -261,6 +265,12 @@ impl Server {
         self.attached
             .and_then(|id| self.connections.get(&id))
             .is_none_or(|connection| connection.waiting() == 0)
+    }
+
+    /// Whether something was said that a flush would send.
+    pub(crate) fn may_flush(&self) -> bool {
+        let connection = self.attached.and_then(|id| self.connections.get(&id));
+        connection.is_some_and(|connection| connection.waiting() > 0 && !connection.watches_room)
     }
 
     fn flush_one(&mut self, id: u64, epoll: &OwnedFd, received: &mut Vec<Received>) {

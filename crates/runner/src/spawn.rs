@@ -21,7 +21,7 @@ use taskd_wire::runner::{AttemptKey, Caps, Process, ResourceLimit, Start, Stdin}
 
 use crate::cgroups::{Group, Groups, NotCapped, first_cap};
 use crate::clock;
-use crate::output::{KnownMasks, Masks, Raw, raw_output_path};
+use crate::output::{KnownMasks, Masks, Outputs, Raw};
 use crate::sweep;
 use crate::sys::{
     self, Account, Decimal, Failed, HasNul, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step,
@@ -61,7 +61,7 @@ pub(crate) struct Host {
     home: PathBuf,
     cookie: Cookie,
     null: OwnedFd,
-    state_dir: PathBuf,
+    outputs: Outputs,
     /// Where children are put, if groups can be made.
     groups: Option<Arc<Groups>>,
     masks: KnownMasks,
@@ -93,7 +93,7 @@ impl Host {
     }
 
     /// Reads this process's own circumstances, and raises its limit of open files: every run takes up to three.
-    pub(crate) fn new(cookie: Cookie, state_dir: &Path, groups: Option<Arc<Groups>>) -> io::Result<Self> {
+    pub(crate) fn new(cookie: Cookie, outputs: Outputs, groups: Option<Arc<Groups>>) -> io::Result<Self> {
         // One that cannot be looked up leaves what the environment says.
         let account = sys::account(rustix::process::geteuid().as_raw()).ok().flatten();
         let known = |name: &str, fallback: Option<OsString>| {
@@ -128,7 +128,7 @@ impl Host {
             home: PathBuf::from(home),
             cookie,
             null,
-            state_dir: state_dir.to_owned(),
+            outputs,
             groups,
             masks: KnownMasks::default(),
         })
@@ -285,8 +285,8 @@ impl<'a> Spawner<'a> {
 
     /// The file that a child is to write.
     fn raw(&self, start: &Start) -> Result<Raw, SpawnError> {
-        let path = raw_output_path(&self.host.state_dir, &start.key);
-        Raw::create(path.clone(), start.output_max, clock::steady()).map_err(|error| {
+        let raw = self.host.outputs.raw(&start.key, start.output_max, clock::steady());
+        raw.map_err(|(error, path)| {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             let step = Step::Output;
             SpawnError::new(Failed { errno, step }, path.as_os_str().as_bytes())

@@ -255,7 +255,7 @@ impl Search {
             let group = seeks[index].family.group.as_ref();
             if let Some(events) = group
                 .and_then(|group| group.events())
-                .filter(|events| events.is_populated)
+                .filter(|events| events.is_populated())
             {
                 sought[index].is_gone = false;
                 sought[index].one = Some(Survivor::Group(events.file));

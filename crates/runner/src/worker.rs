@@ -6,28 +6,28 @@ mod gating;
 mod given_up;
 mod looking;
 mod sinks;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::process::{Pid, Resource, Signal};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner, can};
 
-use crate::attempt::{Action, Event, GRACE_MAX, KILL_PATIENCE};
+use crate::attempt::{Action, Event, GRACE_MAX};
 use crate::cgroups::{Groups, Seat};
 use crate::ender::Ender;
 use crate::guard::GUARD_PID;
 use crate::notify::{complain, notify};
+use crate::output::Outputs;
 use crate::pipes::Pipes;
 use crate::place::{Place, SocketFile, file_id, random};
 use crate::reports::{Report, Reports};
@@ -43,6 +43,7 @@ use closing::Closing;
 use gating::Over;
 use given_up::GivenUp;
 use looking::Looking;
+use waiting::Waiting;
 
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
@@ -62,8 +63,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Descriptors that an attempt may take: two pipes, a file, and a handle on who is left of it.
 const FILES_EACH: u64 = 4;
 
-/// Descriptors that attempts leave to everything else: connections, launchers, starts in progress, the spool.
-const FILES_KEPT: u64 = 192;
+/// Descriptors that attempts leave to everything else: connections, launchers, starts in progress, the spool, groups.
+const FILES_KEPT: u64 = 288;
 
 /// How long the end of the runner waits for the daemon to acknowledge the last results.
 const LINGER: Duration = Duration::from_secs(1);
@@ -142,7 +143,7 @@ fn inherit(place: &Place, instance: u64, launchers: &Launchers, spool: &Path) {
 }
 
 struct Worker {
-    epoll: OwnedFd,
+    waiting: Waiting,
     pipes: Pipes,
     signals: OwnedFd,
     spawners: Spawners,
@@ -162,7 +163,7 @@ struct Worker {
     deadlines: BTreeSet<(Instant, u64)>,
     cookie: Cookie,
     info: RunnerInfo,
-    state_dir: PathBuf,
+    outputs: Outputs,
     notify_socket: Option<OsString>,
     /// Attempts whose pipes are not yet watched. A process that has ended by then spares the trouble.
     fresh: Vec<u64>,
@@ -204,12 +205,13 @@ impl Worker {
         let results =
             Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
         let started = |source| RunnerError::System { what: "start", source };
-        let host = Host::new(cookie.clone(), &place.state_dir, groups.clone()).map_err(started)?;
+        let outputs = Outputs::in_dir(place.state_dir.clone());
+        let host = Host::new(cookie.clone(), outputs.clone(), groups.clone()).map_err(started)?;
         let (listener, socket_file) = place.listen()?;
         let done = Arc::new(Reports::new().map_err(started)?);
         let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT];
         let mut worker = Worker {
-            epoll: epoll::create(CreateFlags::CLOEXEC).map_err(|errno| started(errno.into()))?,
+            waiting: Waiting::new(clock::steady()).map_err(|errno| started(errno.into()))?,
             pipes: Pipes::new().map_err(started)?,
             signals: sys::signal_fd(&caught, true).map_err(started)?,
             spawners: Spawners::start(host, launchers, Arc::clone(&done)).map_err(started)?,
@@ -237,7 +239,7 @@ impl Worker {
                 program: Tail(file_id(Path::new("/proc/self/exe")).ok()),
                 can: Tail(can::OUTPUTS | can::GATES | can::CAPS | can::USAGE | can::USERS),
             },
-            state_dir: place.state_dir.clone(),
+            outputs,
             notify_socket,
             fresh: Vec::new(),
             looks: BTreeSet::new(),
@@ -251,24 +253,20 @@ impl Worker {
             received: Vec::new(),
             reports: Vec::new(),
         };
+        let data = EventData::new_u64(LISTENER);
+        let flags = EventFlags::IN | EventFlags::ET;
+        epoll::add(worker.waiting.talk(), worker.server.listener(), data, flags)
+            .map_err(|errno| started(errno.into()))?;
         let watched = [
-            (
-                worker.server.listener().as_fd(),
-                LISTENER,
-                EventFlags::IN | EventFlags::ET,
-            ),
-            (worker.signals.as_fd(), SIGNALS, EventFlags::IN),
-            (worker.done.as_fd(), REPORTS, EventFlags::IN),
-            (worker.pipes.as_fd(), PIPES, EventFlags::IN),
-            (worker.survivors.as_fd(), SURVIVORS, EventFlags::IN),
+            (worker.signals.as_fd(), SIGNALS),
+            (worker.done.as_fd(), REPORTS),
+            (worker.pipes.as_fd(), PIPES),
+            (worker.survivors.as_fd(), SURVIVORS),
         ];
-        let groups = worker
-            .groups
-            .as_ref()
-            .map(|groups| (groups.as_fd(), GROUPS, EventFlags::IN));
+        let groups = worker.groups.as_ref().map(|groups| (groups.as_fd(), GROUPS));
         worker.info.cgroups = Tail(worker.groups.as_ref().and_then(|groups| groups.said()));
-        for (fd, number, flags) in watched.into_iter().chain(groups) {
-            epoll::add(&worker.epoll, fd, EventData::new_u64(number), flags).map_err(|errno| started(errno.into()))?;
+        for (fd, number) in watched.into_iter().chain(groups) {
+            worker.waiting.add(fd, number).map_err(|errno| started(errno.into()))?;
         }
         // Nothing of the file system is held busy by a runner that lives for months.
         env::set_current_dir("/").map_err(started)?;
@@ -276,24 +274,23 @@ impl Worker {
     }
 
     fn run(&mut self) -> Result<(), RunnerError> {
-        let mut events = Vec::with_capacity(64);
+        let mut ready = Vec::new();
         while !self.is_done() {
-            let timeout = self.timeout();
-            events.clear();
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(RunnerError::system("wait", errno)),
-            }
+            let limit = self.limit();
+            self.waiting
+                .wait(limit, &mut ready)
+                .map_err(|source| RunnerError::System { what: "wait", source })?;
+            self.waiting.woken(clock::steady());
             let (mut signalled, mut reported, mut readable, mut over, mut left) = (false, false, false, false, false);
-            for event in &events {
-                match event.data.u64() {
+            for number in ready.drain(..) {
+                match number {
                     LISTENER => self.accept(),
                     SIGNALS => signalled = true,
                     REPORTS => reported = true,
                     PIPES => readable = true,
                     SURVIVORS => over = true,
                     GROUPS => left = true,
-                    connection => self.server.ready(connection, &self.epoll, &mut self.received),
+                    connection => self.server.ready(connection, self.waiting.talk(), &mut self.received),
                 }
             }
             self.take_received();
@@ -320,38 +317,11 @@ impl Worker {
                 self.pipes.read_ready(&mut self.roster);
             }
             self.pipes.flush_partial(&mut self.roster, clock::steady());
-            self.server.flush(&self.epoll, &mut self.received);
+            self.speak();
             self.take_received();
             self.keep_results();
         }
         Ok(())
-    }
-
-    /// How long nothing can happen by itself.
-    fn timeout(&mut self) -> Option<Timespec> {
-        let now = clock::steady();
-        let closed = match self.closing {
-            Closing::No => None,
-            Closing::Stopping => self.is_stuck().then_some(self.killed + KILL_PATIENCE),
-            Closing::Lingering(until) => (!self.spool_fails).then_some(until),
-        };
-        let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let hanging = self.spawners.relieve(now);
-        let (expiry, flush) = (self.server.next_expiry(), self.pipes.next_flush());
-        let look = self.looks.first().map(|(at, _)| *at);
-        let earliest = [deadline, expiry, closed, hanging, self.retry_at, flush, look]
-            .into_iter()
-            .flatten()
-            .min()?;
-        let left = earliest.saturating_duration_since(now);
-        // epoll counts milliseconds; waking up early would only mean to wait once more.
-        let ms = i64::try_from(left.as_micros().div_ceil(1000))
-            .unwrap_or(i64::MAX)
-            .min(3_600_000);
-        Some(Timespec {
-            tv_sec: ms / 1000,
-            tv_nsec: ms % 1000 * 1_000_000,
-        })
     }
 
     fn take_received(&mut self) {
@@ -385,7 +355,7 @@ impl Worker {
         if self.roster.id_of(&start.key).is_some() || self.results.contains(&start.key) {
             return;
         }
-        let id = self.roster.add(&start, &self.state_dir);
+        let id = self.roster.add(&start, &self.outputs);
         match self.closing {
             Closing::No if self.roster.len() > self.attempts_max => self.not_spawned(
                 id,
@@ -470,7 +440,7 @@ impl Worker {
     }
 
     fn accept(&mut self) {
-        if !self.server.accept(&self.epoll, clock::steady()) {
+        if !self.server.accept(self.waiting.talk(), clock::steady()) {
             self.retry_soon();
         }
     }
@@ -495,7 +465,7 @@ impl Worker {
             self.deadlines.pop_first();
             self.step(id, Event::Deadline);
         }
-        self.server.expire(&self.epoll, now);
+        self.server.expire(self.waiting.talk(), now);
     }
 
     /// Lets something happen to an attempt and does what follows from it.

@@ -214,16 +214,31 @@ impl Pruner {
         Ok(Some((runs.map_or(self.limits.history_runs, NonZeroU64::get), cutoff)))
     }
 
+    /// Looks at some of these tasks, and gives back what is to go and which of them are done with. `find` says of a task
+    /// whether there may be more.
+    fn find(
+        session: &Session,
+        tasks: &BTreeSet<TaskId>,
+        find: impl Fn(TaskId, &mut Pruning) -> Result<bool, Fault>,
+    ) -> Result<(Pruning, Vec<TaskId>), Fault> {
+        session.read(|| {
+            let mut pruning = Pruning::default();
+            let mut done = Vec::new();
+            for &task in tasks.iter().take(TASKS) {
+                if find(task, &mut pruning)? {
+                    break;
+                }
+                done.push(task);
+            }
+            Ok((pruning, done))
+        })
+    }
+
     /// Removes what tasks have too much of: their oldest runs.
     fn prune_runs(&mut self, session: &mut Session) -> Result<(), Fault> {
-        let mut pruning = Pruning::default();
-        let mut done = Vec::new();
-        for &task in self.more_runs.iter().take(TASKS) {
-            if self.find_runs(session, task, &mut pruning)? {
-                break;
-            }
-            done.push(task);
-        }
+        let (pruning, done) = Self::find(session, &self.more_runs, |task, pruning| {
+            self.find_runs(session, task, pruning)
+        })?;
         self.carry_out(session, &pruning)?;
         for task in done {
             self.more_runs.remove(&task);
@@ -265,14 +280,9 @@ impl Pruner {
 
     /// Removes what tasks have too much of: the oldest spans of their ledgers.
     fn prune_spans(&mut self, session: &mut Session) -> Result<(), Fault> {
-        let mut pruning = Pruning::default();
-        let mut done = Vec::new();
-        for &task in self.more_spans.iter().take(TASKS) {
-            if self.find_spans(session, task, &mut pruning)? {
-                break;
-            }
-            done.push(task);
-        }
+        let (pruning, done) = Self::find(session, &self.more_spans, |task, pruning| {
+            self.find_spans(session, task, pruning)
+        })?;
         self.carry_out(session, &pruning)?;
         for task in done {
             self.more_spans.remove(&task);

@@ -120,6 +120,15 @@ impl Session {
         self.db.close().map_err(|(_, error)| error.into())
     }
 
+    /// Reads several things as they are at one moment. That is faster, too: each look of its own takes locks of its own.
+    pub(crate) fn read<T>(&self, read: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        self.execute("BEGIN")?;
+        let result = read();
+        // Nothing was changed. If this fails the next BEGIN fails too, and says why.
+        let _ = self.execute("ROLLBACK");
+        result
+    }
+
     fn set_durability(&mut self, durability: Durability) -> Result<(), Fault> {
         if self.durability != durability {
             self.db.execute_batch(match durability {

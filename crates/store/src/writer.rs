@@ -27,6 +27,9 @@ const GROUP_BATCHES: usize = 1_000;
 const GROUP_RECORDS: usize = 10_000;
 /// How long facts wait for more of their kind before they are committed.
 const LINGER: Duration = Duration::from_millis(2);
+/// How long the thread sleeps after a commit, if there is nothing that cannot wait: a busy daemon pays for fifty commits a
+/// second, and a quiet one waits for none.
+const PACE: Duration = Duration::from_millis(20);
 /// Records in a group that get more memory.
 const LARGE_RECORDS: usize = 5_000;
 /// Batches in a group for which the pruner gets a turn although more wait, so that it keeps up with any load.
@@ -198,15 +201,16 @@ impl Committer {
             let Gathered {
                 group,
                 limits,
+                records,
                 recounts,
                 close,
-                ..
             } = gather(first, requests);
             open = !close;
             if let Some(limits) = limits {
                 self.pruner.set_limits(limits);
             }
             let turns = 1 + group.len() / PRUNE_BATCHES;
+            let is_full = is_full(group.len(), records);
             if !group.is_empty() {
                 self.commit_group(group);
             }
@@ -217,6 +221,9 @@ impl Committer {
                 if self.pruner.is_pending() {
                     self.prune();
                 }
+            }
+            if open && !is_full && !self.pruner.is_pending() {
+                requests.linger(PACE);
             }
         }
         let Committer {
@@ -368,6 +375,11 @@ fn gather(first: Request, requests: &Receiver) -> Gathered {
     gathered
 }
 
+/// Whether a group of so many batches and records is to be committed before more is added.
+fn is_full(batches: usize, records: usize) -> bool {
+    batches >= GROUP_BATCHES || records >= GROUP_RECORDS
+}
+
 impl Gathered {
     /// Takes this and what waits behind it. Whether nothing more is to be added.
     fn take_in(&mut self, first: Request, requests: &Receiver) -> bool {
@@ -385,7 +397,7 @@ impl Gathered {
                     self.group.push(pending);
                 }
             }
-            if self.group.len() >= GROUP_BATCHES || self.records >= GROUP_RECORDS {
+            if is_full(self.group.len(), self.records) {
                 return true;
             }
             next = requests.take();

@@ -97,10 +97,15 @@ pub(super) fn hand_on(dir: &Path, controllers: &[&str]) {
 pub(super) fn record(path: &Path) -> io::Result<(File, String)> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let mut bytes = Vec::with_capacity(RECORD);
-    rustix::io::read(&file, spare_capacity(&mut bytes))?;
-    let text = String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
+    let text = again(&file)?;
     Ok((file, text))
+}
+
+/// Reads such a file as it is now.
+pub(super) fn again(file: &File) -> io::Result<String> {
+    let mut bytes = Vec::with_capacity(RECORD);
+    rustix::io::pread(file, spare_capacity(&mut bytes), 0)?;
+    String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Mode, OFlags};
@@ -25,6 +26,16 @@ pub(crate) struct Group {
     memory_cap: Option<u64>,
     /// Since the kernel kills what is cloned into a group that was ever killed, from one that was not.
     is_spent: AtomicBool,
+    /// Its files, where they stay open.
+    files: Option<Files>,
+}
+
+/// What is asked of a group for each attempt. It is found once and not each time.
+#[derive(Debug)]
+struct Files {
+    dir: Arc<OwnedFd>,
+    stat: File,
+    events: File,
 }
 
 /// CPU time, in microseconds.
@@ -54,9 +65,30 @@ pub(crate) struct Counted {
 #[derive(Debug)]
 pub(crate) struct Events {
     pub(crate) file: File,
+    life: Life,
+}
+
+impl Events {
     /// Whether anything lives in it. What only waits to be reaped does not.
-    pub(crate) is_populated: bool,
+    pub(crate) fn is_populated(&self) -> bool {
+        self.life.is_populated
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    is_populated: bool,
     is_frozen: bool,
+}
+
+impl Life {
+    fn read(text: &str) -> Self {
+        let is_set = |name: &str| text.lines().any(|line| line.strip_prefix(name) == Some(" 1"));
+        Life {
+            is_populated: is_set("populated"),
+            is_frozen: is_set("frozen"),
+        }
+    }
 }
 
 impl Group {
@@ -67,7 +99,17 @@ impl Group {
             before: Time::default(),
             memory_cap: None,
             is_spent: AtomicBool::new(false),
+            files: None,
         }
+    }
+
+    /// Keeps its files open, for one that is used again and again. That costs three descriptors.
+    pub(super) fn keep_open(&mut self) {
+        let file = |name: &str| files::record(&self.path.join(name)).map(|(file, _)| file);
+        self.files = self.open().ok().and_then(|dir| {
+            let (stat, events) = (file("cpu.stat").ok()?, file("cgroup.events").ok()?);
+            Some(Files { dir, stat, events })
+        });
     }
 
     /// The same group, which somebody else has too.
@@ -78,6 +120,7 @@ impl Group {
             before: self.before,
             memory_cap: self.memory_cap,
             is_spent: AtomicBool::new(true),
+            files: None,
         }
     }
 
@@ -92,9 +135,12 @@ impl Group {
     }
 
     /// A handle by which a process can be cloned into it.
-    pub(crate) fn open(&self) -> rustix::io::Result<OwnedFd> {
+    pub(crate) fn open(&self) -> rustix::io::Result<Arc<OwnedFd>> {
+        if let Some(files) = &self.files {
+            return Ok(Arc::clone(&files.dir));
+        }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(&self.path, flags, Mode::empty())
+        rustix::fs::open(&self.path, flags, Mode::empty()).map(Arc::new)
     }
 
     /// Kills all that is in it, also what is just being forked.
@@ -123,29 +169,43 @@ impl Group {
     /// Nothing when it is not there any more.
     pub(crate) fn events(&self) -> Option<Events> {
         let (file, text) = files::record(&self.path.join("cgroup.events")).ok()?;
-        let is_set = |name: &str| text.lines().any(|line| line.strip_prefix(name) == Some(" 1"));
-        Some(Events {
-            is_populated: is_set("populated"),
-            is_frozen: is_set("frozen"),
-            file,
-        })
+        let life = Life::read(&text);
+        Some(Events { file, life })
+    }
+
+    /// Nothing when it is not there any more.
+    fn life(&self) -> Option<Life> {
+        match &self.files {
+            Some(files) => Some(Life::read(&files::again(&files.events).ok()?)),
+            None => self.events().map(|events| events.life),
+        }
     }
 
     /// Whether anything lives in it.
     pub(crate) fn is_populated(&self) -> bool {
-        self.events().is_some_and(|events| events.is_populated)
+        self.life().is_some_and(|life| life.is_populated)
     }
 
     /// Whether it is as if it were new: empty, with no groups below it, and never killed.
     pub(super) fn is_clean(&self) -> bool {
-        // A directory's own two names, and one from each below it.
         let is_spent = self.is_spent.load(Ordering::Relaxed);
-        let is_leaf = fs::metadata(&self.path).is_ok_and(|dir| dir.nlink() <= 2);
-        !is_spent
-            && is_leaf
-            && self
-                .events()
-                .is_some_and(|events| !events.is_populated && !events.is_frozen)
+        !is_spent && self.is_leaf() && self.life().is_some_and(|life| !life.is_populated && !life.is_frozen)
+    }
+
+    fn is_leaf(&self) -> bool {
+        // A directory's own two names, and one from each below it.
+        match &self.files {
+            Some(files) => rustix::fs::fstat(&files.dir).is_ok_and(|dir| dir.st_nlink <= 2),
+            None => fs::metadata(&self.path).is_ok_and(|dir| dir.nlink() <= 2),
+        }
+    }
+
+    /// What its processor time is, as the kernel tells it.
+    fn stat(&self) -> io::Result<String> {
+        match &self.files {
+            Some(files) => files::again(&files.stat),
+            None => files::record(&self.path.join("cpu.stat")).map(|(_, stat)| stat),
+        }
     }
 
     /// Removes it with all below. Says whether it is gone.
@@ -155,7 +215,7 @@ impl Group {
 
     /// The CPU time used in it since it was given to the attempt, in microseconds.
     pub(crate) fn cpu_us(&self) -> Option<u64> {
-        let (_, stat) = files::record(&self.path.join("cpu.stat")).ok()?;
+        let stat = self.stat().ok()?;
         let of = |name: &str| files::value(&stat, name).unwrap_or(0);
         let before = self.before.user_us + self.before.system_us;
         Some((of("user_usec") + of("system_usec")).saturating_sub(before))
@@ -174,7 +234,7 @@ impl Group {
         // What is not there need not be looked for.
         let of = |controller: &str, name: &str| controllers.contains(&controller).then(|| read(name)).flatten();
         let number = |text: String| text.trim_end().parse().ok();
-        let time = files::record(&self.path.join("cpu.stat")).ok().map(|(_, stat)| Time {
+        let time = self.stat().ok().map(|stat| Time {
             user_us: files::value(&stat, "user_usec").unwrap_or(0),
             system_us: files::value(&stat, "system_usec").unwrap_or(0),
         });

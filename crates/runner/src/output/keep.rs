@@ -23,6 +23,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::Stream;
+use super::earlier::Earlier;
 use super::lines::{self, RECORD_MAX};
 
 /// A record counts for at least this part of the bytes it takes in the file.
@@ -55,6 +56,7 @@ struct Granule {
 #[derive(Debug)]
 pub(super) struct Keeper {
     path: PathBuf,
+    earlier: Earlier,
     file: Option<File>,
     /// Where the next line goes.
     end: u64,
@@ -91,10 +93,11 @@ pub(super) struct Before {
 }
 
 impl Keeper {
-    pub(super) fn new(path: PathBuf, max: u64) -> Self {
+    pub(super) fn new(path: PathBuf, max: u64, earlier: Earlier) -> Self {
         let head_max = max / 2;
         Keeper {
             path,
+            earlier,
             file: None,
             end: 0,
             head_max,
@@ -240,7 +243,7 @@ impl Keeper {
             Some(file) => file,
             None => {
                 let file = create(&self.path)?;
-                super::remove_others(&self.path);
+                self.earlier.remove_others(&self.path);
                 self.file.insert(file)
             }
         };

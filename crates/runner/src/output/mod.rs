@@ -20,6 +20,7 @@
 //!
 //! [`lines`] cuts a stream into records and writes them as JSON, [`keep`] decides what stays.
 
+mod earlier;
 mod keep;
 mod lines;
 mod mask;
@@ -30,6 +31,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use taskd_wire::runner::AttemptKey;
 
@@ -39,6 +41,7 @@ use lines::Splitter;
 
 use mask::Masker;
 
+use earlier::Earlier;
 pub(crate) use mask::KnownMasks;
 pub use mask::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
 pub use press::compress_output;
@@ -104,14 +107,28 @@ pub fn remove_output(state_dir: &Path, key: &AttemptKey) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what was called so before: after a backup was put back, runs have numbers that were used already, and what they
-/// wrote then may be in files of other names, which would be taken for theirs.
-fn remove_others(path: &Path) {
-    let (lines, raw) = (path.with_extension("jsonl"), path.with_extension("out"));
-    let others = [press::compressed(&lines), press::compressed(&raw), lines, raw];
-    for other in others.iter().filter(|other| *other != path) {
-        // It is hardly ever there.
-        let _ = fs::remove_file(other);
+/// Where the output of attempts goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Outputs {
+    state_dir: PathBuf,
+    earlier: Earlier,
+}
+
+impl Outputs {
+    pub(crate) fn in_dir(state_dir: PathBuf) -> Self {
+        let earlier = Earlier::default();
+        Outputs { state_dir, earlier }
+    }
+
+    /// What an attempt writes as lines, of which at most `max` bytes are kept.
+    pub(crate) fn lines(&self, key: &AttemptKey, max: u64) -> Output {
+        Output::new(output_path(&self.state_dir, key), max, self.earlier.clone())
+    }
+
+    /// The file that an attempt writes itself, of which at most `max` bytes are kept. With its path where there is none.
+    pub(crate) fn raw(&self, key: &AttemptKey, max: u64, now: Instant) -> Result<Raw, (io::Error, PathBuf)> {
+        let path = raw_output_path(&self.state_dir, key);
+        Raw::create(path.clone(), max, &self.earlier, now).map_err(|error| (error, path))
     }
 }
 
@@ -138,9 +155,9 @@ pub(crate) struct Output {
 
 impl Output {
     /// Output at `path` of which at most `max` bytes are kept.
-    pub(crate) fn new(path: PathBuf, max: u64) -> Self {
+    fn new(path: PathBuf, max: u64, earlier: Earlier) -> Self {
         Output {
-            keeper: Keeper::new(path, max),
+            keeper: Keeper::new(path, max, earlier),
             mask: None,
             stdout: Splitter::default(),
             stderr: Splitter::default(),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FallocateFlags;
 
+use super::earlier::Earlier;
 use super::keep::{self, PUNCH_MIN};
 
 /// Between two looks at a file that grows.
@@ -89,7 +90,7 @@ pub(crate) struct Cut {
 
 impl Raw {
     /// Makes the file at `path`, of which at most `max` bytes are kept, for the command to write at its end.
-    pub(crate) fn create(path: PathBuf, max: u64, now: Instant) -> io::Result<Self> {
+    pub(super) fn create(path: PathBuf, max: u64, earlier: &Earlier, now: Instant) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options
             .append(true)
@@ -102,7 +103,7 @@ impl Raw {
         if file.metadata()?.len() > 0 {
             file.set_len(0)?;
         }
-        super::remove_others(&path);
+        earlier.remove_others(&path);
         let bounds = Bounds {
             head: max / 2,
             tail: max - max / 2,
@@ -307,7 +308,7 @@ mod tests {
     fn raw(max: u64) -> (tempfile::TempDir, PathBuf, Raw) {
         let dir = tempfile::tempdir().expect("room");
         let path = dir.path().join("7/1.1.out");
-        let raw = Raw::create(path.clone(), max, clock::steady()).expect("room");
+        let raw = Raw::create(path.clone(), max, &Earlier::default(), clock::steady()).expect("room");
         (dir, path, raw)
     }
 
@@ -339,7 +340,7 @@ mod tests {
         leave(&path);
         others.iter().for_each(|path| leave(path));
         drop(raw);
-        Raw::create(path.clone(), 8192, clock::steady()).expect("room");
+        Raw::create(path.clone(), 8192, &Earlier::default(), clock::steady()).expect("room");
         assert!(others.iter().all(|path| !path.exists()));
         assert_eq!(fs::metadata(&path).expect("it is there").len(), 0);
     }

@@ -14,7 +14,11 @@ struct Written {
 impl Written {
     fn new(max: u64) -> Self {
         let directory = tempfile::tempdir().expect("room");
-        let output = Some(Output::new(directory.path().join("output/1/1.1.jsonl"), max));
+        let output = Some(Output::new(
+            directory.path().join("output/1/1.1.jsonl"),
+            max,
+            Earlier::default(),
+        ));
         Written {
             directory,
             output,

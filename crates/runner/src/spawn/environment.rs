@@ -150,6 +150,7 @@ pub(super) fn search_path<'a>(base: &'a [(OsString, OsString)], given: &'a [EnvV
 mod tests {
     use super::*;
     use crate::output::KnownMasks;
+    use crate::output::Outputs;
     use crate::spawn::Cookie;
     use std::fs::File;
     use taskd_wire::definition::ActionSpec;
@@ -163,7 +164,7 @@ mod tests {
             home: "/home/me".into(),
             cookie: Cookie { state: 1, instance: 7 },
             null: File::open("/dev/null").expect("a system").into(),
-            state_dir: "/nowhere".into(),
+            outputs: Outputs::in_dir("/nowhere".into()),
             groups: None,
             masks: KnownMasks::default(),
         }

@@ -99,7 +99,7 @@ impl Worker {
             _ if asked => "its gate was not looked at to the end".to_owned(),
             (_, Some(Cause::TimeUp)) => format!("only-if took longer than {} s", gating.within.as_secs_f32()),
             (End::Exited(0), _) => {
-                attempt.begin_anew(&gating.start, &self.state_dir);
+                attempt.begin_anew(&gating.start, &self.outputs);
                 self.spawners.submit(Job {
                     id,
                     start: gating.start,

@@ -1,7 +1,9 @@
 //! The connection to a runner, and the protocol that is spoken there.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream as Socket;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use taskd_wire::codec::{self, Rec};
 use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
 use taskd_wire::runner::{FromRunner, RunnerInfo, ToRunner};
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 
@@ -84,11 +87,25 @@ pub(crate) enum LinkError {
 pub(super) struct Link {
     /// The socket it was found at.
     path: PathBuf,
-    stream: UnixStream,
+    /// Watched for what it says alone: else each message that it takes would wake the engine.
+    stream: AsyncFd<Socket>,
+    /// The same socket, watched for room, while it has none.
+    room: Option<AsyncFd<Socket>>,
+    /// The last read may have left something.
+    more: bool,
     frames: FrameReader,
     buffer: Box<[u8]>,
     out: Vec<u8>,
     sent: usize,
+}
+
+/// A descriptor that is watched for one thing.
+fn watched<T: AsRawFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    #[expect(
+        deprecated,
+        reason = "an owned descriptor that nobody replaces; the successor is an unsafe function"
+    )]
+    AsyncFd::with_interest(fd, interest)
 }
 
 /// A runner, and what it says when it is met.
@@ -164,7 +181,9 @@ async fn take_inventory(mut stream: UnixStream, socket: &Path, state_dir: &Path)
                     }
                     let link = Link {
                         path: socket.to_owned(),
-                        stream,
+                        stream: watched(stream.into_std()?, Interest::READABLE)?,
+                        room: None,
+                        more: true,
                         frames,
                         buffer,
                         out: Vec::new(),
@@ -230,8 +249,9 @@ impl Link {
     /// Writes as much as the socket takes now.
     pub(super) fn flush(&mut self) -> Result<(), LinkError> {
         while self.sent < self.out.len() {
-            match self.stream.try_write(&self.out[self.sent..]) {
+            match self.stream.get_ref().write(&self.out[self.sent..]) {
                 Ok(length) => self.sent += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }
@@ -254,17 +274,41 @@ impl Link {
         if !said.is_empty() {
             return Ok(said);
         }
-        let interest = if self.out.is_empty() {
-            Interest::READABLE
-        } else {
-            Interest::READABLE | Interest::WRITABLE
-        };
-        self.stream.ready(interest).await?;
+        self.ready().await?;
         self.flush()?;
         match self.read()? {
             Some(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             Some(_) | None => self.said(),
         }
+    }
+
+    /// Waits until there may be something to read, or room where there was none.
+    async fn ready(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            self.room = None;
+            return self.readable().await;
+        }
+        if self.more {
+            return Ok(());
+        }
+        let room = match &mut self.room {
+            Some(room) => room,
+            none => none.insert(watched(self.stream.get_ref().try_clone()?, Interest::WRITABLE)?),
+        };
+        tokio::select! {
+            readable = self.stream.readable() => readable?.clear_ready(),
+            // It is told again if what is written then does not fit.
+            writable = room.writable() => writable?.clear_ready(),
+        }
+        Ok(())
+    }
+
+    /// Waits until there may be something to read. It is told once of all that came.
+    async fn readable(&mut self) -> io::Result<()> {
+        if !self.more {
+            self.stream.readable().await?.clear_ready();
+        }
+        Ok(())
     }
 
     /// What the runner had still said when the connection broke: it may be its last word on the end of a run.
@@ -276,19 +320,31 @@ impl Link {
 
     /// Waits until the runner is gone. What it says meanwhile it keeps for who attaches next.
     pub(super) async fn ended(&mut self) {
-        while let Ok(1..) = self.stream.read(&mut self.buffer).await {}
+        while self.readable().await.is_ok() {
+            let Ok(None | Some(1..)) = self.receive() else {
+                return;
+            };
+        }
     }
 
     /// Reads what is there now. Gives back how much that is, nothing if there is none.
     fn read(&mut self) -> io::Result<Option<usize>> {
-        match self.stream.try_read(&mut self.buffer) {
-            Ok(length) => {
-                self.frames.push(&self.buffer[..length]);
-                Ok(Some(length))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+        let received = self.receive()?;
+        if let Some(length) = received {
+            self.frames.push(&self.buffer[..length]);
         }
+        Ok(received)
+    }
+
+    fn receive(&mut self) -> io::Result<Option<usize>> {
+        let received = match self.stream.get_ref().read(&mut self.buffer) {
+            Ok(length) => Some(length),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => return Err(error),
+        };
+        // A stream that gives less than was asked for has no more, and tells when it has.
+        self.more = received == Some(self.buffer.len());
+        Ok(received)
     }
 
     /// The messages that are whole.

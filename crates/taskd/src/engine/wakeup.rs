@@ -93,6 +93,8 @@ impl Wakeup {
             let mut expirations = [0_u8; 8];
             match rustix::io::read(self.fd.get_ref(), &mut expirations) {
                 Ok(_) => {
+                    // There is nothing more to read until it is armed again.
+                    guard.clear_ready();
                     self.armed = None;
                     return Ok(Woken::Due);
                 }

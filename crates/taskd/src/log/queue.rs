@@ -13,6 +13,10 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 
 pub(super) type Guard = WorkerGuard;
 
+/// How long the thread sleeps once it has written all there was. Lines that come meanwhile need not wake it: many a second
+/// cost fifty wakes and not one each.
+const PACE: Duration = Duration::from_millis(20);
+
 /// Where lines end up.
 pub(super) trait Sink: Send + 'static {
     /// Writes one line, whole or not at all.
@@ -38,6 +42,8 @@ pub(super) struct Account {
     waiters: AtomicUsize,
     lock: Mutex<()>,
     progress: Condvar,
+    /// Somebody has begun to wait.
+    hurry: Condvar,
 }
 
 impl Account {
@@ -50,6 +56,7 @@ impl Account {
         let target = self.taken.load(Ordering::SeqCst);
         self.waiters.fetch_add(1, Ordering::SeqCst);
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.hurry.notify_all();
         let behind = |(): &mut ()| self.dealt_with.load(Ordering::SeqCst) < target;
         let waited = self
             .progress
@@ -57,6 +64,14 @@ impl Account {
             .unwrap_or_else(PoisonError::into_inner);
         self.waiters.fetch_sub(1, Ordering::SeqCst);
         !waited.1.timed_out()
+    }
+
+    /// Sleeps so long, or until somebody waits.
+    fn rest(&self, limit: Duration) {
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let nobody_waits = |(): &mut ()| self.waiters.load(Ordering::SeqCst) == 0;
+        // However it ends, the next line is looked for.
+        drop(self.hurry.wait_timeout_while(guard, limit, nobody_waits));
     }
 
     /// Takes a line in if there is a place for it.
@@ -179,6 +194,7 @@ impl<S: Sink> Write for Writer<S> {
         let _ = self.report(&last);
         self.last = last;
         self.sink.idle();
+        self.account.rest(PACE);
         Ok(())
     }
 }
