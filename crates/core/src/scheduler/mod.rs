@@ -137,7 +137,7 @@ impl Default for Limits {
 pub struct Scheduler {
     // The recorded state, changed in `evolve` only.
     header: Header,
-    tasks: Table,
+    tasks: Table<Task>,
     runs: BTreeMap<RunKey, Run>,
     /// What is paused, or was and has not been paused again since.
     pauses: BTreeMap<PauseScope, Pause>,
@@ -305,10 +305,11 @@ impl Scheduler {
     fn restore_tasks(&mut self, images: impl Iterator<Item = TaskImage>) {
         let expected = images.size_hint().0;
         let (mut names, mut due) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
-        let mut ends = Vec::new();
         for image in images {
             let reading = self.schedules.read(&image.outline.when);
-            ends.extend(image.last_end.map(|end| (image.id, end)));
+            if let Some(end) = image.last_end {
+                self.requirements.ended(image.id, end);
+            }
             self.label(image.id, &image.outline.labels);
             self.share(image.id, image.owner, &image.outline.sharing);
             let mut task = Task {
@@ -339,7 +340,6 @@ impl Scheduler {
             self.tasks.insert(image.id, task);
             self.link(image.id);
         }
-        self.requirements.restore(ends);
         due.sort_unstable();
         self.due = due.into_iter().collect();
         names.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| a.2.cmp(&b.2)));

@@ -6,14 +6,13 @@
 //! A firing is held by what is required at the moment it is dealt with, before anything else of its task is touched; a run
 //! that exists is not, nor is one that a user asks for.
 
-use std::collections::BTreeMap;
-
 use crate::requirement::{LastEnd, Requirement};
 use crate::task::TaskId;
 use crate::time::Timestamp;
 
 use super::Scheduler;
 use super::naming::Naming;
+use super::table::Table;
 use super::tasks::Task;
 
 /// Who requires whom, and how those that have run had ended last.
@@ -21,7 +20,7 @@ use super::tasks::Task;
 pub(super) struct Requirements {
     /// The tasks that require those of a name.
     pub(super) requiring: Naming,
-    ends: BTreeMap<TaskId, LastEnd>,
+    ends: Table<LastEnd>,
 }
 
 impl Requirements {
@@ -32,17 +31,12 @@ impl Requirements {
 
     /// How the last run of a task had ended.
     pub(super) fn last(&self, task: TaskId) -> Option<LastEnd> {
-        self.ends.get(&task).copied()
+        self.ends.get(task).copied()
     }
 
     /// A task is gone.
     pub(super) fn forget(&mut self, task: TaskId) {
-        self.ends.remove(&task);
-    }
-
-    /// Takes in the ends of all tasks at once.
-    pub(super) fn restore(&mut self, ends: Vec<(TaskId, LastEnd)>) {
-        self.ends = ends.into_iter().collect();
+        self.ends.remove(task);
     }
 }
 
