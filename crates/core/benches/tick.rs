@@ -44,6 +44,7 @@ fn image(n: u64) -> TaskImage {
         mark: Timestamp::from_millis(BEGIN),
         last_run: 0,
         last_outcome: None,
+        last_end: None,
     }
 }
 

@@ -209,24 +209,28 @@ pub enum Refusal {
         /// Which definition of the command.
         index: usize,
     },
-    /// A definition comes after a task that is not there.
-    #[error("definition {index} comes after a task {name}, and there is none")]
+    /// A definition comes after a task that is not there, or requires it.
+    #[error("definition {index} names a task {name}, and there is none")]
     NoUpstream {
         /// The name.
         name: TaskName,
+        /// Whether it requires it.
+        required: bool,
         /// Which definition of the command.
         index: usize,
     },
-    /// A definition would come after itself.
+    /// A definition would come after itself, by what others come after and require.
     #[error("definition {index} would come after itself: {path:?}")]
     Cycle {
-        /// From a task along those that come after it to the same task.
+        /// From a task along those that come after it or require it to the same task.
         path: Vec<TaskName>,
+        /// Whether the definition requires the one before it there.
+        required: bool,
         /// Which definition of the command.
         index: usize,
     },
-    /// Other tasks come after the task.
-    #[error("{by:?} and {more} more tasks come after {name}")]
+    /// Other tasks come after the task, or require it.
+    #[error("{by:?} and {more} more tasks come after {name} or require it")]
     StillNamed {
         /// The task.
         name: TaskName,

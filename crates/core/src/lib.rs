@@ -58,6 +58,7 @@ pub mod pause;
 pub mod policy;
 pub mod process;
 pub mod record;
+pub mod requirement;
 pub mod run;
 pub mod schedule;
 pub mod scheduler;

@@ -9,6 +9,7 @@ use crate::gates::Closed;
 use crate::overrides::Overrides;
 use crate::pause::{Pause, PauseScope};
 use crate::policy::{Holding, Pool};
+use crate::requirement::LastEnd;
 use crate::run::{Outcome, RunKey, TraceId, Trigger};
 use crate::task::{Outline, Owner, TaskId, TaskName};
 use crate::time::Timestamp;
@@ -52,6 +53,8 @@ pub struct TaskImage {
     pub last_run: u64,
     /// How the run that ended last had ended.
     pub last_outcome: Option<Outcome>,
+    /// How the run that ended last of those that did run had ended.
+    pub last_end: Option<LastEnd>,
 }
 
 /// One run that has not ended. Its task may have been removed.

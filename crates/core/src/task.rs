@@ -10,6 +10,7 @@ use crate::dependency::Upstreams;
 use crate::gates::Gates;
 use crate::policy::{History, OutputPolicy, Policies, Sharing};
 use crate::process::Process;
+use crate::requirement::Requirement;
 use crate::schedule::DstRule;
 use crate::time::Timestamp;
 
@@ -185,6 +186,9 @@ pub struct Terms {
     /// The calendars it keeps to or keeps clear of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calendars: Vec<CalendarUse>,
+    /// The tasks whose last run must have succeeded for it to start when it is due, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Requirement>,
 }
 
 impl Terms {
@@ -199,6 +203,7 @@ impl Terms {
             end: None,
             count: None,
             calendars: Vec::new(),
+            requires: Vec::new(),
         }
     }
 
@@ -222,9 +227,10 @@ impl Terms {
             end,
             count,
             calendars,
+            requires,
         } = self;
         let is_bound = start.is_some() || end.is_some() || count.is_some();
-        of.len() == 1 && *jitter_ms == 0 && !is_bound && calendars.is_empty()
+        of.len() == 1 && *jitter_ms == 0 && !is_bound && calendars.is_empty() && requires.is_empty()
     }
 }
 
@@ -272,6 +278,24 @@ impl When {
                 &[]
             }
         }
+    }
+
+    /// The tasks whose last run must have succeeded for it to start when it is due.
+    #[must_use]
+    pub fn requires(&self) -> &[Requirement] {
+        match self {
+            When::Termed(terms) => &terms.requires,
+            When::Manual | When::Cron { .. } | When::Every { .. } | When::At { .. } | When::Boot | When::After(_) => {
+                &[]
+            }
+        }
+    }
+
+    /// The names of all tasks that it names: those that it comes after, then those that it requires.
+    pub fn named(&self) -> impl Iterator<Item = &TaskName> {
+        let after = self.after().into_iter().flat_map(|upstreams| &upstreams.of);
+        let required = self.requires().iter().map(|requirement| &requirement.task);
+        after.map(|upstream| &upstream.task).chain(required)
     }
 
     /// After how many runs the task is disabled.

@@ -12,6 +12,8 @@ use taskd_core::event::{Event, Inventory};
 use taskd_core::gates::Gates;
 use taskd_core::policy::{History, OutputPolicy, Policies, Sharing};
 use taskd_core::process::Process;
+use taskd_core::requirement::LastEnd;
+use taskd_core::run::Outcome;
 use taskd_core::schedule::{Catalog, DstRule, Schedule, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::snapshot::{Header, Rest, TaskImage};
@@ -75,6 +77,7 @@ fn name(n: u64) -> TaskName {
     TaskName::parse(&format!("task-{n:06}")).unwrap()
 }
 
+/// Tasks that have run.
 fn restored() -> Scheduler {
     let rest = Rest {
         header: Header {
@@ -95,8 +98,12 @@ fn restored() -> Scheduler {
             policies: Policies::default(),
         },
         mark: now(),
-        last_run: 0,
-        last_outcome: None,
+        last_run: 1,
+        last_outcome: Some(Outcome::Succeeded),
+        last_end: Some(LastEnd {
+            outcome: Outcome::Succeeded,
+            at: now(),
+        }),
     });
     Scheduler::restore(catalog(), Limits::default(), [1, 2], images, rest)
 }

@@ -3,6 +3,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
 use serde::Serialize;
 use taskd_core::record::Record;
+use taskd_core::requirement::LastEnd;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger, Usage};
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
@@ -104,6 +105,15 @@ pub(crate) fn apply(
 /// A size of output as it can have been written.
 pub(crate) fn plausible(kept: i64) -> i64 {
     kept.clamp(0, bits(COUNT_MAX))
+}
+
+/// The row of a run that has not ended.
+struct OpenRun {
+    id: i64,
+    /// The attempt it is at.
+    attempt: u32,
+    /// Whether an attempt of it was started, or could not be.
+    began: bool,
 }
 
 /// How an attempt ended.
@@ -405,7 +415,7 @@ impl Applier<'_> {
 
     fn run_finished(&mut self, run: RunKey, ended: &AttemptOver<'_>) -> Result<(), Fault> {
         self.tally.seen(ended.at);
-        let Some((id, attempt)) = self.open_run(run)? else {
+        let Some(OpenRun { id, attempt, began }) = self.open_run(run)? else {
             return self.expect_run(run, 0);
         };
         let kept = self.kept(AttemptKey { run, attempt }, ended);
@@ -439,13 +449,19 @@ impl Applier<'_> {
             usage.and_then(|usage| usage.written_bytes).map(bits),
             usage.and_then(|usage| usage.peak_pids).map(bits),
         ])?;
-        self.sql("UPDATE marks SET last_n = ?2, last_outcome = ?3, last_finished_at = ?4 WHERE task = ?1")?
-            .execute(params![
-                bits(run.task.0),
-                bits(run.n),
-                ended.outcome.word(),
-                ended.at.as_millis()
-            ])?;
+        let has_run = LastEnd::of(ended.outcome, ended.at, ended.end, began).is_some();
+        self.sql(
+            "UPDATE marks SET last_n = ?2, last_outcome = ?3, last_finished_at = ?4,
+                    ran_outcome = iif(?5, ?3, ran_outcome), ran_at = iif(?5, ?4, ran_at)
+             WHERE task = ?1",
+        )?
+        .execute(params![
+            bits(run.task.0),
+            bits(run.n),
+            ended.outcome.word(),
+            ended.at.as_millis(),
+            has_run,
+        ])?;
         self.tally.output(id, bits(kept));
         self.tally.more_runs.push(run.task);
         Ok(())
@@ -454,7 +470,7 @@ impl Applier<'_> {
     /// Puts what the row of a run tells of an attempt aside, and makes it tell of the next.
     fn attempt_ended(&mut self, key: AttemptKey, ended: &AttemptOver<'_>, retry_at: Timestamp) -> Result<(), Fault> {
         self.tally.seen(ended.at);
-        let Some((id, _)) = self.open_run(key.run)? else {
+        let Some(OpenRun { id, .. }) = self.open_run(key.run)? else {
             return self.expect_run(key.run, 0);
         };
         let kept = self.kept(key, ended);
@@ -504,11 +520,20 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// The row of a run that has not ended, and the attempt it is at.
-    fn open_run(&self, run: RunKey) -> Result<Option<(i64, u32)>, Fault> {
+    /// The row of a run that has not ended.
+    fn open_run(&self, run: RunKey) -> Result<Option<OpenRun>, Fault> {
         Ok(self
-            .sql("SELECT id, attempt FROM runs WHERE task = ?1 AND n = ?2 AND finished_at IS NULL")?
-            .query_row([bits(run.task.0), bits(run.n)], |row| Ok((row.get(0)?, row.get(1)?)))
+            .sql(
+                "SELECT id, attempt, started_at IS NOT NULL OR attempt > 1 FROM runs
+                 WHERE task = ?1 AND n = ?2 AND finished_at IS NULL",
+            )?
+            .query_row([bits(run.task.0), bits(run.n)], |row| {
+                Ok(OpenRun {
+                    id: row.get(0)?,
+                    attempt: row.get(1)?,
+                    began: row.get(2)?,
+                })
+            })
             .optional()?)
     }
 

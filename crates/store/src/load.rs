@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::vec;
 
 use rusqlite::{Connection, OptionalExtension, Row};
+use taskd_core::requirement::LastEnd;
 use taskd_core::run::{Outcome, RunKey, Trigger};
 use taskd_core::snapshot::{Header, Rest, RunImage, Stage, TaskImage};
 use taskd_core::task::{TaskId, TaskName};
@@ -84,7 +85,7 @@ impl Tasks {
     fn read_chunk(&mut self) -> Result<Vec<TaskImage>, Fault> {
         // CROSS JOIN keeps the order of the loops: both tables are read from front to back.
         let mut statement = self.db.prepare_cached(&format!(
-            "SELECT {OUTLINE}, m.mark, m.last_run, m.last_outcome FROM tasks t CROSS JOIN marks m ON m.task = t.id
+            "SELECT {OUTLINE}, m.mark, m.last_run, m.last_outcome, m.ran_outcome, m.ran_at FROM tasks t CROSS JOIN marks m ON m.task = t.id
              WHERE t.id > ?1 AND t.removed_at IS NULL AND {} ORDER BY t.id LIMIT {CHUNK}",
             self.which
         ))?;
@@ -99,6 +100,7 @@ impl Tasks {
                 mark: instant(row, OUTLINE_WIDTH)?,
                 last_run: unsigned(row, OUTLINE_WIDTH + 1)?,
                 last_outcome: optional_word(row, OUTLINE_WIDTH + 2, Outcome::from_word)?,
+                last_end: last_end(row, OUTLINE_WIDTH + 3)?,
             });
         }
         Ok(chunk)
@@ -176,6 +178,13 @@ pub(crate) fn load(db: Connection, file: PathBuf, refused: Arc<AtomicBool>) -> R
             refused,
         },
     })
+}
+
+/// How the last run of a task had ended, from one column on.
+fn last_end(row: &Row<'_>, first: usize) -> Result<Option<LastEnd>, Fault> {
+    let outcome = optional_word(row, first, Outcome::from_word)?;
+    let at = optional_instant(row, first + 1)?;
+    Ok(outcome.zip(at).map(|(outcome, at)| LastEnd { outcome, at }))
 }
 
 fn header(db: &Connection) -> Result<(Header, u64), Fault> {

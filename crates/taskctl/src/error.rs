@@ -324,12 +324,12 @@ impl From<Refusal> for Failure {
                     String::new()
                 };
                 let come = if by.len() == 1 && more.is_empty() {
-                    "comes"
+                    format!("comes after {name} or requires it")
                 } else {
-                    "come"
+                    format!("come after {name} or require it")
                 };
-                failed(format!("{}{more} {come} after {name}", by.join(", "))).hint(
-                    "`taskctl edit --after` or `--manual` changes that; with `remove`, name all of them in one command",
+                failed(format!("{}{more} {come}", by.join(", "))).hint(
+                    "`taskctl edit` with another --after or --require changes that; with `remove`, name all of them in one command",
                 )
             }
             Refusal::UnknownPool { pool } => Failure::new(Exit::NotFound, code, format!("no limit of {pool} was set")),

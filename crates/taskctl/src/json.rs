@@ -16,7 +16,7 @@ use taskd_wire::definition::{
 
 pub use attempts::EarlierAttempt;
 pub use daemon::Daemon;
-pub use dependencies::{GraphShape, Upstream};
+pub use dependencies::{GraphShape, Required, Upstream};
 pub use firings::{Backfilled, CalendarShape, CalendarWhole, PoolShape, WhyFate};
 pub use overrides::Overridden;
 
@@ -211,6 +211,8 @@ pub struct Detail<'a> {
     upstreams: Vec<Upstream<'a>>,
     downstream: &'a [String],
     gates: &'a GatesSpec,
+    requires: Vec<Required<'a>>,
+    required_by: &'a [String],
 }
 
 impl<'a> Detail<'a> {
@@ -265,6 +267,8 @@ impl<'a> Detail<'a> {
             upstreams: detail.upstreams.iter().map(|upstream| Upstream::of(upstream)).collect(),
             downstream: &detail.downstream,
             gates: &detail.summary.spec.gates,
+            requires: Required::all(&detail.requires.0),
+            required_by: &detail.required_by.0,
         }
     }
 }

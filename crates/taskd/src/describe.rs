@@ -116,6 +116,7 @@ pub(crate) fn spec(definition: Definition) -> TaskSpec {
             on_ac_power: definition.gates.on_ac_power,
             gate_wait_ms: gate_wait_ms.map(NonZeroU64::get),
         }),
+        requires: Tail(definition.when.requires().iter().map(ToString::to_string).collect()),
         enabled: definition.enabled,
         misfire,
         misfire_within_ms,

@@ -38,10 +38,10 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
                 cure: None,
             }),
         },
-        Core::NoUpstream { name, index } => Refusal::ImportLine {
+        Core::NoUpstream { name, required, index } => Refusal::ImportLine {
             line: index as u64,
             refusal: Box::new(LineRefusal::BadField {
-                field: "after".to_owned(),
+                field: naming(required).to_owned(),
                 text: name.to_string(),
                 at: None,
                 problem: format!("there is no task {name}"),
@@ -50,13 +50,13 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
                 ),
             }),
         },
-        Core::Cycle { path, index } => Refusal::ImportLine {
+        Core::Cycle { path, required, index } => Refusal::ImportLine {
             line: index as u64,
             refusal: Box::new(LineRefusal::BadField {
-                field: "after".to_owned(),
+                field: naming(required).to_owned(),
                 text: String::new(),
                 at: None,
-                problem: format!("a task would come after itself: {}", shown(&path)),
+                problem: format!("a task would depend on itself: {}", shown(&path)),
                 cure: Some("leave one of these dependencies out".to_owned()),
             }),
         },
@@ -105,7 +105,12 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
     }
 }
 
-/// A path along tasks, from each to one that comes after it. Of a long one the middle is left out.
+/// The option by which a task names another.
+fn naming(required: bool) -> &'static str {
+    if required { "require" } else { "after" }
+}
+
+/// A path along tasks, from each to one that comes after it or requires it. Of a long one the middle is left out.
 fn shown(path: &[TaskName]) -> String {
     let names = |part: &[TaskName]| part.iter().map(ToString::to_string).collect::<Vec<_>>().join(" -> ");
     match path.len() {

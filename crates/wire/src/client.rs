@@ -19,7 +19,7 @@ use crate::refusal::Refusal;
 pub use attempts::AttemptInfo;
 pub use count::{Bucket, ClockChange, Counted};
 pub use daemon::{Restarting, RunnerStatus, Status};
-pub use dependencies::{Graph, GraphTask, UpstreamInfo};
+pub use dependencies::{Graph, GraphTask, RequirementInfo, UpstreamInfo};
 pub use firings::{Backfilled, CalendarDetail, CalendarInfo, Change, Fate, Pause, Why};
 pub use overrides::{Overridden, Overrides};
 pub use pools::{PoolInfo, PoolKind};
@@ -430,6 +430,10 @@ pub struct TaskDetail {
     pub upstreams: Vec<Rec<UpstreamInfo>>,
     /// Tasks that come after it, the first hundred in the order of their names.
     pub downstream: Vec<String>,
+    /// The tasks that it requires, and how their last runs ended.
+    pub requires: Tail<Vec<Rec<RequirementInfo>>>,
+    /// Tasks that require it, the first hundred in the order of their names.
+    pub required_by: Tail<Vec<String>>,
 }
 
 /// Fire times that passed without a run.

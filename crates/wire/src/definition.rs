@@ -123,6 +123,9 @@ pub struct TaskSpec {
     /// What must hold before its runs start.
     #[serde(default)]
     pub gates: Rec<GatesSpec>,
+    /// The tasks whose last run must have succeeded for it to start when it is due, each as `TASK` or `TASK:DURATION`.
+    #[serde(default)]
+    pub requires: Tail<Vec<String>>,
 }
 
 /// What the processes of a task are given; `None` leaves what the runner has.
@@ -470,6 +473,8 @@ pub struct TaskPatch {
     pub mask: Option<Vec<String>>,
     /// What must hold before its runs start.
     pub gates: Rec<GatesPatch>,
+    /// All tasks that it requires from now on.
+    pub requires: Tail<Option<Vec<String>>>,
 }
 
 /// What is changed of what processes are given; an inner `None` for what the runner has.

@@ -118,7 +118,7 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
-    /// Other tasks come after the task, whose name so cannot go.
+    /// Other tasks come after the task or require it, whose name so cannot go.
     StillNamed {
         /// The task.
         name: String,

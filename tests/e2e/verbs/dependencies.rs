@@ -148,7 +148,7 @@ fn a_cycle_is_refused_with_its_path_and_a_task_that_others_follow_stays() {
     let refused = world.ctl(&["edit", "a", "--after", "c", "--json"]).error(2);
     assert_eq!(refused["code"], "bad-field");
     let said = world.ctl(&["edit", "a", "--after", "c"]).refused(2);
-    assert!(said.contains("would come after itself: a -> b -> c -> a"), "{said}");
+    assert!(said.contains("would depend on itself: a -> b -> c -> a"), "{said}");
     let said = world
         .ctl(&["add", "--name", "d", "--after", "gone", "--", "true"])
         .refused(2);
@@ -164,7 +164,7 @@ fn a_cycle_is_refused_with_its_path_and_a_task_that_others_follow_stays() {
     let refused = world.ctl(&["remove", "a", "--json"]).error(1);
     assert_eq!(
         (&refused["code"], &refused["message"]),
-        (&json!("still-named"), &json!("b comes after a"))
+        (&json!("still-named"), &json!("b comes after a or requires it"))
     );
     world.ctl(&["edit", "b", "--name", "other"]).refused(1);
     world.ctl(&["remove", "a", "b", "c"]).ok();
@@ -204,7 +204,7 @@ fn the_graph_is_drawn_with_how_each_task_stands() {
     );
     let graph = world.ctl(&["graph", "x", "--json"]).json();
     has_keys(&graph, "tasks trace_id more");
-    has_keys(&graph["tasks"][0], "task enabled run state any upstreams");
+    has_keys(&graph["tasks"][0], "task enabled run state any upstreams requires");
     assert_eq!(graph["tasks"].as_array().map(Vec::len), Some(2), "{graph}");
     let dot = world.ctl(&["graph", "--dot"]).ok();
     assert!(dot.starts_with("digraph tasks {\n") && dot.ends_with("}\n"), "{dot}");

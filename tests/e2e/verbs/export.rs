@@ -144,7 +144,8 @@ fn a_definition_is_written_in_full() {
             "output_max": null, "keep_runs": null, "keep_for_ms": null, "output": "lines", "mask": [],
             "gates": {
                 "only_if": null, "max_load": null, "min_memory": null, "on_ac_power": false, "gate_wait_ms": null
-            }
+            },
+            "requires": []
         })
     );
 }

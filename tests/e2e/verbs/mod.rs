@@ -25,6 +25,7 @@ mod overrides;
 mod pause;
 mod process;
 mod remove;
+mod requirements;
 mod restart_daemon;
 mod retries;
 mod run;

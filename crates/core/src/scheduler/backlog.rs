@@ -7,7 +7,7 @@ use crate::command::{Accepted, Refusal, Reply};
 use crate::policy::Misfire;
 use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
-use crate::schedule::Schedule;
+use crate::schedule::{Passed, Schedule};
 use crate::task::TaskId;
 use crate::time::Timestamp;
 
@@ -66,6 +66,8 @@ impl Scheduler {
             for fire_time in taken {
                 if Some(fire_time) == live {
                     self.fire_live(now, id, fire_time);
+                } else if let Some(reason) = self.tasks.get(id).and_then(|task| self.holds_back(now, task)) {
+                    self.pass(id, Passed::single(fire_time), Passing::Skipped, reason);
                 } else {
                     self.create(now, id, Trigger::CatchUp, fire_time, true);
                 }

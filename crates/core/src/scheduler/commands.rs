@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::command::{Accepted, Command, Refusal, Reply, WhileRunning};
-use crate::dependency::Upstream;
 use crate::overrides::Overrides;
 use crate::policy::{Concurrency, Sharing};
 use crate::record::Record;
@@ -139,14 +138,18 @@ impl Scheduler {
             reserved.names.push(name);
         }
         let is_renamed = task.name != definition.name;
-        if let Some(upstreams) = definition.when.after()
-            && (is_renamed || task.after() != Some(upstreams))
-        {
-            let is_own = |upstream: &&Upstream| is_renamed && upstream.task == task.name;
-            if let Some(own) = upstreams.of.iter().find(is_own) {
+        let when = &definition.when;
+        let names_others = when.after() != task.after() || when.requires() != task.requires();
+        if when.named().next().is_some() && (is_renamed || names_others) {
+            let required = when.requires().iter().any(|requirement| requirement.task == task.name);
+            if is_renamed && when.named().any(|named| *named == task.name) {
                 // Its old name goes.
-                let name = own.task.clone();
-                return Err(Refusal::NoUpstream { name, index: 0 });
+                let name = task.name.clone();
+                return Err(Refusal::NoUpstream {
+                    name,
+                    required,
+                    index: 0,
+                });
             }
             Graph::with(self, task.owner, std::iter::once(&definition)).check()?;
         }

@@ -5,19 +5,21 @@
 //! any is enough, the task is *owed* a run and the latches are spent. All of that is recorded with the end. A run or a skip
 //! settles what is owed, later where it cannot be at once, in another life as well.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::dependency::{Cause, EndKind, Upstreams};
+use crate::dependency::{Cause, EndKind};
 use crate::record::Record;
-use crate::run::{AttemptEnd, Exit, Outcome, Passing, RunKey, TraceId, Trigger};
+use crate::requirement::has_run;
+use crate::run::{AttemptEnd, Outcome, Passing, RunKey, TraceId, Trigger};
 use crate::schedule::Passed;
-use crate::task::{Owner, TaskId, TaskName};
+use crate::task::{TaskId, TaskName};
 use crate::time::Timestamp;
 
 use super::Scheduler;
 use super::admission::Admission;
+use super::naming::Naming;
 use super::runs::Run;
-use super::tasks::{NameKey, Task};
+use super::tasks::Task;
 
 /// Most runs that a task may be owed: what comes to be owed while none can be created.
 const OWED_MAX: usize = 16;
@@ -33,7 +35,7 @@ struct Owed {
 #[derive(Default)]
 pub(super) struct Dependencies {
     /// The tasks that come after those of a name.
-    downstream: BTreeMap<NameKey, BTreeSet<TaskId>>,
+    pub(super) downstream: Naming,
     /// By task and the task that it comes after: the number of the run that ended, and which ends are followed.
     latches: BTreeMap<(TaskId, TaskId), (u64, EndKind)>,
     /// In the order in which they came to be owed; none is empty.
@@ -41,35 +43,6 @@ pub(super) struct Dependencies {
 }
 
 impl Dependencies {
-    /// The tasks that come after that of a name.
-    pub(super) fn downstream(&self, owner: Owner, name: &TaskName) -> impl Iterator<Item = TaskId> + '_ {
-        let key = NameKey {
-            owner,
-            name: name.clone(),
-        };
-        self.downstream.get(&key).into_iter().flatten().copied()
-    }
-
-    fn link(&mut self, id: TaskId, owner: Owner, upstreams: &Upstreams) {
-        for upstream in &upstreams.of {
-            let name = upstream.task.clone();
-            self.downstream.entry(NameKey { owner, name }).or_default().insert(id);
-        }
-    }
-
-    fn unlink(&mut self, id: TaskId, owner: Owner, upstreams: &Upstreams) {
-        for upstream in &upstreams.of {
-            let name = upstream.task.clone();
-            let key = NameKey { owner, name };
-            if let Some(theirs) = self.downstream.get_mut(&key) {
-                theirs.remove(&id);
-                if theirs.is_empty() {
-                    self.downstream.remove(&key);
-                }
-            }
-        }
-    }
-
     pub(super) fn unlatch(&mut self, task: TaskId, upstream: TaskId) {
         self.latches.remove(&(task, upstream));
     }
@@ -105,12 +78,6 @@ impl Dependencies {
         }
     }
 
-    /// The tasks of an owner that come after others, those after the first name first; one after several comes several times.
-    pub(super) fn all_downstream(&self, owner: Owner) -> impl Iterator<Item = TaskId> + '_ {
-        let theirs = self.downstream.iter().filter(move |(key, _)| key.owner == owner);
-        theirs.flat_map(|(_, tasks)| tasks.iter().copied())
-    }
-
     /// All latches, in the order of [`Rest::latches`](crate::snapshot::Rest::latches).
     pub(super) fn latches(&self) -> impl Iterator<Item = (TaskId, RunKey, EndKind)> + '_ {
         let latch = |((task, upstream), (n, on)): (&(TaskId, TaskId), &(u64, EndKind))| {
@@ -133,19 +100,17 @@ impl Dependencies {
 impl Scheduler {
     /// A task is there, or has another schedule.
     pub(super) fn link(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.get(id)
-            && let Some(upstreams) = task.after()
-        {
-            self.dependencies.link(id, task.owner, upstreams);
+        if let Some(task) = self.tasks.get(id) {
+            self.dependencies.downstream.link(id, task.owner, followed(task));
+            self.requirements.requiring.link(id, task.owner, required(task));
         }
     }
 
     /// Its schedule, or all of it, is about to go.
     pub(super) fn unlink(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.get(id)
-            && let Some(upstreams) = task.after()
-        {
-            self.dependencies.unlink(id, task.owner, upstreams);
+        if let Some(task) = self.tasks.get(id) {
+            self.dependencies.downstream.unlink(id, task.owner, followed(task));
+            self.requirements.requiring.unlink(id, task.owner, required(task));
         }
     }
 
@@ -179,7 +144,7 @@ impl Scheduler {
 
     /// A task is gone, and with it what others kept of its ends and what it kept of theirs.
     pub(super) fn forget_ends(&mut self, id: TaskId, task: &Task) {
-        let downstream: Vec<TaskId> = self.dependencies.downstream(task.owner, &task.name).collect();
+        let downstream: Vec<TaskId> = self.dependencies.downstream.by(task.owner, &task.name).collect();
         for other in downstream {
             self.dependencies.unlatch(other, id);
         }
@@ -190,9 +155,7 @@ impl Scheduler {
     /// Whether others follow the end of a run: not where it was called off before it ran or its gate was closed, nor where all
     /// of them are cancelled.
     pub(super) fn is_followed(run: &Run, outcome: Outcome, end: Option<&AttemptEnd>) -> bool {
-        let was_let_in = |end: &AttemptEnd| !matches!(end.exit, Exit::GateClosed { .. });
-        let has_run = end.is_some_and(was_let_in) || run.started_at.is_some() || outcome == Outcome::Unknown;
-        has_run && !run.muted
+        has_run(outcome, end, run.started_at.is_some()) && !run.muted
     }
 
     /// Tells the tasks that come after that of a run how it ended.
@@ -202,7 +165,7 @@ impl Scheduler {
             run,
             name: task.name.clone(),
         };
-        let downstream: Vec<TaskId> = self.dependencies.downstream(task.owner, &cause.name).collect();
+        let downstream: Vec<TaskId> = self.dependencies.downstream.by(task.owner, &cause.name).collect();
         for id in downstream {
             // One that is staged sees what ends when it is there.
             if !self.imports.holds(id) {
@@ -322,7 +285,7 @@ impl Scheduler {
         if let Some(problem) = self.problems.get(&id) {
             return Err(problem.clone());
         }
-        if let Some(why) = self.suppression(id, task, now) {
+        if let Some(why) = self.suppression(id, task, now).or_else(|| self.holds_back(now, task)) {
             return Err(why);
         }
         match self.admission(id, trigger) {
@@ -348,4 +311,15 @@ impl Scheduler {
         self.notice_span(task, Passed::single(at), Passing::Skipped, reason.clone());
         self.fact(Record::DependencySkipped { task, at, end, reason });
     }
+}
+
+/// The names of those that a task comes after.
+fn followed(task: &Task) -> impl Iterator<Item = &TaskName> {
+    let of = task.after().into_iter().flat_map(|upstreams| &upstreams.of);
+    of.map(|upstream| &upstream.task)
+}
+
+/// The names of those that it requires.
+fn required(task: &Task) -> impl Iterator<Item = &TaskName> {
+    task.requires().iter().map(|requirement| &requirement.task)
 }

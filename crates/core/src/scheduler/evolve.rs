@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::pause::PauseScope;
 use crate::policy::Codes;
 use crate::record::Record;
+use crate::requirement::LastEnd;
 use crate::run::{RunKey, Trigger};
 use crate::task::{Label, Outline, Owner, TaskId, When};
 use crate::time::Timestamp;
@@ -231,11 +232,21 @@ impl Scheduler {
                 State::BackingOff { .. } | State::Gated { .. } => State::Waiting,
                 State::Waiting | State::Starting(_) | State::Running(_) | State::Stopping { .. } => state,
             }),
-            Record::RunFinished { run, outcome, .. } => {
+            Record::RunFinished {
+                run,
+                at,
+                outcome,
+                reason: _,
+                end,
+            } => {
                 self.stand(*run, Standing::Apart);
                 if let Some(ended) = self.runs.remove(run) {
                     if let Some(task) = self.tasks.get_mut(run.task) {
                         task.last_outcome = Some(*outcome);
+                        let began = ended.started_at.is_some();
+                        if let Some(end) = LastEnd::of(*outcome, *at, end.as_ref(), began) {
+                            self.requirements.ended(run.task, end);
+                        }
                     }
                     if let Some(until) = ended.state.rests_until() {
                         self.retries.remove(&(until, *run));
@@ -391,6 +402,7 @@ impl Scheduler {
         self.unlink(id);
         let Some(task) = self.tasks.remove(id) else { return };
         self.forget_ends(id, &task);
+        self.requirements.forget(id);
         for (_, run) in self.runs.range_mut(runs_of(id)) {
             run.success = task.policies.success;
         }

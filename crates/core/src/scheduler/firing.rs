@@ -113,6 +113,9 @@ impl Scheduler {
     }
 
     fn fire_one(&mut self, now: Timestamp, id: TaskId, trigger: Trigger, fire_time: Timestamp) {
+        if let Some(reason) = self.tasks.get(id).and_then(|task| self.holds_back(now, task)) {
+            return self.pass(id, Passed::single(fire_time), Passing::Skipped, reason);
+        }
         match self.admission(id, trigger) {
             Admission::Go => self.create(now, id, trigger, fire_time, !self.has_place(id, 0)),
             // What makes up for the past does not cost a live firing: that goes next.

@@ -1,5 +1,5 @@
-//! The graph of tasks that come after others, when it is about to change: what is named is there and stays there, and nothing
-//! comes after itself.
+//! The graph of tasks that come after others or require them, when it is about to change: what is named is there and stays
+//! there, and nothing comes after itself or requires what waits for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -72,25 +72,26 @@ impl<'a> Graph<'a> {
         };
         let staged = (import.0..=last.0).enumerate().filter_map(|(index, id)| {
             let task = scheduler.tasks.get(TaskId(id))?;
-            task.after().map(|_| (index, task.name.clone()))
+            names_of(task).next().map(|_| (index, task.name.clone()))
         });
         graph.check_from(staged.collect())
     }
 
-    /// Follows what each of these comes after. Without a bound on the depth, and so without recursion.
+    /// Follows what each of these comes after or requires. Without a bound on the depth, and so without recursion.
     fn check_from(&self, tasks: Vec<(usize, TaskName)>) -> Result<(), Refusal> {
         let mut followed: HashMap<TaskName, Followed> = HashMap::new();
         for (index, task) in tasks {
             for name in self.upstreams(&task)? {
                 if !self.is_there(&name)? {
-                    return Err(Refusal::NoUpstream { name, index });
+                    let required = self.is_required(&task, &name)?;
+                    return Err(Refusal::NoUpstream { name, required, index });
                 }
             }
             if followed.contains_key(&task) {
                 continue;
             }
             let mut path = Vec::new();
-            let mut next = Some(task);
+            let mut next = Some(task.clone());
             loop {
                 if let Some(name) = next.take() {
                     followed.insert(name.clone(), Followed::Open);
@@ -110,7 +111,12 @@ impl<'a> Graph<'a> {
                         Some(Followed::Open) => {
                             let path = path.iter().map(|(name, _)| name.clone());
                             let path = cycle(path.collect(), upstream);
-                            return Err(Refusal::Cycle { path, index });
+                            let before = path.windows(2).find(|pair| pair[1] == task).map(|pair| &pair[0]);
+                            let required = match before {
+                                Some(before) => self.is_required(&task, before)?,
+                                None => false,
+                            };
+                            return Err(Refusal::Cycle { path, required, index });
                         }
                         None => next = Some(upstream),
                     },
@@ -152,15 +158,28 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The names of those that a task comes after.
+    /// The names of those that a task comes after, then of those that it requires.
     fn upstreams(&self, name: &TaskName) -> Result<Vec<TaskName>, Refusal> {
+        Ok(match self.new.get(name) {
+            Some((_, definition)) => definition.when.named().cloned().collect(),
+            None => self.task(name)?.into_iter().flat_map(names_of).cloned().collect(),
+        })
+    }
+
+    /// Whether a task that names another requires it, and does not come after it.
+    fn is_required(&self, name: &TaskName, upstream: &TaskName) -> Result<bool, Refusal> {
         let upstreams = match self.new.get(name) {
             Some((_, definition)) => definition.when.after(),
             None => self.task(name)?.and_then(Task::after),
         };
-        let of = upstreams.map_or(&[][..], |upstreams| &upstreams.of);
-        Ok(of.iter().map(|upstream| upstream.task.clone()).collect())
+        let mut of = upstreams.into_iter().flat_map(|upstreams| &upstreams.of);
+        Ok(!of.any(|of| of.task == *upstream))
     }
+}
+
+/// The names of those that a task comes after or requires.
+fn names_of(task: &Task) -> impl Iterator<Item = &TaskName> {
+    task.written.iter().flat_map(|written| written.named())
 }
 
 /// The cycle that the last of a path closes by coming after one that is on it, from the first to the last and to the first again.
@@ -173,13 +192,15 @@ fn cycle(mut path: Vec<TaskName>, closed_by: TaskName) -> Vec<TaskName> {
 }
 
 impl Scheduler {
-    /// Refuses that the name of a task goes which others come after, unless they go as well.
+    /// Refuses that the name of a task goes which others come after or require, unless they go as well.
     pub(super) fn check_unnamed(&self, id: TaskId, going: &BTreeSet<TaskId>) -> Result<(), Refusal> {
         let Some(task) = self.tasks.get(id) else {
             return Ok(());
         };
         let mut by = Vec::new();
-        for other in self.dependencies.downstream(task.owner, &task.name) {
+        let namers = self.dependencies.downstream.by(task.owner, &task.name);
+        let namers = namers.chain(self.requirements.requiring.by(task.owner, &task.name));
+        for other in namers.collect::<BTreeSet<TaskId>>() {
             if going.contains(&other) {
                 continue;
             }
@@ -201,7 +222,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether a definition that comes after a task of this name is on its way to the store.
+    /// Whether a definition that comes after a task of this name or requires it is on its way to the store.
     fn is_coming_to_be_named(&self, owner: Owner, name: &TaskName) -> bool {
         self.decisions().any(|record| {
             let (of, definition) = if let Record::TaskAdded { owner, definition, .. } = record {
@@ -211,8 +232,7 @@ impl Scheduler {
             } else {
                 return false;
             };
-            let mut upstreams = definition.when.after().into_iter().flat_map(|upstreams| &upstreams.of);
-            of == Some(owner) && upstreams.any(|upstream| upstream.task == *name)
+            of == Some(owner) && definition.when.named().any(|named| named == name)
         })
     }
 

@@ -35,11 +35,13 @@ mod gating;
 mod graph;
 mod import;
 mod life;
+mod naming;
 mod pausing;
 mod pending;
 mod places;
 mod pools;
 mod recovery;
+mod requiring;
 mod retrying;
 mod runs;
 mod sharing;
@@ -62,6 +64,7 @@ use self::import::Imports;
 use self::life::Life;
 use self::pending::{After, Batch};
 use self::pools::{Places, PoolKey};
+use self::requiring::Requirements;
 use self::runs::{Input, Process, Run, State};
 use self::sharing::Shared;
 use self::table::Table;
@@ -134,7 +137,7 @@ impl Default for Limits {
 pub struct Scheduler {
     // The recorded state, changed in `evolve` only.
     header: Header,
-    tasks: Table,
+    tasks: Table<Task>,
     runs: BTreeMap<RunKey, Run>,
     /// What is paused, or was and has not been paused again since.
     pauses: BTreeMap<PauseScope, Pause>,
@@ -147,6 +150,8 @@ pub struct Scheduler {
     imports: Imports,
     /// Who comes after whom, of those that do.
     dependencies: Dependencies,
+    /// Who requires whom, of those that do, and how tasks had ended last, of those that have run.
+    requirements: Requirements,
     // What follows from it.
     /// Every owner with a task, and theirs by name.
     names: BTreeMap<Owner, BTreeMap<TaskName, TaskId>>,
@@ -200,6 +205,7 @@ impl Scheduler {
             sharing: BTreeMap::new(),
             imports: Imports::default(),
             dependencies: Dependencies::default(),
+            requirements: Requirements::default(),
             names: BTreeMap::new(),
             problems: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -301,6 +307,9 @@ impl Scheduler {
         let (mut names, mut due) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
         for image in images {
             let reading = self.schedules.read(&image.outline.when);
+            if let Some(end) = image.last_end {
+                self.requirements.ended(image.id, end);
+            }
             self.label(image.id, &image.outline.labels);
             self.share(image.id, image.owner, &image.outline.sharing);
             let mut task = Task {
@@ -358,6 +367,7 @@ impl Scheduler {
                     mark: task.mark,
                     last_run: task.last_run,
                     last_outcome: task.last_outcome,
+                    last_end: self.requirements.last(id),
                 })
                 .collect(),
             rest: Rest {

@@ -1,82 +1,88 @@
-//! Tasks by their ids, which count up and are never used again: an ordered table of plain rows. A tree would leave half of
-//! each node empty when keys only grow.
+//! What is known of tasks by their ids, which count up and are never used again: ordered tables of plain rows. A tree would leave
+//! half of each node empty when keys only grow.
 
 use crate::task::TaskId;
-
-use super::tasks::Task;
 
 /// Most rows of one shelf.
 const SHELF: usize = 512;
 
 /// Rows in order of their ids, on shelves of bounded length, so that no change moves more than one shelf.
-#[derive(Default)]
-pub(super) struct Table {
+pub(super) struct Table<T> {
     /// None is empty.
-    shelves: Vec<Vec<(TaskId, Task)>>,
+    shelves: Vec<Vec<(TaskId, T)>>,
     rows: usize,
 }
 
-impl Table {
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Table {
+            shelves: Vec::new(),
+            rows: 0,
+        }
+    }
+}
+
+impl<T> Table<T> {
     pub(super) fn len(&self) -> usize {
         self.rows
     }
 
-    pub(super) fn get(&self, id: TaskId) -> Option<&Task> {
+    pub(super) fn get(&self, id: TaskId) -> Option<&T> {
         let (shelf, place) = self.place(id);
-        let (_, task) = self.shelves.get(shelf)?.get(place.ok()?)?;
-        Some(task)
+        let (_, row) = self.shelves.get(shelf)?.get(place.ok()?)?;
+        Some(row)
     }
 
-    pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+    pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut T> {
         let (shelf, place) = self.place(id);
-        let (_, task) = self.shelves.get_mut(shelf)?.get_mut(place.ok()?)?;
-        Some(task)
+        let (_, row) = self.shelves.get_mut(shelf)?.get_mut(place.ok()?)?;
+        Some(row)
     }
 
     pub(super) fn contains(&self, id: TaskId) -> bool {
         self.place(id).1.is_ok()
     }
 
-    /// Puts a task in, in place of one with the same id.
-    pub(super) fn insert(&mut self, id: TaskId, task: Task) {
+    /// Puts a row in, in place of one with the same id.
+    pub(super) fn insert(&mut self, id: TaskId, row: T) {
         let (shelf, place) = self.place(id);
         match (self.shelves.get_mut(shelf), place) {
-            (Some(rows), Ok(place)) => rows[place] = (id, task),
+            (Some(rows), Ok(place)) => rows[place] = (id, row),
             (Some(rows), Err(place)) => {
                 self.rows += 1;
                 if rows.len() < SHELF {
-                    rows.insert(place, (id, task));
+                    rows.insert(place, (id, row));
                 } else if place == SHELF {
-                    self.shelves.insert(shelf + 1, vec![(id, task)]);
+                    self.shelves.insert(shelf + 1, vec![(id, row)]);
                 } else {
                     let rest = rows.split_off(place);
-                    rows.push((id, task));
+                    rows.push((id, row));
                     self.shelves.insert(shelf + 1, rest);
                 }
             }
             (None, _) => {
                 self.rows += 1;
-                self.shelves.push(vec![(id, task)]);
+                self.shelves.push(vec![(id, row)]);
             }
         }
     }
 
-    pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<T> {
         let (shelf, place) = self.place(id);
         let rows = self.shelves.get_mut(shelf)?;
-        let (_, task) = rows.remove(place.ok()?);
+        let (_, row) = rows.remove(place.ok()?);
         self.rows -= 1;
         if rows.is_empty() {
             self.shelves.remove(shelf);
         } else if rows.len() < rows.capacity() / 4 {
             rows.shrink_to_fit();
         }
-        Some(task)
+        Some(row)
     }
 
-    /// All tasks in order of their ids.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (TaskId, &Task)> {
-        self.shelves.iter().flatten().map(|(id, task)| (*id, task))
+    /// All rows in order of their ids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TaskId, &T)> {
+        self.shelves.iter().flatten().map(|(id, row)| (*id, row))
     }
 
     /// The shelf that an id stands on or would be put on, and its place there.
@@ -100,7 +106,7 @@ mod tests {
     use super::*;
     use crate::policy::Policies;
     use crate::schedule::Schedule;
-    use crate::scheduler::tasks::Place;
+    use crate::scheduler::tasks::{Place, Task};
     use crate::task::{Owner, TaskName};
     use crate::time::Timestamp;
 

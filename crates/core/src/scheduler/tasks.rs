@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::calendar::{CalendarName, CalendarUse, Direction, Keep, Kept};
 use crate::dependency::Upstreams;
 use crate::policy::{Policies, Sharing};
+use crate::requirement::Requirement;
 use crate::run::Outcome;
 use crate::schedule::{Catalog, DstRule, Schedule, Shift, Termed};
 use crate::task::{Label, Outline, Owner, TaskName, Terms, When};
@@ -95,6 +96,11 @@ impl Task {
     /// The tasks that it comes after.
     pub(super) fn after(&self) -> Option<&Upstreams> {
         self.written.as_ref()?.after()
+    }
+
+    /// The tasks whose last run must have succeeded for it to start when it is due.
+    pub(super) fn requires(&self) -> &[Requirement] {
+        self.written.as_ref().map_or(&[], |written| written.requires())
     }
 
     /// After how many runs by its schedule it is disabled.

@@ -12,6 +12,7 @@ mod imports;
 mod lateness;
 mod pausing;
 mod recovery;
+mod requiring;
 mod retrying;
 mod sharing;
 mod terms;

@@ -8,6 +8,7 @@ use crate::dependency::{Cause, Upstreams};
 use crate::event::Origin;
 use crate::pause::{Pause, PauseScope};
 use crate::policy::Pool;
+use crate::requirement::Requirement;
 use crate::run::RunKey;
 use crate::schedule::{Keeping, Schedule};
 use crate::task::{Label, Owner, TaskId, TaskName};
@@ -49,6 +50,8 @@ pub struct TaskView<'a> {
     pub at_boot: bool,
     /// The tasks that it comes after.
     pub after: Option<&'a Upstreams>,
+    /// The tasks whose last run must have succeeded for it to start when it is due.
+    pub requires: &'a [Requirement],
     /// Why its schedule cannot be read, if it cannot: then it is never due.
     pub held: Option<&'a str>,
 }
@@ -139,6 +142,7 @@ impl Scheduler {
             labels: self.labels_of(id),
             at_boot: task.at_boot(),
             after: task.after(),
+            requires: task.requires(),
             schedule: (!task.place.is_held()).then_some(&task.schedule),
             held: self.problems.get(&id).map(String::as_str),
         })
@@ -178,9 +182,10 @@ impl Scheduler {
         self.dependencies.latches_of(id)
     }
 
-    /// The tasks of an owner that come after others; one that comes after several may be told several times.
+    /// The tasks of an owner that come after others or require them; one that names several may be told several times.
     pub fn dependents(&self, owner: Owner) -> impl Iterator<Item = TaskId> + '_ {
-        let all = self.dependencies.all_downstream(owner);
+        let all = self.dependencies.downstream.all(owner);
+        let all = all.chain(self.requirements.requiring.all(owner));
         all.filter(|id| !self.imports.holds(*id))
     }
 
@@ -189,7 +194,7 @@ impl Scheduler {
         let theirs = self
             .tasks
             .get(id)
-            .map(|task| self.dependencies.downstream(task.owner, &task.name));
+            .map(|task| self.dependencies.downstream.by(task.owner, &task.name));
         theirs.into_iter().flatten().filter(|id| !self.imports.holds(*id))
     }
 

@@ -77,6 +77,11 @@ impl Spawned {
         }
     }
 
+    /// Whether a run with this trace id was created before, in an earlier life as well.
+    pub fn has_seen(&self, trace_id: TraceId) -> bool {
+        self.created.contains_key(&trace_id.0)
+    }
+
     /// A record is on disk.
     pub fn durable(&mut self, record: &Record) {
         if let Record::TaskAdded { id, definition, .. } | Record::TaskChanged { id, definition, .. } = record {

@@ -12,6 +12,7 @@ mod gates;
 mod known;
 mod pauses;
 mod reading;
+mod requiring;
 mod runner;
 mod runners;
 mod sharing;

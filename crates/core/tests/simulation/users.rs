@@ -18,6 +18,7 @@ use taskd_core::task::{Action, Definition, ImportId, Owner, TaskId, TaskName, Te
 
 use crate::depending;
 use crate::gates;
+use crate::requiring;
 use crate::world::{Importing, Wish, World};
 
 pub const OWNER: Owner = Owner(1000);
@@ -308,7 +309,13 @@ fn definition(world: &mut World) -> Definition {
     let when = match world.dice.below(10) {
         0 => When::Boot,
         1 | 2 => When::Termed(Box::new(terms(world))),
-        3 | 4 => depending::after(world),
+        3 | 4 => match (depending::after(world), world.dice.chance(300)) {
+            (after, false) => after,
+            (after, true) => When::Termed(Box::new(Terms {
+                requires: requiring::some(world),
+                ..Terms::of(after)
+            })),
+        },
         _ => single(world),
     };
     let within = world.dice.length(second, 24 * 3600 * second);
@@ -451,5 +458,9 @@ fn terms(world: &mut World) -> Terms {
             .dice
             .chance(300)
             .then(|| NonZeroU64::MIN.saturating_add(world.dice.below(4))),
+        requires: match world.dice.chance(500) {
+            true => requiring::some(world),
+            false => Vec::new(),
+        },
     }
 }

@@ -21,6 +21,7 @@ use crate::checks::Spawned;
 use crate::depending;
 use crate::dice::Dice;
 use crate::known::Known;
+use crate::requiring::{self, Ends};
 use crate::runner::{Ended, Message, Runner};
 use crate::runners::{Runners, View};
 use crate::sharing;
@@ -56,6 +57,8 @@ pub struct Daemon {
     pub view: View,
     /// What this life knows to be durable.
     pub known: Known,
+    /// How the last run of each task ended, as this life knows.
+    pub ends: Ends,
     /// Runs whose creation this life has sent to the store.
     pub created: BTreeSet<RunKey>,
     pub closing: bool,
@@ -190,8 +193,11 @@ impl World {
             restored
         };
         self.say(|| "daemon starts".to_owned());
-        let mut known = Known::default();
-        self.disk.iter().for_each(|record| known.learn(record));
+        let (mut known, mut ends) = (Known::default(), Ends::default());
+        for record in &self.disk {
+            known.learn(record);
+            ends.learn(record);
+        }
         self.daemon = Some(Daemon {
             core,
             journal: Vec::new(),
@@ -199,6 +205,7 @@ impl World {
             linked: false,
             view: View::default(),
             known,
+            ends,
             created: BTreeSet::new(),
             closing: false,
         });
@@ -289,6 +296,8 @@ impl World {
                                 .any(|record| matches!(record, Record::Paused { .. } | Record::Resumed { .. }))
                     });
                     depending::emitted(&daemon, &records);
+                    let now = self.wall();
+                    requiring::emitted(&mut daemon, &self.spawned, now, &records);
                     for record in &records {
                         if let Record::Passed { task, first, .. } = record
                             && changes

@@ -17,8 +17,8 @@ use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
 use crate::scene::{
-    added_for, after, at, calendar, closed, commit, created, created_with, gated, load, name, open, overrides,
-    run_started, sharing, sharing_task, varied, whole_run, with_options, with_terms,
+    added_for, after, at, calendar, closed, commit, created, created_with, gated, load, name, never_ran, open,
+    overrides, requiring, run_started, sharing, sharing_task, varied, whole_run, with_options, with_terms,
 };
 
 fn golden(version: u32) -> PathBuf {
@@ -26,7 +26,7 @@ fn golden(version: u32) -> PathBuf {
 }
 
 /// The newest version.
-const NEWEST: u32 = 9;
+const NEWEST: u32 = 10;
 
 /// What the golden file of a version was made of.
 fn records(version: u32) -> Vec<Record> {
@@ -80,6 +80,12 @@ fn records(version: u32) -> Vec<Record> {
             created(17, 1, 77_000),
             closed(RunKey { task: TaskId(17), n: 1 }, 77_100, 7),
         ]);
+    }
+    if version >= 10 {
+        records.push(added_for(18, 1, 78_000, requiring("task-18", 5)));
+        records.extend(whole_run(18, 1, 78_100, Outcome::Succeeded, 0));
+        records.extend(never_ran(18, 2, 78_200, Outcome::Skipped));
+        records.extend(never_ran(18, 3, 78_300, Outcome::Cancelled));
     }
     records
 }
@@ -293,8 +299,12 @@ fn opens(version: u32) {
         }
         assert_eq!(task.definition, written);
     }
-    let runs = reader.runs(&RunQuery::default(), None, 10).unwrap().0;
-    let more = if version >= 9 { 3 } else { 0 };
+    let runs = reader.runs(&RunQuery::default(), None, 20).unwrap().0;
+    let more = match version {
+        10.. => 6,
+        9 => 3,
+        _ => 0,
+    };
     assert_eq!(runs.len(), if version >= 5 { 6 + more } else { 4 });
     if version >= 9 {
         let task = reader.definition(TaskId(17)).unwrap().unwrap();
@@ -304,6 +314,16 @@ fn opens(version: u32) {
             .filter_map(|run| Some(run.cause.as_ref()?.to_string()))
             .collect();
         assert_eq!(causes, ["task-1/1"]);
+    }
+    if version >= 10 {
+        let task = reader.definition(TaskId(18)).unwrap().unwrap();
+        assert_eq!(task.definition, requiring("task-18", 5));
+        let last = snapshot.tasks.last().and_then(|task| task.last_end);
+        assert_eq!(
+            last.map(|last| last.outcome),
+            Some(Outcome::Succeeded),
+            "the others never ran"
+        );
     }
     if version >= 5 {
         let told = |n: usize| {

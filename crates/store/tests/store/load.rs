@@ -2,13 +2,14 @@
 
 use proptest::prelude::*;
 use taskd_core::record::Record;
+use taskd_core::run::Outcome;
 use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::snapshot::Snapshot;
 use taskd_store::Options;
 
 use crate::model::{Model, batches, steps};
-use crate::scene::{added, commit, load, open};
+use crate::scene::{added, commit, load, never_ran, open, whole_run};
 
 /// What the core makes of records; without zones, since no schedule is part of the state.
 fn replay(batches: &[Vec<Record>]) -> Snapshot {
@@ -41,6 +42,31 @@ fn the_number_of_tasks_is_told_beforehand_and_believed_within_reason() {
     drop(db);
     let error = load(Options::new(dir.path())).unwrap_err();
     assert!(error.to_string().contains("number of tasks"), "{error}");
+}
+
+#[test]
+fn the_last_end_of_a_task_is_that_of_a_run_that_ran() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).store;
+    let mut records = vec![added(1, "a", 1)];
+    records.extend(whole_run(1, 1, 10, Outcome::Succeeded, 0));
+    records.extend(never_ran(1, 2, 20, Outcome::Skipped));
+    records.extend(never_ran(1, 3, 30, Outcome::Cancelled));
+    let last = |records: &[Record]| Model::replay(records).snapshot().tasks[0].last_end;
+    let succeeded = last(&records);
+    assert_eq!(succeeded.map(|last| last.outcome), Some(Outcome::Succeeded));
+    commit(&store.writer(), records.clone()).unwrap();
+    store.close().unwrap();
+    let (store, loaded) = load(Options::new(dir.path())).unwrap();
+    assert_eq!((loaded.tasks[0].last_end, loaded.tasks[0].last_run), (succeeded, 3));
+    // One of which nobody knows more may have run.
+    let unknown = never_ran(1, 4, 40, Outcome::Unknown);
+    records.extend(unknown.clone());
+    commit(&store.writer(), unknown.to_vec()).unwrap();
+    store.close().unwrap();
+    let (_, loaded) = load(Options::new(dir.path())).unwrap();
+    assert_eq!(loaded.tasks[0].last_end, last(&records));
+    assert_ne!(loaded.tasks[0].last_end, succeeded);
 }
 
 proptest! {

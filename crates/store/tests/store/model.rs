@@ -92,6 +92,7 @@ impl Model {
                         mark: *at,
                         last_run: 0,
                         last_outcome: None,
+                        last_end: None,
                     },
                 );
             }
@@ -251,13 +252,9 @@ impl Model {
                     }
                 }
             }
-            Record::RunFinished { run, outcome, .. } => {
-                if self.runs.remove(run).is_some()
-                    && let Some(task) = self.tasks.get_mut(&run.task)
-                {
-                    task.last_outcome = Some(*outcome);
-                }
-            }
+            Record::RunFinished {
+                run, at, outcome, end, ..
+            } => self.finish(*run, *at, *outcome, end.as_ref()),
             Record::Passed { task, last, .. } => self.mark(*task, *last),
             Record::MarkReset { task, mark } => self.mark(*task, *mark),
             Record::Fired { task, count } => {
@@ -386,7 +383,7 @@ impl Model {
                     at: now,
                     outcome,
                     reason: value.is_multiple_of(2).then(|| "exit code 1".to_owned()),
-                    end: (outcome != Outcome::Unknown).then(|| AttemptEnd {
+                    end: (outcome != Outcome::Unknown && !value.is_multiple_of(5)).then(|| AttemptEnd {
                         started_at: now,
                         pid: value % 4,
                         finished_at: now,

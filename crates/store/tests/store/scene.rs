@@ -14,6 +14,7 @@ use taskd_core::policy::{History, Misfire, OutputPolicy, Policies, Sharing};
 use taskd_core::process::caps::Caps;
 use taskd_core::process::{EnvFile, IoPriority, Limit, Process, Stdin};
 use taskd_core::record::Record;
+use taskd_core::requirement::Requirement;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
 use taskd_core::schedule::{DstRule, Gap, Overlap};
 use taskd_core::snapshot::Snapshot;
@@ -169,7 +170,21 @@ pub fn after(text: &str, variant: u32) -> Definition {
     task
 }
 
-/// A definition of several schedules under all terms there are.
+/// A task that requires others.
+pub fn requiring(text: &str, variant: u32) -> Definition {
+    let mut task = definition(text);
+    let requirement = |of: u32| Requirement {
+        task: name(&format!("task-{of}")),
+        within_ms: NonZeroU64::new(u64::from(of % 3) * 3_600_000),
+    };
+    task.when = When::Termed(Box::new(Terms {
+        requires: (1..=1 + variant % 3).map(requirement).collect(),
+        ..Terms::of(task.when)
+    }));
+    task
+}
+
+/// A definition of several schedules under all terms but what is required.
 pub fn with_terms(text: &str) -> Definition {
     let mut task = with_options(text);
     let every = When::Every {
@@ -187,6 +202,7 @@ pub fn with_terms(text: &str) -> Definition {
             name: name("calendar-1"),
             keep: Keep::Only,
         }],
+        requires: Vec::new(),
     }));
     task.policies.misfire = Misfire::All {
         within_ms: NonZeroU64::new(7_200_000),
@@ -226,6 +242,9 @@ fn process(variant: u32) -> Process {
 pub fn varied(text: &str, variant: u32) -> Definition {
     if variant % 20 == 13 {
         return sharing_task(text, variant);
+    }
+    if variant % 20 == 16 {
+        return requiring(text, variant);
     }
     if variant % 20 == 17 {
         return after(text, variant);
@@ -295,6 +314,18 @@ pub fn created(task: u64, n: u64, ms: i64) -> Record {
         cause: None,
         overrides: None,
     }
+}
+
+/// A run that was turned away by its gate, or called off before it began.
+pub fn never_ran(task: u64, n: u64, ms: i64, outcome: Outcome) -> [Record; 2] {
+    let finished = Record::RunFinished {
+        run: key(task, n),
+        at: at(ms + 1),
+        outcome,
+        reason: None,
+        end: None,
+    };
+    [created(task, n, ms), finished]
 }
 
 /// What a run may be given.

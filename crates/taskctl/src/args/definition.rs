@@ -56,6 +56,10 @@ pub struct ScheduleArgs {
     /// nearest day that is not covered; may be given many times; '' for none
     #[arg(long, value_name = "NAME", help_heading = "Schedule")]
     pub calendar: Vec<String>,
+    /// Skip what falls due unless the last run of each of these tasks succeeded, with TASK:26h not longer ago than that;
+    /// several as A,B; `run` starts it all the same; '' for none
+    #[arg(long, value_name = "TASK[:DURATION]", value_delimiter = ',', help_heading = "Schedule", add = ArgValueCompleter::new(completion::tasks))]
+    pub require: Vec<String>,
     /// Disable the task after so many runs by its schedule; 0 for never
     #[arg(long, value_name = "N", help_heading = "Schedule")]
     pub count: Option<u64>,
@@ -321,6 +325,7 @@ Examples:
   taskctl add --cron @hourly --label night --success-codes 0,2 -- scan
   taskctl add --cron @daily --nice 10 --ionice idle --limit as=2G -- index
   taskctl add --after extract,clean:finished -- load
+  taskctl add --cron '0 6 * * MON' --require backup:26h,verify -- prune-backups
   taskctl add --cron @daily --memory-max 1G --cpu-max 50% --pids-max 64 -- build
   taskctl add --in 8h --stdin 'Call Ann' -- mail me@example.org
   taskctl add --every 1h --env-file -/etc/sync.env --umask 027 -- sync
@@ -394,7 +399,7 @@ Examples:
   taskctl edit backup --dst-overlap both --misfire-within 6h
   taskctl edit backup --jitter 20m --end '' --timeout ''
   taskctl edit backup --retries 3 --backoff 10s..10m --label night
-  taskctl edit load --after-any extract,import
+  taskctl edit load --after-any extract,import --require ''
   taskctl edit backup --nice '' --limit nofile=4096 --limit core=
   taskctl edit backup --keep-runs 20 --keep-for '' --output-max ''
   taskctl edit backup --max-load 2.5 --only-if '' --gate-wait 30m

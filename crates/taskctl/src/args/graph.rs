@@ -1,4 +1,4 @@
-//! `graph`: which tasks come after which.
+//! `graph`: which tasks come after which, or require them.
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -8,18 +8,20 @@ use crate::completion;
 /// Draws the graph of tasks.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each task stands below one that it comes after, with the end it waits for where
-that is not a success, the others that it comes after, and how its newest run
-stands. One that stands below several is drawn once.
+Each task stands below one that it comes after or requires, with the end it
+waits for where that is not a success, the others that it comes after, what it
+requires, and how its newest run stands. A dotted line leads to one that only
+requires what it stands below; one that stands below several is drawn once.
 
 Examples:
-  taskctl graph                       all tasks that come after others
+  taskctl graph                       all that come after others or require them
   taskctl graph load                  those that it hangs together with
   taskctl graph --run extract/12      what that run has triggered
   taskctl graph --dot | dot -Tsvg >tasks.svg
 
 With --json: {tasks: [{task, enabled, run, state, any, upstreams: [{task, on,
-ended}]}], trace_id, more}. A graph holds 1,000 tasks; where there are more,
+ended}], requires: [{task, within_ms, outcome, ended_at, holds, reason}]}],
+trace_id, more}. A graph holds 1,000 tasks; where there are more,
 stderr says so.")]
 pub struct GraphArgs {
     /// A task: only what it hangs together with

@@ -95,7 +95,7 @@ pub enum Verb {
     /// Changes what is given and leaves the rest as it is. History and runs in progress stay.
     ///
     /// A new --cron, --every, --at, --in, --boot, --after or --manual takes the place of all schedules that the task has; --jitter,
-    /// --start, --end and --count stay. An empty --cwd or --description takes it away. --env sets one variable and keeps the others. A new --cron
+    /// --start, --end, --calendar, --require and --count stay. An empty --cwd or --description takes it away. --env sets one variable and keeps the others. A new --cron
     /// keeps the time zone and the --dst rules the task has, unless they are given too.
     Edit(Box<EditArgs>),
     /// Remove tasks
@@ -168,8 +168,8 @@ pub enum Verb {
     Lock(LockArgs),
     /// Draw which tasks come after which, and how each stands
     ///
-    /// Draws the tasks that come after others, with --after: each below one that it comes after, with how its newest run
-    /// stands; with --run, with the runs under the trace id of one.
+    /// Draws the tasks that come after others, with --after, or require them, with --require: each below one that it comes
+    /// after or requires, with how its newest run stands; with --run, with the runs under the trace id of one.
     Graph(GraphArgs),
     /// Say how the daemon is
     Status(StatusArgs),

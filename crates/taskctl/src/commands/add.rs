@@ -2,7 +2,7 @@
 
 use taskd_core::policy::Backoff;
 use taskd_wire::client::{Accepted, Request, Response};
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{BackoffSpec, TaskSpec};
 
 use super::{definition, gates, kept, process};
@@ -33,6 +33,7 @@ fn spec(args: &AddArgs) -> Result<TaskSpec, Failure> {
         start: definition::bound(args.schedule.start.as_deref()).flatten(),
         end: definition::bound(args.schedule.end.as_deref()).flatten(),
         calendars: definition::calendars(&args.schedule)?.unwrap_or_default(),
+        requires: Tail(definition::requires(&args.schedule)?.unwrap_or_default()),
         count: args.schedule.count.filter(|count| *count > 0),
         action: definition::action(&args.action).unwrap_or_default(),
         cwd: args.cwd.as_deref().map(definition::cwd).transpose()?,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use taskd_core::dependency::Upstream;
+use taskd_core::requirement::Requirement;
 use taskd_core::schedule::{Cron, DurationError, every_word, is_reboot_word, parse_duration, parse_interval};
 use taskd_wire::definition::{
     ActionSpec, CalendarKeep, CalendarUse, DstGap, DstOverlap, EnvVar, MisfireSpec, OnLeftover, ScheduleSpec,
@@ -91,6 +92,19 @@ fn check_upstreams(of: &[String], any: bool) -> Result<(), Failure> {
         let at = error.span().map(|span| columns((span.start, span.end)));
         Err(Failure::field(field, text, at, &error.to_string(), Some(error.cure())))
     })
+}
+
+/// The tasks that were typed whose last run must have succeeded: all that the task is to require, where any was typed.
+pub fn requires(args: &ScheduleArgs) -> Result<Option<Vec<String>>, Failure> {
+    let typed: Vec<String> = args.require.iter().filter(|text| !text.is_empty()).cloned().collect();
+    for text in &typed {
+        if let Err(error) = Requirement::parse(text) {
+            let at = error.span().map(|span| columns((span.start, span.end)));
+            let (problem, cure) = (error.to_string(), error.cure());
+            return Err(Failure::field("require", text, at, &problem, Some(&cure)));
+        }
+    }
+    Ok((!args.require.is_empty()).then_some(typed))
 }
 
 fn every_spec(interval: Duration) -> ScheduleSpec {

@@ -1,7 +1,7 @@
 //! `taskctl edit`
 
 use taskd_wire::client::{Request, Response};
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{BackoffPatch, TaskPatch};
 
 use super::{add, definition, gates, kept, process};
@@ -61,6 +61,7 @@ fn patch(args: &EditArgs) -> Result<TaskPatch, Failure> {
         start: definition::bound(args.schedule.start.as_deref()),
         end: definition::bound(args.schedule.end.as_deref()),
         count: args.schedule.count,
+        requires: Tail(definition::requires(&args.schedule)?),
         calendars: definition::calendars(&args.schedule)?,
         set_labels: args.label.clone(),
         unset_labels: args.unset_label.clone(),

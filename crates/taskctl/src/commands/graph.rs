@@ -38,7 +38,7 @@ fn print(graph: &Graph, dot: bool, session: &mut Session) -> Result<()> {
         return Ok(());
     }
     if graph.tasks.is_empty() {
-        session.remark("no task comes after another; `taskctl add --after` makes one");
+        session.remark("no task comes after another or requires one; `taskctl add --after` or `--require` makes one");
         return Ok(());
     }
     for line in graph::drawn(graph, session.out.colour) {

@@ -110,6 +110,16 @@ fn print(detail: &TaskDetail, session: &mut Session) -> Result<()> {
     if let Some(text) = task::kept_ends(&detail.upstreams) {
         row("has ended", text, Tone::Plain);
     }
+    for required in detail.requires.0.iter() {
+        row(
+            "requires",
+            task::required(required, &times),
+            task::required_tone(required),
+        );
+    }
+    if !detail.required_by.0.is_empty() {
+        row("required by", detail.required_by.0.join(", "), Tone::Plain);
+    }
     if !detail.downstream.is_empty() {
         row("then", detail.downstream.join(", "), Tone::Plain);
     }

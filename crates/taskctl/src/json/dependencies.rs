@@ -1,7 +1,10 @@
-//! Shapes of what comes after what.
+//! Shapes of what comes after what, and of what requires what.
 
 use serde::Serialize;
-use taskd_wire::client::{Graph, GraphTask, UpstreamInfo};
+use taskd_wire::client::{Graph, GraphTask, RequirementInfo, UpstreamInfo};
+use taskd_wire::codec::Rec;
+
+use super::rfc3339;
 
 /// One of the tasks that another comes after.
 #[derive(Debug, Serialize)]
@@ -23,7 +26,35 @@ impl<'a> Upstream<'a> {
     }
 }
 
-/// Tasks with those that they come after.
+/// One of the tasks that another requires.
+#[derive(Debug, Serialize)]
+pub struct Required<'a> {
+    task: &'a str,
+    within_ms: Option<u64>,
+    /// How its last run had ended.
+    outcome: Option<&'a str>,
+    ended_at: Option<String>,
+    holds: bool,
+    /// Why it does not hold.
+    reason: Option<&'a str>,
+}
+
+impl<'a> Required<'a> {
+    /// Of all that the daemon tells.
+    pub fn all(requires: &'a [Rec<RequirementInfo>]) -> Vec<Self> {
+        let of = |required: &'a Rec<RequirementInfo>| Required {
+            task: &required.task,
+            within_ms: required.within_ms,
+            outcome: required.outcome.as_deref(),
+            ended_at: required.ended_ms.map(rfc3339),
+            holds: required.unmet.is_none(),
+            reason: required.unmet.as_deref(),
+        };
+        requires.iter().map(of).collect()
+    }
+}
+
+/// Tasks with those that they come after and require.
 #[derive(Debug, Serialize)]
 pub struct GraphShape<'a> {
     tasks: Vec<GraphNode<'a>>,
@@ -52,6 +83,7 @@ pub struct GraphNode<'a> {
     state: Option<&'a str>,
     any: bool,
     upstreams: Vec<Upstream<'a>>,
+    requires: Vec<Required<'a>>,
 }
 
 impl<'a> GraphNode<'a> {
@@ -63,6 +95,7 @@ impl<'a> GraphNode<'a> {
             state: task.state.as_deref(),
             any: task.any,
             upstreams: task.upstreams.iter().map(|upstream| Upstream::of(upstream)).collect(),
+            requires: Required::all(&task.requires.0),
         }
     }
 }

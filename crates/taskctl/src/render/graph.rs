@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use taskd_wire::client::{Graph, GraphTask, UpstreamInfo};
+use taskd_wire::client::{Graph, GraphTask, RequirementInfo, UpstreamInfo};
 
 use super::table::Tone;
+use super::task::in_delay;
 
-/// As a tree for each task that comes after none: what comes after a task stands below it, each task once.
+/// As a tree for each task that comes after none and requires none: what comes after a task or requires it stands below it, each
+/// task once.
 pub fn drawn(graph: &Graph, colour: bool) -> Vec<String> {
     let tree = Tree::of(graph);
     let mut drawing = Drawing {
@@ -43,9 +45,27 @@ pub fn dot(graph: &Graph) -> Vec<String> {
             };
             lines.push(format!("  \"{}\" -> \"{}\"{options};", upstream.task, task.task));
         }
+        for required in &task.requires.0 {
+            let label = format!("requires{}", within(required));
+            lines.push(format!(
+                "  \"{}\" -> \"{}\" [label=\"{label}\", style=dotted];",
+                required.task, task.task
+            ));
+        }
     }
     lines.push("}".to_owned());
     lines
+}
+
+/// How old a success may be, where that is bounded.
+fn within(required: &RequirementInfo) -> String {
+    let within = required.within_ms.map(|ms| format!(" within {}", in_delay(ms)));
+    within.unwrap_or_default()
+}
+
+/// Whether a task comes after another, and does not only require it.
+fn follows(task: &GraphTask, other: &str) -> bool {
+    task.upstreams.iter().any(|upstream| upstream.task == other)
 }
 
 /// How the run of a task stands that is meant, in words.
@@ -60,9 +80,9 @@ fn state(task: &GraphTask, is_of_run: bool) -> (String, Tone) {
 /// Which stands below which.
 struct Tree<'a> {
     tasks: BTreeMap<&'a str, &'a GraphTask>,
-    /// The tasks that come after one, in the order of their names.
+    /// The tasks that come after one or require it, in the order of their names.
     below: BTreeMap<&'a str, BTreeSet<&'a str>>,
-    /// Those that come after none that is drawn.
+    /// Those that come after none that is drawn, and require none.
     roots: Vec<&'a str>,
 }
 
@@ -73,7 +93,9 @@ impl<'a> Tree<'a> {
         let mut roots = Vec::new();
         for (name, task) in &tasks {
             let upstreams = task.upstreams.iter().map(|upstream| upstream.task.as_str());
-            let there: Vec<&str> = upstreams.filter(|upstream| tasks.contains_key(upstream)).collect();
+            let required = task.requires.0.iter().map(|required| required.task.as_str());
+            let named = upstreams.chain(required);
+            let there: Vec<&str> = named.filter(|name| tasks.contains_key(name)).collect();
             if there.is_empty() {
                 roots.push(*name);
             }
@@ -108,10 +130,14 @@ impl<'a> Drawing<'a> {
             let Some(task) = self.tree.tasks.get(name).copied() else {
                 continue;
             };
+            let line = match above {
+                Some(above) if !follows(task, above) => "┈ ",
+                Some(_) | None => "─ ",
+            };
             let (corner, under) = match (above, is_last) {
-                (None, _) => ("", ""),
-                (Some(_), true) => ("└─ ", "   "),
-                (Some(_), false) => ("├─ ", "│  "),
+                (None, _) => (String::new(), ""),
+                (Some(_), true) => (format!("└{line}"), "   "),
+                (Some(_), false) => (format!("├{line}"), "│  "),
             };
             let is_new = self.drawn.insert(name);
             let said = self.said(task, above, is_new);
@@ -137,9 +163,16 @@ impl<'a> Drawing<'a> {
         let on = on.map(|upstream| format!("on {}", upstream.on));
         let others = upstreams().filter(|upstream| above.is_some() && !is_above(upstream));
         let others: Vec<&str> = others.map(|upstream| upstream.task.as_str()).collect();
-        let joined = if task.any { "or after" } else { "and after" };
+        let follows_above = upstreams().any(is_above);
+        let joined = match (follows_above, task.any) {
+            (true, true) => "or after",
+            (true, false) => "and after",
+            (false, true) if others.len() > 1 => "after any of",
+            (false, true | false) => "after",
+        };
         let others = (!others.is_empty()).then(|| format!("{joined} {}", others.join(", ")));
-        let terms: Vec<String> = on.into_iter().chain(others).collect();
+        let requires = above.and_then(|above| requires(task, above));
+        let terms: Vec<String> = on.into_iter().chain(others).chain(requires).collect();
         let terms = match terms.is_empty() {
             true => String::new(),
             false => format!(" ({})", terms.join(", ")),
@@ -153,9 +186,24 @@ impl<'a> Drawing<'a> {
     }
 }
 
+/// What a task that stands below another requires.
+fn requires(task: &GraphTask, above: &str) -> Option<String> {
+    let each = task.requires.0.iter().map(|required| {
+        let name = if required.task == above { "it" } else { &required.task };
+        let unmet = if required.unmet.is_some() {
+            " [does not hold]"
+        } else {
+            ""
+        };
+        format!("{name}{}{unmet}", within(required))
+    });
+    let each: Vec<String> = each.collect();
+    (!each.is_empty()).then(|| format!("requires {}", each.join(", ")))
+}
+
 #[cfg(test)]
 mod tests {
-    use taskd_wire::codec::Rec;
+    use taskd_wire::codec::{Rec, Tail};
 
     use super::*;
 
@@ -174,7 +222,21 @@ mod tests {
             enabled: name != "off",
             run: state.map(|_| format!("{name}/3")),
             state: state.map(str::to_owned),
+            requires: Tail::default(),
         })
+    }
+
+    fn requiring(mut task: Rec<GraphTask>, requires: &[(&str, Option<u64>, bool)]) -> Rec<GraphTask> {
+        let required = |(of, within_ms, holds): &(&str, Option<u64>, bool)| {
+            Rec(RequirementInfo {
+                task: (*of).to_owned(),
+                within_ms: *within_ms,
+                unmet: (!holds).then(|| "it failed".to_owned()),
+                ..RequirementInfo::default()
+            })
+        };
+        task.0.requires = Tail(requires.iter().map(required).collect());
+        task
     }
 
     fn graph() -> Graph {
@@ -208,6 +270,39 @@ mod tests {
                 "   └─ off (on finished)  never run, disabled",
             ]
         );
+    }
+
+    #[test]
+    fn what_only_requires_another_hangs_on_a_dotted_line() {
+        let ok = "succeeded";
+        let day = Some(86_400_000);
+        let graph = Graph {
+            tasks: vec![
+                task("backup", &[], Some("failed")),
+                task("verify", &[("backup", ok)], Some(ok)),
+                requiring(
+                    task("prune", &[], None),
+                    &[("backup", day, false), ("verify", None, true)],
+                ),
+                requiring(task("report", &[("verify", ok)], None), &[("backup", None, true)]),
+            ],
+            ..Graph::default()
+        };
+        assert_eq!(
+            drawn(&graph, false),
+            [
+                "backup  failed (backup/3)",
+                "├┈ prune (requires it within 1d [does not hold], verify)  never run",
+                "├┈ report (after verify, requires it)  never run",
+                "└─ verify  succeeded (verify/3)",
+                "   ├┈ prune (requires backup within 1d [does not hold], it), drawn above",
+                "   └─ report (requires backup), drawn above",
+            ]
+        );
+        let dot = dot(&graph);
+        let line = "  \"backup\" -> \"prune\" [label=\"requires within 1d\", style=dotted];";
+        assert!(dot.contains(&line.to_owned()), "{dot:?}");
+        assert!(dot.contains(&"  \"verify\" -> \"report\";".to_owned()), "{dot:?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use taskd_core::schedule::format_duration;
-use taskd_wire::client::{Pause, RunInfo, TaskSummary, UpstreamInfo};
+use taskd_wire::client::{Pause, RequirementInfo, RunInfo, TaskSummary, UpstreamInfo};
 use taskd_wire::codec::Rec;
 use taskd_wire::definition::{
     ActionSpec, BackoffSpec, CalendarKeep, DstGap, DstOverlap, MisfireSpec, OnLeftover, OutputKind, ScheduleSpec,
@@ -60,6 +60,29 @@ pub fn kept_ends(upstreams: &[Rec<UpstreamInfo>]) -> Option<String> {
     let missing = upstreams.iter().filter(|upstream| upstream.ended.is_none());
     let missing: Vec<&str> = missing.map(|upstream| upstream.task.as_str()).collect();
     (!ended.is_empty()).then(|| format!("{}; waits for {}", ended.join(", "), missing.join(", ")))
+}
+
+/// A task that another requires, and whether that holds.
+pub fn required(required: &RequirementInfo, times: &Times) -> String {
+    let within = required.within_ms.map(|ms| format!(" within {}", in_delay(ms)));
+    let last = match (&required.outcome, required.ended_ms) {
+        (Some(outcome), Some(ended_ms)) => format!("{outcome} {}", times.relative(ended_ms)),
+        (Some(_) | None, _) => "has not run".to_owned(),
+    };
+    let unmet = if required.unmet.is_some() {
+        ", does not hold"
+    } else {
+        ""
+    };
+    format!("{}{}: {last}{unmet}", required.task, within.unwrap_or_default())
+}
+
+/// What kind of text that is.
+pub fn required_tone(required: &RequirementInfo) -> Tone {
+    match required.unmet {
+        None => Tone::Good,
+        Some(_) => Tone::Bad,
+    }
 }
 
 /// All schedules of a task in a few words.

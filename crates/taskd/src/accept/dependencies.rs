@@ -1,6 +1,7 @@
-//! The tasks that another comes after, as typed.
+//! The tasks that another comes after or requires, as typed.
 
 use taskd_core::dependency::{UPSTREAMS_MAX, Upstream, Upstreams};
+use taskd_core::requirement::{REQUIRED_MAX, Requirement};
 use taskd_core::task::When;
 use taskd_wire::refusal::Refusal;
 
@@ -39,4 +40,25 @@ fn upstream(field: &str, text: &str) -> Result<Upstream, Refusal> {
         problem: error.to_string(),
         cure: Some(error.cure().to_owned()),
     })
+}
+
+/// The tasks whose last run must have succeeded.
+pub(super) fn requires(typed: &[String]) -> Result<Vec<Requirement>, Refusal> {
+    within("tasks that one requires", REQUIRED_MAX as u64, typed.len() as u64)?;
+    let mut of: Vec<Requirement> = Vec::with_capacity(typed.len());
+    for text in typed {
+        let requirement = Requirement::parse(text).map_err(|error| Refusal::BadField {
+            field: "require".to_owned(),
+            text: text.clone(),
+            at: error.span().map(|span| (narrow(span.start), narrow(span.len()))),
+            problem: error.to_string(),
+            cure: Some(error.cure()),
+        })?;
+        if of.iter().any(|other| other.task == requirement.task) {
+            let problem = format!("{} is named twice", requirement.task);
+            return Err(bad("require", text, problem, Some("name each task once")));
+        }
+        of.push(requirement);
+    }
+    Ok(of)
 }

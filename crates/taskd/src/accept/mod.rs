@@ -96,6 +96,7 @@ pub(crate) fn definition(spec: TaskSpec, context: &Context<'_>) -> Result<Defini
         end: Some(spec.end),
         count: spec.count,
         calendars: Some(spec.calendars),
+        requires: Some(spec.requires.0),
     };
     let when = terms::terms(parts, None, typed, context)?;
     let misfire = misfire(spec.misfire, spec.misfire_within_ms)?;
@@ -221,6 +222,7 @@ pub(crate) fn patched(old: Definition, patch: TaskPatch, context: &Context<'_>) 
         end: patch.end,
         count: patch.count,
         calendars: patch.calendars,
+        requires: patch.requires.0,
     };
     new.when = terms::terms(parts, standing.as_ref(), typed, context)?;
     if is_spread_anew {

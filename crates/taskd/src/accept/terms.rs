@@ -12,7 +12,7 @@ use taskd_wire::definition::{CalendarKeep, CalendarUse, ScheduleSpec};
 use taskd_wire::refusal::Refusal;
 
 use super::schedule::{length, moment, when};
-use super::{Context, bad, within};
+use super::{Context, bad, dependencies, within};
 
 /// Most schedules of one task.
 const SCHEDULES_MAX: u64 = 16;
@@ -31,6 +31,7 @@ pub(super) struct Typed {
     pub(super) end: Option<Option<String>>,
     pub(super) count: Option<u64>,
     pub(super) calendars: Option<Vec<CalendarUse>>,
+    pub(super) requires: Option<Vec<String>>,
 }
 
 /// All schedules that were typed.
@@ -70,6 +71,7 @@ pub(super) fn terms(
         end: standing.and_then(|terms| terms.end),
         count: standing.and_then(|terms| terms.count),
         calendars: standing.map_or_else(Vec::new, |terms| terms.calendars.clone()),
+        requires: standing.map_or_else(Vec::new, |terms| terms.requires.clone()),
     };
     let Typed {
         jitter_ms,
@@ -77,7 +79,11 @@ pub(super) fn terms(
         end,
         count,
         calendars,
+        requires,
     } = typed;
+    if let Some(requires) = requires {
+        terms.requires = dependencies::requires(&requires)?;
+    }
     if let Some(calendars) = calendars {
         within("calendars of a task", CALENDARS_MAX, calendars.len() as u64)?;
         terms.calendars = calendars.into_iter().map(used).collect::<Result<_, _>>()?;
@@ -116,6 +122,7 @@ fn fitting(terms: &Terms, context: &Context<'_>) -> Result<(), Refusal> {
         ("end", terms.end.is_some()),
         ("count", terms.count.is_some()),
         ("calendar", !terms.calendars.is_empty()),
+        ("require", !terms.requires.is_empty()),
     ];
     let term = named
         .iter()
@@ -126,7 +133,8 @@ fn fitting(terms: &Terms, context: &Context<'_>) -> Result<(), Refusal> {
         return Err(bad(term, "", problem, Some("give it a schedule, or leave this out")));
     }
     let is_by_clock = |part: &When| !part.by_event();
-    if term != "count" && term != "schedule" && !terms.of.iter().any(is_by_clock) {
+    let is_of_all = matches!(term, "count" | "require" | "schedule");
+    if !is_of_all && !terms.of.iter().any(is_by_clock) {
         let problem = "it bears on times of the clock, and a boot of the machine or the end of another run is none";
         return Err(bad(term, "", problem, Some("leave it out")));
     }

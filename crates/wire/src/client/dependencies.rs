@@ -2,7 +2,7 @@
 
 use bincode::{Decode, Encode};
 
-use crate::codec::Rec;
+use crate::codec::{Rec, Tail};
 
 /// One of the tasks that another comes after.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -15,7 +15,22 @@ pub struct UpstreamInfo {
     pub ended: Option<String>,
 }
 
-/// Tasks with those that they come after.
+/// One of the tasks that another requires.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RequirementInfo {
+    /// Its name.
+    pub task: String,
+    /// For how many milliseconds after its end a success counts; `None` for any time.
+    pub within_ms: Option<u64>,
+    /// How the run of it that ended last of those that did run had ended; `None` where none has.
+    pub outcome: Option<String>,
+    /// When that was.
+    pub ended_ms: Option<i64>,
+    /// Why this does not hold, where it does not.
+    pub unmet: Option<String>,
+}
+
+/// Tasks with those that they come after and require.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Graph {
     /// The tasks.
@@ -41,4 +56,6 @@ pub struct GraphTask {
     pub run: Option<String>,
     /// Its state while it is in progress, else its outcome.
     pub state: Option<String>,
+    /// Those that it requires; some may be left out of the graph.
+    pub requires: Tail<Vec<Rec<RequirementInfo>>>,
 }

@@ -183,11 +183,15 @@ fn records_inside_records_may_grow() {
         warnings,
         upstreams,
         downstream,
+        requires: Tail(requires),
+        required_by,
     } = detail.clone();
+    let requires: Vec<_> = requires.into_iter().map(|Rec(required)| grown(required)).collect();
     let upstreams: Vec<_> = upstreams.into_iter().map(|Rec(upstream)| grown(upstream)).collect();
     let passed: Vec<_> = passed.into_iter().map(|Rec(passed)| grown(passed)).collect();
     let times = (created_ms, changed_ms, next_ms, mark_ms);
-    let later = (grown(summary), times, runs, passed, warnings, upstreams, downstream);
+    let around = (upstreams, downstream, requires, required_by);
+    let later = (grown(summary), times, runs, passed, warnings, around);
     assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![detail])));
 
     let output = samples::output();

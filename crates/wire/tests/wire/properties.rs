@@ -106,6 +106,7 @@ prop_compose! {
         output in prop_oneof![Just(OutputKind::Lines), Just(OutputKind::File), Just(OutputKind::Discard)].boxed(),
         mask in vec(".{0,20}", 0..3).boxed(),
         gates in gates(),
+        requires in vec(".{0,20}", 0..3).boxed(),
         labels in vec(".{0,20}", 0..3).boxed(),
         sharing in (option::of(".{0,12}"), option::of(".{0,12}"), any::<i16>(), vec(".{0,12}", 0..3)).boxed(),
         calendars in vec((".{0,20}", any::<bool>()), 0..3).boxed(),
@@ -126,7 +127,7 @@ prop_compose! {
             name, schedule, action, cwd, env, description, enabled, misfire, misfire_within_ms, dst_gap, dst_overlap,
             on_leftover: if enabled { OnLeftover::Kill } else { OnLeftover::Leave },
             also, jitter_ms, start, end, count, calendars, labels, timeout_ms: limits.0, deadline_ms: limits.1, grace_ms: limits.2, kill_signal, retries, backoff, retry_on, success_codes, concurrency, group, priority, locks, process,
-            output_max: kept.0, keep_runs: kept.1, keep_for_ms: kept.2, output, mask, gates: Rec(gates),
+            output_max: kept.0, keep_runs: kept.1, keep_for_ms: kept.2, output, mask, gates: Rec(gates), requires: Tail(requires),
         }
     }
 }

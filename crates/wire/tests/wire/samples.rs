@@ -140,6 +140,8 @@ pub fn detail() -> TaskDetail {
             ended: Some(s("extract/12")),
         })],
         downstream: vec![s("report")],
+        requires: Tail(vec![Rec(runs::requirement())]),
+        required_by: Tail(vec![s("weekly")]),
     }
 }
 
@@ -373,6 +375,7 @@ impl Said for Response {
                     enabled: true,
                     run: Some(s("load/7")),
                     state: Some(s("running")),
+                    requires: detail().requires,
                 })],
                 trace_id: Some(s("4bf92f3577b34da6a3ce929d0e0e4736")),
                 more: true,

@@ -36,6 +36,7 @@ fn state(exprs: &[String]) -> Scheduler {
         mark: Timestamp::from_second(1_795_242_600),
         last_run: 0,
         last_outcome: None,
+        last_end: None,
     });
     Scheduler::restore(catalog, Limits::default(), [1, 2], images, rest)
 }

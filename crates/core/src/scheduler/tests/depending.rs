@@ -437,10 +437,24 @@ fn a_cycle_is_refused_with_its_path() {
         .apply(edit(a, definition("a", after_any(&["c:failed"]))))
         .unwrap_err();
     let path = ["a", "b", "c", "a"].map(name).to_vec();
-    assert_eq!(refused, Refusal::Cycle { path, index: 0 });
+    assert_eq!(
+        refused,
+        Refusal::Cycle {
+            path,
+            required: false,
+            index: 0
+        }
+    );
     let refused = rig.apply(edit(a, definition("a", after(&["a"])))).unwrap_err();
     let path = vec![name("a"), name("a")];
-    assert_eq!(refused, Refusal::Cycle { path, index: 0 });
+    assert_eq!(
+        refused,
+        Refusal::Cycle {
+            path,
+            required: false,
+            index: 0
+        }
+    );
     // Of several at once.
     let definitions = vec![
         manual("x"),
@@ -470,6 +484,7 @@ fn what_is_named_is_there_and_stays() {
     let add = Command::Add { owner: ME, definitions };
     let gone = Refusal::NoUpstream {
         name: name("a"),
+        required: false,
         index: 0,
     };
     assert_eq!(rig.apply(add.clone()).unwrap_err(), gone);
@@ -527,6 +542,7 @@ fn the_tasks_of_an_import_name_each_other_in_any_order() {
     let (second, ended) = import(&mut rig, vec![manual("c"), definition("d", after(&["gone"]))]);
     let gone = Refusal::NoUpstream {
         name: name("gone"),
+        required: false,
         index: 1,
     };
     assert_eq!(ended.unwrap_err(), gone);

@@ -1,7 +1,8 @@
 //! What tasks keep of the ends of others and are owed.
 
 use taskd_core::dependency::{Cause, EndKind};
-use taskd_core::run::{RunKey, TraceId};
+use taskd_core::requirement::LastEnd;
+use taskd_core::run::{AttemptEnd, Outcome, RunKey, TraceId};
 use taskd_core::snapshot::TaskImage;
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
@@ -27,6 +28,17 @@ impl Model {
     pub(super) fn begin_anew(&mut self, id: TaskId, mark: Option<Timestamp>) {
         if mark.is_some() {
             self.latches.retain(|(task, _), _| *task != id);
+        }
+    }
+
+    /// A run ends, and with it, if it did run, the last of its task.
+    pub(super) fn finish(&mut self, run: RunKey, at: Timestamp, outcome: Outcome, end: Option<&AttemptEnd>) {
+        if let Some(ended) = self.runs.remove(&run)
+            && let Some(task) = self.tasks.get_mut(&run.task)
+        {
+            task.last_outcome = Some(outcome);
+            let last_end = LastEnd::of(outcome, at, end, ended.started_at.is_some());
+            task.last_end = last_end.or(task.last_end);
         }
     }
 

@@ -111,6 +111,9 @@ pub(super) fn accepted(
     findings.extend(Crowds::default().find(state, id));
     findings.extend(kept_from_starting(state, id, now));
     let idle = idle(state, id, now);
+    let held_back = state
+        .unmet(id, now)
+        .map(|(_, why)| format!("As it is now, what falls due is skipped: it {why}."));
     Some(Accepted {
         name: task.name.to_string(),
         id: id.0,
@@ -120,6 +123,7 @@ pub(super) fn accepted(
             .iter()
             .map(Finding::to_string)
             .chain(accept::remark(task.schedule))
+            .chain(held_back)
             .collect(),
         idle,
     })

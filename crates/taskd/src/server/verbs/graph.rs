@@ -1,16 +1,18 @@
-//! `graph`: which tasks come after which, with how each of them stands.
+//! `graph`: which tasks come after which or require them, with how each of them stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use taskd_core::Timestamp;
 use taskd_core::run::{RunKey, TraceId};
 use taskd_core::scheduler::Scheduler;
 use taskd_core::task::{Owner, TaskId};
 use taskd_store::Reader;
 use taskd_wire::client::{Graph, GraphTask, Response};
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::refusal::Refusal;
 
 use super::show;
+use crate::clock;
 use crate::server::{Shared, names};
 
 /// Most tasks of one graph: an answer holds them however long their names are.
@@ -28,7 +30,7 @@ struct Live {
 }
 
 pub(super) async fn answer(shared: &Shared, task: Option<String>, run: Option<String>) -> Result<Response, Refusal> {
-    let owner = shared.owner;
+    let (owner, now) = (shared.owner, clock::now());
     let of_run = match &run {
         Some(run) => Some(traced(shared, run.clone()).await?),
         None => None,
@@ -47,7 +49,9 @@ pub(super) async fn answer(shared: &Shared, task: Option<String>, run: Option<St
                 None => all(state, owner),
             };
             Ok::<_, Refusal>((
-                ids.into_iter().filter_map(|id| live(state, id)).collect::<Vec<_>>(),
+                ids.into_iter()
+                    .filter_map(|id| live(state, id, now))
+                    .collect::<Vec<_>>(),
                 more,
             ))
         })
@@ -87,7 +91,8 @@ fn around(state: &Scheduler, id: TaskId) -> (BTreeSet<TaskId>, bool) {
     let (mut rest, mut lines) = (std::collections::VecDeque::from([id]), 0);
     while let Some(id) = rest.pop_front() {
         let upstreams = upstreams(state, id);
-        for other in upstreams.into_iter().chain(state.downstream(id)) {
+        let later = state.downstream(id).chain(state.requiring(id));
+        for other in upstreams.into_iter().chain(later) {
             lines += 1;
             if found.contains(&other) {
                 continue;
@@ -102,7 +107,7 @@ fn around(state: &Scheduler, id: TaskId) -> (BTreeSet<TaskId>, bool) {
     (found, false)
 }
 
-/// All tasks of an owner that come after others or before them, as many as one answer holds.
+/// All tasks of an owner that come after others or require them, with those, as many as one answer holds.
 fn all(state: &Scheduler, owner: Owner) -> (BTreeSet<TaskId>, bool) {
     let (mut found, mut lines) = (BTreeSet::new(), 0);
     for id in state.dependents(owner) {
@@ -117,18 +122,21 @@ fn all(state: &Scheduler, owner: Owner) -> (BTreeSet<TaskId>, bool) {
     (found, false)
 }
 
-/// Those that a task comes after.
+/// Those that a task comes after or requires.
 fn upstreams(state: &Scheduler, id: TaskId) -> Vec<TaskId> {
     let Some(task) = state.task(id) else {
         return Vec::new();
     };
     let of = task.after.map_or(&[][..], |upstreams| &upstreams.of);
-    of.iter()
-        .filter_map(|upstream| state.find(task.owner, &upstream.task))
+    let after = of.iter().map(|upstream| &upstream.task);
+    let required = task.requires.iter().map(|required| &required.task);
+    after
+        .chain(required)
+        .filter_map(|name| state.find(task.owner, name))
         .collect()
 }
 
-fn live(state: &Scheduler, id: TaskId) -> Option<Live> {
+fn live(state: &Scheduler, id: TaskId, now: Timestamp) -> Option<Live> {
     let task = state.task(id)?;
     let runs = state.runs_of(id).filter_map(|run| {
         let view = state.run(run)?;
@@ -141,6 +149,7 @@ fn live(state: &Scheduler, id: TaskId) -> Option<Live> {
             upstreams: show::upstreams(state, &task),
             any: task.after.is_some_and(|upstreams| upstreams.any),
             enabled: task.enabled,
+            requires: Tail(show::requires(state, &task, now)),
             ..GraphTask::default()
         },
         runs: runs.collect(),

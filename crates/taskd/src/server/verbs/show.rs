@@ -1,12 +1,15 @@
 //! `show`: all of one task.
 
+use std::num::NonZeroU64;
+
 use taskd_core::Timestamp;
 use taskd_core::dependency::Upstream;
+use taskd_core::requirement::Requirement;
 use taskd_core::schedule::{Finding, FindingCode};
 use taskd_core::scheduler::{Crowds, Scheduler, TaskView};
 use taskd_core::task::TaskId;
-use taskd_wire::client::{Response, TaskDetail, UpstreamInfo};
-use taskd_wire::codec::Rec;
+use taskd_wire::client::{RequirementInfo, Response, TaskDetail, UpstreamInfo};
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::refusal::Refusal;
 
 use super::{add, lint, list};
@@ -15,15 +18,23 @@ use crate::clock;
 use crate::describe;
 use crate::server::{Shared, names};
 
-/// Most tasks that are named as coming after one.
+/// Most tasks that are named as coming after one, or requiring it.
 const DOWNSTREAM_SHOWN: usize = 100;
 
 /// How many ledger entries are shown.
 const PASSED_SHOWN: usize = 10;
 
+/// What a task hangs together with.
+struct Around {
+    upstreams: Vec<Rec<UpstreamInfo>>,
+    downstream: Vec<String>,
+    requires: Vec<Rec<RequirementInfo>>,
+    required_by: Vec<String>,
+}
+
 pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Refusal> {
     let (owner, now, asked) = (shared.owner, clock::now(), name.clone());
-    let (id, live, next_ms, mark, runs, (found, remark), (upstreams, downstream)) = shared
+    let (id, live, next_ms, mark, runs, (found, remark), around) = shared
         .engine
         .look(move |state, _| {
             let id = names::task(state, owner, &asked)?;
@@ -33,7 +44,12 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
             let found = lint::Live::of(state, &mut Crowds::default(), id, now);
             let found = (found, accept::remark(task.schedule));
             let next_ms = add::coming(state, id, now, add::SHOWN);
-            let around = (upstreams(state, &task), downstream(state, id));
+            let around = Around {
+                upstreams: upstreams(state, &task),
+                downstream: named(state, state.downstream(id)),
+                requires: requires(state, &task, now),
+                required_by: named(state, state.requiring(id)),
+            };
             Ok::<_, Refusal>((id, live, next_ms, task.mark, task.last_run, found, around))
         })
         .await??;
@@ -49,6 +65,12 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
     let mut findings = found.findings(shared, &stored.definition, now);
     // The summary has it.
     findings.retain(|finding| finding.code != FindingCode::Held);
+    let Around {
+        upstreams,
+        downstream,
+        requires,
+        required_by,
+    } = around;
     Ok(Response::Task(Box::new(Rec(TaskDetail {
         summary,
         created_ms: stored.created_at.as_millis(),
@@ -60,6 +82,8 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
         warnings: findings.iter().map(Finding::to_string).chain(remark).collect(),
         upstreams,
         downstream,
+        requires: Tail(requires),
+        required_by: Tail(required_by),
     }))))
 }
 
@@ -78,11 +102,26 @@ pub(super) fn upstreams(state: &Scheduler, task: &TaskView<'_>) -> Vec<Rec<Upstr
     of.iter().map(info).collect()
 }
 
-/// The names of tasks that come after one.
-fn downstream(state: &Scheduler, id: TaskId) -> Vec<String> {
-    let names = state
-        .downstream(id)
-        .filter_map(|id| Some(state.task(id)?.name.to_string()));
+/// The tasks that one requires, and how their last runs ended.
+pub(super) fn requires(state: &Scheduler, task: &TaskView<'_>, now: Timestamp) -> Vec<Rec<RequirementInfo>> {
+    let unmet: Vec<(&Requirement, String)> = state.unmet(task.id, now).collect();
+    let info = |required: &Requirement| {
+        let last = state.find(task.owner, &required.task).and_then(|id| state.last_end(id));
+        let unmet = unmet.iter().find(|(of, _)| *of == required);
+        Rec(RequirementInfo {
+            task: required.task.to_string(),
+            within_ms: required.within_ms.map(NonZeroU64::get),
+            outcome: last.map(|last| last.outcome.word().to_owned()),
+            ended_ms: last.map(|last| last.at.as_millis()),
+            unmet: unmet.map(|(_, why)| why.clone()),
+        })
+    };
+    task.requires.iter().map(info).collect()
+}
+
+/// The names of tasks, the first hundred of them in their order.
+fn named(state: &Scheduler, ids: impl Iterator<Item = TaskId>) -> Vec<String> {
+    let names = ids.filter_map(|id| Some(state.task(id)?.name.to_string()));
     let mut names: Vec<String> = names.collect();
     names.sort_unstable();
     names.truncate(DOWNSTREAM_SHOWN);

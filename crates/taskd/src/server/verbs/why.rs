@@ -6,6 +6,7 @@ use std::time::Duration;
 use taskd_core::Timestamp;
 use taskd_core::run::Trigger;
 use taskd_core::schedule::Schedule;
+use taskd_core::scheduler::Scheduler;
 use taskd_core::task::{TaskId, When};
 use taskd_store::{Change, Lifetime, Reader, RunQuery, RunRow, Select, Span, StoredTask};
 use taskd_wire::client::{Fate, Response, RunInfo, Why};
@@ -116,6 +117,8 @@ pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64
             fate.reason = shared.engine.look(move |state, _| state.suppressed(id, at)).await?;
             if fate.reason.is_some() {
                 "suppressed".clone_into(&mut fate.verdict);
+            } else {
+                fate.reason = shared.engine.look(move |state, _| held_back(state, id, at)).await?;
             }
         }
         fates.push(Rec(fate));
@@ -127,6 +130,12 @@ pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64
         at_boot,
         after: after.map(ToString::to_string),
     }))))
+}
+
+/// Why a task would not start at an instant for what it requires, unless that changes until then.
+fn held_back(state: &Scheduler, id: TaskId, at: Timestamp) -> Option<String> {
+    let (_, why) = state.unmet(id, at).next()?;
+    Some(format!("unless that changes, it will be skipped: it {why}"))
 }
 
 /// The newest run for a boot of the machine or after the end of another, within the window if there is one.

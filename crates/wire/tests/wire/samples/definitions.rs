@@ -82,6 +82,7 @@ pub fn spec() -> TaskSpec {
             on_ac_power: true,
             gate_wait_ms: Some(600_000),
         }),
+        requires: Tail(vec![s("extract"), s("snapshot:26h")]),
     }
 }
 
@@ -153,5 +154,6 @@ pub fn patch() -> TaskPatch {
             on_ac_power: Some(false),
             gate_wait_ms: Some(Some(60_000)),
         }),
+        requires: Tail(Some(vec![s("snapshot:1d")])),
     }
 }

@@ -2,6 +2,16 @@
 
 use super::*;
 
+pub fn requirement() -> RequirementInfo {
+    RequirementInfo {
+        task: s("snapshot"),
+        within_ms: Some(93_600_000),
+        outcome: Some(s("succeeded")),
+        ended_ms: Some(1_796_000_000_000),
+        unmet: Some(s("it is too old")),
+    }
+}
+
 pub fn run_info() -> RunInfo {
     RunInfo {
         waits_for: Some(s("lock disk")),
