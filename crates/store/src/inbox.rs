@@ -1,7 +1,7 @@
 //! What waits for the writer's thread.
 //!
 //! A channel would wake the thread for each request. Here one that [can wait](Request::can_wait) does not disturb it
-//! while it lingers for more of them, so that a thousand runs a second cost a few hundred wakes and not thousands.
+//! while it lingers for more of them, so that a thousand runs a second cost a hundred wakes and not thousands.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

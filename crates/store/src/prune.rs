@@ -214,18 +214,18 @@ impl Pruner {
         Ok(Some((runs.map_or(self.limits.history_runs, NonZeroU64::get), cutoff)))
     }
 
-    /// Looks at some of these tasks, and gives back what is to go and which of them are done with. `find` says of a task
+    /// Looks at some of these tasks, and gives back what is to go and which of them are done with. `look` says of a task
     /// whether there may be more.
     fn find(
         session: &Session,
         tasks: &BTreeSet<TaskId>,
-        find: impl Fn(TaskId, &mut Pruning) -> Result<bool, Fault>,
+        look: impl Fn(TaskId, &mut Pruning) -> Result<bool, Fault>,
     ) -> Result<(Pruning, Vec<TaskId>), Fault> {
         session.read(|| {
             let mut pruning = Pruning::default();
             let mut done = Vec::new();
             for &task in tasks.iter().take(TASKS) {
-                if find(task, &mut pruning)? {
+                if look(task, &mut pruning)? {
                     break;
                 }
                 done.push(task);

@@ -3,7 +3,7 @@
 //! A group that fails is rolled back and each of its batches tried alone, in order, so that one bad decision refuses no
 //! other. What is no batch's fault refuses the rest too: another program that holds the database would be waited for
 //! again with each batch, and so would a disk that fails. A fact that cannot be written holds back what comes after it, also what is on its way already: all of its
-//! epoch. The thread goes on after every failure: when there is room on the disk again, the next epoch holds.
+//! epoch. Where many facts come, the thread sleeps between two groups. It goes on after every failure: when there is room on the disk again, the next epoch holds.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,9 +27,11 @@ const GROUP_BATCHES: usize = 1_000;
 const GROUP_RECORDS: usize = 10_000;
 /// How long facts wait for more of their kind before they are committed.
 const LINGER: Duration = Duration::from_millis(2);
-/// How long the thread sleeps after a commit, if there is nothing that cannot wait: a busy daemon pays for fifty commits a
-/// second, and a quiet one waits for none.
+/// How long the thread sleeps after a commit of many batches, if there is nothing that cannot wait: a busy daemon pays for
+/// fifty commits a second, and a quiet one waits for none.
 const PACE: Duration = Duration::from_millis(20);
+/// Batches in a group that are many: those of one run alone are fewer.
+const MANY_BATCHES: usize = 4;
 /// Records in a group that get more memory.
 const LARGE_RECORDS: usize = 5_000;
 /// Batches in a group for which the pruner gets a turn although more wait, so that it keeps up with any load.
@@ -210,7 +212,7 @@ impl Committer {
                 self.pruner.set_limits(limits);
             }
             let turns = 1 + group.len() / PRUNE_BATCHES;
-            let is_full = is_full(group.len(), records);
+            let rests = group.len() >= MANY_BATCHES && !is_full(group.len(), records);
             if !group.is_empty() {
                 self.commit_group(group);
             }
@@ -222,7 +224,7 @@ impl Committer {
                     self.prune();
                 }
             }
-            if open && !is_full && !self.pruner.is_pending() {
+            if open && rests && !self.pruner.is_pending() {
                 requests.linger(PACE);
             }
         }
