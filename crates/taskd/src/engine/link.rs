@@ -289,6 +289,7 @@ impl Link {
             return self.readable().await;
         }
         if self.more {
+            tokio::task::consume_budget().await;
             return Ok(());
         }
         let room = match &mut self.room {
@@ -305,7 +306,10 @@ impl Link {
 
     /// Waits until there may be something to read. It is told once of all that came.
     async fn readable(&mut self) -> io::Result<()> {
-        if !self.more {
+        if self.more {
+            // Others have their turn although this one never waits.
+            tokio::task::consume_budget().await;
+        } else {
             self.stream.readable().await?.clear_ready();
         }
         Ok(())

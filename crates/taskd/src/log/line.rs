@@ -52,10 +52,12 @@ impl<S: Subscriber> Layer<S> for Lines {
         json_text(&mut line, &fields.message);
         line.push_str(&fields.json);
         line.push_str("}\n");
-        self.file.push(line.as_bytes());
+        // What goes wrong is in the file although the machine may go down over it.
+        let urgent = level <= Level::WARN;
+        self.file.push(line.as_bytes(), urgent);
         if let Some((echo, queue)) = &self.echo {
             let line = echo.line(level, &stamp, &fields.message, &fields.plain);
-            queue.push(line.as_bytes());
+            queue.push(line.as_bytes(), urgent);
         }
     }
 }

@@ -195,6 +195,10 @@ impl LogHandle {
 impl Drop for LogHandle {
     fn drop(&mut self) {
         self.flush();
+        self.account.end();
+        if let Some(echo) = &self.echo_account {
+            echo.end();
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! channel is as large as their difference may become.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,8 +42,9 @@ pub(super) struct Account {
     waiters: AtomicUsize,
     lock: Mutex<()>,
     progress: Condvar,
-    /// Somebody has begun to wait.
-    hurry: Condvar,
+    /// The thread must not rest any longer: that is told by `rested`.
+    hurried: AtomicBool,
+    rested: Condvar,
 }
 
 impl Account {
@@ -56,7 +57,7 @@ impl Account {
         let target = self.taken.load(Ordering::SeqCst);
         self.waiters.fetch_add(1, Ordering::SeqCst);
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.hurry.notify_all();
+        self.rested.notify_all();
         let behind = |(): &mut ()| self.dealt_with.load(Ordering::SeqCst) < target;
         let waited = self
             .progress
@@ -66,12 +67,30 @@ impl Account {
         !waited.1.timed_out()
     }
 
-    /// Sleeps so long, or until somebody waits.
+    /// Sleeps so long, or until that is to end: somebody waits, a line must not wait, or there are many.
     fn rest(&self, limit: Duration) {
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let nobody_waits = |(): &mut ()| self.waiters.load(Ordering::SeqCst) == 0;
+        let may_rest = |(): &mut ()| {
+            let nobody_waits = self.waiters.load(Ordering::SeqCst) == 0;
+            nobody_waits && !self.hurried.load(Ordering::SeqCst)
+        };
         // However it ends, the next line is looked for.
-        drop(self.hurry.wait_timeout_while(guard, limit, nobody_waits));
+        drop(self.rested.wait_timeout_while(guard, limit, may_rest));
+        self.hurried.store(false, Ordering::SeqCst);
+    }
+
+    /// Ends the rest of the thread, or spares it the next one.
+    fn hurry(&self) {
+        if !self.hurried.swap(true, Ordering::SeqCst) {
+            let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.rested.notify_all();
+        }
+    }
+
+    /// The thread never rests again.
+    pub(super) fn end(&self) {
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        self.hurry();
     }
 
     /// Takes a line in if there is a place for it.
@@ -81,8 +100,16 @@ impl Account {
             let waiting = taken.saturating_sub(self.dealt_with.load(Ordering::SeqCst));
             (waiting < limit).then_some(taken + 1)
         });
-        if taken.is_err() {
-            self.overflowed.fetch_add(1, Ordering::SeqCst);
+        match taken {
+            Err(_) => {
+                self.overflowed.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(before) => {
+                let waiting = before.saturating_sub(self.dealt_with.load(Ordering::SeqCst));
+                if waiting >= limit / 2 {
+                    self.hurry();
+                }
+            }
         }
         taken.is_ok()
     }
@@ -132,11 +159,14 @@ impl Queue {
         Arc::clone(&self.account)
     }
 
-    /// Queues a line, which ends with a line feed, or counts it as lost. Never waits.
-    pub(super) fn push(&self, line: &[u8]) {
+    /// Queues a line, which ends with a line feed, or counts it as lost. Never waits. What is urgent is written at once.
+    pub(super) fn push(&self, line: &[u8], urgent: bool) {
         if self.account.take(self.limit) {
             // The channel has a place for each line taken, so this cannot lose one while the thread lives.
             let _ = self.channel.clone().write_all(line);
+            if urgent {
+                self.account.hurry();
+            }
         }
     }
 }
@@ -268,13 +298,13 @@ mod tests {
     fn a_full_queue_loses_lines_and_says_how_many() {
         let f = Fixture::new(2);
         for line in ["a\n", "b\n", "c\n", "d\n"] {
-            f.queue.push(line.as_bytes());
+            f.queue.push(line.as_bytes(), false);
         }
         assert_eq!(f.queue.account.lost(), 2, "nothing was written, and two have a place");
         assert!(!f.queue.account.wait(Duration::from_millis(1)));
         drop(f.gate);
         assert!(f.queue.account.wait(LONG));
-        f.queue.push(b"e\n");
+        f.queue.push(b"e\n", false);
         assert!(f.queue.account.wait(LONG));
         drop(f.guard);
         let written = f.written.lock().unwrap().clone();
@@ -295,13 +325,13 @@ mod tests {
         let f = Fixture::new(100);
         drop(f.gate);
         f.bad_day.store(true, Ordering::SeqCst);
-        f.queue.push(b"a\n");
-        f.queue.push(b"b\n");
+        f.queue.push(b"a\n", false);
+        f.queue.push(b"b\n", false);
         assert!(f.queue.account.wait(LONG));
         assert_eq!(f.queue.account.lost(), 2);
         assert!(f.written.lock().unwrap().is_empty());
         f.bad_day.store(false, Ordering::SeqCst);
-        f.queue.push(b"c\n");
+        f.queue.push(b"c\n", false);
         assert!(f.queue.account.wait(LONG));
         drop(f.guard);
         assert_eq!(f.queue.account.lost(), 2);
@@ -314,8 +344,8 @@ mod tests {
     #[test]
     fn a_loss_at_the_very_end_is_told_at_the_end() {
         let f = Fixture::new(1);
-        f.queue.push(b"a\n");
-        f.queue.push(b"b\n");
+        f.queue.push(b"a\n", false);
+        f.queue.push(b"b\n", false);
         drop(f.gate);
         assert!(f.queue.account.wait(LONG));
         drop(f.guard);
@@ -326,5 +356,32 @@ mod tests {
             written.iter().any(|line| line.starts_with("1 lost before a: ")),
             "{written:?}"
         );
+    }
+
+    #[test]
+    fn a_rest_ends_for_what_is_urgent_and_before_there_is_no_place() {
+        // Far longer than a test may take.
+        let rest = || {
+            let account = Arc::new(Account::default());
+            let rests = Arc::clone(&account);
+            (
+                account,
+                std::thread::spawn(move || rests.rest(Duration::from_secs(3600))),
+            )
+        };
+        let (account, resting) = rest();
+        account.hurry();
+        resting.join().unwrap();
+        let (account, resting) = rest();
+        for _ in 0..6 {
+            assert!(account.take(10));
+        }
+        resting.join().unwrap();
+        // That was for one rest, unless it is the end.
+        assert!(!account.hurried.load(Ordering::SeqCst));
+        let (account, resting) = rest();
+        account.end();
+        resting.join().unwrap();
+        account.rest(Duration::from_secs(3600));
     }
 }
