@@ -14,7 +14,7 @@ mod caps;
 mod files;
 mod group;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::env;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::process::Resource;
 
 use crate::notify::complain;
 use crate::place::random;
@@ -44,7 +45,10 @@ const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 const KEPT: usize = 512;
 
 /// Groups whose files stay open while they are used again. The others are for bursts.
-const KEPT_OPEN: u64 = 32;
+const KEPT_OPEN: usize = 32;
+
+/// The limit of open files from which on they do.
+const FILES_MIN: u64 = 1024;
 
 /// Groups whose end is taken in at once.
 const PER_TURN: usize = 64;
@@ -110,6 +114,8 @@ pub(crate) struct Groups {
     /// Which controllers they have.
     controllers: Vec<&'static str>,
     works: AtomicBool,
+    /// What each group has whose files stay open.
+    permit: Arc<()>,
     list: Mutex<List>,
     /// Watches those that are to be removed.
     leaving: OwnedFd,
@@ -118,7 +124,8 @@ pub(crate) struct Groups {
 #[derive(Debug, Default)]
 struct List {
     next: u64,
-    free: Vec<Group>,
+    /// Those whose files are open are at the back, where the next is taken.
+    free: VecDeque<Group>,
     /// Those that are to be removed once nothing lives in them, by their numbers.
     leaving: HashMap<u64, (Group, File)>,
 }
@@ -157,6 +164,7 @@ impl Groups {
             controllers: CONTROLLERS.into_iter().filter(is_enabled).collect(),
             state,
             works: AtomicBool::new(true),
+            permit: Arc::default(),
             list: Mutex::default(),
             leaving,
             seat,
@@ -169,7 +177,7 @@ impl Groups {
             return None;
         }
         let mut list = lock(&self.list);
-        if let Some(group) = list.free.pop() {
+        if let Some(group) = list.free.pop_back() {
             return Some(group);
         }
         let number = list.next;
@@ -180,8 +188,8 @@ impl Groups {
         match fs::create_dir(&path) {
             Ok(()) => {
                 let mut group = Group::new(path, number);
-                if number < KEPT_OPEN && self.controllers.is_empty() {
-                    group.keep_open();
+                if let Some(permit) = self.may_keep_open() {
+                    group.keep_open(permit);
                 }
                 Some(group)
             }
@@ -190,6 +198,15 @@ impl Groups {
                 None
             }
         }
+    }
+
+    /// The permit for a group to keep its files open, if it may.
+    fn may_keep_open(&self) -> Option<Arc<()>> {
+        let files = rustix::process::getrlimit(Resource::Nofile).current;
+        let has_room = files.is_none_or(|files| files >= FILES_MIN);
+        // Two threads may take the last one, which does no harm.
+        let is_left = Arc::strong_count(&self.permit) <= KEPT_OPEN;
+        (has_room && is_left && self.controllers.is_empty()).then(|| Arc::clone(&self.permit))
     }
 
     /// Takes a group back whose attempt is over. What lives in it is killed, unless it is to be left alone; then the group
@@ -203,7 +220,11 @@ impl Groups {
         if is_ours && self.controllers.is_empty() && group.is_clean() {
             let mut list = lock(&self.list);
             if list.free.len() < KEPT {
-                list.free.push(group);
+                if group.is_kept_open() {
+                    list.free.push_back(group);
+                } else {
+                    list.free.push_front(group);
+                }
                 return;
             }
         }

@@ -80,13 +80,15 @@ impl Pipes {
         all
     }
 
-    /// Reads once from some of the pipes that have something.
-    pub(crate) fn read_ready(&mut self, roster: &mut Roster) {
+    /// Reads once from some of the pipes that have something. Says whether there is likely to be as much again at once, so
+    /// that whoever writes it must not be let wait.
+    pub(crate) fn read_ready(&mut self, roster: &mut Roster) -> bool {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         // An error is an interruption; the pipes are still readable then.
         let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&now));
+        let mut flows = events.len() == PER_TURN;
         for event in &events {
             let number = event.data.u64();
             let stream = if number & 1 == 0 {
@@ -96,13 +98,15 @@ impl Pipes {
             };
             let id = number >> 1;
             if let Some(attempt) = roster.get_mut(id) {
-                let (_, waits) = self.read(attempt, stream);
+                let (length, waits) = self.read(attempt, stream);
+                flows |= length >= READ / 2;
                 if waits {
                     self.partial.push_back((clock::steady() + LINE_WITHIN, id));
                 }
             }
         }
         self.events = events;
+        flows
     }
 
     /// When the beginning of a line is to be written at the latest.

@@ -1,4 +1,5 @@
-//! The loop: one thread that waits for everything there is to wait for, and for nothing else but the disks it writes to.
+//! The loop: one thread that waits for everything there is to wait for, together where that is much ([`waiting`]), and for
+//! nothing else but the disks it writes to.
 
 mod closing;
 mod ending;
@@ -314,7 +315,8 @@ impl Worker {
             self.take_deadlines();
             self.take_looks();
             if readable {
-                self.pipes.read_ready(&mut self.roster);
+                let flows = self.pipes.read_ready(&mut self.roster);
+                self.waiting.set_hurry(flows);
             }
             self.pipes.flush_partial(&mut self.roster, clock::steady());
             self.speak();
@@ -330,6 +332,7 @@ impl Worker {
             match received {
                 Received::Attached => {
                     self.looking.is_wanted = false;
+                    self.outputs.look_again();
                     inventory::say(&self.roster, &self.results, &self.info, &mut self.server);
                 }
                 Received::Message(ToRunner::Attach) | Received::Lost => {}

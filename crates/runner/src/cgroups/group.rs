@@ -36,6 +36,7 @@ struct Files {
     dir: Arc<OwnedFd>,
     stat: File,
     events: File,
+    _permit: Arc<()>,
 }
 
 /// CPU time, in microseconds.
@@ -103,13 +104,22 @@ impl Group {
         }
     }
 
-    /// Keeps its files open, for one that is used again and again. That costs three descriptors.
-    pub(super) fn keep_open(&mut self) {
+    /// Keeps its files open, for one that is used again and again, and the permit to do so. That costs three descriptors.
+    pub(super) fn keep_open(&mut self, permit: Arc<()>) {
         let file = |name: &str| files::record(&self.path.join(name)).map(|(file, _)| file);
         self.files = self.open().ok().and_then(|dir| {
             let (stat, events) = (file("cpu.stat").ok()?, file("cgroup.events").ok()?);
-            Some(Files { dir, stat, events })
+            Some(Files {
+                dir,
+                stat,
+                events,
+                _permit: permit,
+            })
         });
+    }
+
+    pub(super) fn is_kept_open(&self) -> bool {
+        self.files.is_some()
     }
 
     /// The same group, which somebody else has too.

@@ -31,6 +31,11 @@ impl Earlier {
         }
     }
 
+    /// Nothing is known any more.
+    pub(super) fn look_again(&self) {
+        lock(&self.0).clear();
+    }
+
     /// Whether the run, or one after it, had output before.
     fn may_have(&self, path: &Path) -> bool {
         let Some(directory) = path.parent() else { return true };

@@ -120,6 +120,11 @@ impl Outputs {
         Outputs { state_dir, earlier }
     }
 
+    /// Another daemon may have another state directory, put in the place of the one before.
+    pub(crate) fn look_again(&self) {
+        self.earlier.look_again();
+    }
+
     /// What an attempt writes as lines, of which at most `max` bytes are kept.
     pub(crate) fn lines(&self, key: &AttemptKey, max: u64) -> Output {
         Output::new(output_path(&self.state_dir, key), max, self.earlier.clone())

@@ -77,6 +77,8 @@ pub(super) struct Waiting {
     talk: OwnedFd,
     events: Vec<epoll::Event>,
     pace: Pace,
+    /// The next wait takes no breath.
+    hurry: bool,
 }
 
 impl Waiting {
@@ -86,6 +88,7 @@ impl Waiting {
             talk: epoll::create(CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(EVENTS),
             pace: Pace::new(now),
+            hurry: false,
         };
         let data = EventData::new_u64(TALK);
         epoll::add(&waiting.all, &waiting.talk, data, EventFlags::IN)?;
@@ -106,10 +109,11 @@ impl Waiting {
     pub(super) fn wait(&mut self, limit: Option<Duration>, ready: &mut Vec<u64>) -> io::Result<()> {
         ready.clear();
         let nothing = Some(Duration::ZERO);
-        if self.pace.is_busy {
+        let mut heard = false;
+        if self.pace.is_busy && !std::mem::take(&mut self.hurry) {
             let breath = limit.map_or(BREATH, |limit| limit.min(BREATH));
-            let spoken = take(&self.talk, Some(breath), &mut self.events, ready)?;
-            let rest = if spoken {
+            heard = take(&self.talk, Some(breath), &mut self.events, ready)?;
+            let rest = if heard {
                 nothing
             } else {
                 limit.map(|limit| limit.saturating_sub(breath))
@@ -120,10 +124,15 @@ impl Waiting {
         }
         let before = ready.len();
         ready.retain(|number| *number != TALK);
-        if ready.len() < before {
+        if ready.len() < before && !heard {
             take(&self.talk, nothing, &mut self.events, ready)?;
         }
         Ok(())
+    }
+
+    /// Whether the next wait is to take no breath.
+    pub(super) fn set_hurry(&mut self, hurry: bool) {
+        self.hurry = hurry;
     }
 
     /// The wait is over.
