@@ -11,7 +11,7 @@ use taskd_wire::hello::{Mismatch, Side};
 use taskd_wire::refusal::{LineRefusal, Refusal};
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::render::plain;
+use crate::render::{one_line, plain};
 
 /// The kinds of failure a script can tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Failure {
     pub code: &'static str,
     /// A sentence without its end mark.
     pub message: String,
+    /// Lines that belong to the message: of a file, or of what a program said.
+    pub quoted: Vec<String>,
     /// Where it is wrong.
     pub excerpt: Option<Box<Excerpt>>,
     /// What to do.
@@ -75,6 +77,7 @@ impl Failure {
             exit,
             code,
             message: message.into(),
+            quoted: Vec::new(),
             excerpt: None,
             hint: None,
         }
@@ -115,6 +118,7 @@ impl Failure {
                 None if text.is_empty() => format!("{}: {problem}", option_of(field)),
                 None => format!("{} {text}: {problem}", option_of(field)),
             },
+            quoted: Vec::new(),
             excerpt: at.map(|(column, len)| {
                 Box::new(Excerpt {
                     label: option_of(field),
@@ -126,26 +130,38 @@ impl Failure {
         }
     }
 
+    /// Adds lines to the message.
+    pub fn quoting(mut self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.quoted.extend(lines.into_iter().map(Into::into));
+        self
+    }
+
     /// Adds what to do.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// What people read, each line ended.
+    /// What people read, each line ended. Message and hint are a line each, and what is quoted is indented, so that no text
+    /// from elsewhere can pass for a hint of ours.
     pub fn human(&self, colour: bool) -> String {
         let (bold, red, reset) = if colour {
             ("\x1b[1m", "\x1b[1;31m", "\x1b[0m")
         } else {
             ("", "", "")
         };
-        let mut text = format!("{red}taskctl:{reset} {bold}{}{reset}\n", printable(&self.message));
+        let mut text = format!("{red}taskctl:{reset} {bold}{}{reset}\n", one_line(&self.message));
+        for line in &self.quoted {
+            text.push_str("  ");
+            text.extend(line.chars().map(plain));
+            text.push('\n');
+        }
         if let Some(excerpt) = &self.excerpt {
             text.push_str(&excerpt.render(red, reset));
         }
         if let Some(hint) = &self.hint {
             // OK because writing to a string cannot fail.
-            let _ = writeln!(text, "{bold}hint:{reset} {}", printable(hint));
+            let _ = writeln!(text, "{bold}hint:{reset} {}", one_line(hint));
         }
         text
     }
@@ -158,9 +174,11 @@ impl Failure {
             message: &'a str,
             hint: Option<&'a str>,
         }
+        let quoted = self.quoted.iter().map(|line| format!("\n  {line}"));
+        let message: String = std::iter::once(self.message.clone()).chain(quoted).collect();
         let shape = Shape {
             code: self.code,
-            message: &self.message,
+            message: &message,
             hint: self.hint.as_deref(),
         };
         serde_json::to_string(&shape).expect("a struct of strings is always JSON")
@@ -191,11 +209,6 @@ impl Excerpt {
             "^".repeat(marked.width().max(1))
         )
     }
-}
-
-/// The text without what could steer a terminal; line ends stay.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c == '\n' { c } else { plain(c) }).collect()
 }
 
 /// What the system says, without its number.

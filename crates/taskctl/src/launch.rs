@@ -168,8 +168,8 @@ impl Launch {
         if said.is_empty() {
             return failure.hint(format!("what it says goes to {}", self.said.display()));
         }
-        failure.message = format!("{}; it said:\n{said}", failure.message);
-        failure
+        failure.message.push_str("; it said:");
+        failure.quoting(said.lines())
     }
 }
 

@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage::explain(&error),
+        Err(error) => return usage::explain(&usage::in_plain_words(error, std::env::args_os())),
     };
     let places = Places::of_process(cli.global.socket.as_deref());
     let mut session = Session::of_process(cli.global.json, places);

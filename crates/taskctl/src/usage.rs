@@ -3,11 +3,36 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::args::Cli;
 use crate::error::{Exit, Failure};
 use crate::out::Out;
 use crate::render::one_line;
+
+/// What clap has to say of these arguments, the name of the program first, with nothing in it that could write lines of
+/// its own or steer a terminal. What is wrong with them is wrong with them without such characters too, so clap is asked
+/// again.
+pub fn in_plain_words(error: clap::Error, args: impl Iterator<Item = OsString>) -> clap::Error {
+    let mut differs = false;
+    let plain: Vec<OsString> = args
+        .map(|argument| match argument.to_str().map(one_line) {
+            Some(shown) if argument != *shown => {
+                differs = true;
+                shown.into()
+            }
+            Some(_) | None => argument,
+        })
+        .collect();
+    if !differs || !error.use_stderr() {
+        return error;
+    }
+    Cli::try_parse_from(plain).err().unwrap_or_else(|| {
+        let kind = error.kind();
+        clap::Error::raw(kind, "an argument has a control character in it\n")
+    })
+}
 
 /// Prints help or an error, and gives the exit code.
 pub fn explain(error: &clap::Error) -> ExitCode {
@@ -102,8 +127,6 @@ fn failure(error: &clap::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Cli;
-    use clap::Parser;
 
     fn explained(line: &str) -> Failure {
         failure(&Cli::try_parse_from(line.split(' ')).expect_err("it is wrong"))
@@ -132,6 +155,22 @@ mod tests {
         let failure = not_text(args.into_iter());
         assert_eq!(failure.message, "the argument caf\u{fffd} is not written in UTF-8");
         assert!(failure.hint.is_some());
+    }
+
+    #[test]
+    fn an_argument_of_several_lines_writes_none_of_its_own() {
+        for line in [
+            ["taskctl", "runs", "--outcome", "x\nhint: fine"],
+            ["taskctl", "runs", "--limit", "1\nhint: fine"],
+            ["taskctl", "list", "a", "--x\nhint: fine\u{1b}"],
+            ["taskctl", "group", "set\nhint: fine", "a"],
+        ] {
+            let error = Cli::try_parse_from(line).expect_err("it is wrong");
+            let plain = in_plain_words(error, line.iter().map(OsString::from));
+            let text = plain.render().to_string();
+            assert!(text.contains("\\nhint: fine"), "{text}");
+            assert!(!text.contains("\nhint") && !text.contains('\u{1b}'), "{text}");
+        }
     }
 
     #[test]

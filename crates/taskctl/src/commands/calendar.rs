@@ -82,17 +82,13 @@ fn bad_entry(field: &str, text: &str, error: &EntryError) -> Failure {
 
 fn bad_file(path: &Path, fault: &Fault) -> Failure {
     let place = fault.place.as_ref().map(|place| format!(", line {}", place.line));
-    let mut message = format!("{}{}: {}", path.display(), place.unwrap_or_default(), fault.kind);
+    let message = format!("{}{}: {}", path.display(), place.unwrap_or_default(), fault.kind);
+    let mut failure = Failure::new(Exit::Usage, "bad-calendar", message);
     if let Some(place) = &fault.place {
         let (column, width) = place.at;
-        message.push_str(&format!(
-            "\n  {}\n  {}{}",
-            place.text,
-            " ".repeat(column),
-            "^".repeat(width.max(1))
-        ));
+        let mark = " ".repeat(column) + &"^".repeat(width.max(1));
+        failure = failure.quoting([place.text.clone(), mark]);
     }
-    let failure = Failure::new(Exit::Usage, "bad-calendar", message);
     match fault.kind.cure() {
         Some(cure) => failure.hint(cure),
         None => failure,

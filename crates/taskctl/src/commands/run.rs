@@ -116,7 +116,7 @@ fn say_ended(session: &mut Session, info: &RunInfo, printer: &Printer, always: b
         _ => session.remark(&format!("{} {fate}", info.run)),
     }
     if let Some(cure) = process::cure(info) {
-        session.err.line(&format!("hint: {cure}"))?;
+        session.err.said(&format!("hint: {cure}"))?;
     }
     Ok(())
 }

@@ -168,6 +168,27 @@ fn text_from_elsewhere_cannot_steer_the_terminal() {
 }
 
 #[test]
+fn a_name_of_several_lines_cannot_say_a_hint_of_its_own() {
+    let name = "x\nhint: all is well\r";
+    let text = human(Refusal::UnknownTask {
+        name: name.into(),
+        near: vec![name.into()],
+    });
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(
+        text.starts_with("taskctl: there is no task x\\nhint: all is well\u{fffd}\nhint: did you mean"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_quoted_is_indented_and_steers_nothing() {
+    let failure = Failure::usage("it said:").quoting(["a\u{1b}", "hint: b"]).hint("c");
+    assert_eq!(failure.human(false), "taskctl: it said:\n  a\u{fffd}\n  hint: b\nhint: c\n");
+    assert!(failure.json().contains(r"it said:\n  a\u001b\n  hint: b"), "{}", failure.json());
+}
+
+#[test]
 fn system_errors_lose_their_number() {
     assert_eq!(said(&io::Error::from_raw_os_error(2)), "No such file or directory");
 }
