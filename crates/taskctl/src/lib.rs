@@ -49,7 +49,7 @@ mod zones;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use clap_complete::CompleteEnv;
 
 use crate::args::Cli;
@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
             Err(error) => return usage::explain(&error),
         }
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return usage::explain(&usage::in_plain_words(error, std::env::args_os())),
     };

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use clap::Parser;
 use jiff::tz::TimeZone;
 use taskd_core::Timestamp;
 use taskd_wire::basic::{Answer, Ask, Basic};
@@ -121,7 +120,7 @@ pub fn taskctl(places: Places, line: &[&str]) -> Ran {
 }
 
 fn taskctl_at(places: Places, columns: Option<usize>, line: &[&str]) -> Ran {
-    let cli = Cli::try_parse_from(std::iter::once("taskctl").chain(line.iter().copied())).expect("it can be parsed");
+    let cli = Cli::read(std::iter::once("taskctl").chain(line.iter().copied())).expect("it can be parsed");
     let (out, err) = (Captured::default(), Captured::default());
     let zone = TimeZone::get("Europe/Berlin").expect("a zone of every system");
     let now = || Timestamp::from_jiff("2026-11-23T10:00:00Z".parse().expect("an instant"));

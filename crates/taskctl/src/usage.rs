@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::args::Cli;
@@ -12,9 +11,25 @@ use crate::out::Out;
 use crate::render::one_line;
 
 /// What clap has to say of these arguments, the name of the program first, with nothing in it that could write lines of
-/// its own or steer a terminal. What is wrong with them is wrong with them without such characters too, so clap is asked
-/// again.
+/// its own or steer a terminal, and with no advice that leads nowhere.
 pub fn in_plain_words(error: clap::Error, args: impl Iterator<Item = OsString>) -> clap::Error {
+    let mut error = in_one_line(error, args);
+    // As in `--timeout -5s`, for which clap advises the place behind `--`, where it is no value of the option.
+    let is_number =
+        |argument: &str| argument.starts_with('-') && argument[1..].starts_with(|c: char| c.is_ascii_digit());
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && is_number(argument)
+    {
+        let advice = "the value of an option that begins with - is written behind =, as in --option=-1".into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice]));
+    }
+    error
+}
+
+/// The same without control characters. What is wrong with the arguments is wrong with them without such characters too,
+/// so clap is asked again.
+fn in_one_line(error: clap::Error, args: impl Iterator<Item = OsString>) -> clap::Error {
     let mut differs = false;
     let plain: Vec<OsString> = args
         .map(|argument| match argument.to_str().map(one_line) {
@@ -28,7 +43,7 @@ pub fn in_plain_words(error: clap::Error, args: impl Iterator<Item = OsString>) 
     if !differs || !error.use_stderr() {
         return error;
     }
-    Cli::try_parse_from(plain).err().unwrap_or_else(|| {
+    Cli::read(plain).err().unwrap_or_else(|| {
         let kind = error.kind();
         clap::Error::raw(kind, "an argument has a control character in it\n")
     })
@@ -129,7 +144,7 @@ mod tests {
     use super::*;
 
     fn explained(line: &str) -> Failure {
-        failure(&Cli::try_parse_from(line.split(' ')).expect_err("it is wrong"))
+        failure(&Cli::read(line.split(' ')).expect_err("it is wrong"))
     }
 
     #[test]
@@ -143,7 +158,7 @@ mod tests {
 
     #[test]
     fn an_error_begins_with_our_name() {
-        let error = Cli::try_parse_from(["taskctl", "lst"]).expect_err("it is wrong");
+        let error = Cli::read(["taskctl", "lst"]).expect_err("it is wrong");
         let text = in_our_name(&error.render().to_string());
         assert!(text.starts_with("taskctl: unrecognized subcommand 'lst'"), "{text}");
     }
@@ -165,12 +180,28 @@ mod tests {
             ["taskctl", "list", "a", "--x\nhint: fine\u{1b}"],
             ["taskctl", "group", "set\nhint: fine", "a"],
         ] {
-            let error = Cli::try_parse_from(line).expect_err("it is wrong");
+            let error = Cli::read(line).expect_err("it is wrong");
             let plain = in_plain_words(error, line.iter().map(OsString::from));
             let text = plain.render().to_string();
             assert!(text.contains("\\nhint: fine"), "{text}");
             assert!(!text.contains("\nhint") && !text.contains('\u{1b}'), "{text}");
         }
+    }
+
+    #[test]
+    fn a_length_below_zero_is_told_where_it_may_stand() {
+        let line = ["taskctl", "add", "--manual", "--timeout", "-5s", "--", "true"];
+        let error = in_plain_words(
+            Cli::read(line).expect_err("it is wrong"),
+            line.iter().map(OsString::from),
+        );
+        let text = error.render().to_string();
+        assert!(
+            text.contains("tip: the value of an option that begins with -"),
+            "{text}"
+        );
+        assert!(!text.contains("'-- -5'"), "{text}");
+        assert!(Cli::read(["taskctl", "add", "--manual", "--timeout=-5s", "--", "true"]).is_ok());
     }
 
     #[test]

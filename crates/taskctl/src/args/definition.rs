@@ -185,7 +185,7 @@ pub struct SharingArgs {
     #[arg(long, value_name = "NAME", help_heading = "Concurrency")]
     pub group: Option<String>,
     /// Of several runs that wait for the same, let the one with the highest go first, -1000 to 1000 (default: 0)
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Concurrency")]
+    #[arg(long, value_name = "N", help_heading = "Concurrency")]
     pub priority: Option<i16>,
     /// Have each run hold a lock, and wait while another run holds it; may be given many times: `taskctl lock`
     #[arg(long, value_name = "NAME", help_heading = "Concurrency")]

@@ -12,9 +12,10 @@ mod runs;
 mod tasks;
 mod top;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use calendar::{CalendarAddArgs, CalendarArgs, CalendarVerb};
 pub use daemon::{
@@ -65,6 +66,32 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl Cli {
+    /// Reads what was typed, the name of the program first.
+    ///
+    /// # Errors
+    /// What clap has to say of it, help among it.
+    pub fn read(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut command = with_negative_values(Cli::command());
+        let matches = command.try_get_matches_from_mut(typed)?;
+        Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// The command with `-1` the value of an option it stands behind, for all options: what reads the value knows best what
+/// is wrong with it, and no option is called by a digit.
+fn with_negative_values(command: Command) -> Command {
+    let may_be_negative = |arg: Arg| {
+        let is_value = !arg.is_positional() && arg.get_action().takes_values();
+        if is_value {
+            arg.allow_negative_numbers(true)
+        } else {
+            arg
+        }
+    };
+    command.mut_args(may_be_negative).mut_subcommands(with_negative_values)
 }
 
 /// Options of every verb.

@@ -5,7 +5,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(line.split_whitespace())
+    Cli::read(line.split_whitespace())
 }
 
 fn refused(line: &str) -> ErrorKind {
@@ -91,7 +91,7 @@ fn what_follows_two_dashes_belongs_to_the_command() {
 #[test]
 fn an_expression_may_begin_with_a_dash_or_a_star() {
     let line = ["taskctl", "next", "--cron", "* * * * *"];
-    assert!(Cli::try_parse_from(line).is_ok());
+    assert!(Cli::read(line).is_ok());
 }
 
 #[test]
@@ -128,4 +128,44 @@ fn options_that_exclude_each_other() {
     );
     assert_eq!(refused("taskctl runs --outcome fine"), ErrorKind::InvalidValue);
     assert_eq!(refused("taskctl next -n 0"), ErrorKind::ValueValidation);
+}
+
+#[test]
+fn a_number_below_zero_is_the_value_of_the_option_before_it() {
+    for option in [
+        "--timeout",
+        "--retries",
+        "--kill-signal",
+        "--max-load",
+        "--user",
+        "--limit",
+        "--keep-runs",
+    ] {
+        let line = format!("taskctl add --manual {option} -1 -- true");
+        match parse(&line) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ValueValidation, "{line}: {error}"),
+        }
+    }
+    for line in [
+        "runs -n -1",
+        "logs -n -1",
+        "next -n -5",
+        "group set db --limit -1",
+        "list --socket -1",
+    ] {
+        match parse(&format!("taskctl {line}")) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ValueValidation, "{line}: {error}"),
+        }
+    }
+    let Verb::Runs(runs) = parse("taskctl runs -n 5 --wide").expect("it is right").verb else {
+        panic!()
+    };
+    assert_eq!((runs.limit, runs.wide), (5, true));
+    assert_eq!(
+        refused("taskctl add --manual --timeout --json -- true"),
+        ErrorKind::InvalidValue
+    );
+    assert_eq!(refused("taskctl runs -1"), ErrorKind::UnknownArgument);
 }

@@ -184,8 +184,15 @@ fn a_name_of_several_lines_cannot_say_a_hint_of_its_own() {
 #[test]
 fn what_is_quoted_is_indented_and_steers_nothing() {
     let failure = Failure::usage("it said:").quoting(["a\u{1b}", "hint: b"]).hint("c");
-    assert_eq!(failure.human(false), "taskctl: it said:\n  a\u{fffd}\n  hint: b\nhint: c\n");
-    assert!(failure.json().contains(r"it said:\n  a\u001b\n  hint: b"), "{}", failure.json());
+    assert_eq!(
+        failure.human(false),
+        "taskctl: it said:\n  a\u{fffd}\n  hint: b\nhint: c\n"
+    );
+    assert!(
+        failure.json().contains(r"it said:\n  a\u001b\n  hint: b"),
+        "{}",
+        failure.json()
+    );
 }
 
 #[test]
