@@ -261,13 +261,15 @@ pub enum Refusal {
         /// The run.
         run: RunKey,
     },
-    /// The task may have so many runs in progress, or waiting.
-    #[error("task {name} has {limit} runs in progress or waiting, and may have no more")]
+    /// The task may have so many runs in progress or waiting, or waiting alone.
+    #[error("task {name} has {limit} runs {}, and may have no more", if *waiting { "waiting" } else { "in progress or waiting" })]
     TooManyRuns {
         /// Its name.
         name: TaskName,
         /// The limit.
         limit: u32,
+        /// Whether those alone count that wait.
+        waiting: bool,
     },
     /// No such calendar.
     #[error("there is no calendar {0}")]

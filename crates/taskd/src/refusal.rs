@@ -74,8 +74,11 @@ pub(crate) fn of_core(refused: Core, state: &Scheduler) -> Refusal {
             run: format!("{name}/{}", run.n),
             name: name.to_string(),
         },
-        Core::TooManyRuns { name, limit } => Refusal::Limit {
-            what: format!("runs of {name} in progress or waiting"),
+        Core::TooManyRuns { name, limit, waiting } => Refusal::Limit {
+            what: match waiting {
+                true => format!("runs of {name} that wait"),
+                false => format!("runs of {name} in progress or waiting"),
+            },
             limit: u64::from(limit),
             actual: u64::from(limit) + 1,
         },

@@ -1,5 +1,7 @@
 //! What becomes of a new run of a task while others of it are in progress.
 
+use std::num::NonZeroU32;
+
 use crate::effect::Notice;
 use crate::policy::{Concurrency, QUEUE};
 use crate::record::Record;
@@ -30,8 +32,16 @@ pub(super) enum Admission {
         /// What is recorded.
         reason: String,
         /// How many there may be, where that is more than one.
-        most: Option<u32>,
+        most: Option<Most>,
     },
+}
+
+/// How many runs of a task there may be.
+pub(super) struct Most {
+    /// So many.
+    pub limit: u32,
+    /// Whether those alone count that wait.
+    pub waiting: bool,
 }
 
 /// The runs of a task that are in the way of another one.
@@ -56,10 +66,18 @@ impl Scheduler {
         let waiting = in_the_way.live.iter().filter(|(_, run)| run.waits()).count();
         let all = in_the_way.live.len() + in_the_way.of_many;
         let first = in_the_way.first.filter(|_| !in_the_way.live.is_empty());
-        let full = |(run, _): (RunKey, &Run), most: u32, reason: &str| Admission::Skip {
+        let full = |(run, _): (RunKey, &Run), most: Most, reason: &str| Admission::Skip {
             run,
-            reason: format!("{most} runs of it {reason}"),
+            reason: format!("{} runs of it {reason}", most.limit),
             most: Some(most),
+        };
+        let to_wait = |limit: NonZeroU32| Most {
+            limit: limit.get(),
+            waiting: true,
+        };
+        let at_all = |limit: NonZeroU32| Most {
+            limit: limit.get(),
+            waiting: false,
         };
         match (policy, first) {
             (Concurrency::Forbid, Some((run, of))) => Admission::Skip {
@@ -68,13 +86,13 @@ impl Scheduler {
                 most: None,
             },
             (Concurrency::Queue { waiting: most }, Some(first)) if waiting >= size(most.get()) => {
-                full(first, most.get(), "wait, and no more may")
+                full(first, to_wait(most), "wait, and no more may")
             }
             (Concurrency::Allow { at_once: Some(most) }, Some(first)) if in_the_way.live.len() >= size(most.get()) => {
-                full(first, most.get(), "are in progress, and no more may be")
+                full(first, at_all(most), "are in progress, and no more may be")
             }
             (Concurrency::Allow { .. }, Some(first)) if waiting >= size(QUEUE.get()) => {
-                full(first, QUEUE.get(), "wait for a place, and no more may")
+                full(first, to_wait(QUEUE), "wait for a place, and no more may")
             }
             (Concurrency::Replace, Some(_)) => {
                 let is_left = |run: &Run| run.state.stopping().is_none();

@@ -13,7 +13,7 @@ use crate::task::{Definition, Owner, TaskId, When};
 use crate::time::Timestamp;
 
 use super::Scheduler;
-use super::admission::Admission;
+use super::admission::{Admission, Most};
 use super::evolve::runs_of;
 use super::fate::Stretch;
 use super::graph::Graph;
@@ -328,7 +328,10 @@ impl Scheduler {
                     true
                 }
                 Admission::Skip { run, most: None, .. } => return Err(Refusal::StillRunning { name, run }),
-                Admission::Skip { most: Some(limit), .. } => return Err(Refusal::TooManyRuns { name, limit }),
+                Admission::Skip {
+                    most: Some(Most { limit, waiting }),
+                    ..
+                } => return Err(Refusal::TooManyRuns { name, limit, waiting }),
             };
             runs.push((run, waits));
         }

@@ -89,7 +89,30 @@ fn without_a_number_as_many_go_as_there_are_places_and_a_few_wait() {
         ids: vec![id],
         overrides: None,
     });
-    assert_eq!(refused, Err(Refusal::TooManyRuns { name, limit: 16 }));
+    assert_eq!(
+        refused,
+        Err(Refusal::TooManyRuns {
+            name,
+            limit: 16,
+            waiting: true
+        })
+    );
+}
+
+#[test]
+fn who_asks_for_one_run_too_many_is_told_which_are_counted() {
+    for (policy, limit, waiting) in [("queue:1", 1, true), ("allow:2", 2, false)] {
+        let mut rig = Rig::new();
+        let id = rig.add(by(policy, "a", When::Manual));
+        rig.run(id);
+        rig.run(id);
+        let refused = rig.apply(Command::Run {
+            ids: vec![id],
+            overrides: None,
+        });
+        let name = TaskName::parse("a").unwrap();
+        assert_eq!(refused, Err(Refusal::TooManyRuns { name, limit, waiting }), "{policy}");
+    }
 }
 
 #[test]
