@@ -107,6 +107,10 @@ impl DurationError {
                 Some("write a number and a unit, as in 1h30m".to_owned())
             }
             DurationErrorKind::Zero => Some("write at least 1ms".to_owned()),
+            // Where a length of zero may be, it says so itself; elsewhere 0s would be refused next.
+            DurationErrorKind::NoUnit { number } if number.chars().all(|digit| digit == '0') => {
+                Some("write it with a unit, as in 30s".to_owned())
+            }
             DurationErrorKind::NoUnit { number } => Some(format!("write {number}s for seconds")),
             DurationErrorKind::UnknownUnit { near: Some(near), .. } => Some(format!("did you mean {near}?")),
             DurationErrorKind::UnknownUnit { near: None, .. } => {

@@ -1,10 +1,12 @@
 //! What is kept of runs: their output, and the runs themselves.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use taskd_core::policy::{
     History, KEEP_FOR_MAX_MS, KEEP_RUNS_MAX, Leftover, OUTPUT_MAX, OUTPUT_MIN, OutputKind, OutputPolicy,
 };
+use taskd_core::schedule::format_duration;
 use taskd_runner::{MaskError, Masks};
 use taskd_wire::definition::{self, TaskPatch, TaskSpec};
 use taskd_wire::refusal::Refusal;
@@ -151,7 +153,7 @@ fn keep_for(ms: Option<u64>) -> Result<Option<NonZeroU64>, Refusal> {
         let problem = "a task keeps its runs for 1 s to 36,500 days";
         return Err(bad(
             "keep-for",
-            &format!("{ms}ms"),
+            &format_duration(Duration::from_millis(ms)),
             problem,
             Some("write a length such as 30d"),
         ));
@@ -171,5 +173,10 @@ mod tests {
         assert!(runs(1) && runs(1_000_000) && !runs(0) && !runs(1_000_001));
         let long = |ms| keep_for(Some(ms)).is_ok();
         assert!(long(1_000) && long(KEEP_FOR_MAX_MS) && !long(0) && !long(KEEP_FOR_MAX_MS + 1));
+        let said = keep_for(Some(0));
+        assert!(
+            matches!(&said, Err(Refusal::BadField { text, .. }) if text == "0s"),
+            "{said:?}"
+        );
     }
 }

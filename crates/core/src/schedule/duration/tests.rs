@@ -36,6 +36,7 @@ fn what_is_no_length_is_refused_at_its_column_with_a_cure() {
             "a length of time is missing; write a number and a unit, as in 1h30m",
         ),
         ("90", (0, 2), "90 has no unit; write 90s for seconds"),
+        ("0", (0, 1), "0 has no unit; write it with a unit, as in 30s"),
         ("1h30", (2, 4), "30 has no unit; write 30s for seconds"),
         ("5 m 3", (4, 5), "3 has no unit; write 3s for seconds"),
         ("-5m", (0, 1), "a length of time cannot be negative"),
