@@ -145,8 +145,10 @@ pub enum Verb {
     ///
     /// Runs tasks now, whatever their schedule says, disabled ones too.
     ///
-    /// With --wait, prints what the run writes and ends with its exit code: 128 and the signal when a signal ended
-    /// it, 1 when it was cancelled and exited with 0; with several tasks, the first that is not 0. The run belongs to the daemon: it goes on if taskctl is
+    /// With --wait, prints what the run writes and ends with its exit code, with 2 also where --success-codes 0,2 makes
+    /// that a success; 124 when its time was up, 127 when it could not be started, 128 and the signal when a signal ended it; and 1 when it
+    /// was skipped, when nobody knows how it ended, and when it exited with 0 and did not succeed, as one that is
+    /// cancelled may. With several tasks, the first that is not 0. The run belongs to the daemon: it goes on if taskctl is
     /// interrupted or the daemon restarts.
     Run(RunArgs),
     /// Run fire times of the past, one after the other

@@ -107,7 +107,7 @@ pub struct RunsArgs {
     /// Tasks, patterns with * and ?, label:WORD, or runs such as backup/1042 (default: all)
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::runs))]
     pub targets: Vec<String>,
-    /// Only runs that ended so: succeeded, failed, cancelled, spawn-failed, missed, skipped, unknown; may be given many times
+    /// Only runs that ended so: succeeded, failed, timed-out, cancelled, spawn-failed, missed, skipped, unknown; may be given many times
     #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = outcomes())]
     pub outcome: Vec<String>,
     /// Only runs created since then: a time, or how long ago, such as 2h

@@ -43,6 +43,17 @@ fn no_example_is_broken_by_a_terminal_of_80_columns() {
 }
 
 #[test]
+fn the_help_of_runs_names_all_outcomes() {
+    let command = Cli::command();
+    let runs = command.find_subcommand("runs").expect("it is a verb");
+    let outcome = runs.get_arguments().find(|arg| arg.get_id() == "outcome");
+    let help = outcome.and_then(Arg::get_help).expect("it has help").to_string();
+    for outcome in taskd_core::run::Outcome::ALL {
+        assert!(help.contains(outcome.word()), "{outcome:?} is not in: {help}");
+    }
+}
+
+#[test]
 fn help_fits_a_terminal_of_110_columns() {
     let mut command = Cli::command();
     command.build();

@@ -150,10 +150,12 @@ mod tests {
             ..RunInfo::default()
         };
         assert_eq!(exit_code(&run("succeeded", Some(0), None)), 0);
+        assert_eq!(exit_code(&run("succeeded", Some(2), None)), 2);
         assert_eq!(exit_code(&run("failed", Some(3), None)), 3);
         assert_eq!(exit_code(&run("cancelled", None, Some(15))), 143);
         assert_eq!(exit_code(&run("spawn-failed", None, None)), 127);
         assert_eq!(exit_code(&run("unknown", None, None)), 1);
+        assert_eq!(exit_code(&run("skipped", None, None)), 1);
         assert_eq!(exit_code(&run("cancelled", Some(0), None)), 1);
         assert_eq!(exit_code(&run("timed-out", Some(0), None)), 124);
         assert_eq!(exit_code(&run("timed-out", None, Some(15))), 124);
