@@ -1,5 +1,6 @@
 //! What processes are given, in words, and what to do when it cannot be.
 
+use rustix::io::Errno;
 use taskd_wire::client::RunInfo;
 use taskd_wire::definition::ProcessSpec;
 
@@ -34,15 +35,36 @@ pub fn cure(run: &RunInfo) -> Option<String> {
     if run.outcome.as_deref() != Some("spawn-failed") {
         return None;
     }
-    let step = run.reason.as_deref()?.split([' ', ':', ',']).next()?;
+    let reason = run.reason.as_deref()?;
+    let step = reason.split([' ', ':', ',']).next()?;
+    let errno = errno(reason);
     let task = &run.task;
     Some(match step {
+        "chdir" if errno == Some(Errno::NOENT) && is_in_tmp(reason) => format!(
+            "make the directory, or choose another with `taskctl edit {task} --cwd DIR`; a task with --private-tmp finds \
+             nothing in /tmp when a run begins"
+        ),
         "chdir" => format!(
             "make the directory, or let its user enter it, or choose another with `taskctl edit {task} --cwd DIR`"
         ),
-        "env-file" => {
-            format!("mend the file, or do without: `taskctl edit {task} --env-file ''`, or FILE with - before it")
+        "env-file" if errno == Some(Errno::NOENT) => {
+            format!("make the file, or do without: `taskctl edit {task} --env-file ''`, or FILE with - before it")
         }
+        "env-file" => format!("mend the file, or do without: `taskctl edit {task} --env-file ''`"),
+        "exec" => match errno? {
+            Errno::NOENT => format!(
+                "see that the program is there, in the PATH of the task if its name has no /, and that what its first line \
+                 names after #! is there; `taskctl edit {task} -- COMMAND` changes the command"
+            ),
+            Errno::ACCESS => {
+                "let its user execute the program, with `chmod +x`, and enter the directories above it".to_owned()
+            }
+            Errno::NOEXEC => {
+                "begin a script with what it is for, such as #!/bin/sh; a program must be one for this machine"
+                    .to_owned()
+            }
+            _ => return None,
+        },
         "gates" => "the daemon starts a new runner when the old one has ended, which it does once nothing runs: \
                      `taskctl stop`, then `taskctl start`"
             .to_owned(),
@@ -69,6 +91,19 @@ pub fn cure(run: &RunInfo) -> Option<String> {
         ),
         _ => return None,
     })
+}
+
+/// The system's number for what is wrong, which stands at the end of a reason.
+fn errno(reason: &str) -> Option<Errno> {
+    let (_, number) = reason.trim_end_matches(')').rsplit_once("(os error ")?;
+    number.parse().ok().map(Errno::from_raw_os_error)
+}
+
+/// Whether what could not be entered is in a directory that `--private-tmp` replaces.
+fn is_in_tmp(reason: &str) -> bool {
+    ["chdir /tmp/", "chdir /var/tmp/"]
+        .iter()
+        .any(|place| reason.starts_with(place))
 }
 
 #[cfg(test)]
@@ -125,5 +160,45 @@ mod tests {
         assert!(of("memory-max 1G, the runner makes no control groups: x").contains("edit a --memory-max ''"));
         assert_eq!(of("launcher: Input/output error (os error 5)"), "");
         assert_eq!(cure(&run("failed", "nice: x")), None);
+    }
+
+    #[test]
+    fn a_cure_is_for_what_is_wrong_with_a_file() {
+        let of = |reason: &str| {
+            let run = RunInfo {
+                task: "a".into(),
+                outcome: Some("spawn-failed".into()),
+                reason: Some(reason.into()),
+                ..RunInfo::default()
+            };
+            cure(&run).unwrap_or_default()
+        };
+        assert!(of("env-file /x: No such file or directory (os error 2)").contains("FILE with - before it"));
+        for bad in [
+            "line 2 has no =: Invalid argument (os error 22)",
+            "it has more than 5 bytes: x (os error 27)",
+        ] {
+            let cure = of(&format!("env-file /x, {bad}"));
+            assert!(
+                cure.starts_with("mend the file") && !cure.contains("before it"),
+                "{bad}: {cure}"
+            );
+        }
+        let absent = of("exec /x: No such file or directory (os error 2)");
+        assert!(absent.contains("PATH") && absent.contains("#!"), "{absent}");
+        assert!(of("exec /x: Permission denied (os error 13)").contains("chmod +x"));
+        assert!(of("exec /x: Exec format error (os error 8)").contains("#!/bin/sh"));
+        assert_eq!(of("exec: Argument list too long (os error 7)"), "");
+        for (dir, named) in [
+            ("/tmp/x", true),
+            ("/var/tmp/x", true),
+            ("/tmpx", false),
+            ("/srv/tmp/x", false),
+        ] {
+            let cure = of(&format!("chdir {dir}: No such file or directory (os error 2)"));
+            assert!(cure.contains("--cwd DIR"), "{cure}");
+            assert_eq!(cure.contains("--private-tmp"), named, "{dir}: {cure}");
+        }
+        assert!(!of("chdir /tmp/x: Permission denied (os error 13)").contains("--private-tmp"));
     }
 }
