@@ -11,6 +11,7 @@ use taskd_wire::hello::{Mismatch, Side};
 use taskd_wire::refusal::{LineRefusal, Refusal};
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::render::table::cut;
 use crate::render::{one_line, plain};
 
 /// The kinds of failure a script can tell apart.
@@ -71,6 +72,9 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Failure {
+    /// Most columns of a text that is said again within a sentence.
+    const TEXT: usize = 200;
+
     /// A failure with neither excerpt nor hint.
     pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
         Failure {
@@ -116,7 +120,7 @@ impl Failure {
             message: match at {
                 Some(_) => problem.to_owned(),
                 None if text.is_empty() => format!("{}: {problem}", option_of(field)),
-                None => format!("{} {text}: {problem}", option_of(field)),
+                None => format!("{} {}: {problem}", option_of(field), cut(text, Self::TEXT)),
             },
             quoted: Vec::new(),
             excerpt: at.map(|(column, len)| {

@@ -196,6 +196,13 @@ fn what_is_quoted_is_indented_and_steers_nothing() {
 }
 
 #[test]
+fn a_long_text_is_not_said_again_whole() {
+    let failure = Failure::field("mask", &"x".repeat(5000), None, "it is too long", None);
+    let said = format!("--mask {}…: it is too long", "x".repeat(199));
+    assert_eq!(failure.message, said);
+}
+
+#[test]
 fn system_errors_lose_their_number() {
     assert_eq!(said(&io::Error::from_raw_os_error(2)), "No such file or directory");
 }
