@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::size::parse_size;
 use crate::time::Timestamp;
 
 /// The greatest load average that may be chosen, in hundredths.
@@ -89,19 +90,10 @@ pub fn format_load(load: u32) -> String {
     }
 }
 
-/// Reads a number of bytes, with K, M, G or T behind it for times 1024. `None` for what is none, or is 0.
+/// Reads an amount of memory as [`parse_size`] does. `None` for what is none, or is 0.
 #[must_use]
-pub fn parse_size(text: &str) -> Option<NonZeroU64> {
-    let (digits, times) = match text.char_indices().next_back() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
-        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
-        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
-        Some((at, 't' | 'T')) => (&text[..at], 1 << 40),
-        Some(_) | None => (text, 1_u64),
-    };
-    let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
-    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
-    NonZeroU64::new(number.checked_mul(times)?)
+pub fn parse_memory(text: &str) -> Option<NonZeroU64> {
+    parse_size(text).ok().and_then(NonZeroU64::new)
 }
 
 /// A number of bytes as it may be typed.
@@ -160,10 +152,11 @@ mod tests {
             ("3T", 3 << 40),
         ] {
             let size = NonZeroU64::new(bytes).expect("it is not 0");
-            assert_eq!((parse_size(text), format_size(size).as_str()), (Some(size), text));
+            assert_eq!((parse_memory(text), format_size(size).as_str()), (Some(size), text));
         }
+        assert_eq!(parse_memory("512MiB"), parse_memory("512M"));
         for text in ["", "0", "0G", "G", "1GB", "-1", "1.5G", "99999999999T", "é"] {
-            assert_eq!(parse_size(text), None, "{text}");
+            assert_eq!(parse_memory(text), None, "{text}");
         }
     }
 

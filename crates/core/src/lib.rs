@@ -44,7 +44,7 @@
 //! | [`record`], [`effect`] | what comes out of it |
 //! | [`scheduler`] | the state machine between them |
 //! | [`snapshot`] | its state as tables |
-//! | [`time`] | instants |
+//! | [`time`], [`size`] | instants, numbers of bytes |
 
 pub mod calendar;
 pub mod command;
@@ -62,6 +62,7 @@ pub mod requirement;
 pub mod run;
 pub mod schedule;
 pub mod scheduler;
+pub mod size;
 pub mod snapshot;
 pub mod task;
 pub mod time;

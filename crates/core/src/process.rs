@@ -11,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::nearest::nearest;
+use crate::size::parse_size;
 use crate::words::words;
 use caps::Caps;
 
@@ -305,7 +306,7 @@ pub struct Limit {
 const UNLIMITED: &str = "unlimited";
 
 impl Limit {
-    /// Reads `NAME=SOFT` or `NAME=SOFT:HARD`, each a number, with K, M, G or T behind it for times 1024, or `unlimited`.
+    /// Reads `NAME=SOFT` or `NAME=SOFT:HARD`, each a number as [`parse_size`] reads it, or `unlimited`.
     ///
     /// # Errors
     /// [`Unreadable`] says what is wrong, and where.
@@ -365,22 +366,8 @@ fn amount(text: &str, part: &str) -> Result<Option<u64>, Unreadable> {
     if part == UNLIMITED || part == "infinity" {
         return Ok(None);
     }
-    let (digits, shift) = match part.as_bytes().last() {
-        Some(b'K') => (&part[..part.len() - 1], 10),
-        Some(b'M') => (&part[..part.len() - 1], 20),
-        Some(b'G') => (&part[..part.len() - 1], 30),
-        Some(b'T') => (&part[..part.len() - 1], 40),
-        Some(_) | None => (part, 0),
-    };
-    let number = digits
-        .bytes()
-        .all(|digit| digit.is_ascii_digit())
-        .then(|| digits.parse().ok());
     // The highest number is what the system has for unlimited.
-    let scaled = number
-        .flatten()
-        .and_then(|number: u64| number.checked_mul(1 << shift))
-        .filter(|number| *number < u64::MAX);
+    let scaled = parse_size(part).ok().filter(|number| *number < u64::MAX);
     scaled.map(Some).ok_or_else(|| {
         let cure = "write a number, with K, M, G or T behind it for times 1024, or unlimited";
         Unreadable::new(text, part, "this is no amount", cure)
@@ -452,7 +439,7 @@ mod tests {
                 "core=0:unlimited",
             ),
             (
-                "as=2G",
+                "as=2GiB",
                 limit(Resource::As, Some(2 << 30), Some(2 << 30)),
                 "as=2147483648",
             ),

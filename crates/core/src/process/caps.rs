@@ -39,7 +39,7 @@ impl Caps {
     }
 }
 
-/// Reads an amount of memory: a number of bytes, with K, M, G or T behind it for times 1024.
+/// Reads an amount of memory, as [`parse_size`](crate::size::parse_size) does.
 ///
 /// # Errors
 /// [`Unreadable`] says what is wrong, and where.
@@ -136,6 +136,7 @@ mod tests {
     fn memory_is_read_and_written() {
         for (text, bytes, written) in [
             ("512M", 512 << 20, "512M"),
+            ("512MiB", 512 << 20, "512M"),
             ("1024M", 1 << 30, "1G"),
             ("1048577", (1 << 20) + 1, "1048577"),
             ("1536K", 1536 << 10, "1536K"),

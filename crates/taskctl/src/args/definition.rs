@@ -268,7 +268,7 @@ pub struct KeepArgs {
     /// `> /dev/stderr` would empty it, write `>&2`), or discard (default: lines)
     #[arg(long, value_name = "WHAT", help_heading = "What is kept")]
     pub output: Option<Output>,
-    /// Most of the output kept of an attempt, such as 64KiB or 1MiB: past it the first and the last half (default: 16MiB)
+    /// Most of the output kept of an attempt, such as 64K or 1MiB: past it the first and the last half (default: 16MiB)
     #[arg(long, value_name = "SIZE", help_heading = "What is kept")]
     pub output_max: Option<String>,
     /// Hide what matches this regular expression within a line: *** is written instead, and nothing of it reaches the disk; may

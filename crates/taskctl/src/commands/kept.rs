@@ -1,18 +1,10 @@
 //! What was typed of what is kept of runs.
 
+use taskd_core::size::{NoSize, parse_size};
 use taskd_wire::definition::OutputKind;
 
 use crate::args::Output;
 use crate::error::Failure;
-
-/// The units of a size, in powers of 1024 only.
-const UNITS: [(&str, u64); 5] = [
-    ("B", 1),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-];
 
 /// What becomes of what runs write.
 pub fn output(typed: Output) -> OutputKind {
@@ -31,26 +23,14 @@ pub fn masks(typed: &[String]) -> Option<Vec<String>> {
 /// A size that was typed, in bytes; the inner `None` takes it away.
 pub fn size(field: &str, typed: Option<&str>) -> Result<Option<Option<u64>>, Failure> {
     or_none(typed, |text| {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let Ok(number) = number.parse::<u64>() else {
-            return Err(bad(field, text, (0, digits.max(1)), "a size begins with a number"));
-        };
-        let factor = match unit.trim() {
-            "" => Some(1),
-            unit => UNITS
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(unit))
-                .map(|(_, n)| *n),
-        };
-        let Some(factor) = factor else {
-            let width = unit.chars().count();
-            return Err(bad(field, text, (digits, width), "this is no unit of size"));
-        };
-        let whole = (0, text.chars().count());
-        number
-            .checked_mul(factor)
-            .ok_or_else(|| bad(field, text, whole, "no disk has this size"))
+        parse_size(text).map_err(|error| {
+            let whole = text.chars().count();
+            match error {
+                NoSize::Number => bad(field, text, (0, 1), "a size begins with a number"),
+                NoSize::Unit { digits } => bad(field, text, (digits, whole - digits), "this is no unit of size"),
+                NoSize::TooLarge => bad(field, text, (0, whole), "no disk has this size"),
+            }
+        })
     })
 }
 
@@ -78,7 +58,7 @@ fn or_none<T>(typed: Option<&str>, read: impl Fn(&str) -> Result<T, Failure>) ->
 
 fn bad(field: &str, text: &str, (from, width): (usize, usize), problem: &str) -> Failure {
     let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let cure = "write a size such as 4096, 64KiB or 1MiB (B, KiB, MiB, GiB, TiB)";
+    let cure = "write a size such as 4096, 64K or 1MiB (K, M, G, T or KiB, MiB, GiB, TiB, for times 1024)";
     Failure::field(field, text, Some((narrow(from), narrow(width))), problem, Some(cure))
 }
 
@@ -91,6 +71,7 @@ mod tests {
         let read = |text: &str| size("output-max", Some(text)).map_err(|failure| failure.human(false));
         assert_eq!(read("4096"), Ok(Some(Some(4096))));
         assert_eq!(read("64 kib"), Ok(Some(Some(65_536))));
+        assert_eq!(read("64K"), Ok(Some(Some(65_536))));
         assert_eq!(read("1MiB"), Ok(Some(Some(1 << 20))));
         assert_eq!(read(""), Ok(Some(None)));
         let said = read("10MB").expect_err("it is no unit");

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use taskd_core::gates::{GATE_WAIT_MAX, Gates, parse_load, parse_size};
+use taskd_core::gates::{GATE_WAIT_MAX, Gates, parse_load, parse_memory};
 use taskd_core::schedule::format_duration;
 use taskd_wire::definition::{GatesPatch, GatesSpec};
 use taskd_wire::refusal::Refusal;
@@ -69,8 +69,8 @@ fn max_load(text: &str) -> Result<u32, Refusal> {
 }
 
 fn min_memory(text: &str) -> Result<NonZeroU64, Refusal> {
-    parse_size(text).ok_or_else(|| {
-        let cure = Some("write a number above 0, with K, M, G or T behind it for times 1024, such as 512M");
+    parse_memory(text).ok_or_else(|| {
+        let cure = Some("write a number above 0, with K, M, G or T behind it for times 1024, such as 512M or 512MiB");
         bad("min-memory", text, "this is no amount of memory", cure)
     })
 }

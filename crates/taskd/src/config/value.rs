@@ -7,12 +7,13 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
+use taskd_core::size::parse_size;
 use toml::Spanned;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::error::Fault;
 
-/// The units a size may have. Powers of 1024 only: a limit that means two things is no limit.
+/// The units a size is said in. Powers of 1024 only: a limit that means two things is no limit.
 const UNITS: [(&str, u64); 5] = [
     ("B", 1),
     ("KiB", 1 << 10),
@@ -27,15 +28,7 @@ pub(super) struct Size(pub(super) u64);
 
 impl Size {
     fn of_text(text: &str) -> Option<Size> {
-        let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let number: u64 = number.parse().ok()?;
-        let unit = match unit.trim() {
-            "" => 1,
-            unit => UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1,
-        };
-        number.checked_mul(unit).map(Size)
+        parse_size(text.trim()).ok().map(Size)
     }
 }
 
