@@ -27,7 +27,7 @@ use crate::config::Limits;
 use crate::describe;
 use crate::powers::Powers;
 
-pub(crate) use needs::Needs;
+pub(crate) use needs::{Needs, uncapped};
 pub(crate) use overrides::{fit, overrides};
 use process::read_env_files;
 pub(crate) use schedule::{Schedules, findings, known_zone, still_to_come, zone_of};

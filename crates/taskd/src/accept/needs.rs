@@ -5,10 +5,12 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use taskd_core::process::EnvFile;
+use taskd_core::process::caps::Caps;
 use taskd_core::task::Definition;
 use taskd_wire::refusal::Refusal;
 
 use super::{bad, known_user, read_env_files};
+use crate::engine::Condition;
 
 /// Where a process with a `/tmp` of its own sees nothing that is there.
 const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
@@ -45,6 +47,25 @@ impl<'a> Needs<'a> {
         self.cwd.map_or(Ok(()), is_directory)?;
         read_env_files(self.env_files)
     }
+}
+
+/// Why the runs of a task with these caps could not start as things are: its runner cannot hold them to one.
+pub(crate) fn uncapped(caps: &Caps, condition: &Condition) -> Option<String> {
+    condition.runner.as_ref()?;
+    let controllers = condition.cgroups.as_deref().unwrap_or_default();
+    let has = |controller: &str| controllers.iter().any(|it| it == controller);
+    let asked = [
+        ("--memory-max", "memory", caps.memory.is_some()),
+        ("--cpu-max", "cpu", caps.cpu.is_some()),
+        ("--pids-max", "pids", caps.pids.is_some()),
+    ];
+    let (option, controller, _) = asked
+        .into_iter()
+        .find(|(_, controller, is_asked)| *is_asked && !has(controller))?;
+    Some(format!(
+        "As it is now, no run starts: for {option} the runner lacks control groups with the controller {controller}; \
+         `taskctl status` tells what it has."
+    ))
 }
 
 /// What cannot be looked at may be one: the user of the task may see more.

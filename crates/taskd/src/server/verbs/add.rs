@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use taskd_core::command::{Command, Reply};
+use taskd_core::process::caps::Caps;
 use taskd_core::schedule::{Finding, FindingCode, Schedule};
 use taskd_core::scheduler::{Crowds, Scheduler};
 use taskd_core::task::{Owner, TaskId, TaskName, When};
@@ -36,7 +37,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
     let definition = accept::definition(spec, &context(shared, now))?;
     are_met(Needs::of(&definition)).await?;
     let findings = accept::findings(&definition, &shared.schedules, now);
-    let (owner, tz) = (shared.owner, accept::zone_of(&definition));
+    let (owner, tz, caps) = (shared.owner, accept::zone_of(&definition), definition.process.caps);
     let accepted = shared
         .engine
         .change(
@@ -68,6 +69,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
         });
     };
     accepted.tz = tz;
+    accepted.warnings.extend(uncapped(shared, caps).await?);
     Ok(Response::Accepted(Rec(accepted)))
 }
 
@@ -88,6 +90,17 @@ pub(super) async fn are_met(needs: Needs<'_>) -> Result<(), Refusal> {
     });
     // It does not panic, and the runtime is there as long as we are.
     checking.await.unwrap_or(Ok(()))
+}
+
+/// Why the runs of a task with these caps could not start as things are.
+pub(super) async fn uncapped(shared: &Shared, caps: Caps) -> Result<Option<String>, Refusal> {
+    if caps == Caps::default() {
+        return Ok(None);
+    }
+    let engine = &shared.engine;
+    engine
+        .look(move |_, condition| accept::uncapped(&caps, condition))
+        .await
 }
 
 /// What definitions are accepted by.

@@ -38,7 +38,7 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
     };
     add::are_met(named).await?;
     let findings = accept::findings(&definition, &shared.schedules, now);
-    let tz = accept::zone_of(&definition);
+    let (tz, caps) = (accept::zone_of(&definition), definition.process.caps);
     let accepted = shared
         .engine
         .change(
@@ -65,5 +65,6 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
     accepted.tz = tz;
+    accepted.warnings.extend(add::uncapped(shared, caps).await?);
     Ok(Response::Accepted(Rec(accepted)))
 }
