@@ -88,7 +88,16 @@ fn nothing_is_started_that_could_not_be_held_to_its_caps() {
     world.start();
     for (option, cap) in [("--memory-max", "64M"), ("--cpu-max", "50%"), ("--pids-max", "32")] {
         let name = option.trim_start_matches('-');
-        let line = ["add", "--name", name, "--manual", option, cap, "--shell", "touch started"];
+        let line = [
+            "add",
+            "--name",
+            name,
+            "--manual",
+            option,
+            cap,
+            "--shell",
+            "touch started",
+        ];
         let added = world.ctl(&line);
         let told = format!("{}{}", added.stdout, added.stderr);
         assert!(told.contains(&format!("no run starts: for {option}")), "{added:?}");

@@ -172,6 +172,7 @@ fn status() -> Status {
             version: s("0.1.0"),
             running: 12,
             draining: true,
+            stopped: Tail(true),
         })]),
     }
 }
