@@ -207,6 +207,12 @@ fn the_65th_connection_is_refused_in_words_and_a_place_comes_back() {
         panic!("not a refusal");
     };
     assert!(matches!(refusal, Refusal::Limit { limit: 64, .. }), "{refusal:?}");
+    // Those who are told wait for the peer to hang up, for a while, and there are places for sixteen of them.
+    wait_for("one that is not even told", || {
+        let _told: Vec<UnixStream> = (0..16).map(|_| connect(&world)).collect();
+        let status = world.ctl(&["status"]);
+        (status.code() == 3 && status.stderr.contains("nothing was done")).then_some(())
+    });
     drop(held);
     wait_for("a place", || world.ctl(&["status"]).status.success().then_some(()));
 }

@@ -118,7 +118,7 @@ impl fmt::Display for Stdin {
 }
 
 /// A file of variables.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnvFile {
     /// Where it is, absolute.

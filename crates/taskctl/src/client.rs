@@ -74,7 +74,11 @@ impl Client {
     }
 
     fn greet(mut stream: UnixStream, socket: &Path, patience: Patience) -> Result<Client> {
-        let lost = |error: &io::Error| lost(socket, error);
+        // Nothing was asked yet.
+        let lost = |error: &io::Error| match error {
+            _ if is_end(error) => turned_away(socket),
+            _ => lost(socket, error),
+        };
         patience.arm(&stream).map_err(|e| lost(&e))?;
         let ours = Hello::ours();
         // A daemon that has too many connections says its hello and closes; what it said is still to be read.
@@ -98,7 +102,7 @@ impl Client {
             }
             patience.rearm(&stream).map_err(|e| lost(&e))?;
             match stream.read(&mut chunk) {
-                Ok(0) => return Err(closed(socket)),
+                Ok(0) => return Err(turned_away(socket)),
                 Ok(n) => hellos.push(&chunk[..n]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(lost(&error)),
@@ -388,6 +392,19 @@ fn closed(socket: &Path) -> Failure {
         format!("the daemon at {} closed the connection", socket.display()),
     )
     .hint("what was asked for may have been done or not; `taskctl status` shows whether it is back")
+}
+
+/// It did so before it said anything.
+fn turned_away(socket: &Path) -> Failure {
+    Failure::new(
+        Exit::NoDaemon,
+        "connection-lost",
+        format!(
+            "the daemon at {} closed the connection before it said anything",
+            socket.display()
+        ),
+    )
+    .hint("nothing was done; it may be ending, or have more connections of yours than limits.connections allows")
 }
 
 fn lost(socket: &Path, error: &io::Error) -> Failure {

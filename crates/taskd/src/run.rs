@@ -262,6 +262,7 @@ fn serve(
         state_dir: paths.state_dir.clone(),
         started_at: clock::now(),
         program,
+        trying: tokio::sync::Mutex::new(()),
         editing: tokio::sync::Mutex::new(()),
         importing: Arc::default(),
         staging: Arc::default(),

@@ -562,4 +562,8 @@ pub struct RunOutput {
     pub files: Vec<String>,
     /// Whether its task has nothing kept of what its runs write.
     pub discards: Tail<bool>,
+    /// Whether its output was removed to keep within the limits.
+    pub removed: Tail<bool>,
+    /// Bytes that its last attempt wrote, where nothing of them could be kept.
+    pub lost: Tail<u64>,
 }

@@ -59,6 +59,7 @@ fn the_answer_has_its_json_shape_for_every_schedule() {
 #[test]
 fn every_field_is_kept_as_it_was_given() {
     let world = World::served();
+    std::fs::create_dir(world.path("below")).unwrap();
     let argv = ["/bin/echo", "a b", "--flag", "", "*", "$HOME", "ä"];
     let mut args = vec!["add", "--name", "full.task_1", "--every", "1h", "--disabled"];
     args.extend(["--description", "a note; with \"signs\""]);
@@ -428,4 +429,31 @@ fn a_crowd_in_the_same_minute_is_told_with_a_minute_that_is_free() {
     let moved = world.ctl(&["edit", "sixth", "--cron", "1 3 1 1 *", "--json"]).json();
     assert!(texts(&moved["warnings"], "").is_empty(), "{moved}");
     assert!(texts(&world.ctl(&["show", "t0", "--json"]).json()["warnings"], "").is_empty());
+}
+
+#[test]
+fn a_working_directory_that_is_not_there_is_refused() {
+    let world = World::served();
+    let file = world.path("file").display().to_string();
+    std::fs::write(&file, "").unwrap();
+    world.ctl(&["add", "--name", "t", "--manual", "--", "true"]).ok();
+    for (cwd, problem) in [
+        ("/no/such/dir", "there is no such directory"),
+        (file.as_str(), "this is no directory"),
+    ] {
+        let added = ["add", "--name", "u", "--manual", "--cwd", cwd, "--", "true"];
+        let said = world.ctl(&added).refused(2);
+        assert!(said.contains(problem) && said.contains("make it first"), "{said}");
+        let said = world.ctl(&["edit", "t", "--cwd", cwd]).refused(2);
+        assert!(said.contains(problem), "{said}");
+        let line = format!(
+            r#"{{"name":"u","cwd":"{cwd}","schedule":{{"kind":"manual"}},"action":{{"kind":"exec","argv":["true"]}}}}"#
+        );
+        let lines = format!("{}\n{line}\n", line.replace(cwd, "/").replace("\"u\"", "\"v\""));
+        let said = world.ctl_reading(&["import", "-"], &lines).refused(1);
+        assert!(said.contains("line 2") && said.contains(problem), "{said}");
+    }
+    assert_eq!(world.ctl(&["list", "--json"]).json().as_array().map(Vec::len), Some(1));
+    // A process with a /tmp of its own would not see what is there.
+    world.ctl(&["edit", "t", "--cwd", "/"]).ok();
 }

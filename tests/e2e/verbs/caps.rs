@@ -88,7 +88,20 @@ fn nothing_is_started_that_could_not_be_held_to_its_caps() {
     world.start();
     for (option, cap) in [("--memory-max", "64M"), ("--cpu-max", "50%"), ("--pids-max", "32")] {
         let name = option.trim_start_matches('-');
-        add(&world, name, &[option, cap], "touch started");
+        let line = [
+            "add",
+            "--name",
+            name,
+            "--manual",
+            option,
+            cap,
+            "--shell",
+            "touch started",
+        ];
+        let added = world.ctl(&line);
+        let told = format!("{}{}", added.stdout, added.stderr);
+        assert!(told.contains(&format!("no run starts: for {option}")), "{added:?}");
+        added.ok();
         let ran = world.ctl(&["run", "--wait", name]);
         assert_ne!(ran.code(), 0, "{ran:?}");
         assert!(
@@ -102,7 +115,9 @@ fn nothing_is_started_that_could_not_be_held_to_its_caps() {
             run["reason"].as_str().is_some_and(|said| said.starts_with(&reason)),
             "{run}"
         );
-        world.ctl(&["edit", name, option, ""]).ok();
+        let edited = world.ctl(&["edit", name, option, ""]);
+        assert!(!edited.stdout.contains("no run starts"), "{edited:?}");
+        edited.ok();
         assert_eq!(ended(&world, name)["outcome"], "succeeded", "it is the cap alone");
     }
 }

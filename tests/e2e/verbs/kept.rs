@@ -382,3 +382,39 @@ fn what_an_earlier_daemon_left_is_compressed_and_the_bound_of_all_output_counts_
     assert_eq!(world.ctl(&["logs", "big/4", "-n", "1"]).ok(), "the number 000020000\n");
     assert_eq!(world.ctl(&["logs", "big/2", "-n", "1"]).ok(), "the number 000020000\n");
 }
+
+#[test]
+fn output_that_could_not_be_kept_is_missed_aloud() {
+    let world = World::served();
+    add(&world, "loud", &[], "echo out");
+    // Where its directory would be made.
+    let output = world.path("state/output");
+    std::fs::create_dir_all(&output).unwrap();
+    std::fs::write(output.join("1"), "").unwrap();
+    world.ctl(&["run", "--wait", "loud"]).ok();
+    for args in [&["logs", "loud"][..], &["logs", "loud", "--path"]] {
+        let logs = world.ctl(args);
+        let said = "loud/1 wrote 4 B, of which nothing could be kept on the disk";
+        assert!(logs.stderr.contains(said), "{logs:?}");
+        logs.ok();
+    }
+    let log = world.ctl(&["logs", "--daemon"]).ok();
+    assert!(log.contains("nothing of the output of a run could be written"), "{log}");
+}
+
+#[test]
+fn what_a_command_puts_in_the_place_of_its_output_is_not_followed() {
+    let world = World::served();
+    let place = |way: &str| format!("echo out; f=$(readlink /proc/$$/fd/1); rm $f; {way}");
+    for (name, way) in [("link", "ln -s /etc/passwd $f"), ("pipe", "mkfifo $f")] {
+        add(&world, name, &["--output", "file"], &place(way));
+        world.ctl(&["run", name]).ok();
+        let run = wait_for("its end", || {
+            Some(world.run_of(name)).filter(|run| !run["outcome"].is_null())
+        });
+        assert_eq!(run["outcome"], "succeeded");
+        let logs = world.ctl(&["logs", name]);
+        assert_eq!(logs.stdout, "", "{logs:?}");
+        assert_ne!(logs.code(), 0, "{logs:?}");
+    }
+}

@@ -69,18 +69,12 @@ fn wait_ends_with_the_exit_code_of_the_command() {
         "{ran:?}"
     );
     assert_eq!(world.finished("gone/1")["outcome"], "spawn-failed");
+    let directory = world.path("lost").display().to_string();
+    std::fs::create_dir(&directory).unwrap();
     world
-        .ctl(&[
-            "add",
-            "--name",
-            "lost",
-            "--manual",
-            "--cwd",
-            "/no/such/dir",
-            "--",
-            "true",
-        ])
+        .ctl(&["add", "--name", "lost", "--manual", "--cwd", &directory, "--", "true"])
         .ok();
+    std::fs::remove_dir(&directory).unwrap();
     assert_eq!(world.ctl(&["run", "--wait", "lost"]).code(), 127);
     let reason = world.finished("lost/1")["reason"].to_string();
     assert!(reason.contains("director"), "{reason}");

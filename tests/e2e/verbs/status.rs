@@ -4,9 +4,10 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
-use crate::harness::{World, has_keys, is_instant, run};
+use crate::harness::{World, has_keys, is_instant, run, wait_for};
 
 #[test]
 fn the_object_has_its_shape_and_tells_the_truth() {
@@ -186,4 +187,26 @@ fn status_says_whether_attempts_have_control_groups() {
     let status = world.ctl(&["status", "--json"]).json();
     assert_eq!(status["runner"]["cgroups"], json!(null));
     assert!(world.ctl(&["status"]).ok().contains("held by process groups"));
+}
+
+#[test]
+fn a_runner_that_was_stopped_is_told_of() {
+    let world = World::served();
+    let runner = || world.ctl(&["status", "--json"]).json()["runners"][0].clone();
+    assert_eq!(runner()["stopped"], false);
+    let pid = runner()["pid"].as_i64().expect("a number");
+    let signal = |signal: Signal| {
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).expect("a process");
+        rustix::process::kill_process(pid, signal).expect("it lives");
+    };
+    signal(Signal::STOP);
+    wait_for("it to stop", || (runner()["stopped"] == true).then_some(()));
+    let said = world.ctl(&["status"]).ok();
+    assert!(
+        said.contains(&format!("{pid} is stopped")) && said.contains(&format!("kill -CONT {pid}")),
+        "{said}"
+    );
+    signal(Signal::CONT);
+    wait_for("it to go on", || (runner()["stopped"] == false).then_some(()));
+    assert!(!world.ctl(&["status"]).ok().contains("is stopped"));
 }

@@ -15,6 +15,7 @@ use crate::output::daemon_log::{DaemonLog, instant, words};
 use crate::output::follow::Followed;
 use crate::output::printer::{Printer, Style};
 use crate::output::{pressed, raw};
+use crate::render::bytes;
 use crate::session::Session;
 use crate::watch::wait_for;
 
@@ -39,12 +40,10 @@ pub fn run(args: &LogsArgs, session: &mut Session) -> Result<()> {
     if args.timestamps {
         outputs.iter().try_for_each(has_times)?;
     }
-    for output in outputs.iter().filter(|output| output.discards.0) {
-        session.remark(&format!(
-            "nothing is kept of {}: its task discards its output",
-            output.info.run
-        ));
-    }
+    outputs
+        .iter()
+        .filter_map(absent)
+        .for_each(|remark| session.remark(&remark));
     let style = Style {
         json: session.json,
         timestamps: args.timestamps.then(|| session.zone().clone()),
@@ -54,6 +53,9 @@ pub fn run(args: &LogsArgs, session: &mut Session) -> Result<()> {
     let last = outputs.len().saturating_sub(1);
     let mut client = Some(client);
     for (i, output) in outputs.into_iter().enumerate() {
+        if output.lost.0 > 0 {
+            continue;
+        }
         let mut printer = Printer::new(style.clone());
         if let Some(client) = client.take_if(|_| args.follow && i == last && output.info.outcome.is_none()) {
             let show = Show {
@@ -134,14 +136,28 @@ fn output(client: &mut Client, target: String) -> Result<RunOutput, Failure> {
     }
 }
 
+/// Why there is no output of a run that has written some.
+fn absent(output: &RunOutput) -> Option<String> {
+    let run = &output.info.run;
+    if output.discards.0 {
+        Some(format!("nothing is kept of {run}: its task discards its output"))
+    } else if output.removed.0 {
+        Some(format!("the output of {run} was removed to keep within the limits"))
+    } else if output.lost.0 > 0 {
+        let lost = bytes(output.lost.0);
+        Some(format!(
+            "{run} wrote {lost}, of which nothing could be kept on the disk"
+        ))
+    } else {
+        None
+    }
+}
+
 /// The files of runs, those too that are not there.
 fn paths_of(outputs: Vec<RunOutput>, session: &mut Session) -> Result<()> {
     for output in &outputs {
-        if output.discards.0 {
-            session.remark(&format!(
-                "nothing is kept of {}: its task discards its output",
-                output.info.run
-            ));
+        if let Some(remark) = absent(output) {
+            session.remark(&remark);
         } else if !output.files.iter().any(|file| PathBuf::from(file).exists()) {
             let so_far = if output.info.outcome.is_none() { " so far" } else { "" };
             session.remark(&format!(

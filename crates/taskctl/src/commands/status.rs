@@ -87,6 +87,11 @@ fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
         );
         row("", text, Tone::Plain)?;
     }
+    for runner in status.runners.0.iter().filter(|runner| runner.stopped.0) {
+        let pid = runner.pid;
+        let text = format!("{pid} is stopped: until `kill -CONT {pid}` nothing starts there, and no run ends");
+        row("", text, Tone::Bad)?;
+    }
     row(
         "store",
         format!("{} in {}", bytes(status.store_bytes), status.state_dir),

@@ -22,6 +22,7 @@ pub struct EachRunner<'a> {
     version: &'a str,
     running: u64,
     draining: bool,
+    stopped: bool,
 }
 
 /// The store in `status`.
@@ -61,12 +62,14 @@ impl<'a> EachRunner<'a> {
             version,
             running,
             draining,
+            stopped,
         } = runner;
         EachRunner {
             pid: *pid,
             version,
             running: *running,
             draining: *draining,
+            stopped: stopped.0,
         }
     }
 }

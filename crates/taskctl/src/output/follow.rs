@@ -149,7 +149,7 @@ impl Followed {
                 {
                     return Ok(true);
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match changes.as_deref_mut() {
+                Err(error) if is_absent(&error) => match changes.as_deref_mut() {
                     Some(changes) => {
                         changes.await_file(path);
                         // Whatever comes to it is new.
@@ -168,7 +168,7 @@ impl Followed {
         let path = raw::beside(path);
         let mut raw = match RawFile::open(&path) {
             Ok(raw) => raw,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if is_absent(&error) => return Ok(false),
             Err(error) => return Err(unreadable(&path, &error).into()),
         };
         if let Some(count) = self.tail.take() {
@@ -273,6 +273,11 @@ fn stopped(done: std::result::Result<(), Stop>, path: &Path) -> Result<()> {
         Err(Stop::Printing(error)) => Err(error),
         Err(Stop::Reading(error)) => Err(unreadable(path, &error).into()),
     }
+}
+
+/// Whether there is no file, nor a directory that it could be in.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

@@ -6,6 +6,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
+use super::source::open_regular;
 use super::tail::Last;
 
 /// What the names of such files end with, behind the name of what they hold.
@@ -49,7 +50,7 @@ pub struct Packed {
 impl Packed {
     /// Opens it by where it was before.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(packed(path))?;
+        let file = open_regular(&packed(path))?;
         let unpack = zstd::Decoder::new(file.try_clone()?)?;
         Ok(Packed {
             file,

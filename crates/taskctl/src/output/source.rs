@@ -1,14 +1,28 @@
 //! What output is read from: a file as it was written, or one that the daemon has compressed.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{OFlags, SeekFrom, seek};
 
 use super::pressed::Packed;
 use super::tail::{Last, last_lines};
+
+/// Opens a file of output. A command may have put something else in its place, such as a link to where it may not read itself
+/// or a pipe that nobody writes.
+pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    Ok(file)
+}
 
 /// An open file that is read by offsets. Where it is compressed they should only grow: going back is to begin again.
 pub enum Source {
@@ -21,7 +35,7 @@ pub enum Source {
 impl Source {
     /// What was written at this path, or what became of that.
     pub fn open(path: &Path) -> io::Result<Self> {
-        match File::open(path) {
+        match open_regular(path) {
             Ok(file) => Ok(Source::Plain(file)),
             // It is compressed before the plain one goes.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Source::Packed(Packed::open(path)?)),

@@ -3,6 +3,7 @@
 mod dependencies;
 mod gates;
 mod limits;
+mod needs;
 mod output;
 mod overrides;
 mod process;
@@ -26,13 +27,14 @@ use crate::config::Limits;
 use crate::describe;
 use crate::powers::Powers;
 
+pub(crate) use needs::{Needs, uncapped};
 pub(crate) use overrides::{fit, overrides};
-pub(crate) use process::read_env_files;
+use process::read_env_files;
 pub(crate) use schedule::{Schedules, findings, known_zone, still_to_come, zone_of};
 use schedule::{by_rule, in_zone, misfire, not_limited, rule_of};
 use terms::Typed;
 pub(crate) use terms::{draw_offset, remark};
-pub(crate) use user::known_user;
+use user::known_user;
 
 /// What a definition is accepted by.
 pub(crate) struct Context<'a> {

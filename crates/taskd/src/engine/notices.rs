@@ -111,8 +111,18 @@ impl Driver {
                     signal,
                     duration_ms = duration.map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX)),
                     output_bytes = usage.output_bytes,
+                    output_lost = Some(usage.output_lost).filter(|lost| *lost > 0),
                     "run finished"
                 );
+                if usage.output_lost > 0 && usage.output_lost == usage.output_bytes {
+                    tracing::warn!(
+                        task = name.as_str(),
+                        run = run.n,
+                        attempt,
+                        output_lost = usage.output_lost,
+                        "nothing of the output of a run could be written; is there room in the state directory?"
+                    );
+                }
                 let kept = usage.output_bytes.saturating_sub(usage.output_lost);
                 let threshold = self.config.limits.output_compress_bytes;
                 // A line takes more on disk than the command wrote, and of earlier attempts nothing is known here.

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) started_at: Timestamp,
     /// What this daemon is, and becomes when it begins anew.
     pub(crate) program: Arc<Program>,
+    /// Held while the program that is installed now is tried, which ends before this process becomes another.
+    pub(crate) trying: Mutex<()>,
     /// Held from reading a definition until its change is durable, so that no edit is built on an outdated one.
     pub(crate) editing: Mutex<()>,
     /// Bytes of the definitions that imports under way have taken in.

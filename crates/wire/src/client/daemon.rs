@@ -60,6 +60,8 @@ pub struct RunnerStatus {
     pub running: u64,
     /// Whether it only ends what it has, since it is of another program than the daemon.
     pub draining: bool,
+    /// Whether a signal has stopped it: until it goes on, nothing starts there and no limit of time holds.
+    pub stopped: Tail<bool>,
 }
 
 /// A daemon that begins anew.

@@ -195,7 +195,11 @@ fn records_inside_records_may_grow() {
     assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![detail])));
 
     let output = samples::output();
-    let later = (grown(output.info.0.clone()), output.files.clone(), output.discards);
+    let later = (
+        grown(output.info.0.clone()),
+        output.files.clone(),
+        (output.discards, output.removed, output.lost),
+    );
     assert_eq!(decode(&encode(&page(vec![later])).unwrap()), Ok(page(vec![output])));
 
     let Origin {

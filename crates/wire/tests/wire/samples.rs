@@ -121,6 +121,8 @@ pub fn output() -> RunOutput {
         info: Rec(run_info()),
         files: vec![s("/var/lib/taskd/output/7/1042.1.jsonl")],
         discards: Tail(true),
+        removed: Tail(false),
+        lost: Tail(38),
     }
 }
 
@@ -170,6 +172,7 @@ fn status() -> Status {
             version: s("0.1.0"),
             running: 12,
             draining: true,
+            stopped: Tail(true),
         })]),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use taskd_core::command::{Command, Reply};
-use taskd_core::process::EnvFile;
+use taskd_core::process::caps::Caps;
 use taskd_core::schedule::{Finding, FindingCode, Schedule};
 use taskd_core::scheduler::{Crowds, Scheduler};
 use taskd_core::task::{Owner, TaskId, TaskName, When};
@@ -13,7 +13,7 @@ use taskd_wire::codec::Rec;
 use taskd_wire::definition::{ScheduleSpec, TaskSpec};
 use taskd_wire::refusal::Refusal;
 
-use crate::accept::{self, Context};
+use crate::accept::{self, Context, Needs};
 use crate::clock;
 use crate::powers::Powers;
 use crate::refusal;
@@ -35,9 +35,9 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
         | ScheduleSpec::After { .. } => None,
     };
     let definition = accept::definition(spec, &context(shared, now))?;
-    can_be_given(&definition.process.env_files, definition.process.user.as_deref()).await?;
+    are_met(Needs::of(&definition)).await?;
     let findings = accept::findings(&definition, &shared.schedules, now);
-    let (owner, tz) = (shared.owner, accept::zone_of(&definition));
+    let (owner, tz, caps) = (shared.owner, accept::zone_of(&definition), definition.process.caps);
     let accepted = shared
         .engine
         .change(
@@ -69,22 +69,38 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
         });
     };
     accepted.tz = tz;
+    accepted.warnings.extend(uncapped(shared, caps).await?);
     Ok(Response::Accepted(Rec(accepted)))
 }
 
-/// Whether files of variables can be read and there is such a user, which may take as long as a file system and the service
-/// behind accounts like.
-pub(super) async fn can_be_given(files: &[EnvFile], user: Option<&str>) -> Result<(), Refusal> {
-    if files.is_empty() && user.is_none() {
+/// Whether a start has what it needs, as far as that is known now.
+pub(super) async fn are_met(needs: Needs<'_>) -> Result<(), Refusal> {
+    if needs == Needs::default() {
         return Ok(());
     }
-    let (files, user) = (files.to_vec(), user.map(str::to_owned));
-    let reading = tokio::task::spawn_blocking(move || {
-        user.as_deref().map_or(Ok(()), accept::known_user)?;
-        accept::read_env_files(&files)
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    let (files, user, cwd) = (needs.env_files.to_vec(), owned(needs.user), owned(needs.cwd));
+    let checking = tokio::task::spawn_blocking(move || {
+        let needs = Needs {
+            env_files: &files,
+            user: user.as_deref(),
+            cwd: cwd.as_deref(),
+        };
+        needs.check()
     });
     // It does not panic, and the runtime is there as long as we are.
-    reading.await.unwrap_or(Ok(()))
+    checking.await.unwrap_or(Ok(()))
+}
+
+/// Why the runs of a task with these caps could not start as things are.
+pub(super) async fn uncapped(shared: &Shared, caps: Caps) -> Result<Option<String>, Refusal> {
+    if caps == Caps::default() {
+        return Ok(None);
+    }
+    let engine = &shared.engine;
+    engine
+        .look(move |_, condition| accept::uncapped(&caps, condition))
+        .await
 }
 
 /// What definitions are accepted by.

@@ -7,7 +7,7 @@ use taskd_wire::definition::TaskPatch;
 use taskd_wire::refusal::Refusal;
 
 use super::add;
-use crate::accept;
+use crate::accept::{self, Needs};
 use crate::clock;
 use crate::refusal;
 use crate::server::{Shared, names};
@@ -27,15 +27,18 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
     let enabled = patch.enabled;
     let is_other = patch.schedule.is_some() || patch.tz.is_some();
     let (names_files, names_user) = (patch.process.env_files.is_some(), patch.process.user.0.is_some());
+    let names_cwd = patch.cwd.is_some();
     let definition = accept::patched(stored.definition, patch, &add::context(shared, now))?;
-    let files = &definition.process.env_files;
-    let (files, user) = (
-        files.get(..).filter(|_| names_files),
-        definition.process.user.as_deref(),
-    );
-    add::can_be_given(files.unwrap_or_default(), user.filter(|_| names_user)).await?;
+    let all = Needs::of(&definition);
+    // What it had already is not what is asked for now.
+    let named = Needs {
+        env_files: if names_files { all.env_files } else { &[] },
+        user: all.user.filter(|_| names_user),
+        cwd: all.cwd.filter(|_| names_cwd),
+    };
+    add::are_met(named).await?;
     let findings = accept::findings(&definition, &shared.schedules, now);
-    let tz = accept::zone_of(&definition);
+    let (tz, caps) = (accept::zone_of(&definition), definition.process.caps);
     let accepted = shared
         .engine
         .change(
@@ -62,5 +65,6 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
     accepted.tz = tz;
+    accepted.warnings.extend(add::uncapped(shared, caps).await?);
     Ok(Response::Accepted(Rec(accepted)))
 }

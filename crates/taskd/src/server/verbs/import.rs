@@ -3,7 +3,7 @@
 //! The lines are checked as they come. When all are there they are handed to the engine in parts, a few at a time, so
 //! that neither it nor the store is ever held up, and the last word makes all of them tasks at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use taskd_wire::refusal::{LineRefusal, Refusal};
 use tokio::task::JoinSet;
 
 use super::add;
-use crate::accept::{self, Context};
+use crate::accept::{self, Context, Needs};
 use crate::clock;
 use crate::engine::Engine;
 use crate::refusal;
@@ -189,13 +189,16 @@ pub(super) async fn end(shared: &Shared, import: &mut Import) -> Result<Response
 async fn accept_all(engine: Engine, owner: Owner, mut import: Import, count: NonZeroU64) -> Result<(), Refusal> {
     import.names = HashMap::new();
     check_free(&engine, owner, &import).await?;
-    // In the order of names, so that each page of their index is written once.
-    let sorted = tokio::task::spawn_blocking(move || {
+    let prepared = tokio::task::spawn_blocking(move || {
+        are_met(&import)?;
+        // In the order of names, so that each page of their index is written once.
         import.taken.sort_unstable_by(|(_, a), (_, b)| a.name.cmp(&b.name));
-        import
+        Ok(import)
     });
-    let import = sorted.await.map_err(|error| Refusal::Internal {
-        what: format!("an import was not sorted: {error}"),
+    let import = prepared.await.unwrap_or_else(|error| {
+        Err(Refusal::Internal {
+            what: format!("an import was not prepared: {error}"),
+        })
     })?;
     let begin = move |_: &_, _| Ok(Command::BeginImport { owner, count });
     let begun = engine.change(begin, |_, reply| match reply {
@@ -243,6 +246,21 @@ async fn check_free(engine: &Engine, owner: Owner, import: &Import) -> Result<()
                 line,
                 refusal: Box::new(LineRefusal::NameTaken { name: name.to_string() }),
             });
+        }
+    }
+    Ok(())
+}
+
+/// Looks for what the starts of its tasks need, in the order of the lines; what many need once.
+///
+/// # Errors
+/// [`Refusal::ImportLine`] of the first that is known to lack something.
+fn are_met(import: &Import) -> Result<(), Refusal> {
+    let mut met = HashSet::from([Needs::default()]);
+    for (line, definition) in &import.taken {
+        let needs = Needs::of(definition);
+        if met.insert(needs) {
+            needs.check().map_err(|refused| at_line(*line, refused))?;
         }
     }
     Ok(())

@@ -26,15 +26,22 @@ pub(super) async fn answer(shared: &Shared, target: String) -> Result<Response, 
         .readers
         .read(move |reader| {
             let kind = reader.definition(run.task)?.map(|task| task.definition.output.kind);
-            find(&mut output, run, kind, &state_dir);
+            if !find(&mut output, run, kind, &state_dir)
+                && let Some(row) = reader.run(run)?
+            {
+                let usage = row.usage.unwrap_or_default();
+                let is_lost = usage.output_lost == usage.output_bytes;
+                output.removed = Tail(row.output_removed);
+                output.lost = Tail(if is_lost { usage.output_lost } else { 0 });
+            }
             Ok(output)
         })
         .await?;
     Ok(Response::Output(Rec(output)))
 }
 
-/// Takes in where the files are that there are. It asks the disk for each.
-fn find(output: &mut RunOutput, run: RunKey, kind: Option<OutputKind>, state_dir: &Path) {
+/// Takes in where the files are that there are. It asks the disk for each. Whether there are any.
+fn find(output: &mut RunOutput, run: RunKey, kind: Option<OutputKind>, state_dir: &Path) -> bool {
     let mut any = false;
     for (file, key) in output.files.iter_mut().zip(keys(run)) {
         let found = find_output(state_dir, &key).map(|(path, _)| path);
@@ -47,6 +54,7 @@ fn find(output: &mut RunOutput, run: RunKey, kind: Option<OutputKind>, state_dir
         *file = named.display().to_string();
     }
     output.discards = Tail(!any && kind == Some(OutputKind::Discard));
+    any
 }
 
 /// The attempts of a run.
@@ -69,6 +77,8 @@ pub(super) fn of(shared: &Shared, run: RunKey, info: RunInfo) -> RunOutput {
         info: Rec(info),
         files,
         discards: Tail(false),
+        removed: Tail(false),
+        lost: Tail(0),
     }
 }
 

@@ -9,6 +9,10 @@ use taskd_wire::refusal::Refusal;
 use crate::server::Shared;
 
 pub(super) async fn answer(shared: &Shared) -> Result<Response, Refusal> {
+    let _alone = shared.trying.lock().await;
+    if shared.engine.look(|_, condition| condition.stopping).await? {
+        return Err(Refusal::Stopping);
+    }
     let program = Arc::clone(&shared.program);
     // It starts processes and waits for them.
     let checked = tokio::task::spawn_blocking(move || program.check()).await;

@@ -1,5 +1,7 @@
 //! `status`: how the daemon is.
 
+use std::fs;
+
 use taskd_core::Timestamp;
 use taskd_core::pause::PauseScope;
 use taskd_wire::client::{Response, RunnerStatus, Status};
@@ -40,6 +42,10 @@ pub(super) async fn answer(shared: &Shared) -> Result<Response, Refusal> {
             }
         })
         .await?;
+    let mut runners = status.runners.0;
+    for Rec(runner) in &mut runners {
+        runner.stopped = Tail(is_stopped(runner.pid));
+    }
     Ok(Response::Status(Box::new(Rec(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: PROTOCOL_MAX,
@@ -49,6 +55,7 @@ pub(super) async fn answer(shared: &Shared) -> Result<Response, Refusal> {
         log: shared.log.path().display().to_string(),
         state_dir: shared.state_dir.display().to_string(),
         log_lost: shared.log.lost(),
+        runners: Tail(runners),
         ..status
     }))))
 }
@@ -59,5 +66,14 @@ fn runner(seen: &Seen, draining: bool) -> Rec<RunnerStatus> {
         version: seen.version.clone(),
         running: seen.running as u64,
         draining,
+        stopped: Tail(false),
     })
+}
+
+/// Whether a signal has stopped a process, or a tracer. Where it cannot be seen, it is not known to be.
+fn is_stopped(pid: u32) -> bool {
+    // The name in parentheses may hold anything, a parenthesis too; what follows it is the state, see proc_pid_stat(5).
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    state.is_some_and(|state| state.starts_with(['T', 't']))
 }
