@@ -44,7 +44,9 @@ fn runs_go_one_after_the_other_over_a_crash_of_the_daemon() {
     let refused = world.ctl(&["run", "q"]);
     assert_eq!(refused.code(), 1);
     assert!(
-        refused.stderr.contains("runs of q in progress or waiting"),
+        refused
+            .stderr
+            .contains("2 is over the limit of 1 for runs of q that wait"),
         "{}",
         refused.stderr
     );
