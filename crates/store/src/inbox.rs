@@ -105,6 +105,11 @@ impl Receiver {
         self.0.lock().take()
     }
 
+    /// Whether something has come meanwhile.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.0.lock().waiting.is_empty()
+    }
+
     /// Sleeps so long, or until there is a request that cannot wait.
     pub(crate) fn linger(&self, limit: Duration) {
         let mut state = self.0.lock();

@@ -27,8 +27,8 @@ const GROUP_BATCHES: usize = 1_000;
 const GROUP_RECORDS: usize = 10_000;
 /// How long facts wait for more of their kind before they are committed.
 const LINGER: Duration = Duration::from_millis(2);
-/// How long the thread sleeps after a commit of many batches, if there is nothing that cannot wait: a busy daemon pays for
-/// fifty commits a second, and a quiet one waits for none.
+/// How long the thread sleeps after a commit of many batches, or during which others came, if there is nothing that cannot
+/// wait: a busy daemon pays for fifty commits a second, and a quiet one waits for none.
 const PACE: Duration = Duration::from_millis(20);
 /// Batches in a group that are many: those of one run alone are fewer.
 const MANY_BATCHES: usize = 4;
@@ -212,7 +212,7 @@ impl Committer {
                 self.pruner.set_limits(limits);
             }
             let turns = 1 + group.len() / PRUNE_BATCHES;
-            let rests = group.len() >= MANY_BATCHES && !is_full(group.len(), records);
+            let (is_full, are_many) = (is_full(group.len(), records), group.len() >= MANY_BATCHES);
             if !group.is_empty() {
                 self.commit_group(group);
             }
@@ -224,7 +224,8 @@ impl Committer {
                     self.prune();
                 }
             }
-            if open && rests && !self.pruner.is_pending() {
+            let is_busy = are_many || requests.is_waited_for();
+            if open && is_busy && !is_full && !self.pruner.is_pending() {
                 requests.linger(PACE);
             }
         }
