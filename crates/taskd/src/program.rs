@@ -15,9 +15,8 @@ use rustix::fs::Access;
 use rustix::process::{Pid, PidfdFlags};
 use taskd_wire::runner::FileId;
 
-/// How long a program may take to say its version, or what it thinks of a configuration. Both together are less than who
-/// asks waits for the answer, if nothing else was said.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a program may take to say its version, or what it thinks of a configuration.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Most of what it says that is read, in bytes.
 const SAID_MAX: u64 = 4096;
