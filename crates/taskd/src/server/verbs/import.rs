@@ -170,6 +170,8 @@ pub(super) async fn end(shared: &Shared, import: &mut Import) -> Result<Response
     let (engine, owner, staging) = (shared.engine.clone(), shared.owner, Arc::clone(&shared.staging));
     // It comes to its end also when the client leaves.
     let accepted = tokio::spawn(async move {
+        // Before others must wait for this one: a file system may take as long as it likes.
+        let import = prepared(import).await?;
         let _alone = staging.lock_owned().await;
         accept_all(engine, owner, import, count).await
     });
@@ -186,19 +188,26 @@ pub(super) async fn end(shared: &Shared, import: &mut Import) -> Result<Response
     Ok(Response::Imported(count.get()))
 }
 
+/// The import, once what the starts of its tasks need was looked for.
+async fn prepared(import: Import) -> Result<Import, Refusal> {
+    let looked = tokio::task::spawn_blocking(move || are_met(&import).map(|()| import));
+    looked.await.unwrap_or_else(|error| {
+        Err(Refusal::Internal {
+            what: format!("an import was not looked through: {error}"),
+        })
+    })
+}
+
 async fn accept_all(engine: Engine, owner: Owner, mut import: Import, count: NonZeroU64) -> Result<(), Refusal> {
     import.names = HashMap::new();
     check_free(&engine, owner, &import).await?;
-    let prepared = tokio::task::spawn_blocking(move || {
-        are_met(&import)?;
-        // In the order of names, so that each page of their index is written once.
+    // In the order of names, so that each page of their index is written once.
+    let sorted = tokio::task::spawn_blocking(move || {
         import.taken.sort_unstable_by(|(_, a), (_, b)| a.name.cmp(&b.name));
-        Ok(import)
+        import
     });
-    let import = prepared.await.unwrap_or_else(|error| {
-        Err(Refusal::Internal {
-            what: format!("an import was not prepared: {error}"),
-        })
+    let import = sorted.await.map_err(|error| Refusal::Internal {
+        what: format!("an import was not sorted: {error}"),
     })?;
     let begin = move |_: &_, _| Ok(Command::BeginImport { owner, count });
     let begun = engine.change(begin, |_, reply| match reply {
