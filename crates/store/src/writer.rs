@@ -2,8 +2,9 @@
 //!
 //! A group that fails is rolled back and each of its batches tried alone, in order, so that one bad decision refuses no
 //! other. What is no batch's fault refuses the rest too: another program that holds the database would be waited for
-//! again with each batch, and so would a disk that fails. A fact that cannot be written holds back what comes after it, also what is on its way already: all of its
-//! epoch. Where many facts come, the thread sleeps between two groups. It goes on after every failure: when there is room on the disk again, the next epoch holds.
+//! again with each batch, and so would a disk that fails. A fact that cannot be written holds back what comes after it,
+//! also what is on its way already: all of its epoch. The thread goes on after every failure: when there is room on the
+//! disk again, the next epoch holds. Where many facts come, it sleeps between two groups.
 
 use std::path::Path;
 use std::sync::Arc;
