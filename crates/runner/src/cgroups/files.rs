@@ -168,16 +168,19 @@ pub(crate) fn clear(dir: &Path, is_left: impl Fn(&str) -> bool) {
     let deadline = clock::steady() + sweep::PATIENCE;
     let mut kept = 0;
     for dir in left {
-        while !remove(&dir) {
+        // Looked at first: what ends between the two cannot be what keeps it from being removed.
+        while let Some(events) = populated(&dir) {
             let patience = deadline.saturating_duration_since(clock::steady());
-            let Some(events) = populated(&dir).filter(|_| !patience.is_zero()) else {
-                kept += 1;
+            if patience.is_zero() {
                 break;
-            };
+            }
             let timeout = Timespec::try_from(patience).ok();
             let mut fds = [PollFd::new(&events, PollFlags::PRI)];
             // Whether it is empty or the time is up is seen above.
             let _ = rustix::event::poll(&mut fds, timeout.as_ref());
+        }
+        if !remove(&dir) {
+            kept += 1;
         }
     }
     if kept > 0 {
