@@ -9,6 +9,7 @@ mod attach;
 mod link;
 mod mailbox;
 mod notices;
+mod pace;
 mod records;
 mod runner;
 mod runners;
@@ -42,6 +43,7 @@ pub(crate) use self::attach::{Keeper, Whereabouts};
 use self::link::LinkError;
 use self::mailbox::{Build, Changed, Mail};
 pub(crate) use self::mailbox::{Condition, Engine};
+use self::pace::Pace;
 use self::records::{Records, Stored};
 use self::runners::Runner;
 pub(crate) use self::runners::Seen;
@@ -117,6 +119,7 @@ struct Driver {
     watchers: Watchers,
     asked: usage::Asked,
     wakeup: Wakeup,
+    pace: Pace,
     place: Whereabouts,
     /// The runner that is told to start what is due.
     runner: Option<Runner>,
@@ -161,6 +164,7 @@ impl Driver {
             watchers: Watchers::default(),
             asked: usage::Asked::default(),
             wakeup: Wakeup::new()?,
+            pace: Pace::new(clock::now()),
             place: parts.runner,
             runner: None,
             draining: Vec::new(),
@@ -221,7 +225,9 @@ impl Driver {
                 () = beat(&mut watchdog) => self.notify.watchdog(),
                 woken = self.wakeup.woken() => match woken? {
                     Woken::Due => {
-                        self.core.handle(clock::now(), Event::Tick);
+                        let now = clock::now();
+                        self.pace.woken(now);
+                        self.core.handle(now, Event::Tick);
                         self.pump();
                         // Where so much is due that it takes many turns, those who ask have theirs, and the sockets.
                         self.open_some();
@@ -267,7 +273,10 @@ impl Driver {
                     deadline,
                     previous,
                     overrides,
-                } => self.start(origin, deadline, previous, overrides.as_deref()),
+                } => {
+                    self.pace.started();
+                    self.start(origin, deadline, previous, overrides.as_deref());
+                }
                 Effect::Stop { attempt, grace } => self.tell_runners(&ToRunner::Stop {
                     key: spoken::wire_key(attempt),
                     grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
@@ -294,7 +303,8 @@ impl Driver {
             Stop::No => self.core.next_wakeup(),
             Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => None,
         };
-        self.wakeup.arm(at)
+        let wake_at = |at| self.pace.wake_at(at, clock::now());
+        self.wakeup.arm(at.map(wake_at))
     }
 
     /// Takes in what waits in the mailbox, for a turn at most.
