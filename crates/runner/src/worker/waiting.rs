@@ -30,10 +30,10 @@ const SPAN: Duration = Duration::from_millis(50);
 const MANY: u32 = 20;
 
 /// How long all but a daemon waits when there are many.
-const BREATH: Duration = Duration::from_millis(2);
+const BREATH: Duration = Duration::from_millis(5);
 
 /// How long what is said to a daemon waits then, at most, so that it is not woken for each word.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Whether there is so much to do that it is done together.
 #[derive(Debug)]
