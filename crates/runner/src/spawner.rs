@@ -56,8 +56,10 @@ struct Queue {
     jobs: VecDeque<Job>,
     /// Threads that are ready for a job, or have had one.
     warm: usize,
-    /// Threads that wait for a job. Waking nobody is a system call too.
+    /// Threads that wait for a job and were not woken for one. Waking nobody is a system call too.
     idle: usize,
+    /// Threads that were woken, and do not run yet.
+    woken: usize,
     /// Since when jobs wait and none was taken; nothing while none waits.
     still: Option<Instant>,
 }
@@ -178,6 +180,8 @@ impl Spawners {
         let mut queue = lock(&self.shared.queue);
         queue.push(job, clock::steady());
         if queue.idle > 0 {
+            queue.idle -= 1;
+            queue.woken += 1;
             drop(queue);
             self.shared.ready.notify_one();
         }
@@ -231,8 +235,10 @@ fn next_job(shared: &Shared) -> Job {
             return job;
         }
         queue.idle += 1;
-        queue = shared.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        queue.idle -= 1;
+        while queue.woken == 0 {
+            queue = shared.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.woken -= 1;
     }
 }
 
