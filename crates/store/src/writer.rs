@@ -29,8 +29,8 @@ const GROUP_RECORDS: usize = 10_000;
 /// How long facts wait for more of their kind before they are committed.
 const LINGER: Duration = Duration::from_millis(2);
 /// How long the thread sleeps after a commit of many batches, or during which others came, if there is nothing that cannot
-/// wait: a busy daemon pays for fifty commits a second, and a quiet one waits for none.
-const PACE: Duration = Duration::from_millis(20);
+/// wait: a busy daemon pays for twenty commits a second, and a quiet one waits for none.
+const PACE: Duration = Duration::from_millis(50);
 /// Batches in a group that are many: those of one run alone are fewer.
 const MANY_BATCHES: usize = 4;
 /// Records in a group that get more memory.
