@@ -21,6 +21,9 @@ const STAMP: Range<usize> = HEAD.len()..HEAD.len() + "2026-11-23T12:00:00.000Z".
 /// Most bytes of one text in a line. What is longer is cut: a log that is bounded by lines would have no bound else.
 const TEXT_MAX: usize = 8 * 1024;
 
+/// Bytes that the fields of most lines fit into.
+const ROOM: usize = 256;
+
 /// The layer that makes lines of events and queues them.
 pub(super) struct Lines {
     clock: fn() -> i64,
@@ -38,7 +41,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let stamp = stamp((self.clock)());
         let level = *event.metadata().level();
-        let mut fields = Fields::default();
+        let mut fields = Fields::new(self.echo.is_some());
         event.record(&mut fields);
         if level >= Level::DEBUG {
             fields.text("target", event.metadata().target());
@@ -56,7 +59,12 @@ impl<S: Subscriber> Layer<S> for Lines {
         let urgent = level <= Level::WARN;
         self.file.push(line.as_bytes(), urgent);
         if let Some((echo, queue)) = &self.echo {
-            let line = echo.line(level, &stamp, &fields.message, &fields.plain);
+            let line = echo.line(
+                level,
+                &stamp,
+                &fields.message,
+                fields.plain.as_deref().unwrap_or_default(),
+            );
             queue.push(line.as_bytes(), urgent);
         }
     }
@@ -93,30 +101,45 @@ fn word(level: Level) -> &'static str {
 }
 
 /// The fields of an event, in both forms.
-#[derive(Default)]
 struct Fields {
     message: String,
     /// `,"name":value` for each.
     json: String,
-    /// ` name=value` for each.
-    plain: String,
+    /// ` name=value` for each, where people read it.
+    plain: Option<String>,
 }
 
 impl Fields {
+    fn new(is_plain: bool) -> Self {
+        Fields {
+            message: String::new(),
+            json: String::with_capacity(ROOM),
+            plain: is_plain.then(|| String::with_capacity(ROOM)),
+        }
+    }
+
     /// Appends the names, and leaves the values to the caller.
     fn name(&mut self, name: &str) {
         // The fields that every line has are not to be there twice.
         let taken = matches!(name, "ts" | "level" | "msg") || (name == "target" && self.json.contains(r#","target":"#));
         let mark = if taken { "_" } else { "" };
-        // Writing to a string does not fail.
-        let _ = write!(self.json, r#","{name}{mark}":"#);
-        let _ = write!(self.plain, " {name}=");
+        for part in [",\"", name, mark, "\":"] {
+            self.json.push_str(part);
+        }
+        if let Some(plain) = &mut self.plain {
+            for part in [" ", name, "="] {
+                plain.push_str(part);
+            }
+        }
     }
 
     fn bare(&mut self, field: &Field, value: impl fmt::Display) {
         self.name(field.name());
+        // Writing to a string does not fail.
         let _ = write!(self.json, "{value}");
-        let _ = write!(self.plain, "{value}");
+        if let Some(plain) = &mut self.plain {
+            let _ = write!(plain, "{value}");
+        }
     }
 
     fn text(&mut self, name: &str, text: &str) {
@@ -126,10 +149,12 @@ impl Fields {
         }
         self.name(name);
         json_text(&mut self.json, text);
-        if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == '"' || c == '=' || harmful(c)) {
-            json_text(&mut self.plain, text);
-        } else {
-            self.plain.push_str(cut(text).0);
+        if let Some(plain) = &mut self.plain {
+            if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == '"' || c == '=' || harmful(c)) {
+                json_text(plain, text);
+            } else {
+                plain.push_str(cut(text).0);
+            }
         }
     }
 }
@@ -200,7 +225,23 @@ fn harmful(c: char) -> bool {
 fn json_text(out: &mut String, text: &str) {
     let (kept, whole) = cut(text);
     out.push('"');
-    for c in kept.chars() {
+    if kept
+        .bytes()
+        .all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+    {
+        // As most texts are, and much quicker.
+        out.push_str(kept);
+    } else {
+        escape(out, kept);
+    }
+    if !whole {
+        out.push('…');
+    }
+    out.push('"');
+}
+
+fn escape(out: &mut String, text: &str) {
+    for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
@@ -214,10 +255,6 @@ fn json_text(out: &mut String, text: &str) {
             c => out.push(c),
         }
     }
-    if !whole {
-        out.push('…');
-    }
-    out.push('"');
 }
 
 /// Appends the text with what is harmful in it escaped.
