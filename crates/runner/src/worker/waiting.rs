@@ -30,7 +30,7 @@ const SPAN: Duration = Duration::from_millis(50);
 const MANY: u32 = 20;
 
 /// How long all but a daemon waits when there are many.
-const BREATH: Duration = Duration::from_millis(5);
+const BREATH: Duration = Duration::from_millis(2);
 
 /// How long what is said to a daemon waits then, at most, so that it is not woken for each word.
 const PAUSE: Duration = Duration::from_millis(10);
