@@ -48,8 +48,10 @@ pub(crate) struct Tally {
     boot: Option<u128>,
     /// The latest instant any record tells; the store has no clock of its own.
     pub(crate) latest: Option<Timestamp>,
-    /// Tasks with one more run that has ended.
-    pub(crate) more_runs: Vec<TaskId>,
+    /// Runs that have ended.
+    pub(crate) ended: Vec<RunKey>,
+    /// Tasks that have something else kept of their history.
+    pub(crate) other_histories: Vec<TaskId>,
     /// Tasks with one more span in their ledger.
     pub(crate) more_spans: Vec<TaskId>,
 }
@@ -463,7 +465,7 @@ impl Applier<'_> {
             has_run,
         ])?;
         self.tally.output(id, bits(kept));
-        self.tally.more_runs.push(run.task);
+        self.tally.ended.push(run);
         Ok(())
     }
 

@@ -110,6 +110,11 @@ impl Receiver {
         !self.0.lock().waiting.is_empty()
     }
 
+    /// Whether something of it cannot wait.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.0.lock().urgent
+    }
+
     /// Sleeps so long, or until there is a request that cannot wait.
     pub(crate) fn linger(&self, limit: Duration) {
         let mut state = self.0.lock();

@@ -7,6 +7,8 @@
 //! Output files are removed before the rows that name them: a crash between the two leaves rows without files, which
 //! the next pruning finds, and no files without rows.
 
+mod quiet;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use crate::columns::{bits, number, optional_number, unsigned};
 use crate::error::Fault;
 use crate::histories::{self, Own};
 use crate::session::{Durability, Session};
+use quiet::{Quiet, Until};
 
 /// Most rows pruned in one transaction.
 const CHUNK: usize = 200;
@@ -100,6 +103,7 @@ pub(crate) struct Pruner {
     limits: Limits,
     remove_output: Option<RemoveOutput>,
     more_runs: BTreeSet<TaskId>,
+    quiet: Quiet,
     more_spans: BTreeSet<TaskId>,
     output_grown: bool,
     counted: Counted,
@@ -116,6 +120,7 @@ impl Pruner {
             limits,
             remove_output,
             more_runs: BTreeSet::new(),
+            quiet: Quiet::default(),
             more_spans: BTreeSet::new(),
             output_grown: true,
             counted: Counted {
@@ -135,6 +140,7 @@ impl Pruner {
             return;
         }
         self.limits = limits;
+        self.quiet.forget_all();
         self.stalled = false;
         self.output_grown = true;
         // A sweep under way by the old limits may have passed over what is to go.
@@ -145,11 +151,18 @@ impl Pruner {
     /// Takes in what a commit came to.
     pub(crate) fn note(&mut self, tally: &Tally) {
         self.stalled = false;
-        self.more_runs.extend(&tally.more_runs);
+        self.now = tally.latest.or(self.now);
+        for task in &tally.other_histories {
+            self.quiet.forget(*task);
+        }
+        self.more_runs.extend(&tally.other_histories);
+        let now = self.now;
+        let loud = |run: &&RunKey| !now.is_some_and(|now| self.quiet.is_quiet(**run, now));
+        self.more_runs
+            .extend(tally.ended.iter().filter(loud).map(|run| run.task));
         self.more_spans.extend(&tally.more_spans);
         self.counted.note(tally);
         self.output_grown |= tally.output.iter().any(|(_, change)| *change > 0);
-        self.now = tally.latest.or(self.now);
         if self.sweep == Sweep::Idle {
             self.begin_sweep();
         }
@@ -243,6 +256,9 @@ impl Pruner {
         for task in done {
             self.more_runs.remove(&task);
         }
+        for (task, until) in pruning.quiet {
+            self.quiet.know(task, until);
+        }
         Ok(())
     }
 
@@ -252,7 +268,6 @@ impl Pruner {
         let Some((most, cutoff)) = self.bounds_of(session, task)? else {
             return Ok(false);
         };
-        let cutoff = cutoff.as_millis();
         let db = session.db();
         // Both tell the newest run. A wrong one alone, which would make all others too old, is not believed. A removed
         // task has no mark; its runs go by their age.
@@ -264,16 +279,22 @@ impl Pruner {
         let spare = newest.map_or(0, |newest| newest.max(0).cast_unsigned().saturating_sub(most));
         let mut statement = db.prepare_cached(&format!("{PRUNED} WHERE task = ?1 ORDER BY n"))?;
         let mut rows = statement.query([id])?;
+        let mut oldest = self.now;
         while let Some(row) = rows.next()? {
             let run = Pruned::read(row)?;
             let Some(finished_at) = run.finished_at else { continue };
-            if run.key.n > spare && finished_at >= cutoff {
+            if run.key.n > spare && finished_at >= cutoff.as_millis() {
+                oldest = oldest.min(Some(Timestamp::from_millis(finished_at)));
                 break;
             }
             if pruning.is_full() {
                 return Ok(true);
             }
             pruning.runs.push(run);
+        }
+        if let (Some(now), Some(oldest)) = (self.now, oldest) {
+            let at = oldest.plus(now.since(cutoff));
+            pruning.quiet.push((task, Until { n: most, at }));
         }
         Ok(false)
     }
@@ -505,6 +526,8 @@ struct Pruning {
     runs: Vec<Pruned>,
     spans: Vec<i64>,
     tasks: Vec<i64>,
+    /// Tasks that have nothing more that is to go once these are gone.
+    quiet: Vec<(TaskId, Until)>,
 }
 
 impl Pruning {

@@ -29,14 +29,21 @@ const GROUP_RECORDS: usize = 10_000;
 /// How long facts wait for more of their kind before they are committed.
 const LINGER: Duration = Duration::from_millis(2);
 /// How long the thread sleeps after a commit of many batches, or during which others came, if there is nothing that cannot
-/// wait: a busy daemon pays for twenty commits a second, and a quiet one waits for none.
-const PACE: Duration = Duration::from_millis(50);
+/// wait: a busy daemon pays for fifty commits a second, and a quiet one waits for none.
+const PACE: Duration = Duration::from_millis(20);
 /// Batches in a group that are many: those of one run alone are fewer.
 const MANY_BATCHES: usize = 4;
+/// How long it sleeps after a commit of a great many. Each commit writes whole pages of indexes, which the runs of many tasks
+/// share: the fewer of them the better.
+const LONG_PACE: Duration = Duration::from_millis(50);
+/// Records in a group that are a great many: those of a dozen runs.
+const GREAT_MANY_RECORDS: usize = 40;
 /// Records in a group that get more memory.
 const LARGE_RECORDS: usize = 5_000;
 /// Batches in a group for which the pruner gets a turn although more wait, so that it keeps up with any load.
 const PRUNE_BATCHES: usize = 200;
+/// Turns it gets as long as nobody waits for an answer: what a group of runs leaves to it, and then the thread may sleep.
+const PRUNE_TURNS: usize = 4;
 
 /// Told once, when it is known whether a batch holds. It is called on the writer's thread and must be quick.
 pub type Done = Box<dyn FnOnce(Result<(), NotCommitted>) + Send>;
@@ -213,21 +220,24 @@ impl Committer {
                 self.pruner.set_limits(limits);
             }
             let turns = 1 + group.len() / PRUNE_BATCHES;
-            let (is_full, are_many) = (is_full(group.len(), records), group.len() >= MANY_BATCHES);
+            let (is_full, batches) = (is_full(group.len(), records), group.len());
             if !group.is_empty() {
                 self.commit_group(group);
             }
             for run in recounts {
                 self.recount(run);
             }
-            for _ in 0..turns {
-                if self.pruner.is_pending() {
-                    self.prune();
-                }
+            let mut turn = 0;
+            while self.pruner.is_pending() && (turn < turns || turn < PRUNE_TURNS && !requests.is_urgent()) {
+                self.prune();
+                turn += 1;
             }
-            let is_busy = are_many || requests.is_waited_for();
-            if open && is_busy && !is_full && !self.pruner.is_pending() {
-                requests.linger(PACE);
+            if open && !is_full && !self.pruner.is_pending() {
+                if records >= GREAT_MANY_RECORDS {
+                    requests.linger(LONG_PACE);
+                } else if batches >= MANY_BATCHES || requests.is_waited_for() {
+                    requests.linger(PACE);
+                }
             }
         }
         let Committer {

@@ -217,7 +217,7 @@ impl Applier<'_> {
         if definition.history != old.definition.history {
             histories::set(self.db, id, definition.history)?;
             // What is too much by the new bounds goes at once.
-            self.tally.more_runs.push(id);
+            self.tally.other_histories.push(id);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex};
 
+use taskd_core::run::RunKey;
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
 
@@ -53,7 +54,7 @@ fn small() -> Pruner {
 fn tally(latest: i64) -> Tally {
     let mut tally = Tally::default();
     tally.latest = Some(Timestamp::from_millis(latest));
-    tally.more_runs.push(TaskId(1));
+    tally.other_histories.push(TaskId(1));
     tally
 }
 
@@ -108,6 +109,44 @@ fn one_wrong_number_does_not_have_everything_removed() {
         .unwrap();
     let (left, _) = prune(&mut small(), &mut session, &tally(20));
     assert_eq!(left.len(), 4);
+}
+
+/// A commit in which a run of task 1 ended.
+fn ended(n: u64, at: i64) -> Tally {
+    let task = TaskId(1);
+    let mut tally = Tally::default();
+    tally.latest = Some(Timestamp::from_millis(at));
+    tally.ended.push(RunKey { task, n });
+    tally
+}
+
+#[test]
+fn a_task_is_looked_at_when_it_may_have_a_run_too_many() {
+    let age = i64::try_from(Limits::default().history_age.as_millis()).unwrap();
+    let mut session = with_runs(&[(10, 1), (20, 1), (30, 1)]);
+    let mut pruner = small();
+    prune(&mut pruner, &mut session, &ended(3, 30));
+    let looks = |pruner: &mut Pruner, tally: &Tally| {
+        pruner.note(tally);
+        !pruner.more_runs.is_empty()
+    };
+    assert!(!looks(&mut pruner, &ended(4, 40)) && !looks(&mut pruner, &ended(5, 50)));
+    // The first of its runs ended at 10.
+    assert!(!looks(&mut pruner, &ended(5, 10 + age - 1)) && looks(&mut pruner, &ended(5, 10 + age)));
+    pruner.more_runs.clear();
+    assert!(looks(&mut pruner, &ended(6, 60)));
+    left(&mut pruner, &mut session);
+    assert!(!looks(&mut pruner, &ended(4, 60)), "it is known again");
+    assert!(looks(&mut pruner, &tally(60)), "other bounds");
+    pruner.more_runs.clear();
+    assert!(looks(&mut pruner, &ended(4, 60)), "nobody has looked since");
+    left(&mut pruner, &mut session);
+    pruner.set_limits(Limits {
+        history_runs: 2,
+        ..Limits::default()
+    });
+    assert!(looks(&mut pruner, &ended(4, 60)));
+    assert_eq!(left(&mut pruner, &mut session).0, [2, 3]);
 }
 
 #[test]
@@ -168,7 +207,7 @@ fn a_step_looks_at_a_few_tasks_however_many_grew() {
     let mut session = session();
     let mut pruner = Pruner::new(Limits::default(), None);
     let mut tally = Tally::default();
-    tally.more_runs.extend((1..=250).map(TaskId));
+    tally.other_histories.extend((1..=250).map(TaskId));
     tally.more_spans.extend((1..=1_000).map(TaskId));
     pruner.note(&tally);
     let left = |pruner: &Pruner| (pruner.more_runs.len(), pruner.more_spans.len());
