@@ -28,6 +28,9 @@ const HORIZON_MAX: Duration = Duration::from_secs(10 * 60);
 /// Most tasks named in one [`Effect::Prepare`].
 const PREPARE_MAX: usize = 4096;
 
+/// Most tasks that fall due in one rest.
+const RESTED_AT_ONCE: usize = 64;
+
 /// The unit in which instants are told apart.
 pub(super) const INSTANT: Duration = Duration::from_millis(1);
 
@@ -53,6 +56,20 @@ impl Scheduler {
                 self.fire(now, id, at);
             }
         }
+    }
+
+    /// Until when what falls due may be left, to be dealt with together: `until` at most, and no longer than till a task is due
+    /// that would have another fire time by then, of which only the later one would start.
+    #[must_use]
+    pub fn rest_until(&self, until: Timestamp) -> Timestamp {
+        let falls_due = self.due.iter().take_while(|(at, _)| *at < until);
+        for (before, (at, id)) in falls_due.enumerate() {
+            let next = self.tasks.get(*id).and_then(|task| task.schedule.next_after(*at));
+            if before >= RESTED_AT_ONCE || next.is_some_and(|next| next <= until) {
+                return *at;
+            }
+        }
+        until
     }
 
     /// Whether nothing is on its way to the store that says what becomes of all tasks.

@@ -303,7 +303,10 @@ impl Driver {
             Stop::No => self.core.next_wakeup(),
             Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => None,
         };
-        let wake_at = |at| self.pace.wake_at(at, clock::now());
+        let wake_at = |at| match self.pace.rest_until(at, clock::now()) {
+            Some(rest) => self.core.rest_until(rest).max(at),
+            None => at,
+        };
         self.wakeup.arm(at.map(wake_at))
     }
 

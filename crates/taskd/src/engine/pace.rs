@@ -51,14 +51,11 @@ impl Pace {
         self.starts = self.starts.saturating_add(1);
     }
 
-    /// When to wake for what is due `at`. What is due already waits for nothing.
-    pub(super) fn wake_at(&self, at: Timestamp, now: Timestamp) -> Timestamp {
+    /// Until when to rest although something is due `at`, before that. What is due already waits for nothing.
+    pub(super) fn rest_until(&self, at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let until = self.woken.plus(REST);
         let is_back = now < self.woken;
-        if self.is_busy && at > now && !is_back {
-            at.max(self.woken.plus(REST))
-        } else {
-            at
-        }
+        (self.is_busy && !is_back && now < at && at < until).then_some(until)
     }
 }
 
@@ -81,7 +78,7 @@ mod tests {
             pace.woken(at(wake));
             (started..wake).for_each(|_| pace.started());
             started = wake;
-            let next = pace.wake_at(at(wake + 1), at(wake));
+            let next = pace.rest_until(at(wake + 1), at(wake)).unwrap_or(at(wake + 1));
             wake = next.as_millis() - at(0).as_millis();
             assert!(wake <= started + 10, "none is later than that");
         }
@@ -90,7 +87,7 @@ mod tests {
         for ms in [2_000, 2_100, 2_102, 2_200] {
             pace.woken(at(ms));
             pace.started();
-            assert_eq!(pace.wake_at(at(ms + 1), at(ms)), at(ms + 1));
+            assert_eq!(pace.rest_until(at(ms + 1), at(ms)), None);
         }
     }
 
@@ -99,12 +96,12 @@ mod tests {
         let mut pace = Pace::new(at(0));
         (0..MANY).for_each(|_| pace.started());
         pace.woken(at(50));
-        assert_eq!(pace.wake_at(at(51), at(50)), at(60));
-        assert_eq!(pace.wake_at(at(51), at(51)), at(51), "it is due");
-        assert_eq!(pace.wake_at(at(63), at(52)), at(63), "it comes after the rest");
+        assert_eq!(pace.rest_until(at(51), at(50)), Some(at(60)));
+        assert_eq!(pace.rest_until(at(51), at(51)), None, "it is due");
+        assert_eq!(pace.rest_until(at(63), at(52)), None, "it comes after the rest");
         // It was set back by a minute.
-        assert_eq!(pace.wake_at(at(-59_999), at(-60_000)), at(-59_999));
+        assert_eq!(pace.rest_until(at(-59_999), at(-60_000)), None);
         pace.woken(at(-60_000));
-        assert_eq!(pace.wake_at(at(-59_999), at(-60_000)), at(-59_999));
+        assert_eq!(pace.rest_until(at(-59_999), at(-60_000)), None);
     }
 }

@@ -317,3 +317,26 @@ fn ten_years_of_hours_pass_by_jumping_from_wakeup_to_wakeup() {
     }
     assert_eq!(runs, years);
 }
+
+#[test]
+fn what_falls_due_is_left_for_a_while_but_no_fire_time_is_lost_over_it() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.core.rest_until(at(10)), at(10), "nothing is due");
+    rig.add(definition("slow", every(1_003)));
+    let quick = rig.add(definition("quick", every(7)));
+    rig.go(1_000);
+    // It is due at 1,001 and 1,008.
+    assert_eq!(rig.core.rest_until(at(1_007)), at(1_007));
+    assert_eq!(rig.core.rest_until(at(1_008)), at(1_001));
+    let (running, reason) = (crate::command::WhileRunning::Cancel, String::new());
+    let ids = vec![quick];
+    rig.apply(Command::Remove { ids, running, reason }).unwrap();
+    assert_eq!(rig.core.rest_until(at(1_010)), at(1_010));
+    for n in 0..70 {
+        rig.add(definition(&format!("crowd-{n}"), every(2_000 + n)));
+    }
+    rig.go(3_990);
+    assert_eq!(rig.core.rest_until(at(4_010)), at(4_010));
+    // At 4,000, 4,002 and so on: 64 of them, the slow one among those, are taken together.
+    assert_eq!(rig.core.rest_until(at(4_200)), at(4_126));
+}
