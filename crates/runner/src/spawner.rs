@@ -85,6 +85,25 @@ impl Queue {
         self.jobs.len() < before
     }
 
+    /// Whether a thread is to be woken for a job; it is not idle any more then.
+    fn wakes_one(&mut self) -> bool {
+        let wakes = self.idle > 0;
+        if wakes {
+            self.idle -= 1;
+            self.woken += 1;
+        }
+        wakes
+    }
+
+    /// Whether a thread that waits is to run: it, or any other, was woken.
+    fn is_woken(&mut self) -> bool {
+        let is_woken = self.woken > 0;
+        if is_woken {
+            self.woken -= 1;
+        }
+        is_woken
+    }
+
     /// Whether all threads hang.
     fn look(&mut self, now: Instant) -> Look {
         let Some(since) = self.still else {
@@ -179,9 +198,7 @@ impl Spawners {
     pub(crate) fn submit(&self, job: Job) {
         let mut queue = lock(&self.shared.queue);
         queue.push(job, clock::steady());
-        if queue.idle > 0 {
-            queue.idle -= 1;
-            queue.woken += 1;
+        if queue.wakes_one() {
             drop(queue);
             self.shared.ready.notify_one();
         }
@@ -235,10 +252,9 @@ fn next_job(shared: &Shared) -> Job {
             return job;
         }
         queue.idle += 1;
-        while queue.woken == 0 {
+        while !queue.is_woken() {
             queue = shared.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        queue.woken -= 1;
     }
 }
 
@@ -276,6 +292,20 @@ mod tests {
         assert_eq!(queue.look(at(10)), Look::Hanging { until: at(20) });
         assert_eq!(queue.look(at(19)), Look::Waiting { until: at(20) });
         assert_eq!(queue.look(at(25)), Look::Hanging { until: at(35) });
+    }
+
+    #[test]
+    fn each_thread_that_waits_is_woken_once() {
+        let mut queue = Queue::default();
+        assert!(!queue.wakes_one(), "nobody waits");
+        queue.idle = 2;
+        assert!(!queue.is_woken(), "for no reason");
+        assert!(queue.wakes_one() && queue.wakes_one());
+        assert!(!queue.wakes_one(), "both are on their way");
+        // One that has just become idle goes in the place of one that was woken, which is idle then.
+        queue.idle += 1;
+        assert!(queue.is_woken() && queue.is_woken() && !queue.is_woken());
+        assert!(queue.wakes_one());
     }
 
     #[test]
