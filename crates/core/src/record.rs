@@ -342,3 +342,48 @@ pub enum Record {
         mark: Timestamp,
     },
 }
+
+impl Record {
+    /// Whether something that is due may have to wait until it is durable: a start, a stop, all firings.
+    #[must_use]
+    pub fn holds_up(&self) -> bool {
+        match self {
+            Record::RunAdmitted { .. }
+            | Record::RunStopping { .. }
+            | Record::Horizon { .. }
+            | Record::MarkReset { .. }
+            | Record::RunnerAttached { .. } => true,
+            Record::TaskAdded { .. }
+            | Record::ImportBegun { .. }
+            | Record::ImportEnded { .. }
+            | Record::ImportDropped { .. }
+            | Record::TaskChanged { .. }
+            | Record::TaskSwitched { .. }
+            | Record::Paused { .. }
+            | Record::Resumed { .. }
+            | Record::CalendarSet { .. }
+            | Record::CalendarRemoved { .. }
+            | Record::PoolSet { .. }
+            | Record::LifeBegan { .. }
+            | Record::LifeEnded { .. }
+            | Record::TaskRemoved { .. }
+            | Record::RunCreated { .. }
+            | Record::RunKeeps { .. }
+            | Record::RunMuted { .. }
+            | Record::AttemptStarted { .. }
+            | Record::RunFinished { .. }
+            | Record::AttemptEnded { .. }
+            | Record::GateClosed { .. }
+            | Record::RetryDue { .. }
+            | Record::Passed { .. }
+            | Record::PauseBegins { .. }
+            | Record::BootSkipped { .. }
+            | Record::Latched { .. }
+            | Record::Unlatched { .. }
+            | Record::Owed { .. }
+            | Record::DependencySkipped { .. }
+            | Record::Fired { .. }
+            | Record::Booted { .. } => false,
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What waits for the writer's thread.
 //!
 //! A channel would wake the thread for each request. Here one that [can wait](Request::can_wait) does not disturb it
-//! while it lingers for more of them, so that a thousand runs a second cost a hundred wakes and not thousands.
+//! while it lingers for more of them, so that a thousand runs a second cost twenty wakes and not thousands.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,17 @@ struct State {
     thread: Thread,
     /// Of what waits, something cannot.
     urgent: bool,
+    /// Of what waits, something [holds others up](Request::holds_up).
+    holds_up: bool,
+}
+
+/// What ends a sleep before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// What cannot wait.
+    Urgent,
+    /// That, and what holds others up.
+    HoldsUp,
 }
 
 /// What the writer's thread is doing.
@@ -37,8 +48,8 @@ enum Thread {
     Busy,
     /// It sleeps until there is something.
     Idle,
-    /// It sleeps for a while, or until something cannot wait.
-    Lingering,
+    /// It sleeps for a while, or until something ends that.
+    Lingering(Ends),
     /// It has ended. Nobody takes anything any more.
     Ended,
 }
@@ -70,10 +81,11 @@ impl Sender {
             return;
         }
         state.urgent |= !request.can_wait();
+        state.holds_up |= request.holds_up();
         state.waiting.push_back(request);
         let wakes = match state.thread {
             Thread::Idle => true,
-            Thread::Lingering => state.urgent,
+            Thread::Lingering(ends) => state.is_over(ends),
             Thread::Busy | Thread::Ended => false,
         };
         drop(state);
@@ -115,14 +127,14 @@ impl Receiver {
         self.0.lock().urgent
     }
 
-    /// Sleeps so long, or until there is a request that cannot wait.
-    pub(crate) fn linger(&self, limit: Duration) {
+    /// Sleeps so long, or until there is a request that ends it.
+    pub(crate) fn linger(&self, limit: Duration, ends: Ends) {
         let mut state = self.0.lock();
-        state.thread = Thread::Lingering;
+        state.thread = Thread::Lingering(ends);
         let (mut state, _) = self
             .0
             .woken
-            .wait_timeout_while(state, limit, |state| !state.urgent)
+            .wait_timeout_while(state, limit, |state| !state.is_over(ends))
             .unwrap_or_else(PoisonError::into_inner);
         state.thread = Thread::Busy;
     }
@@ -133,8 +145,17 @@ impl State {
         let request = self.waiting.pop_front();
         if self.waiting.is_empty() {
             self.urgent = false;
+            self.holds_up = false;
         }
         request
+    }
+
+    /// Whether a sleep is.
+    fn is_over(&self, ends: Ends) -> bool {
+        match ends {
+            Ends::Urgent => self.urgent,
+            Ends::HoldsUp => self.urgent || self.holds_up,
+        }
     }
 }
 
@@ -155,6 +176,8 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
 
+    use taskd_core::record::Record;
+
     use super::*;
     use crate::writer::{Batch, Writer};
 
@@ -166,9 +189,13 @@ mod tests {
 
     impl Asker {
         fn commit(&self, number: u32, fact: bool) {
+            self.commit_records(number, fact, Vec::new());
+        }
+
+        fn commit_records(&self, number: u32, fact: bool, records: Vec<Record>) {
             let told = self.told.clone();
             self.writer.commit(Batch {
-                records: Vec::new(),
+                records,
                 epoch: 0,
                 fact,
                 done: Box::new(move |result| told.send((number, result.is_ok())).unwrap()),
@@ -189,7 +216,7 @@ mod tests {
         asker.commit(1, true);
         // Far longer than a test may take.
         let lingers = thread::spawn(move || {
-            receiver.linger(Duration::from_secs(3600));
+            receiver.linger(Duration::from_secs(3600), Ends::Urgent);
             receiver
         });
         asker.commit(2, true);
@@ -205,6 +232,26 @@ mod tests {
         // That one was taken, so it hurries nobody any more.
         asker.commit(4, true);
         assert!(!receiver.0.lock().urgent);
+    }
+
+    #[test]
+    fn what_holds_others_up_ends_a_long_sleep_only() {
+        let (asker, receiver, _heard) = asker();
+        let until = taskd_core::time::Timestamp::from_millis(7);
+        asker.commit_records(1, true, vec![Record::Horizon { until }]);
+        let holds_up = |receiver: &Receiver, ends| receiver.0.lock().is_over(ends);
+        assert!(holds_up(&receiver, Ends::HoldsUp) && !holds_up(&receiver, Ends::Urgent));
+        // It does not wait for an hour.
+        receiver.linger(Duration::from_secs(3600), Ends::HoldsUp);
+        assert!(receiver.take().is_some());
+        assert!(!holds_up(&receiver, Ends::HoldsUp), "it was taken");
+        asker.commit(2, true);
+        let lingers = thread::spawn(move || {
+            receiver.linger(Duration::from_secs(3600), Ends::HoldsUp);
+            receiver
+        });
+        asker.commit_records(3, true, vec![Record::Horizon { until }]);
+        drop(lingers.join().unwrap());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Pruning: history and output stay within their limits.
 //!
 //! It is done by the writer between commits, at most [`CHUNK`] rows and [`TASKS`] tasks at a time, so that no commit
-//! waits long for it: a task's history when that grew, everything's age at most once an hour, the output of all tasks
+//! waits long for it: a task's history when it may be too much, everything's age at most once an hour, the output of all tasks
 //! when that grew. A task may say itself how many of its runs are kept, and for how long. A daemon without commits is not woken. "Now" is the latest instant that records told.
 //!
 //! Output files are removed before the rows that name them: a crash between the two leaves rows without files, which
@@ -102,6 +102,7 @@ impl Counted {
 pub(crate) struct Pruner {
     limits: Limits,
     remove_output: Option<RemoveOutput>,
+    /// Tasks that may have runs too many, or too old.
     more_runs: BTreeSet<TaskId>,
     quiet: Quiet,
     more_spans: BTreeSet<TaskId>,
@@ -279,12 +280,12 @@ impl Pruner {
         let spare = newest.map_or(0, |newest| newest.max(0).cast_unsigned().saturating_sub(most));
         let mut statement = db.prepare_cached(&format!("{PRUNED} WHERE task = ?1 ORDER BY n"))?;
         let mut rows = statement.query([id])?;
-        let mut oldest = self.now;
+        let mut oldest = None;
         while let Some(row) = rows.next()? {
             let run = Pruned::read(row)?;
             let Some(finished_at) = run.finished_at else { continue };
             if run.key.n > spare && finished_at >= cutoff.as_millis() {
-                oldest = oldest.min(Some(Timestamp::from_millis(finished_at)));
+                oldest = Some(Timestamp::from_millis(finished_at));
                 break;
             }
             if pruning.is_full() {
@@ -292,9 +293,11 @@ impl Pruner {
             }
             pruning.runs.push(run);
         }
+        // Where runs were too many, one that is still open may be the next of them.
+        let n = if spare == 0 { most } else { 0 };
         if let (Some(now), Some(oldest)) = (self.now, oldest) {
-            let at = oldest.plus(now.since(cutoff));
-            pruning.quiet.push((task, Until { n: most, at }));
+            let at = oldest.min(now).plus(now.since(cutoff));
+            pruning.quiet.push((task, Until { n, at }));
         }
         Ok(false)
     }

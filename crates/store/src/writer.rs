@@ -17,7 +17,7 @@ use taskd_core::run::RunKey;
 use crate::apply::{self, OutputSize, Tally, apply};
 use crate::checkpoint::Checkpoints;
 use crate::error::{CommitError, Fault, Kind};
-use crate::inbox::{Receiver, Sender};
+use crate::inbox::{Ends, Receiver, Sender};
 use crate::leftover;
 use crate::prune::{Limits, Pruner};
 use crate::session::{Durability, Session};
@@ -29,13 +29,13 @@ const GROUP_RECORDS: usize = 10_000;
 /// How long facts wait for more of their kind before they are committed.
 const LINGER: Duration = Duration::from_millis(2);
 /// How long the thread sleeps after a commit of many batches, or during which others came, if there is nothing that cannot
-/// wait: a busy daemon pays for fifty commits a second, and a quiet one waits for none.
+/// wait: a busy daemon pays for fifty commits a second at most, and a quiet one waits for none.
 const PACE: Duration = Duration::from_millis(20);
 /// Batches in a group that are many: those of one run alone are fewer.
 const MANY_BATCHES: usize = 4;
-/// How long it sleeps after a commit of a great many. Each commit writes whole pages of indexes, which the runs of many tasks
-/// share: the fewer of them the better.
-const LONG_PACE: Duration = Duration::from_millis(50);
+/// How much longer it sleeps when a great many were committed, and nothing that comes holds anybody up: each commit writes
+/// whole pages of indexes, which the runs of many tasks share, so the fewer the better.
+const MORE_PACE: Duration = Duration::from_millis(30);
 /// Records in a group that are a great many: those of a dozen runs.
 const GREAT_MANY_RECORDS: usize = 40;
 /// Records in a group that get more memory.
@@ -135,6 +135,14 @@ impl Request {
             Request::Limit(_) | Request::Close => false,
         }
     }
+
+    /// Whether it can wait, but something that is due waits for it.
+    pub(crate) fn holds_up(&self) -> bool {
+        match self {
+            Request::Commit(pending) => pending.records.iter().any(Record::holds_up),
+            Request::Recount(_) | Request::Limit(_) | Request::Close => false,
+        }
+    }
 }
 
 /// A batch on its way; answered exactly once, at the latest when dropped.
@@ -232,11 +240,11 @@ impl Committer {
                 self.prune();
                 turn += 1;
             }
-            if open && !is_full && !self.pruner.is_pending() {
+            let is_busy = batches >= MANY_BATCHES || requests.is_waited_for();
+            if open && is_busy && !is_full && !self.pruner.is_pending() {
+                requests.linger(PACE, Ends::Urgent);
                 if records >= GREAT_MANY_RECORDS {
-                    requests.linger(LONG_PACE);
-                } else if batches >= MANY_BATCHES || requests.is_waited_for() {
-                    requests.linger(PACE);
+                    requests.linger(MORE_PACE, Ends::HoldsUp);
                 }
             }
         }
@@ -381,7 +389,7 @@ fn gather(first: Request, requests: &Receiver) -> Gathered {
     let mut gathered = Gathered::default();
     let full = gathered.take_in(first, requests);
     if !full && gathered.is_facts() {
-        requests.linger(LINGER);
+        requests.linger(LINGER, Ends::Urgent);
         if let Some(next) = requests.take() {
             gathered.take_in(next, requests);
         }

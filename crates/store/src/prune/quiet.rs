@@ -15,7 +15,7 @@ const KNOWN_MAX: usize = 1 << 16;
 /// How long a task has nothing that is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Until {
-    /// The last run with which it has not too many.
+    /// The last run with which it has not too many; 0 where that cannot be told.
     pub(super) n: u64,
     /// When the oldest grows too old.
     pub(super) at: Timestamp,

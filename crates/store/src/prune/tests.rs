@@ -150,6 +150,21 @@ fn a_task_is_looked_at_when_it_may_have_a_run_too_many() {
 }
 
 #[test]
+fn a_run_that_goes_on_while_many_end_goes_when_it_ends() {
+    let mut session = with_runs(&[(10, 1); 9]);
+    let open = |is_open: bool| if is_open { "NULL" } else { "90" };
+    let set = |session: &Session, is_open| {
+        let sql = format!("UPDATE runs SET finished_at = {} WHERE n = 1", open(is_open));
+        session.db().execute_batch(&sql).unwrap();
+    };
+    set(&session, true);
+    let mut pruner = small();
+    assert_eq!(prune(&mut pruner, &mut session, &ended(9, 80)).0, [1, 5, 6, 7, 8, 9]);
+    set(&session, false);
+    assert_eq!(prune(&mut pruner, &mut session, &ended(1, 90)).0, [5, 6, 7, 8, 9]);
+}
+
+#[test]
 fn new_limits_are_looked_at_when_nothing_else_is() {
     let new = Limits {
         output_bytes: 500,
