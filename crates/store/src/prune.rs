@@ -295,8 +295,9 @@ impl Pruner {
         }
         // Where runs were too many, one that is still open may be the next of them.
         let n = if spare == 0 { most } else { 0 };
-        if let (Some(now), Some(oldest)) = (self.now, oldest) {
-            let at = oldest.min(now).plus(now.since(cutoff));
+        if let Some(now) = self.now {
+            // Without one that is kept nothing is known, and what was known before does not hold.
+            let at = oldest.map_or(now, |oldest| oldest.min(now).plus(now.since(cutoff)));
             pruning.quiet.push((task, Until { n, at }));
         }
         Ok(false)

@@ -165,6 +165,22 @@ fn a_run_that_goes_on_while_many_end_goes_when_it_ends() {
 }
 
 #[test]
+fn what_was_known_of_a_task_does_not_outlive_the_runs_that_told_it() {
+    let mut session = with_runs(&[(10, 1); 11]);
+    let change = |session: &Session, sql: &str| session.db().execute_batch(sql).unwrap();
+    change(&session, "UPDATE runs SET finished_at = NULL WHERE n <> 5");
+    change(&session, "UPDATE marks SET last_run = 5");
+    let mut pruner = small();
+    assert_eq!(prune(&mut pruner, &mut session, &ended(5, 10)).0.len(), 11);
+    change(&session, "UPDATE marks SET last_run = 11");
+    change(&session, "UPDATE runs SET finished_at = 20 WHERE n = 6");
+    let left = prune(&mut pruner, &mut session, &ended(6, 20)).0;
+    assert_eq!(left, [1, 2, 3, 4, 7, 8, 9, 10, 11], "none that is kept has ended");
+    change(&session, "UPDATE runs SET finished_at = 30 WHERE n = 1");
+    assert_eq!(prune(&mut pruner, &mut session, &ended(1, 30)).0, left[1..]);
+}
+
+#[test]
 fn new_limits_are_looked_at_when_nothing_else_is() {
     let new = Limits {
         output_bytes: 500,
