@@ -163,6 +163,9 @@ pub struct Usage {
     pub output_bytes: u64,
     /// Bytes of output that were not kept.
     pub output_lost: u64,
+    /// Bytes that the output takes on disk, where the runner tells.
+    #[serde(default)]
+    pub output_kept: Option<u64>,
     /// The most memory that its processes had in use at once, that of cached files included, KiB. Like what follows `None`
     /// where nobody counts it.
     #[serde(default)]

@@ -104,14 +104,11 @@ fn seek_all(queue: &Queue<(u64, Seek)>, search: &Search, reports: &Reports) {
 fn seal_all(queue: &Queue<(u64, Unsealed)>, reports: &Reports) {
     loop {
         for (id, output) in queue.take() {
-            let lost = match output {
-                Unsealed::Lines(output) => {
-                    output.seal();
-                    0
-                }
+            let sealed = match output {
+                Unsealed::Lines(output) => output.seal(),
                 Unsealed::Raw(cut) => cut.seal(),
             };
-            reports.push(Report::Sealed { id, lost });
+            reports.push(Report::Sealed { id, sealed });
         }
     }
 }

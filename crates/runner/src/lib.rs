@@ -80,7 +80,7 @@ pub use env_file::{ENV_FILE_MAX, EnvFileError, read_env_file};
 pub use guard::guard;
 pub use inherited::reap_inherited;
 pub use output::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
-pub use output::{compress_output, find_output, output_path, raw_output_path, remove_output};
+pub use output::{compress_output, find_output, on_disk, output_path, raw_output_path, remove_output};
 pub use slot::{NoSlot, Slot};
 pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory, hold_signals, read_signals};
 pub use user::{NoUser, user_id};

@@ -8,7 +8,7 @@ use rustix::event::EventfdFlags;
 
 use taskd_wire::runner::Used;
 
-use crate::output::Watch;
+use crate::output::{Sealed, Watch};
 use crate::spawn::{Child, SpawnError};
 use crate::sweep::Sought;
 
@@ -34,10 +34,10 @@ pub(crate) enum Report {
         id: u64,
         sought: Sought,
     },
-    /// An output was put together, and so many more bytes of it were lost.
+    /// An output was put together.
     Sealed {
         id: u64,
-        lost: u64,
+        sealed: Sealed,
     },
     Looked {
         id: u64,

@@ -282,6 +282,8 @@ struct Line {
     gate: Option<String>,
     #[serde(default)]
     over_memory: Option<u64>,
+    #[serde(default)]
+    output_kept: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -345,6 +347,7 @@ impl From<&Ended> for Line {
             peak_pids: ended.counted.0.peak_pids,
             gate: ended.gate.0.clone(),
             over_memory: ended.over_memory.0,
+            output_kept: ended.output_kept.0,
         }
     }
 }
@@ -390,6 +393,7 @@ impl From<Line> for Ended {
             }),
             gate: Tail(line.gate),
             over_memory: Tail(line.over_memory),
+            output_kept: Tail(line.output_kept),
         }
     }
 }
@@ -431,6 +435,7 @@ mod tests {
                 peak_pids: Some(23),
             }),
             over_memory: Tail(Some(24)),
+            output_kept: Tail(Some(25)),
         }
     }
 

@@ -36,12 +36,14 @@ pub(crate) struct Attempt {
     pub(crate) reaped: Reaped,
     pub(crate) stdout: Option<Pipe>,
     pub(crate) stderr: Option<Pipe>,
-    /// Taken away when the process has ended, after `output_bytes` and `output_lost` were read from it.
+    /// Taken away when the process has ended, after the counts below were read from it.
     pub(crate) output: Option<Output>,
     /// The file that it writes itself, until the process has ended.
     pub(crate) raw: Option<Raw>,
     pub(crate) output_bytes: u64,
     pub(crate) output_lost: u64,
+    /// Bytes it takes on disk, where that is known.
+    pub(crate) output_kept: Option<u64>,
     /// Its control group, until it is over.
     pub(crate) group: Option<Arc<Group>>,
     /// What that has counted.
@@ -117,6 +119,7 @@ impl Attempt {
             raw: None,
             output_bytes: 0,
             output_lost: 0,
+            output_kept: None,
             group: None,
             counted: Counted::default(),
             family: None,
@@ -181,6 +184,7 @@ impl Attempt {
             system_us: self.counted.system_us.unwrap_or(self.reaped.system_us),
             output_bytes: self.output_bytes,
             output_lost: self.output_lost,
+            output_kept: Tail(self.output_kept),
             over_memory: Tail(over_memory),
             // What waited for its children knows what they moved.
             counted: Tail(wire::TreeUsage {

@@ -419,9 +419,10 @@ impl Worker {
                     self.step(id, Event::NotSpawned);
                 }
                 Report::Sought { id, sought } => self.take_sought(id, sought),
-                Report::Sealed { id, lost } => {
+                Report::Sealed { id, sealed } => {
                     if let Some(attempt) = self.roster.get_mut(id) {
-                        attempt.output_lost += lost;
+                        attempt.output_lost += sealed.lost;
+                        attempt.output_kept = sealed.kept;
                     }
                     self.step(id, Event::Finished);
                 }

@@ -541,14 +541,12 @@ impl Applier<'_> {
 
     /// How many bytes the output of an attempt takes on disk.
     fn kept(&self, attempt: AttemptKey, ended: &AttemptOver<'_>) -> u64 {
-        ended.usage().map_or(0, |usage| {
+        let of = |usage: Usage| {
             let told = usage.output_bytes.saturating_sub(usage.output_lost);
-            match self.output_size {
-                Some(size) if told > 0 => size(attempt).unwrap_or(told),
-                _ => told,
-            }
-            .min(COUNT_MAX)
-        })
+            let looked_up = || self.output_size.filter(|_| told > 0)?(attempt);
+            usage.output_kept.or_else(looked_up).unwrap_or(told)
+        };
+        ended.usage().map_or(0, of).min(COUNT_MAX)
     }
 
     /// Merges with the span before it when that ends at the mark: then nothing lies between the two.

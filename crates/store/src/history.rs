@@ -279,6 +279,7 @@ pub(crate) fn usage(row: &Row<'_>, first: usize, counted: usize) -> Result<Optio
         system_us: unsigned(row, first + 2)?,
         output_bytes: unsigned(row, first + 3)?,
         output_lost: unsigned(row, first + 4)?,
+        output_kept: None,
         memory_peak_kib: known(counted)?,
         read_bytes: known(counted + 1)?,
         written_bytes: known(counted + 2)?,

@@ -483,9 +483,8 @@ fn output_remover(state_dir: &Path) -> impl Fn(&[taskd_core::run::AttemptKey]) +
 pub(crate) fn output_size(state_dir: &Path) -> impl Fn(taskd_core::run::AttemptKey) -> Option<u64> + Send + use<> {
     let state_dir = state_dir.to_owned();
     move |attempt| {
-        use std::os::unix::fs::MetadataExt as _;
         let (_, found) = taskd_runner::find_output(&state_dir, &runner_key(attempt))?;
-        Some(found.blocks() * 512)
+        Some(taskd_runner::on_disk(&found))
     }
 }
 

@@ -389,6 +389,8 @@ pub struct Ended {
     pub gate: Tail<Option<String>>,
     /// The cap on its memory, in bytes, where it was killed for needing more.
     pub over_memory: Tail<Option<u64>>,
+    /// Bytes that its output takes on disk; `None` from a runner that does not tell.
+    pub output_kept: Tail<Option<u64>>,
 }
 
 /// What the processes of an attempt used together, `None` where nobody counts it.

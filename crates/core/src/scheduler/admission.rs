@@ -148,11 +148,11 @@ impl Scheduler {
                 at: now,
                 reason: reason.clone(),
             });
-            self.after.push(After::Notice(Notice::RunStopping {
+            self.after.push(After::Notice(Box::new(Notice::RunStopping {
                 run: *run,
                 name,
                 reason: reason.clone(),
-            }));
+            })));
             self.unrecorded_stops.insert(*run);
             self.after.push(After::Stop(*run));
         }

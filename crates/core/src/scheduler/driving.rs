@@ -147,7 +147,7 @@ impl Scheduler {
             self.tell_downstream(at, key, outcome, trace_id);
         }
         self.glue(glued);
-        self.after.push(After::Notice(notice));
+        self.after.push(After::Notice(Box::new(notice)));
         if told {
             self.after.push(After::Forget(attempt));
         }

@@ -55,13 +55,13 @@ impl Scheduler {
                 let look_at = began.plus(gates::until_next_look(looks)).min(gives_up);
                 let attempt = run.attempt(key);
                 if earlier.is_none() {
-                    self.after.push(After::Notice(Notice::GateClosed {
+                    self.after.push(After::Notice(Box::new(Notice::GateClosed {
                         run: key,
                         name: run.name.clone(),
                         trace_id: run.trace_id,
                         reading: reading.clone(),
                         gives_up,
-                    }));
+                    })));
                 }
                 self.after.push(After::Forget(attempt));
                 self.fact(Record::GateClosed {

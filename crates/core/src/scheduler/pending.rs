@@ -42,7 +42,7 @@ pub(super) enum After {
     /// The runner may forget an attempt.
     Forget(AttemptKey),
     /// People may be told.
-    Notice(Notice),
+    Notice(Box<Notice>),
     /// More staged tasks of an import that is given up may go.
     DropMore(ImportId),
 }
@@ -231,7 +231,7 @@ impl Scheduler {
     fn follow_fact(&mut self, after: After) {
         match after {
             After::Forget(attempt) => self.outbox.push_back(Effect::Forget(attempt)),
-            After::Notice(notice) => self.outbox.push_back(Effect::Notice(notice)),
+            After::Notice(notice) => self.outbox.push_back(Effect::Notice(*notice)),
             // These come with a record of their own, never behind an earlier one.
             After::Horizon { .. }
             | After::Reset

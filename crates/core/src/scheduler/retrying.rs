@@ -68,7 +68,7 @@ impl Scheduler {
     ) {
         let Some(run) = self.runs.get(&key) else { return };
         let attempt = run.attempt(key);
-        self.after.push(After::Notice(Notice::AttemptEnded {
+        self.after.push(After::Notice(Box::new(Notice::AttemptEnded {
             run: key,
             attempt: attempt.attempt,
             name: run.name.clone(),
@@ -76,7 +76,7 @@ impl Scheduler {
             outcome,
             reason: reason.clone(),
             retry_at,
-        }));
+        })));
         if end.is_some() {
             self.after.push(After::Forget(attempt));
         }

@@ -230,6 +230,14 @@ impl Keeper {
         self.dropped + self.unwritten
     }
 
+    /// Bytes that the file takes on disk; nothing where the system does not tell.
+    pub(super) fn on_disk(&self) -> Option<u64> {
+        match &self.file {
+            Some(file) => file.metadata().ok().map(|found| super::on_disk(&found)),
+            None => Some(0),
+        }
+    }
+
     /// Puts a gap line in the place of what was given up.
     pub(super) fn seal(&mut self, time: &str) {
         if self.has_gap() {

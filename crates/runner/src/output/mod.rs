@@ -29,6 +29,7 @@ mod raw;
 
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -135,6 +136,29 @@ impl Outputs {
         let path = raw_output_path(&self.state_dir, key);
         Raw::create(path.clone(), max, &self.earlier, now).map_err(|error| (error, path))
     }
+}
+
+/// An output that was put together.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    /// Bytes of it that are not kept, besides those that were counted before.
+    pub(crate) lost: u64,
+    /// Bytes that its file takes on disk; nothing where the system does not tell.
+    pub(crate) kept: Option<u64>,
+}
+
+/// Bytes that a file takes on disk: less than it is long where it has holes. Some file systems take more in advance and give
+/// that back when it is closed; it does not count.
+#[must_use]
+pub fn on_disk(found: &Metadata) -> u64 {
+    /// What `st_blocks` counts, whatever the blocks of the file system are; see stat(2).
+    const BLOCK: u64 = 512;
+
+    let whole_blocks = found.len().checked_next_multiple_of(found.blksize().max(1));
+    found
+        .blocks()
+        .saturating_mul(BLOCK)
+        .min(whole_blocks.unwrap_or(u64::MAX))
 }
 
 /// One of the two streams of a command.
@@ -247,8 +271,10 @@ impl Output {
     }
 
     /// Puts head, gap and tail together. Copies up to the cap, so it is no work for the loop.
-    pub(crate) fn seal(mut self) {
+    pub(crate) fn seal(mut self) -> Sealed {
         self.keeper.seal(&lines::stamp(clock::wall()));
+        let kept = self.kept();
+        Sealed { lost: 0, kept }
     }
 
     /// Bytes that the command wrote, as they are after what is masked was replaced.
@@ -259,6 +285,11 @@ impl Output {
     /// Bytes of it that are not kept.
     pub(crate) fn lost(&self) -> u64 {
         self.keeper.lost()
+    }
+
+    /// Bytes that its file takes on disk; nothing where the system does not tell.
+    pub(crate) fn kept(&self) -> Option<u64> {
+        self.keeper.on_disk()
     }
 }
 

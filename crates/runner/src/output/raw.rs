@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FallocateFlags;
 
+use super::Sealed;
 use super::earlier::Earlier;
 use super::keep::{self, PUNCH_MIN};
 
@@ -73,6 +74,8 @@ pub(crate) struct Over {
     pub(crate) bytes: u64,
     /// Bytes of it that are not kept, besides those of the cut.
     pub(crate) lost: u64,
+    /// Bytes that the file takes on disk, if they are known.
+    pub(crate) kept: Option<u64>,
     /// What is left to do.
     pub(crate) cut: Option<Cut>,
 }
@@ -144,10 +147,12 @@ impl Raw {
         let lost = self.watch.as_ref().map_or(0, |watch| watch.emptied_by(size));
         let bytes = size + lost;
         if size <= self.bounds.head + self.bounds.tail {
+            let kept = Some(super::on_disk(&found));
             if size == 0 {
                 self.discard();
             }
-            return Over { bytes, lost, cut: None };
+            let cut = None;
+            return Over { bytes, lost, kept, cut };
         }
         let cut = Cut {
             punched: self.watch.as_ref().map_or(0, Watch::punched),
@@ -159,6 +164,7 @@ impl Raw {
         Over {
             bytes,
             lost,
+            kept: None,
             cut: Some(cut),
         }
     }
@@ -231,13 +237,15 @@ impl Bounds {
 impl Cut {
     /// Puts head and tail together, and says how many bytes are lost. If there is no room for the copy, or if somebody who got
     /// away still writes, the file stays as it is, with a hole for a gap.
-    pub(crate) fn seal(self) -> u64 {
+    pub(crate) fn seal(self) -> Sealed {
         let temporary = keep::temporary(&self.path);
-        self.copy(&temporary).unwrap_or_else(|_| {
+        let lost = self.copy(&temporary).unwrap_or_else(|_| {
             // It only takes room.
             let _ = fs::remove_file(&temporary);
             self.punched
-        })
+        });
+        let kept = fs::metadata(&self.path).ok().map(|found| super::on_disk(&found));
+        Sealed { lost, kept }
     }
 
     fn copy(&self, temporary: &Path) -> io::Result<u64> {
@@ -365,7 +373,7 @@ mod tests {
         }
         let over = raw.end();
         assert_eq!(over.bytes, lines.len() as u64);
-        let lost = over.cut.expect("it is over its cap").seal();
+        let Sealed { lost, .. } = over.cut.expect("it is over its cap").seal();
         let kept = fs::read_to_string(path).expect("text");
         let (head, tail) = kept.split_once("\n[taskd: ").expect("a mark");
         let (missing, tail) = tail
@@ -425,7 +433,7 @@ mod tests {
                     (&*other).seek(SeekFrom::End(0)).expect("a file");
                 }
             });
-            let lost = cut.seal();
+            let Sealed { lost, .. } = cut.seal();
             done.store(true, std::sync::atomic::Ordering::Relaxed);
             let kept = fs::read_to_string(&path).expect("text");
             let mark = format!("\n[taskd: {lost} bytes of output were not kept here]\n");
@@ -451,7 +459,7 @@ mod tests {
         raw.file().write_all(&[b'x'; 20_000]).expect("room");
         let cut = raw.end().cut.expect("it is over its cap");
         (&*cut.file).write_all(b"more").expect("room");
-        assert_eq!(cut.seal(), 0, "nothing was punched");
+        assert_eq!(cut.seal().lost, 0, "nothing was punched");
         assert_eq!(fs::metadata(&path).expect("it is there").len(), 20_004);
         assert!(!keep::temporary(&path).exists());
     }
@@ -480,8 +488,8 @@ mod tests {
         assert!(blocks * 512 < 3 << 20 || can.is_err(), "{blocks} blocks");
         let over = raw.end();
         assert_eq!((over.bytes, over.lost), (16 << 20, 8 << 20));
-        let lost = over.cut.expect("it is over its cap").seal();
-        assert_eq!(lost, 7 << 20);
+        let sealed = over.cut.expect("it is over its cap").seal();
+        assert_eq!(sealed.lost, 7 << 20);
     }
 
     #[test]

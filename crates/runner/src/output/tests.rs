@@ -44,9 +44,9 @@ impl Written {
         let mut output = self.output.take().expect("not ended");
         let seal = output.end(&mut self.batch);
         let counts = (output.bytes(), output.lost());
-        if seal {
-            output.seal();
-        }
+        let kept = if seal { output.seal().kept } else { output.kept() };
+        let found = fs::metadata(self.path()).map_or(0, |found| on_disk(&found));
+        assert_eq!(kept, Some(found));
         counts
     }
 

@@ -178,12 +178,14 @@ impl Worker {
         let mut unsealed = None;
         if let Some(output) = attempt.output.take() {
             (attempt.output_bytes, attempt.output_lost) = (output.bytes(), output.lost());
+            attempt.output_kept = output.kept();
             unsealed = seal.then(|| Unsealed::Lines(Box::new(output)));
         }
         if let Some(raw) = attempt.raw.take() {
             self.looks.remove(&(raw.look_at, id));
-            let Over { bytes, lost, cut } = raw.end();
+            let Over { bytes, lost, kept, cut } = raw.end();
             (attempt.output_bytes, attempt.output_lost) = (bytes, lost);
+            attempt.output_kept = kept;
             unsealed = cut.map(Unsealed::Raw);
         }
         self.roster.lost_process(pid);

@@ -39,6 +39,8 @@ fn a_command_may_write_its_file_itself() {
     let said = path.canonicalize().expect("it is there").display().to_string();
     assert_eq!(written, [b"one\nerr\xfftwo\n", said.as_bytes(), b"\n"].concat());
     assert_eq!((ended.output_bytes, ended.output_lost), (written.len() as u64, 0));
+    let on_disk = |path: &Path| Tail(fs::metadata(path).ok().map(|found| taskd_runner::on_disk(&found)));
+    assert_eq!(ended.output_kept, on_disk(&path));
     assert!(!output_path(&home.state_dir(), &key(1)).exists());
     let mode = |path: &Path| fs::metadata(path).expect("it exists").mode() & 0o777;
     assert_eq!(mode(&path), 0o600);
@@ -46,7 +48,9 @@ fn a_command_may_write_its_file_itself() {
     let mut start = shell(2, "seq -f %09.0f 1 100000");
     (start.output, start.output_max) = (Tail(OutputKind::File), 64 << 10);
     let ended = daemon.run(start);
-    let kept = fs::read_to_string(raw_output_path(&home.state_dir(), &key(2))).expect("text");
+    let path = raw_output_path(&home.state_dir(), &key(2));
+    let kept = fs::read_to_string(&path).expect("text");
+    assert_eq!(ended.output_kept, on_disk(&path));
     let mark = format!("\n[taskd: {} bytes of output were not kept here]\n", ended.output_lost);
     let (head, tail) = kept.split_once(&mark).expect("a mark");
     assert_eq!(ended.output_bytes, 1_000_000);

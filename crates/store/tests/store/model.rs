@@ -399,6 +399,7 @@ impl Model {
                         stopped: None,
                         usage: Usage {
                             output_bytes: u64::from(value),
+                            output_kept: value.is_multiple_of(2).then(|| u64::from(value) + 1),
                             ..Usage::default()
                         },
                     }),

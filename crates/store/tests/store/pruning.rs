@@ -246,6 +246,16 @@ fn a_size_on_disk_counts_where_it_is_told() {
         commit(&store.writer(), whole_run(1, n, 1_000, Outcome::Succeeded, 40)).unwrap();
     }
     assert_eq!(kept(&dir), 5_040);
+    // What the runner tells need not be looked up.
+    let mut records = whole_run(2, 1, 1_000, Outcome::Succeeded, 40);
+    records.iter_mut().for_each(|record| {
+        if let Record::RunFinished { end: Some(end), .. } = record {
+            end.usage.output_kept = Some(700);
+        }
+    });
+    commit(&store.writer(), vec![added(2, "b", 1)]).unwrap();
+    commit(&store.writer(), records).unwrap();
+    assert_eq!(kept(&dir), 5_740);
 }
 
 #[test]

@@ -419,6 +419,7 @@ pub fn finished(task: u64, n: u64, ms: i64, outcome: Outcome, output: u64) -> Re
                 system_us: 20,
                 output_bytes: output + 7,
                 output_lost: 7,
+                output_kept: None,
                 memory_peak_kib: Some(4096),
                 read_bytes: Some(1 << 40),
                 written_bytes: None,

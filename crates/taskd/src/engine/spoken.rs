@@ -223,6 +223,7 @@ pub(super) fn core_ended(ended: wire::Ended) -> Option<(Origin, AttemptEnd)> {
             system_us: ended.system_us,
             output_bytes: ended.output_bytes,
             output_lost: ended.output_lost,
+            output_kept: ended.output_kept.0,
             memory_peak_kib: ended.counted.0.memory_peak_kib,
             read_bytes: ended.counted.0.read_bytes,
             written_bytes: ended.counted.0.written_bytes,

@@ -235,6 +235,7 @@ fn records_inside_records_may_grow() {
         counted: Tail::default(),
         gate: Tail(None),
         over_memory: Tail::default(),
+        output_kept: Tail::default(),
         ..ended.clone()
     };
     assert_eq!(decode(&encode(&page(vec![fields()])).unwrap()), Ok(page(vec![earlier])));
@@ -242,6 +243,7 @@ fn records_inside_records_may_grow() {
         counted: Tail::default(),
         gate: Tail(None),
         over_memory: Tail::default(),
+        output_kept: Tail::default(),
         ..ended.clone()
     };
     let without = (fields(), ended.time_up);
@@ -250,19 +252,26 @@ fn records_inside_records_may_grow() {
     let earlier = Ended {
         gate: Tail(None),
         over_memory: Tail(None),
+        output_kept: Tail(None),
         ..ended.clone()
     };
     assert_eq!(
         decode(&encode(&page(vec![without_gate])).unwrap()),
         Ok(page(vec![earlier]))
     );
-    let later = (
-        fields(),
-        ended.time_up,
-        ended.counted,
-        ended.gate.clone(),
-        ended.over_memory,
+    let without_size = || {
+        let (gate, over_memory) = (ended.gate.clone(), ended.over_memory);
+        (fields(), ended.time_up, ended.counted, gate, over_memory)
+    };
+    let earlier = Ended {
+        output_kept: Tail(None),
+        ..ended.clone()
+    };
+    assert_eq!(
+        decode(&encode(&page(vec![without_size()])).unwrap()),
+        Ok(page(vec![earlier]))
     );
+    let later = (without_size(), ended.output_kept);
     assert_eq!(
         decode(&encode(&page(vec![later])).unwrap()),
         Ok(page(vec![ended.clone()]))

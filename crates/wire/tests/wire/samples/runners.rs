@@ -92,6 +92,7 @@ pub fn ended() -> Ended {
         counted: Tail(tree_usage()),
         gate: Tail(Some(s("load 12.34 is over 4"))),
         over_memory: Tail(Some(512 << 20)),
+        output_kept: Tail(Some(3 << 31)),
     }
 }
 
