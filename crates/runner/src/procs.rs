@@ -238,12 +238,16 @@ impl Children {
 
     /// Those that there are now. While some end others may be left out, but never all behind one that is listed.
     pub(crate) fn now(&self) -> io::Result<Vec<Pid>> {
+        /// No entry is as long: the kernel gives whole ones, as many as there is room for.
+        const ENTRY: usize = 16;
+
         let mut list = Vec::new();
         let mut part = [0; 4096];
         loop {
-            match self.0.read_at(&mut part, list.len() as u64)? {
-                0 => break,
-                length => list.extend_from_slice(&part[..length]),
+            let length = self.0.read_at(&mut part, list.len() as u64)?;
+            list.extend_from_slice(&part[..length]);
+            if part.len() - length >= ENTRY {
+                break;
             }
         }
         let text = String::from_utf8_lossy(&list);
@@ -286,6 +290,30 @@ mod tests {
         assert_eq!(process.parent, Some(own.known.pid));
         assert_eq!(process.group, Some(pid));
         assert_eq!(process.session, own.session);
+    }
+
+    #[test]
+    fn a_list_of_children_is_whole_also_where_it_is_long() {
+        let thread = rustix::thread::gettid().as_raw_nonzero();
+        let children = Children(File::open(format!("/proc/self/task/{thread}/children")).expect("a list"));
+        assert_eq!(children.now().expect("a list"), []);
+        // With numbers of five digits it does not fit into one read.
+        let mut started: Vec<std::process::Child> = Vec::new();
+        let mut lists = Vec::new();
+        for most in [1, 2, 900] {
+            let new = (started.len()..most).map(|_| std::process::Command::new("sleep").arg("1000").spawn());
+            let new: Vec<_> = new.map(|child| child.expect("a system")).collect();
+            started.extend(new);
+            let known: Vec<Pid> = started.iter().map(Pid::from_child).collect();
+            lists.push((children.now(), known));
+        }
+        for mut child in started {
+            child.kill().expect("it is ours");
+            child.wait().expect("it is ours");
+        }
+        for (listed, known) in lists {
+            assert_eq!(listed.expect("a list"), known);
+        }
     }
 
     #[test]

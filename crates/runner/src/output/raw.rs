@@ -97,15 +97,19 @@ impl Raw {
         let mut options = OpenOptions::new();
         options
             .append(true)
-            .create(true)
+            .create_new(true)
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW);
-        let file = Arc::new(keep::open(&options, &path)?);
-        // What a runner left that was killed before it told of this attempt. Not done for nothing: some file systems take a
-        // file that was cut for one that takes the place of another, and write it to the disk when it is closed.
-        if file.metadata()?.len() > 0 {
-            file.set_len(0)?;
-        }
+        let file = match keep::open(&options, &path) {
+            // What a runner left that was killed before it told of this attempt.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let file = keep::open(options.create_new(false), &path)?;
+                file.set_len(0)?;
+                file
+            }
+            made => made?,
+        };
+        let file = Arc::new(file);
         earlier.remove_others(&path);
         let bounds = Bounds {
             head: max / 2,
