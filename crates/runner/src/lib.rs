@@ -20,8 +20,9 @@
 //! `sys::launcher`.
 //!
 //! * **Start.** A frame comes, the loop hands it to a thread (`spawner`), which makes everything ready (`spawn`) and
-//!   has its launcher clone without copying memory. Errors up to the exec come back as such. Where it has gates these are
-//!   looked at before: `worker::gating`.
+//!   has its launcher clone without copying memory. Where many are to be started some go together, and one that hangs does
+//!   not keep the others (`spawn::batch`). Errors up to the exec come back as such. Where it has gates these are looked at
+//!   before: `worker::gating`.
 //! * **Output.** Both pipes are read as they fill and go to one file an attempt, made with the first byte, head and
 //!   tail past the cap: see [`output_path`]. A task may have its command write a file itself, or have nothing kept; then
 //!   there are no pipes.

@@ -1,33 +1,32 @@
 //! What a child is given: program, arguments, environment, working directory, descriptors, limits.
 
+mod batch;
 mod environment;
 mod error;
 mod stdio;
 
 use std::borrow::Cow;
 use std::env;
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Access, CWD, FileType, OFlags};
 use rustix::process::{Pid, Resource, Rlimit};
-use taskd_wire::definition::{ActionSpec, OutputKind};
+use taskd_wire::definition::ActionSpec;
 use taskd_wire::runner::{AttemptKey, Caps, Process, ResourceLimit, Start, Stdin};
 
 use crate::cgroups::{Group, Groups, NotCapped, first_cap};
-use crate::clock;
 use crate::output::{KnownMasks, Masks, Outputs, Raw};
 use crate::sweep;
-use crate::sys::{
-    self, Account, Decimal, Failed, HasNul, Launcher, NotStarted, Place, Plan, RESOURCES, Settings, Step,
-};
+use crate::sys::{self, Account, Decimal, Failed, HasNul, Plan, RESOURCES, Settings, Step};
 use crate::user::{self, NoUser};
 
+pub(crate) use batch::{Job, Spawner, Told};
 pub(crate) use error::SpawnError;
 use error::{failed, refuse};
 
@@ -178,176 +177,6 @@ impl Sink {
             Sink::File(raw) => raw.discard(),
             Sink::Pipes { .. } | Sink::Null => {}
         }
-    }
-}
-
-/// Starts children, one after the other, with memory that is used again.
-pub(crate) struct Spawner<'a> {
-    host: &'a Host,
-    plan: Plan,
-    launcher: Launcher<'a>,
-}
-
-impl<'a> Spawner<'a> {
-    pub(crate) fn new(host: &'a Host, launcher: Launcher<'a>) -> Self {
-        Spawner {
-            host,
-            plan: Plan::default(),
-            launcher,
-        }
-    }
-
-    /// Starts what cannot be executed, so that the first start is as quick as any other: its launcher is there then, and
-    /// what it takes was used once.
-    pub(crate) fn warm_up(&mut self) {
-        let null = self.host.null.as_fd();
-        let group = self.host.groups.as_ref().and_then(|groups| groups.get());
-        let handle = group.as_ref().and_then(|group| group.open().ok());
-        let place = Place {
-            stdin: null,
-            stdout: null,
-            stderr: null,
-            group: handle.as_ref().map(|handle| handle.as_fd()),
-        };
-        // The program of an empty plan has no name.
-        let started = self.launcher.start(&Plan::default(), &place);
-        if let (Some(groups), Some(group)) = (&self.host.groups, group) {
-            match started {
-                Err(NotStarted::Failed(failed)) if failed.step == Step::Clone => {
-                    let error = io::Error::from_raw_os_error(failed.errno);
-                    groups.give_up(format_args!("nothing can be started in one: {error}"));
-                }
-                // Not one that was executed. The kernel kills what a process in a group that was ever killed clones into
-                // another one.
-                Ok(pid) | Err(NotStarted::Unfinished(pid)) => {
-                    end(pid, String::new(), None);
-                    groups.give_up(format_args!("what is started in one ends at once"));
-                }
-                Err(NotStarted::Failed(_)) => {}
-            }
-            groups.give_back(Arc::new(group), false);
-        }
-    }
-
-    /// Starts a child, see [`Launcher::start`].
-    pub(crate) fn spawn(&mut self, start: &Start) -> Result<Child, SpawnError> {
-        prepare(&mut self.plan, self.host, start)?;
-        let read = match &start.process.0.stdin {
-            Some(Stdin::Text(text)) => Some(stdio::in_memory(text.as_bytes())?),
-            // The child opens it itself.
-            Some(Stdin::File(_)) | None => None,
-        };
-        let null = self.host.null.as_fd();
-        let stdin = read.as_ref().map_or(null, |read| read.as_fd());
-        let place = |stdout, stderr| Place {
-            stdin,
-            stdout,
-            stderr,
-            group: None,
-        };
-        match start.output.0 {
-            OutputKind::Lines => {
-                let masks = self.masks(&start.masks.0)?;
-                let (stdout, stdout_end) = stdio::pipe(self.plan.identity.as_ref())?;
-                let (stderr, stderr_end) = stdio::pipe(self.plan.identity.as_ref())?;
-                let (pid, group) = self.launch(start, &place(stdout_end.as_fd(), stderr_end.as_fd()))?;
-                let sink = Sink::Pipes { stdout, stderr, masks };
-                Ok(Child { pid, sink, group })
-            }
-            OutputKind::File => {
-                let raw = self.raw(start)?;
-                match self.launch(start, &place(raw.file().as_fd(), raw.file().as_fd())) {
-                    Ok((pid, group)) => {
-                        let sink = Sink::File(raw);
-                        Ok(Child { pid, sink, group })
-                    }
-                    Err(error) => {
-                        raw.discard();
-                        Err(error)
-                    }
-                }
-            }
-            OutputKind::Discard => {
-                let (pid, group) = self.launch(start, &place(null, null))?;
-                let sink = Sink::Null;
-                Ok(Child { pid, sink, group })
-            }
-        }
-    }
-
-    /// What is to be hidden, ready for use. What cannot be hidden is not started.
-    fn masks(&self, patterns: &[String]) -> Result<Option<Arc<Masks>>, SpawnError> {
-        self.host.masks.of(patterns).map_err(|_| {
-            let (errno, what) = (libc::EINVAL, "mask".to_owned());
-            SpawnError { errno, what }
-        })
-    }
-
-    /// The file that a child is to write.
-    fn raw(&self, start: &Start) -> Result<Raw, SpawnError> {
-        let raw = self.host.outputs.raw(&start.key, start.output_max, clock::steady());
-        raw.map_err(|(error, path)| {
-            let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            let step = Step::Output;
-            SpawnError::new(Failed { errno, step }, path.as_os_str().as_bytes())
-        })
-    }
-
-    /// Launches what is planned, in a control group of its own where there can be one.
-    fn launch(&mut self, start: &Start, place: &Place<'_>) -> Result<(Pid, Option<Arc<Group>>), SpawnError> {
-        let caps = &start.process.0.caps.0.0;
-        let mut group = self.host.group(caps).map_err(|error| SpawnError::cap(&error))?;
-        let handle = group.as_ref().and_then(|group| group.open().ok());
-        if handle.is_none() {
-            self.host.leave(group.take());
-            if let Some(cap) = first_cap(caps) {
-                return Err(SpawnError::cap(&NotCapped::ungrouped(cap)));
-            }
-        }
-        let grouped = Place {
-            group: handle.as_ref().map(|handle| handle.as_fd()),
-            ..*place
-        };
-        let mut started = self.launcher.start(&self.plan, &grouped);
-        if handle.is_some()
-            && let Err(NotStarted::Failed(failed)) = &started
-            && failed.step == Step::Clone
-            && first_cap(caps).is_none()
-        {
-            // Better without than not at all, and nothing is counted then. What does not depend on it fails again.
-            self.host.leave(group.take());
-            started = self.launcher.start(&self.plan, place);
-        }
-        let failed = match started {
-            Ok(pid) => return Ok((pid, group)),
-            Err(NotStarted::Failed(failed)) => failed,
-            Err(NotStarted::Unfinished(pid)) => {
-                // Nobody knows how far it has come, so it is not to be told from one that never started.
-                end(pid, self.host.cookie.of(&start.key), group.clone());
-                let (errno, step) = (libc::EIO, Step::Launcher);
-                Failed { errno, step }
-            }
-        };
-        self.host.leave(group);
-        let path = match failed.step {
-            Step::Launcher
-            | Step::Pipe
-            | Step::Clone
-            | Step::OomScoreAdjust
-            | Step::Nice
-            | Step::Ionice
-            | Step::PrivateTmp
-            | Step::NoNewPrivileges
-            | Step::Output => b"",
-            Step::Limit(place) => RESOURCES.get(place).map_or("", |(name, _)| name).as_bytes(),
-            Step::Groups | Step::Gid | Step::Uid | Step::DropRoot => {
-                start.process.0.user.0.as_deref().unwrap_or_default().as_bytes()
-            }
-            Step::Stdin => self.plan.stdin.as_deref().map_or(b"".as_slice(), CStr::to_bytes),
-            Step::Chdir => self.plan.cwd.to_bytes(),
-            Step::Exec => self.plan.program.to_bytes(),
-        };
-        Err(SpawnError::new(failed, path))
     }
 }
 

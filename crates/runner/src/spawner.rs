@@ -11,13 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
-use taskd_wire::runner::Start;
 
 use crate::clock;
 use crate::gates::{self, Sources};
 use crate::notify::complain;
 use crate::reports::{Report, Reports, lock};
-use crate::spawn::{Host, Spawner};
+use crate::spawn::{Host, Job, Spawner, Told};
 use crate::sys::Launchers;
 
 /// Two threads start children as fast as the kernel can.
@@ -28,13 +27,6 @@ pub(crate) const THREADS_MAX: usize = 16;
 
 /// How long no job may have been taken while some wait, before a thread is added.
 const HANG: Duration = Duration::from_secs(1);
-
-/// An attempt to start. `id` is the loop's name for it.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) id: u64,
-    pub(crate) start: Box<Start>,
-}
 
 /// The loop's side of the threads.
 #[derive(Debug)]
@@ -68,6 +60,18 @@ impl Queue {
     fn push(&mut self, job: Job, now: Instant) {
         self.jobs.push_back(job);
         self.still.get_or_insert(now);
+    }
+
+    /// One that was taken and is to be tried again, before those that came after it.
+    fn push_again(&mut self, job: Job, now: Instant) {
+        self.jobs.push_front(job);
+        self.still.get_or_insert(now);
+    }
+
+    /// Another one for a thread that has taken so many: the others find as many.
+    fn pop_another(&mut self, taken: usize, now: Instant) -> Option<Job> {
+        let is_fresh = self.jobs.front().is_some_and(|job| !job.is_again());
+        (is_fresh && self.jobs.len() > taken).then(|| self.pop(now)).flatten()
     }
 
     fn pop(&mut self, now: Instant) -> Option<Job> {
@@ -196,12 +200,7 @@ impl Spawners {
 
     /// Hands over a start. [`Report::Spawned`] or [`Report::NotSpawned`] follows.
     pub(crate) fn submit(&self, job: Job) {
-        let mut queue = lock(&self.shared.queue);
-        queue.push(job, clock::steady());
-        if queue.wakes_one() {
-            drop(queue);
-            self.shared.ready.notify_one();
-        }
+        self.shared.put(|queue| queue.push(job, clock::steady()));
     }
 
     /// Takes a start back, unless a thread has taken it, whose report follows then. Gives back whether it did.
@@ -212,6 +211,18 @@ impl Spawners {
     /// Whether this child, which has ended, was a launcher. The thread that had it gets another when it needs one.
     pub(crate) fn have_lost(&self, pid: Pid) -> bool {
         self.shared.launchers.has_lost(pid)
+    }
+}
+
+impl Shared {
+    /// Puts a job into the queue and wakes a thread for it, if one waits.
+    fn put(&self, put: impl FnOnce(&mut Queue)) {
+        let mut queue = lock(&self.queue);
+        put(&mut queue);
+        if queue.wakes_one() {
+            drop(queue);
+            self.ready.notify_one();
+        }
     }
 }
 
@@ -226,23 +237,44 @@ fn work(shared: &Shared) {
     lock(&shared.queue).warm += 1;
     shared.ready.notify_all();
     loop {
-        let Job { id, start } = next_job(shared);
+        let job = next_job(shared);
+        let is_again = job.is_again();
+        let mut taken = 0;
+        let mut next = Some(job);
+        while let Some(job) = next {
+            taken += 1;
+            if let Some(report) = prepare(&mut spawner, &sources, job) {
+                shared.reports.push(report);
+            }
+            let may_more = !is_again && spawner.has_room();
+            next = may_more
+                .then(|| lock(&shared.queue).pop_another(taken, clock::steady()))
+                .flatten();
+        }
         let at_ms = clock::wall_ms();
-        let gates = start.gates.0.as_ref().map(|gates| &gates.0);
-        let closed = gates.map_or(Ok(None), |gates| gates::closed(gates, &sources));
-        shared.reports.push(match closed {
-            Ok(None) => match spawner.spawn(&start) {
-                Ok(child) => Report::Spawned { id, child, at_ms },
-                Err(error) => Report::NotSpawned { id, error, at_ms },
-            },
-            Ok(Some(reading)) => Report::GateClosed { id, reading, at_ms },
-            Err(unread) => Report::NotSpawned {
-                id,
-                error: unread.into(),
-                at_ms,
-            },
+        spawner.launch(&mut |told| match told {
+            Told::Started { id, child } => shared.reports.push(Report::Spawned { id, child, at_ms }),
+            Told::Failed { id, error } => shared.reports.push(Report::NotSpawned { id, error, at_ms }),
+            Told::NotBegun(job) => shared.put(|queue| queue.push_again(job, clock::steady())),
         });
     }
+}
+
+/// Prepares a start whose gates are open. Gives back what is to be told where there is nothing to launch.
+fn prepare(spawner: &mut Spawner<'_>, sources: &Sources, job: Job) -> Option<Report> {
+    let id = job.id;
+    let gates = job.start.gates.0.as_ref().map(|gates| &gates.0);
+    let closed = gates.map_or(Ok(None), |gates| gates::closed(gates, sources));
+    let error = match closed {
+        Ok(None) => spawner.add(job).err()?,
+        Ok(Some(reading)) => {
+            let at_ms = clock::wall_ms();
+            return Some(Report::GateClosed { id, reading, at_ms });
+        }
+        Err(unread) => unread.into(),
+    };
+    let at_ms = clock::wall_ms();
+    Some(Report::NotSpawned { id, error, at_ms })
 }
 
 fn next_job(shared: &Shared) -> Job {
@@ -263,8 +295,7 @@ mod tests {
     use super::*;
 
     fn start(id: u64) -> Job {
-        let start = Box::default();
-        Job { id, start }
+        Job::new(id, Box::default())
     }
 
     #[test]
@@ -306,6 +337,24 @@ mod tests {
         queue.idle += 1;
         assert!(queue.is_woken() && queue.is_woken() && !queue.is_woken());
         assert!(queue.wakes_one());
+    }
+
+    #[test]
+    fn a_thread_leaves_as_many_to_others_as_it_takes() {
+        let now = clock::steady();
+        let mut queue = Queue::default();
+        (0..9).for_each(|id| queue.push(start(id), now));
+        let mut taken = Vec::from_iter(queue.pop(now));
+        while let Some(job) = queue.pop_another(taken.len(), now) {
+            taken.push(job);
+        }
+        let ids: Vec<u64> = taken.iter().map(|job| job.id).collect();
+        assert_eq!((ids.as_slice(), queue.jobs.len()), ([0, 1, 2, 3, 4].as_slice(), 4));
+        // What is tried again comes first.
+        let first = taken.swap_remove(0);
+        queue.push_again(first, now);
+        assert_eq!(queue.pop(now).map(|job| job.id), Some(0));
+        assert_eq!(queue.look(now + HANG), Look::Hanging { until: now + HANG * 2 });
     }
 
     #[test]

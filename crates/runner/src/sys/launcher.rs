@@ -9,43 +9,50 @@
 //! Children and copies are cloned with `CLONE_PARENT`: they are children of the worker, not of a launcher. What ties
 //! them to the worker is the thread that forked the first launcher, which must live as long as the process.
 //!
-//! **Requests.** Worker and launchers share memory, a [`Slot`] each. The worker writes there what is to be done and
-//! sends one byte with descriptors over a socket; the launcher does it, leaves there what came of it and sends one
-//! byte back. Only one of them touches the slot at a time. The kernel itself writes the process id there before the
-//! new process runs, so the worker knows what was cloned even if the launcher is killed before it can answer.
+//! **Requests.** Worker and launchers share memory, a [`Slot`] each. The worker writes there what is to be done, some
+//! [orders](Order), and sends one byte with descriptors over a socket; the launcher does one after the other, leaves
+//! there what came of them and sends one byte back. Only one of them touches the slot at a time, but for the stages of
+//! orders: a start may hang, in the exec of a file whose server is away, and then the worker takes the orders behind it
+//! back. The kernel itself writes the process id there before the new process runs, so the worker knows what was cloned
+//! even if the launcher is killed before it can answer.
 //!
-//! **Inside a launcher** are system calls and nothing else: it may have been forked while other threads held locks, so
-//! it neither allocates nor locks nor panics.
+//! **Inside a launcher** ([`serve`]) are system calls and nothing else: it may have been forked while other threads held
+//! locks, so it neither allocates nor locks nor panics.
 
 mod child;
 mod orphan;
+mod request;
+mod serve;
 
 use std::ffi::{CStr, c_int, c_void};
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::slice;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair,
-};
 use rustix::process::Pid;
 
-use super::into::{Into, clone_into};
 use super::plan::{Layout, Plan};
-use super::reap;
-use child::child;
-use orphan::{Orphan, await_orphan};
+use request::{Answer, Heard, Request, Unsent, answer, hear, pair, send};
+use serve::launch;
 
 /// What a launcher is called, for people, and to tell whether its child has executed its program.
 const NAME: &CStr = c"taskd-launcher";
 
-/// Bytes of memory for the strings of a start. The kernel takes no more with the usual limit of the stack.
-const ROOM: usize = 2 << 20;
+/// Starts that are asked for together at most.
+const ORDERS: usize = 8;
+
+/// Bytes of strings from which on no other start is added to a request.
+const ROOM_TOGETHER: usize = 64 << 10;
+
+/// Bytes of memory for the strings of a request. The kernel takes no more for a start with the usual limit of the stack.
+const ROOM: usize = ROOM_TOGETHER + (2 << 20);
+
+/// A start takes no millisecond unless what it needs is far away. Others do not wait for it any longer than this.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// A launcher that has read more bytes of strings than this is replaced, since it has become as much larger.
 const ROOM_KEPT: usize = 256 << 10;
@@ -53,8 +60,17 @@ const ROOM_KEPT: usize = 256 << 10;
 /// Bytes of a stack. A few thin wrappers and execve need some hundred.
 const STACK: usize = 64 << 10;
 
+/// Descriptors of a start: those of a [`Place`].
+const PLACES: usize = 4;
+
 /// Descriptors of a request at most.
-const FDS: usize = 4;
+const FDS: usize = ORDERS * PLACES;
+
+/// Descriptors that a launcher has itself, with one that its child opens.
+const FILES_OWN: libc::rlim_t = 4;
+
+/// The number of the descriptor that a start does not have.
+const NONE: u8 = u8::MAX;
 
 /// The highest descriptor that is closed one by one where the kernel cannot close all at once.
 const CLOSE_MAX: libc::rlim_t = 1 << 16;
@@ -110,6 +126,11 @@ pub(crate) enum NotStarted {
     Failed(Failed),
     /// The launcher was lost over it. This process was cloned: it may do anything, is to be killed and then reaped.
     Unfinished(Pid),
+    /// Nothing has begun: one before it took long, or the launcher was lost. It may be tried again.
+    NotBegun {
+        /// Whether it was lost.
+        lost: bool,
+    },
 }
 
 impl From<Failed> for NotStarted {
@@ -131,24 +152,70 @@ struct Setting {
     child_stack: *mut c_void,
 }
 
+impl Setting {
+    /// How many starts may be asked for together: a launcher has no more descriptors open than the limit lets it.
+    fn orders_max(&self) -> usize {
+        let free = self.files.rlim_cur.saturating_sub(FILES_OWN);
+        usize::try_from(free).map_or(ORDERS, |free| (free / PLACES).clamp(1, ORDERS))
+    }
+}
+
 /// What worker and launcher share. In the worker it is one thread's, the first slot that of who holds the lock of
-/// [`Launchers::first`]; from a request to its answer it is the launcher's.
+/// [`Launchers::first`]; from a request to its answer it is the launcher's, but for the stages of its orders.
 #[repr(C)]
 struct Slot {
     setting: Setting,
     /// The launcher's end of the socket, when it begins.
     socket: c_int,
-    /// The slot for a copy of the launcher; null if the request is for a child.
+    /// The slot for a copy of the launcher; null if the request is for children.
     copy: *mut Slot,
-    /// What the child is to execute, in `room`.
-    layout: Layout,
+    /// How many of the orders are meant.
+    count: usize,
+    /// The order that is being done.
+    current: usize,
+    /// One for each child; a copy has the first.
+    orders: [Order; ORDERS],
     /// The descriptors that came with the request.
     fds: [c_int; FDS],
+    room: [u8; ROOM],
+}
+
+/// A child that is to be started.
+#[repr(C)]
+struct Order {
+    /// What it is to execute, in the room of the slot.
+    layout: Layout,
+    /// Which of the descriptors become its 0, 1 and 2, and which is its control group; [`NONE`] for none.
+    places: [u8; PLACES],
+    /// One of those of [`stage`].
+    stage: AtomicU32,
     /// The process that was cloned, 0 before that.
     pid: libc::pid_t,
     /// The step that failed, if one did.
     failed: Option<Failed>,
-    room: [u8; ROOM],
+}
+
+/// How far an order has come. Whoever moves it on from [`WAITS`](stage::WAITS) has it.
+mod stage {
+    /// Nobody has touched it.
+    pub(super) const WAITS: u32 = 0;
+    /// The launcher does it.
+    pub(super) const BEGUN: u32 = 1;
+    /// The launcher has done it, whatever came of it.
+    pub(super) const OVER: u32 = 2;
+    /// The worker has taken it back.
+    pub(super) const WITHDRAWN: u32 = 3;
+}
+
+impl Slot {
+    /// The order of this number, of which there are [`ORDERS`].
+    ///
+    /// # Safety
+    /// The slot is one that was mapped.
+    unsafe fn order(slot: *mut Slot, number: usize) -> *mut Order {
+        // SAFETY: only an address is made. Not by an index, which could panic where nothing may.
+        unsafe { (&raw mut (*slot).orders).cast::<Order>().wrapping_add(number) }
+    }
 }
 
 /// All launchers of this process, and the memory shared with them.
@@ -211,6 +278,9 @@ impl Launchers {
             launchers: self,
             slot: self.take_slot()?,
             socket: None,
+            most: self.setting.orders_max(),
+            count: 0,
+            length: 0,
         })
     }
 
@@ -274,19 +344,26 @@ impl Launchers {
             };
             // SAFETY: with the lock the first slot is ours, and its launcher waits.
             unsafe { (*self.slots).copy = slot };
-            let answer = ask(&socket, self.slots, &[theirs.as_fd()]);
-            match answer {
-                Answer::Done(_) | Answer::Failed(..) => *first = Some(socket),
-                Answer::Lost(_) => {}
+            match send(&socket, self.slots, 1, &[theirs.as_fd()]) {
+                Ok(()) => {}
+                Err(Unsent::Lost) => continue,
+                Err(Unsent::Failed(failed)) => {
+                    *first = Some(socket);
+                    return Err(failed);
+                }
             }
-            match answer {
+            if hear(&socket, true) == Heard::Answer {
+                *first = Some(socket);
+            }
+            // SAFETY: it has answered or has ended, and there is a first order.
+            match unsafe { answer(self.slots, 0) } {
                 // A copy is whole also if its original was lost.
-                Answer::Done(pid) | Answer::Lost(Some(pid)) => {
+                Answer::Done(pid) | Answer::Lost(pid, _) => {
                     lock(&self.pids).push(pid);
                     return Ok(ours);
                 }
                 Answer::Failed(Failed { errno, .. }, _) => return Err(failed(errno)),
-                Answer::Lost(None) => {}
+                Answer::NotBegun => {}
             }
         }
         Err(failed(libc::EIO))
@@ -299,125 +376,89 @@ pub(crate) struct Launcher<'a> {
     slot: *mut Slot,
     /// Our end of the socket of the process, if there is one.
     socket: Option<OwnedFd>,
+    /// How many starts may be asked for together.
+    most: usize,
+    /// Starts that were added for the next request.
+    count: usize,
+    /// Bytes of the slot's room that they take.
+    length: usize,
 }
 
-impl Launcher<'_> {
-    /// Starts a child and waits until it has exec'ed. It is a child of this process, leads a new session and process
-    /// group, has no signal blocked, SIGPIPE at its default, no descriptors but those of `place`, and dies with the
-    /// thread that forked the launchers.
-    pub(crate) fn start(&mut self, plan: &Plan, place: &Place<'_>) -> Result<Pid, NotStarted> {
-        // SAFETY: the slot is this thread's, and no launcher uses it before it is asked below.
-        let room = unsafe { slice::from_raw_parts_mut((&raw mut (*self.slot).room).cast::<u8>(), ROOM) };
-        let (layout, length) = plan.lay_out(room).ok_or(Failed {
+impl<'a> Launcher<'a> {
+    /// Whether another start may be added to the next request.
+    pub(crate) fn has_room(&self) -> bool {
+        self.count < self.most && self.length <= ROOM_TOGETHER
+    }
+
+    /// Adds a start to the next request, where [there is room](Self::has_room).
+    pub(crate) fn add(&mut self, plan: &Plan) -> Result<(), Failed> {
+        let too_long = Failed {
             errno: libc::E2BIG,
             step: Step::Exec,
-        })?;
-        // SAFETY: as above.
-        unsafe { (*self.slot).layout = layout };
-        let fds = [Some(place.stdin), Some(place.stdout), Some(place.stderr), place.group];
-        let mut sent = [place.stdin; FDS];
-        let count = fds
-            .into_iter()
-            .flatten()
-            .zip(&mut sent)
-            .map(|(fd, to)| *to = fd)
-            .count();
-        // One that was lost since the last start shows when it is asked. Nothing has begun then, so another can do it.
+        };
+        if self.count >= ORDERS {
+            return Err(too_long);
+        }
+        // SAFETY: the slot is this thread's, and no launcher uses it before it is asked.
+        let room = unsafe { slice::from_raw_parts_mut((&raw mut (*self.slot).room).cast::<u8>(), ROOM) };
+        let (layout, length) = plan.lay_out(&mut room[self.length..]).ok_or(too_long)?;
+        // SAFETY: as above, and there is such an order.
+        unsafe { (*Slot::order(self.slot, self.count)).layout = layout };
+        self.count += 1;
+        self.length += length;
+        Ok(())
+    }
+
+    /// Asks for what was added, of which these are the places in the same order.
+    ///
+    /// A child is one of this process, leads a new session and process group, has no signal blocked, SIGPIPE at its
+    /// default, no descriptors but those of its place, and dies with the thread that forked the launchers.
+    pub(crate) fn ask<'s>(&'s mut self, places: &[Place<'_>]) -> Result<Request<'s, 'a>, Failed> {
+        let (count, length) = (self.count.min(places.len()), self.length);
+        (self.count, self.length) = (0, 0);
+        let mut fds = Vec::with_capacity(FDS);
+        for (number, place) in places.iter().enumerate().take(count) {
+            // SAFETY: the slot is this thread's, and no launcher uses it before it is asked below.
+            unsafe { (*Slot::order(self.slot, number)).places = place.in_request(&mut fds) };
+        }
+        let lost = Failed {
+            errno: libc::EIO,
+            step: Step::Launcher,
+        };
+        // One that was lost since the last request shows when it is asked. Nothing has begun then, so another can do it.
         for _ in 0..2 {
             let socket = match self.socket.take() {
                 Some(socket) => socket,
                 None => self.launchers.copy(self.slot)?,
             };
-            match ask(&socket, self.slot, &sent[..count]) {
-                Answer::Done(pid) => {
-                    // Without its socket it ends.
-                    self.socket = (length <= ROOM_KEPT).then_some(socket);
-                    return Ok(pid);
+            match send(&socket, self.slot, count, &fds) {
+                Ok(()) => {
+                    return Ok(Request::new(self, socket, count, length));
                 }
-                Answer::Failed(failed, child) => {
-                    self.socket = (length <= ROOM_KEPT).then_some(socket);
-                    if let Some(pid) = child {
-                        // It has ended. An error could only be that somebody else reaped it, which nobody does.
-                        let _ = reap(pid);
-                    }
-                    return Err(failed.into());
+                Err(Unsent::Lost) => {}
+                Err(Unsent::Failed(failed)) => {
+                    self.socket = Some(socket);
+                    return Err(failed);
                 }
-                // Its slot stays as it is until this is known: the child reads there.
-                Answer::Lost(Some(pid)) => match await_orphan(pid) {
-                    Orphan::Executed => return Ok(pid),
-                    Orphan::Ended => {
-                        let failed = self.failed().ok_or(NotStarted::Unfinished(pid))?;
-                        // As above.
-                        let _ = reap(pid);
-                        return Err(failed.into());
-                    }
-                    Orphan::Hangs => return Err(NotStarted::Unfinished(pid)),
-                },
-                Answer::Lost(None) => {}
             }
         }
-        Err(NotStarted::Failed(Failed {
-            errno: libc::EIO,
-            step: Step::Launcher,
-        }))
+        Err(lost)
     }
 }
 
-impl Launcher<'_> {
-    /// The step at which a child that has ended says that it failed.
-    fn failed(&self) -> Option<Failed> {
-        // SAFETY: the slot is this thread's, and both launcher and child have ended.
-        unsafe { (*self.slot).failed }
+impl<'fd> Place<'fd> {
+    /// Its descriptors by their numbers in a request, to which they are added unless they are there.
+    fn in_request(&self, fds: &mut Vec<BorrowedFd<'fd>>) -> [u8; PLACES] {
+        [Some(self.stdin), Some(self.stdout), Some(self.stderr), self.group].map(|fd| {
+            let Some(fd) = fd else { return NONE };
+            let known = fds.iter().position(|known| known.as_raw_fd() == fd.as_raw_fd());
+            let number = known.unwrap_or_else(|| {
+                fds.push(fd);
+                fds.len() - 1
+            });
+            u8::try_from(number).unwrap_or(NONE)
+        })
     }
-}
-
-/// What came of a request.
-enum Answer {
-    /// This process was cloned and is on its way.
-    Done(Pid),
-    /// A step failed; the process, if it came so far, has ended.
-    Failed(Failed, Option<Pid>),
-    /// The launcher has ended, after it cloned this process, if it came so far.
-    Lost(Option<Pid>),
-}
-
-/// Has the launcher behind `socket` do what its slot says, and waits for it.
-///
-/// The slot must be the caller's, and that of this launcher.
-fn ask(socket: &OwnedFd, slot: *mut Slot, fds: &[BorrowedFd<'_>]) -> Answer {
-    // SAFETY: the launcher waits for a request and so does not touch the slot.
-    unsafe {
-        (*slot).pid = 0;
-        (*slot).failed = None;
-    }
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    // There is room for them.
-    let _ = control.push(SendAncillaryMessage::ScmRights(fds));
-    match retry_on_intr(|| sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)) {
-        Ok(_) => {}
-        Err(Errno::PIPE | Errno::CONNRESET) => return Answer::Lost(None),
-        Err(errno) => {
-            let (errno, step) = (errno.raw_os_error(), Step::Launcher);
-            return Answer::Failed(Failed { errno, step }, None);
-        }
-    }
-    // An error says that it has ended too, before it read the request.
-    let answered = retry_on_intr(|| rustix::io::read(socket, &mut [0_u8])).is_ok_and(|length| length > 0);
-    // SAFETY: the launcher has answered or has ended; either way it no longer touches the slot. What it and the kernel
-    // have written is seen, since the compiler cannot know what the calls above do to memory.
-    let (pid, failed) = unsafe { (Pid::from_raw((*slot).pid), (*slot).failed) };
-    match (answered, failed, pid) {
-        (false, _, _) => Answer::Lost(pid),
-        (true, None, Some(pid)) => Answer::Done(pid),
-        (true, Some(failed), _) => Answer::Failed(failed, pid),
-        // Not possible: clone fails or gives a process.
-        (true, None, None) => Answer::Lost(None),
-    }
-}
-
-fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
 }
 
 /// Memory, all zero, that takes no room before it is used.
@@ -439,155 +480,4 @@ fn map(bytes: usize, sharing: c_int) -> io::Result<*mut c_void> {
 /// A panic elsewhere leaves what is locked here as whole as it was.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The life of a launcher: requests until the worker has ended.
-extern "C" fn launch(slot: *mut c_void) -> c_int {
-    let slot = slot.cast::<Slot>();
-    // SAFETY: the slot is this launcher's, and the worker leaves it alone from its request to the answer. With
-    // CLONE_VFORK this thread does not run again before the child has exec'ed or ended, so nobody else uses the child's
-    // stack. A copy has its own memory, so its stack may be where ours is. What is cloned runs functions of this module
-    // that keep to what their slot points at. The rest are bare system calls on what is valid here.
-    unsafe {
-        settle(slot);
-        loop {
-            let Some(fds) = receive() else {
-                libc::_exit(0);
-            };
-            (*slot).fds = fds;
-            let Setting { stack, child_stack, .. } = (*slot).setting;
-            let common = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
-            let vfork = libc::CLONE_VM | libc::CLONE_VFORK;
-            let pid = &raw mut (*slot).pid;
-            let copy = (*slot).copy;
-            let [.., group] = fds;
-            let cloned = if copy.is_null() && group >= 0 {
-                let result = clone_into(&Into {
-                    flags: common & !libc::SIGCHLD | vfork,
-                    stack: child_stack,
-                    stack_size: STACK,
-                    pid,
-                    group,
-                    run: child,
-                    with: slot.cast(),
-                });
-                if result < 0 {
-                    *libc::__errno_location() = -result;
-                }
-                result
-            } else if copy.is_null() {
-                libc::clone(child, child_stack, common | vfork, slot.cast(), pid)
-            } else {
-                (*copy).socket = fds[0];
-                libc::clone(launch, stack, common, copy.cast(), pid)
-            };
-            if cloned < 0 {
-                (*slot).failed = Some(last_error(Step::Clone));
-            }
-            for fd in fds {
-                libc::close(fd);
-            }
-            let byte = 0_u8;
-            if libc::send(0, (&raw const byte).cast(), 1, libc::MSG_NOSIGNAL) != 1 {
-                libc::_exit(0);
-            }
-        }
-    }
-}
-
-/// Makes a launcher of what was forked: tied to the worker, without what the worker has open. 0, 1 and 2 are all its
-/// socket, so that what it receives gets other numbers, and its child has none of it as soon as it has its own.
-///
-/// # Safety
-/// Only to be called by [`launch`], with its argument.
-unsafe fn settle(slot: *mut Slot) {
-    let none: libc::c_ulong = 0;
-    // SAFETY: bare system calls; the descriptors are this process's own copies, and nobody uses any but the socket.
-    unsafe {
-        let Setting { parent, files, .. } = (*slot).setting;
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        if libc::getppid() != parent {
-            // The worker ended before the line above could tie us to it.
-            libc::_exit(0);
-        }
-        // For the children; a launcher itself never gets one.
-        let default = MaybeUninit::<libc::sigaction>::zeroed();
-        libc::sigaction(libc::SIGPIPE, default.as_ptr(), ptr::null_mut());
-        libc::prctl(libc::PR_SET_NAME, NAME.as_ptr());
-        let socket = (*slot).socket;
-        for number in 0..3 {
-            if number != socket && libc::dup3(socket, number, libc::O_CLOEXEC) < 0 {
-                libc::_exit(1);
-            }
-        }
-        let (first, last): (libc::c_ulong, libc::c_ulong) = (3, libc::c_uint::MAX as libc::c_ulong);
-        if libc::syscall(libc::SYS_close_range, first, last, none) != 0 {
-            // Before Linux 5.9. Children have nothing of what is beyond, for all is close-on-exec.
-            let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
-            libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr());
-            let end = limit.assume_init_ref().rlim_cur.min(CLOSE_MAX);
-            let mut number = 3;
-            while number < end {
-                libc::close(number as c_int);
-                number += 1;
-            }
-        }
-        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files);
-        // No directory is held busy.
-        libc::chdir(c"/".as_ptr());
-    }
-}
-
-/// Waits for a request. Gives back its descriptors, -1 for those that did not come; nothing when the worker has ended.
-///
-/// # Safety
-/// Only to be called by [`launch`], when it has a socket.
-unsafe fn receive() -> Option<[c_int; FDS]> {
-    let mut byte = 0_u8;
-    let mut part = libc::iovec {
-        iov_base: (&raw mut byte).cast(),
-        iov_len: 1,
-    };
-    // More than the header and the descriptors take, and aligned for them.
-    let mut control = [0_u64; 8];
-    let mut message = MaybeUninit::<libc::msghdr>::zeroed();
-    let mut fds = [-1; FDS];
-    // SAFETY: a zeroed msghdr is valid, and what it is made to point at outlives the calls. The kernel fills in whole
-    // headers only, and the descriptors behind one are read as far as its length says.
-    unsafe {
-        let message = message.assume_init_mut();
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = (&raw mut control).cast();
-        message.msg_controllen = size_of_val(&control) as _;
-        loop {
-            let length = libc::recvmsg(0, message, libc::MSG_CMSG_CLOEXEC);
-            if length > 0 {
-                break;
-            }
-            if length == 0 || *libc::__errno_location() != libc::EINTR {
-                return None;
-            }
-        }
-        let header = libc::CMSG_FIRSTHDR(message);
-        if !header.is_null() && (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
-            let mut from = libc::CMSG_DATA(header);
-            let end = header.cast::<u8>().wrapping_add((*header).cmsg_len as usize);
-            for fd in &mut fds {
-                let next = from.wrapping_add(size_of::<c_int>());
-                if next > end {
-                    break;
-                }
-                *fd = from.cast::<c_int>().read_unaligned();
-                from = next;
-            }
-        }
-    }
-    Some(fds)
-}
-
-fn last_error(step: Step) -> Failed {
-    // SAFETY: the library's own, always valid.
-    let errno = unsafe { *libc::__errno_location() };
-    Failed { errno, step }
 }

@@ -15,7 +15,7 @@ use crate::attempt::{Cause, Limit, State};
 use crate::cgroups::Counted;
 use crate::clock;
 use crate::roster::{Attempt, Gating};
-use crate::spawner::Job;
+use crate::spawn::Job;
 use crate::sys::Reaped;
 
 /// What failed of an attempt whose gate was closed.
@@ -38,7 +38,7 @@ impl Worker {
     pub(super) fn submit(&mut self, id: u64, mut start: Box<Start>) {
         let only_if = start.gates.0.as_mut().and_then(|gates| gates.0.only_if.take());
         let Some(line) = only_if else {
-            return self.spawners.submit(Job { id, start });
+            return self.spawners.submit(Job::new(id, start));
         };
         let mut gate = start.clone();
         gate.action = ActionSpec::Shell { line };
@@ -65,7 +65,7 @@ impl Worker {
                 stopped: false,
             });
         }
-        self.spawners.submit(Job { id, start: gate });
+        self.spawners.submit(Job::new(id, gate));
     }
 
     /// A gate that is only read is closed.
@@ -100,10 +100,7 @@ impl Worker {
             (_, Some(Cause::TimeUp)) => format!("only-if took longer than {} s", gating.within.as_secs_f32()),
             (End::Exited(0), _) => {
                 attempt.begin_anew(&gating.start, &self.outputs);
-                self.spawners.submit(Job {
-                    id,
-                    start: gating.start,
-                });
+                self.spawners.submit(Job::new(id, gating.start));
                 return Over::Gate;
             }
             (End::Exited(code), _) => format!("only-if exited with {code}"),

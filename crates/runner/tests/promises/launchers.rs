@@ -17,6 +17,7 @@ crate::tests![
     a_start_whose_launcher_is_lost_leaves_nothing,
     losses_amid_starts_leave_nothing_unknown,
     a_launcher_is_not_taken_for_a_leftover,
+    what_may_have_little_open_starts_as_many,
 ];
 
 /// The largest resident size of a launcher and of `true`, KiB, with some room.
@@ -335,4 +336,24 @@ fn a_launcher_is_not_taken_for_a_leftover() {
     wait_until("it has its name", || !launchers(inventory.info.pid).is_empty());
     let errors = fs::read_to_string(home.path().join("stderr")).expect("text");
     assert_eq!(errors, "", "nothing was swept");
+}
+
+fn what_may_have_little_open_starts_as_many() {
+    const COUNT: u64 = 300;
+    let home = Home::new();
+    // The limit that launchers and children have; the worker takes what it may.
+    let life = home.start_with(home.command_by(&["/bin/sh", "-c", r#"ulimit -S -n 10; exec "$0" "$@""#]));
+    let (mut daemon, _) = life.attach();
+    // Where groups can be made, it has one of its own.
+    let line = "echo; ulimit -S -n; grep -c /taskd- /proc/self/cgroup; :";
+    let alone = daemon.run(shell(COUNT + 1, line));
+    let said = home.text(alone.origin.key, "stdout");
+    assert!(said.starts_with("\n10\n"), "{said:?}");
+    let starts: Vec<_> = (1..=COUNT).map(|run| to_start(shell(run, line))).collect();
+    daemon.say(&starts);
+    for _ in 0..COUNT {
+        let ended = daemon.ended();
+        assert_eq!(ended.end, End::Exited(0));
+        assert_eq!(home.text(ended.origin.key, "stdout"), said);
+    }
 }

@@ -5,9 +5,10 @@ use std::fs;
 use std::process::Command;
 
 use rustix::process::Resource;
+use taskd_runner::raw_output_path;
 use taskd_wire::codec::{Rec, Tail};
-use taskd_wire::definition::EnvVar;
-use taskd_wire::runner::{End, FromRunner, Process, ResourceLimit, Start};
+use taskd_wire::definition::{ActionSpec, EnvVar, OutputKind};
+use taskd_wire::runner::{End, Ended, FromRunner, Process, ResourceLimit, Start};
 
 use crate::life::{Home, exec, key, shell, to_start, wait_until};
 
@@ -21,6 +22,7 @@ crate::tests![
     a_start_said_twice_is_one_start,
     a_thousand_starts_at_once_all_run,
     a_start_that_hangs_does_not_hold_up_others,
+    a_start_that_hangs_does_not_hold_up_what_came_with_it,
 ];
 
 fn exit_codes_signals_times_and_use_are_reported() {
@@ -303,4 +305,56 @@ fn a_start_that_hangs_does_not_hold_up_others() {
     for _ in 1..=3 {
         assert_eq!(daemon.ended().end, End::Exited(0));
     }
+}
+
+fn a_start_that_hangs_does_not_hold_up_what_came_with_it() {
+    const COUNT: u64 = 64;
+    const HANGS: [u64; 2] = [20, 43];
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let mut leased = Vec::new();
+    let mut starts = Vec::new();
+    for run in 1..=COUNT {
+        let (mut start, line) = (shell(run, ""), format!("echo {run}; exit {}", run % 7));
+        if HANGS.contains(&run) {
+            let Some((file, hangs)) = home.start_that_hangs_before(run, &line) else {
+                println!("skipped: no leases on this file system");
+                return;
+            };
+            leased.push(file);
+            start = hangs;
+        } else {
+            start.action = ActionSpec::Shell { line };
+        }
+        start.output = Tail(match run % 3 {
+            0 => OutputKind::File,
+            1 => OutputKind::Lines,
+            _ => OutputKind::Discard,
+        });
+        starts.push(to_start(start));
+    }
+    // All at once, so that threads take several together.
+    daemon.say(&starts);
+    let check = |ended: &Ended| {
+        let run = ended.origin.key.run;
+        assert_eq!(ended.end, End::Exited((run % 7).try_into().expect("small")));
+        match run % 3 {
+            0 => {
+                let written = fs::read_to_string(raw_output_path(&home.state_dir(), &key(run)));
+                assert_eq!(written.expect("there is output"), format!("{run}\n"));
+            }
+            1 => assert_eq!(home.text(key(run), "stdout"), format!("{run}\n")),
+            _ => assert_eq!(ended.output_bytes, 0),
+        }
+        run
+    };
+    let mut runs: Vec<u64> = (HANGS.len() as u64..COUNT).map(|_| check(&daemon.ended())).collect();
+    drop(leased);
+    let mut hung = HANGS.map(|_| check(&daemon.ended()));
+    hung.sort_unstable();
+    assert_eq!(hung, HANGS);
+    runs.extend(hung);
+    runs.sort_unstable();
+    assert_eq!(runs, (1..=COUNT).collect::<Vec<_>>(), "each once");
 }

@@ -5,7 +5,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use super::super::plan::{LaidOut, Layout, RESOURCES, Settings};
-use super::{Slot, Step, last_error};
+use super::serve::{fd, last_error};
+use super::{Order, Slot, Step};
 
 /// What the child does between clone and exec. It runs in the memory of the launcher, which waits.
 pub(super) extern "C" fn child(slot: *mut c_void) -> c_int {
@@ -15,9 +16,10 @@ pub(super) extern "C" fn child(slot: *mut c_void) -> c_int {
     unsafe {
         libc::setsid();
         tie(slot);
-        let [stdin, stdout, stderr, _] = (*slot).fds;
-        for (number, fd) in [(0, stdin), (1, stdout), (2, stderr)] {
-            if libc::dup2(fd, number) < 0 {
+        let order = order(slot);
+        let [stdin, stdout, stderr, _] = (*order).places;
+        for (number, place) in [(0, stdin), (1, stdout), (2, stderr)] {
+            if libc::dup2(fd(slot, place), number) < 0 {
                 give_up(slot, Step::Pipe);
             }
         }
@@ -29,7 +31,7 @@ pub(super) extern "C" fn child(slot: *mut c_void) -> c_int {
             stdin,
             identity,
             settings,
-        } = (*slot).layout;
+        } = (*order).layout;
         raise(slot, &settings);
         limit(slot, &settings);
         if let Some(identity) = identity {
@@ -52,6 +54,15 @@ pub(super) extern "C" fn child(slot: *mut c_void) -> c_int {
         libc::execve(program, argv, env);
         give_up(slot, Step::Exec);
     }
+}
+
+/// What it was cloned for.
+///
+/// # Safety
+/// Only to be called by [`child`], with its argument.
+unsafe fn order(slot: *mut Slot) -> *mut Order {
+    // SAFETY: the launcher has set it before it cloned this child, and waits, or has ended.
+    unsafe { Slot::order(slot, (*slot).current) }
 }
 
 /// Has the child end with the worker, and ends it if that is gone already.
@@ -245,7 +256,7 @@ unsafe fn read_from(path: *const c_char) -> bool {
 unsafe fn give_up(slot: *mut Slot, step: Step) -> ! {
     // SAFETY: as in `child`; _exit runs no handlers.
     unsafe {
-        (*slot).failed = Some(last_error(step));
+        (*order(slot)).failed = Some(last_error(step));
         libc::_exit(127)
     }
 }
