@@ -17,10 +17,19 @@ pub(super) type Guard = WorkerGuard;
 /// cost fifty wakes and not one each.
 const PACE: Duration = Duration::from_millis(20);
 
+/// Bytes of lines that are written at once, or little more.
+const AT_ONCE: usize = 64 * 1024;
+
 /// Where lines end up.
 pub(super) trait Sink: Send + 'static {
     /// Writes one line, whole or not at all.
     fn write_line(&mut self, line: &[u8]) -> io::Result<()>;
+
+    /// Writes as many of these lines as can be written at once. Gives back how many bytes of them were, which end with a
+    /// line; the others are to be written one by one.
+    fn write_at_once(&mut self, _lines: &[u8]) -> usize {
+        0
+    }
 
     /// The line that says how many were lost and why. `after` is the line that follows it or, when there is none, the
     /// last that came.
@@ -114,8 +123,8 @@ impl Account {
         taken.is_ok()
     }
 
-    fn settle(&self) {
-        self.dealt_with.fetch_add(1, Ordering::SeqCst);
+    fn settle(&self, lines: u64) {
+        self.dealt_with.fetch_add(lines, Ordering::SeqCst);
         if self.waiters.load(Ordering::SeqCst) > 0 {
             // With the lock, so that no waiter is between its look at the count and its sleep.
             let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,6 +148,7 @@ impl Queue {
             sink,
             account: Arc::clone(&account),
             reported: 0,
+            waiting: Vec::new(),
             last: Vec::new(),
             why: String::new(),
         };
@@ -177,6 +187,8 @@ struct Writer<S> {
     account: Arc<Account>,
     /// How many lost lines have been told of.
     reported: u64,
+    /// Lines that came together and are not written yet.
+    waiting: Vec<u8>,
     last: Vec<u8>,
     /// Why the last line failed.
     why: String,
@@ -187,6 +199,26 @@ impl<S: Sink> Writer<S> {
         // What is missing is told before what comes after it.
         self.report(line)?;
         self.sink.write_line(line)
+    }
+
+    fn write_waiting(&mut self) {
+        let lines = std::mem::take(&mut self.waiting);
+        let is_told = self.account.lost() == self.reported;
+        let written = if is_told { self.sink.write_at_once(&lines) } else { 0 };
+        for line in lines[written..].split_inclusive(|byte| *byte == b'\n') {
+            if let Err(error) = self.line(line) {
+                self.account.failed.fetch_add(1, Ordering::SeqCst);
+                self.why = error.to_string();
+            }
+        }
+        let mut each = lines.split_inclusive(|byte| *byte == b'\n');
+        if let Some(last) = each.next_back() {
+            self.last.clear();
+            self.last.extend_from_slice(last);
+            self.account.settle(each.count() as u64 + 1);
+        }
+        self.waiting = lines;
+        self.waiting.clear();
     }
 
     fn report(&mut self, after: &[u8]) -> io::Result<()> {
@@ -208,17 +240,16 @@ impl<S: Sink> Writer<S> {
 
 impl<S: Sink> Write for Writer<S> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Err(error) = self.line(line) {
-            self.account.failed.fetch_add(1, Ordering::SeqCst);
-            self.why = error.to_string();
+        self.waiting.extend_from_slice(line);
+        if self.waiting.len() >= AT_ONCE {
+            self.write_waiting();
         }
-        self.last.clear();
-        self.last.extend_from_slice(line);
-        self.account.settle();
         Ok(line.len())
     }
 
+    /// There is no other line for now.
     fn flush(&mut self) -> io::Result<()> {
+        self.write_waiting();
         let last = std::mem::take(&mut self.last);
         // What cannot be told now is told with the next line.
         let _ = self.report(&last);

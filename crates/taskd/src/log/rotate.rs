@@ -282,6 +282,32 @@ impl Sink for Rotating {
         Ok(())
     }
 
+    fn write_at_once(&mut self, lines: &[u8]) -> usize {
+        let mut each = lines.split_inclusive(|byte| *byte == b'\n');
+        let first = each.next().unwrap_or_default();
+        let day = day_of(first);
+        if self.prepare(first.len() as u64, day).is_err() {
+            return 0;
+        }
+        let file_bytes = self.bounds.file_bytes;
+        let Some(current) = self.current.as_mut().filter(|current| !current.torn) else {
+            return 0;
+        };
+        // What is due before a later line, that line sees to.
+        let before = current.bytes;
+        if before + lines.len() as u64 > file_bytes || each.any(|line| day_of(line) != day) {
+            return 0;
+        }
+        current.day = day.or(current.day);
+        if append(current, &mut self.write_some, lines).is_ok() {
+            return lines.len();
+        }
+        // What could not be taken back: it may end within a line, which is lost.
+        let begun = usize::try_from(current.bytes - before).unwrap_or(0);
+        let end = lines[..begun.min(lines.len())].iter().rposition(|byte| *byte == b'\n');
+        end.map_or(0, |end| end + 1)
+    }
+
     fn loss(&self, after: &[u8], lost: u64, why: &str) -> Vec<u8> {
         line::loss(after, lost, why)
     }

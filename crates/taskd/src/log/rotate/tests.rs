@@ -305,6 +305,63 @@ fn lines_of_another_writer_are_not_cut_off_with_a_part_of_ours() {
 }
 
 #[test]
+fn lines_written_at_once_are_where_they_would_be_one_by_one() {
+    let batches: [&[(u32, usize, char)]; 6] = [
+        &[(23, 100, 'a'), (23, 60, 'b'), (23, 80, 'c')],
+        &[(23, 100, 'd'), (23, 100, 'e'), (23, 150, 'f'), (23, 100, 'g')],
+        &[(24, 50, 'h'), (24, 50, 'i')],
+        &[(24, 50, 'j'), (25, 50, 'k')],
+        &[(24, 50, 'l'), (24, 50, 'm')],
+        &[(25, 50, 'n')],
+    ];
+    let (mut together, mut each) = (Fixture::new(10, 400), Fixture::new(10, 400));
+    let mut at_once = Vec::new();
+    for batch in batches {
+        let lines: Vec<Vec<u8>> = batch.iter().map(|(day, bytes, tag)| line(*day, *bytes, *tag)).collect();
+        let written = together.log.write_at_once(&lines.concat());
+        at_once.push(written > 0);
+        for line in lines.concat()[written..].split_inclusive(|byte| *byte == b'\n') {
+            together.log.write_line(line).unwrap();
+        }
+        for line in &lines {
+            each.log.write_line(line).unwrap();
+        }
+    }
+    assert_eq!(at_once, [true, false, true, false, true, true]);
+    assert_eq!(together.names(), each.names());
+    for name in each.names() {
+        assert_eq!(together.tags(&name), each.tags(&name), "{name}");
+    }
+}
+
+#[test]
+fn of_lines_that_could_not_be_written_at_once_those_are_told_that_were() {
+    let lines = ['a', 'b', 'c'].map(|tag| line(23, 100, tag)).concat();
+    let mut f = Fixture::new(10, 10_000);
+    f.log.write_some = limited(&Arc::new(AtomicU64::new(250)));
+    assert_eq!(f.log.write_at_once(&lines), 0, "they were taken back");
+    f.expect(&[Some("")]);
+    // Not where somebody else has written meanwhile.
+    let path = f.path("taskd.log");
+    let mut calls = 0;
+    f.log.write_some = Box::new(move |file, bytes| {
+        calls += 1;
+        match calls {
+            1 => file.write(&bytes[..250]),
+            2 => {
+                let mut other = OpenOptions::new().append(true).open(&path).unwrap();
+                other.write_all(b"theirs\n").unwrap();
+                Err(io::Error::from(rustix::io::Errno::NOSPC))
+            }
+            _ => file.write(bytes),
+        }
+    });
+    assert_eq!(f.log.write_at_once(&lines), 200);
+    f.log.write_line(&lines[200..]).unwrap();
+    f.expect(&[Some("ab??c")]);
+}
+
+#[test]
 fn a_line_torn_by_a_crash_does_not_spoil_the_next() {
     let f = Fixture::new(10, 10_000);
     let mut torn = line(23, 100, 'a');
