@@ -44,11 +44,14 @@ const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 /// Unused groups that are kept.
 const KEPT: usize = 512;
 
-/// Groups whose files stay open while they are used again. The others are for bursts.
-const KEPT_OPEN: usize = 32;
+/// Groups whose files stay open while they are used again, at most. The others are for bursts.
+const KEPT_OPEN: u64 = 256;
 
-/// The limit of open files from which on they do.
-const FILES_MIN: u64 = 1024;
+/// Descriptors that such a group takes.
+const FILES_EACH: u64 = 3;
+
+/// The part of all descriptors that may be open which these groups take.
+const FILES_SHARE: u64 = 32;
 
 /// Groups whose end is taken in at once.
 const PER_TURN: usize = 64;
@@ -203,10 +206,10 @@ impl Groups {
     /// The permit for a group to keep its files open, if it may.
     fn may_keep_open(&self) -> Option<Arc<()>> {
         let files = rustix::process::getrlimit(Resource::Nofile).current;
-        let has_room = files.is_none_or(|files| files >= FILES_MIN);
+        let most = kept_open(files.unwrap_or(u64::MAX));
         // Two threads may take the last one, which does no harm.
-        let is_left = Arc::strong_count(&self.permit) <= KEPT_OPEN;
-        (has_room && is_left && self.controllers.is_empty()).then(|| Arc::clone(&self.permit))
+        let is_left = (Arc::strong_count(&self.permit) as u64) <= most;
+        (is_left && self.controllers.is_empty()).then(|| Arc::clone(&self.permit))
     }
 
     /// Takes a group back whose attempt is over. What lives in it is killed, unless it is to be left alone; then the group
@@ -296,6 +299,16 @@ impl Groups {
         let controllers = || self.controllers.iter().map(|name| (*name).to_owned());
         self.work().then(|| controllers().collect())
     }
+}
+
+/// How many groups keep their files open under this limit of open files.
+fn kept_open(files: u64) -> u64 {
+    (files / FILES_SHARE / FILES_EACH).min(KEPT_OPEN)
+}
+
+/// How many descriptors groups keep under this limit of open files.
+pub(crate) fn files_kept(files: u64) -> u64 {
+    kept_open(files) * FILES_EACH
 }
 
 impl AsFd for Groups {

@@ -24,7 +24,7 @@ use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner, can};
 
 use crate::attempt::{Action, Event, GRACE_MAX};
-use crate::cgroups::{Groups, Seat};
+use crate::cgroups::{Groups, Seat, files_kept};
 use crate::ender::Ender;
 use crate::guard::GUARD_PID;
 use crate::notify::{complain, notify};
@@ -64,8 +64,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Descriptors that an attempt may take: two pipes, a file, and a handle on who is left of it.
 const FILES_EACH: u64 = 4;
 
-/// Descriptors that attempts leave to everything else: connections, launchers, starts in progress, the spool, groups.
-const FILES_KEPT: u64 = 288;
+/// Descriptors that attempts leave to everything else but groups: connections, launchers, starts in progress, the spool.
+const FILES_KEPT: u64 = 192;
 
 /// How long the end of the runner waits for the daemon to acknowledge the last results.
 const LINGER: Duration = Duration::from_secs(1);
@@ -118,7 +118,8 @@ fn follow_guard() -> Result<Option<Pid>, RunnerError> {
 /// How many attempts may be in progress, so that the runner can still be spoken with.
 fn attempts_max() -> usize {
     let files = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let most = (files - FILES_KEPT.min(files / 2)) / FILES_EACH;
+    let kept = FILES_KEPT + files_kept(files);
+    let most = (files - kept.min(files / 2)) / FILES_EACH;
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 
