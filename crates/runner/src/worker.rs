@@ -41,6 +41,7 @@ use crate::sweep::{Orphans, Search};
 use crate::sys::Launchers;
 use crate::{Options, RunnerError, clock, inventory, sweep, sys};
 use closing::Closing;
+use ending::Hidden;
 use gating::Over;
 use given_up::GivenUp;
 use looking::Looking;
@@ -173,6 +174,8 @@ struct Worker {
     looks: BTreeSet<(Instant, u64)>,
     /// Processes may have ended that were not taken in: their start was not yet reported, or another hid them.
     reap_again: bool,
+    /// What hides such processes.
+    hidden: Option<Hidden>,
     /// Starts that were given up while a thread had them.
     given_up: GivenUp,
     /// When to try again what could not be done.
@@ -246,6 +249,7 @@ impl Worker {
             fresh: Vec::new(),
             looks: BTreeSet::new(),
             reap_again: false,
+            hidden: None,
             given_up: GivenUp::default(),
             retry_at: None,
             spool_fails: false,
@@ -302,7 +306,9 @@ impl Worker {
             if signalled {
                 self.take_signals();
             }
-            if self.reap_again && (reported || signalled) {
+            let hidden_until = self.hidden.and_then(|hidden| hidden.until);
+            let overdue = hidden_until.is_some_and(|until| until <= clock::steady());
+            if self.reap_again && (reported || signalled || overdue) {
                 self.reap();
             }
             if over {

@@ -1,6 +1,7 @@
 //! From the end of an attempt's first process to its result.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -16,12 +17,36 @@ use crate::output::Over;
 use crate::sweep::{Family, Seek, Sought};
 use crate::{clock, sys};
 
+/// How long a process that nobody knows yet may hide that others have ended. To look at each of them takes long where they
+/// are many, and a start that hangs is told of within this.
+const HIDDEN: Duration = Duration::from_millis(30);
+
 /// Survivors whose ends are taken in at once.
 const SURVIVORS_PER_TURN: usize = 64;
+
+/// A process that has ended, and hides from who takes in such that others have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hidden {
+    by: Pid,
+    /// Until when that is let be; nothing once that is over.
+    pub(super) until: Option<Instant>,
+}
+
+impl Hidden {
+    /// By this process, where it was seen like this before.
+    fn by(pid: Pid, before: Option<Hidden>, now: Instant) -> Self {
+        let until = match before.filter(|before| before.by == pid) {
+            Some(before) => before.until.filter(|until| now < *until),
+            None => Some(now + HIDDEN),
+        };
+        Hidden { by: pid, until }
+    }
+}
 
 impl Worker {
     /// Takes in all processes that have ended.
     pub(super) fn reap(&mut self) {
+        let hidden = self.hidden.take();
         while let Some(pid) = sys::peek_ended() {
             if self.roster.id_of_process(pid).is_none() {
                 self.take_reports();
@@ -45,7 +70,7 @@ impl Worker {
                 None if self.given_up.is_awaited() || self.roster.iter().any(|attempt| attempt.pid.is_none()) => {
                     // Between clone and report, or about to be reaped by the thread that could not exec it. That may
                     // take as long as any start, and it hides the others.
-                    return self.reap_each();
+                    return self.reap_behind(pid, hidden);
                 }
                 None => {
                     // Nobody's: inherited from whoever this process was before it became the runner.
@@ -54,6 +79,16 @@ impl Worker {
             }
         }
         self.reap_again = false;
+    }
+
+    /// The same where a process that nobody knows yet hides the others: mostly its report is about to come.
+    fn reap_behind(&mut self, pid: Pid, before: Option<Hidden>) {
+        let hidden = Hidden::by(pid, before, clock::steady());
+        if hidden.until.is_none() {
+            self.reap_each();
+        }
+        self.reap_again = true;
+        self.hidden = Some(hidden);
     }
 
     /// The same for the first processes that are known. Others wait until nothing hides them, or until their start is
@@ -224,5 +259,27 @@ fn count(group: Arc<Group>, controllers: &[&str]) -> (Arc<Group>, Counted) {
             let counted = group.same().count(controllers);
             (group, counted)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hides_others_is_let_be_for_a_while_and_then_no_more() {
+        let begin = clock::steady();
+        let [one, other] = [7, 8].map(|pid| Pid::from_raw(pid).expect("not zero"));
+        let mut hidden = Hidden::by(one, None, begin);
+        for _ in 0..2 {
+            hidden = Hidden::by(one, Some(hidden), begin + HIDDEN / 2);
+            assert_eq!(hidden.until, Some(begin + HIDDEN));
+        }
+        for passed in [HIDDEN, HIDDEN * 3] {
+            hidden = Hidden::by(one, Some(hidden), begin + passed);
+            assert_eq!(hidden.until, None);
+        }
+        hidden = Hidden::by(other, Some(hidden), begin);
+        assert_eq!(hidden.until, Some(begin + HIDDEN));
     }
 }

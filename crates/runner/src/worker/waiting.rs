@@ -178,11 +178,22 @@ impl Worker {
             .server
             .may_flush()
             .then(|| self.waiting.speaks_at(now).unwrap_or(now));
-        [deadline, expiry, closed, hanging, self.retry_at, flush, look, speaks]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|earliest| earliest.saturating_duration_since(now))
+        let hidden = self.hidden.and_then(|hidden| hidden.until);
+        [
+            deadline,
+            expiry,
+            closed,
+            hanging,
+            self.retry_at,
+            flush,
+            look,
+            speaks,
+            hidden,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|earliest| earliest.saturating_duration_since(now))
     }
 }
 
