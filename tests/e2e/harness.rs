@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -34,6 +34,16 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 #[expect(clippy::disallowed_methods, reason = "a deadline of the tests themselves")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// Milliseconds since the epoch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is a caller of the program, and has a clock of its own"
+)]
+pub fn wall() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_millis()).expect("not so far away")
 }
 
 /// What a `taskctl` printed and how it ended.

@@ -1,10 +1,8 @@
 //! Promise: every fire time is accounted for. It ran, or it was skipped or missed, and why is recorded.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde_json::{Value, json};
 
-use crate::harness::{World, has_keys, is_instant, wait_for};
+use crate::harness::{World, has_keys, is_instant, wait_for, wall};
 
 fn passed(world: &World, name: &str) -> Vec<Value> {
     let shown = world.ctl(&["show", name, "--json"]).json();
@@ -68,16 +66,6 @@ fn a_disabled_task_owes_nothing() {
         "{first} is for a time before {enabled}"
     );
     assert_eq!(passed(&world, "off"), [json!(null); 0]);
-}
-
-/// Milliseconds since the epoch, for a grid that is to be due soon.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test is a caller of the program, and has a clock of its own"
-)]
-fn wall() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    u64::try_from(since.as_millis()).expect("not so far away")
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod older;
 mod output;
 mod runner;
 mod signals;
+mod speed;
 mod stop;
 mod survive;
 mod upgrade;

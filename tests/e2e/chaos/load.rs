@@ -1,13 +1,12 @@
 //! The load: tasks of all kinds that are due all the time.
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
 use super::kinds::{Kind, Together, WORK};
 use super::words::Words;
-use crate::harness::{World, wait_for};
+use crate::harness::{World, wait_for, wall};
 
 /// The tasks.
 pub struct Load {
@@ -69,14 +68,4 @@ impl Load {
             (status["running"] == 0 && status["waiting"] == 0).then_some(())
         });
     }
-}
-
-/// Milliseconds since the epoch.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test is a caller of the program, and has a clock of its own"
-)]
-fn wall() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    u64::try_from(since.as_millis()).expect("not so far away")
 }
