@@ -297,7 +297,7 @@ mod tests {
         let thread = rustix::thread::gettid().as_raw_nonzero();
         let children = Children(File::open(format!("/proc/self/task/{thread}/children")).expect("a list"));
         assert_eq!(children.now().expect("a list"), []);
-        // With numbers of five digits it does not fit into one read.
+        // With numbers of four digits or more it does not fit into one read.
         let mut started: Vec<std::process::Child> = Vec::new();
         let mut lists = Vec::new();
         for most in [1, 2, 900] {

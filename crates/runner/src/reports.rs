@@ -70,9 +70,14 @@ impl Reports {
         let mut list = lock(&self.list);
         list.push(report);
         if list.len() == 1 {
-            // Cannot fail: the counter is far from full.
-            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+            self.ring();
         }
+    }
+
+    /// Has the loop look how things are.
+    pub(crate) fn ring(&self) {
+        // Cannot fail: the counter is far from full.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 
     /// Moves them into `reports`.

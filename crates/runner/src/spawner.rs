@@ -62,7 +62,7 @@ impl Queue {
         self.still.get_or_insert(now);
     }
 
-    /// One that was taken and is to be tried again, before those that came after it.
+    /// One that was taken and is to be tried again, before all others.
     fn push_again(&mut self, job: Job, now: Instant) {
         self.jobs.push_front(job);
         self.still.get_or_insert(now);
@@ -70,8 +70,10 @@ impl Queue {
 
     /// Another one for a thread that has taken so many: the others find as many.
     fn pop_another(&mut self, taken: usize, now: Instant) -> Option<Job> {
-        let is_fresh = self.jobs.front().is_some_and(|job| !job.is_again());
-        (is_fresh && self.jobs.len() > taken).then(|| self.pop(now)).flatten()
+        let may_go_along = self.jobs.front().is_some_and(Job::may_go_along);
+        (may_go_along && self.jobs.len() > taken)
+            .then(|| self.pop(now))
+            .flatten()
     }
 
     fn pop(&mut self, now: Instant) -> Option<Job> {
@@ -198,7 +200,7 @@ impl Spawners {
         }
     }
 
-    /// Hands over a start. [`Report::Spawned`] or [`Report::NotSpawned`] follows.
+    /// Hands over a start. [`Report::Spawned`], [`Report::NotSpawned`] or [`Report::GateClosed`] follows.
     pub(crate) fn submit(&self, job: Job) {
         self.shared.put(|queue| queue.push(job, clock::steady()));
     }
@@ -255,7 +257,11 @@ fn work(shared: &Shared) {
         spawner.launch(&mut |told| match told {
             Told::Started { id, child } => shared.reports.push(Report::Spawned { id, child, at_ms }),
             Told::Failed { id, error } => shared.reports.push(Report::NotSpawned { id, error, at_ms }),
-            Told::NotBegun(job) => shared.put(|queue| queue.push_again(job, clock::steady())),
+            Told::NotBegun(job) => {
+                shared.put(|queue| queue.push_again(job, clock::steady()));
+                // If all threads hang, the loop is to add one in time.
+                shared.reports.ring();
+            }
         });
     }
 }

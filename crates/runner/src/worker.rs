@@ -401,6 +401,7 @@ impl Worker {
     fn take_reports(&mut self) {
         let mut reports = std::mem::take(&mut self.reports);
         self.done.take(&mut reports);
+        self.given_up.withdraw(&self.spawners);
         for report in reports.drain(..) {
             match report {
                 Report::Spawned { id, child, at_ms } => {

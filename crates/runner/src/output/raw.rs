@@ -97,6 +97,7 @@ impl Raw {
         let mut options = OpenOptions::new();
         options
             .append(true)
+            .create(true)
             .create_new(true)
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW);

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use rustix::process::Pid;
-use taskd_wire::definition::OutputKind;
+use taskd_wire::definition::{ActionSpec, OutputKind};
 use taskd_wire::runner::{Start, Stdin};
 
 use super::{Child, Host, Sink, SpawnError, end, prepare, stdio};
@@ -21,28 +21,43 @@ use crate::sys::{Failed, Launcher, NotStarted, Place, Plan, RESOURCES, Step};
 pub(crate) struct Job {
     pub(crate) id: u64,
     pub(crate) start: Box<Start>,
-    tried: Tried,
-}
-
-/// What was tried of a start before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tried {
-    Nothing,
-    /// It was taken back, since one that it was asked for together with takes long.
-    Behind,
-    /// Its launcher was lost before it began.
-    Lost,
+    /// It was tried and has not begun, so it is tried alone: none that may hang is before it.
+    is_again: bool,
+    /// Its launcher was lost over that.
+    is_lost: bool,
+    /// It may have a control group.
+    in_group: bool,
 }
 
 impl Job {
     pub(crate) fn new(id: u64, start: Box<Start>) -> Self {
-        let tried = Tried::Nothing;
-        Job { id, start, tried }
+        Job {
+            id,
+            start,
+            is_again: false,
+            is_lost: false,
+            in_group: true,
+        }
     }
 
-    /// Whether it is tried again, and then alone: nothing but itself holds it up.
+    /// Whether it is tried again, and then alone.
     pub(crate) fn is_again(&self) -> bool {
-        self.tried != Tried::Nothing
+        self.is_again
+    }
+
+    /// Whether it may be started with others that wait for it: preparing it asks for nothing that may be far away, such as
+    /// files and directories that the task names, or accounts.
+    pub(crate) fn may_go_along(&self) -> bool {
+        let (start, process) = (&self.start, &self.start.process.0);
+        let is_found_here = match &start.action {
+            ActionSpec::Shell { .. } => true,
+            ActionSpec::Exec { argv } => {
+                let is_path = argv.first().is_some_and(|name| name.contains('/'));
+                is_path || start.env.iter().all(|variable| variable.name != "PATH")
+            }
+        };
+        let is_plain = process.env_files.is_empty() && process.user.0.is_none() && start.gates.0.is_none();
+        is_found_here && is_plain && !self.is_again
     }
 }
 
@@ -155,23 +170,25 @@ impl<'a> Spawner<'a> {
             group: handle.as_ref().map(|handle| handle.as_fd()),
         };
         // The program of an empty plan has no name.
-        let asked = self.launcher.add(&Plan::default()).and_then(|()| {
-            let request = self.launcher.ask(&[place])?;
-            Ok(request.answers().into_iter().next())
+        let added = self.launcher.add(&Plan::default()).map_err(NotStarted::from);
+        let answers = added.and_then(|()| Ok(self.launcher.ask(&[place])?.answers()));
+        let started = answers.and_then(|answers| match answers.first() {
+            Some((_, started)) => *started,
+            None => Err(NotStarted::NotBegun { lost: true }),
         });
         if let (Some(groups), Some(group)) = (&self.host.groups, group) {
-            match asked {
-                Ok(Some((_, Err(NotStarted::Failed(failed))))) if failed.step == Step::Clone => {
+            match started {
+                Err(NotStarted::Failed(failed)) if failed.step == Step::Clone => {
                     let error = io::Error::from_raw_os_error(failed.errno);
                     groups.give_up(format_args!("nothing can be started in one: {error}"));
                 }
                 // Not one that was executed. The kernel kills what a process in a group that was ever killed clones into
                 // another one.
-                Ok(Some((_, Ok(pid) | Err(NotStarted::Unfinished(pid))))) => {
+                Ok(pid) | Err(NotStarted::Unfinished(pid)) => {
                     end(pid, String::new(), None);
                     groups.give_up(format_args!("what is started in one ends at once"));
                 }
-                Ok(Some((_, Err(NotStarted::Failed(_) | NotStarted::NotBegun { .. }))) | None) | Err(_) => {}
+                Err(NotStarted::Failed(_) | NotStarted::NotBegun { .. }) => {}
             }
             groups.give_back(Arc::new(group), false);
         }
@@ -184,11 +201,6 @@ impl<'a> Spawner<'a> {
 
     /// Prepares a start, to be launched with the others that were added.
     pub(crate) fn add(&mut self, job: Job) -> Result<(), SpawnError> {
-        self.prepare(job, true)
-    }
-
-    /// Prepares a start, in a control group of its own where there can be one, if that is wanted.
-    fn prepare(&mut self, job: Job, in_group: bool) -> Result<(), SpawnError> {
         let start = &job.start;
         prepare(&mut self.plan, self.host, start)?;
         let stdin = match &start.process.0.stdin {
@@ -197,7 +209,7 @@ impl<'a> Spawner<'a> {
             Some(Stdin::File(_)) | None => None,
         };
         let (sink, ends) = self.output(start)?;
-        let grouped = match self.group(start, in_group) {
+        let grouped = match self.group(start, job.in_group) {
             Ok(grouped) => grouped,
             Err(error) => {
                 sink.discard();
@@ -273,59 +285,35 @@ impl<'a> Spawner<'a> {
         first_cap(caps).map_or(Ok(None), |cap| Err(SpawnError::cap(&NotCapped::ungrouped(cap))))
     }
 
-    /// Launches what was added, and tells what comes of it. One that takes long holds up none of the others.
+    /// Launches what was added, and tells what comes of it. One that takes long holds up none of the others: they are taken
+    /// back where they have not begun.
     pub(crate) fn launch(&mut self, tell: &mut dyn FnMut(Told)) {
-        for job in self.launch_ready(tell) {
-            let id = job.id;
-            match self.prepare(job, false) {
-                // None can want a group now.
-                Ok(()) => drop(self.launch_ready(tell)),
-                Err(error) => tell(Told::Failed { id, error }),
-            }
-        }
-    }
-
-    /// Launches what is ready. Gives back those that could not be cloned into their groups, and are to have none.
-    fn launch_ready(&mut self, tell: &mut dyn FnMut(Told)) -> Vec<Job> {
         let host = self.host;
         let ready = std::mem::take(&mut self.ready);
+        if ready.is_empty() {
+            return;
+        }
         let places: Vec<Place<'_>> = ready.iter().map(|ready| ready.place(host.null.as_fd())).collect();
         let asked = self.launcher.ask(&places);
         drop(places);
         let mut request = match asked {
             Ok(request) => request,
-            Err(failed) => {
-                for ready in ready {
-                    let id = ready.job.id;
-                    let error = host.not_started(ready, failed);
-                    tell(Told::Failed { id, error });
-                }
-                return Vec::new();
-            }
+            Err(error) => return ready.into_iter().for_each(|ready| tell(host.told(ready, Err(error)))),
         };
+        let is_one = ready.len() == 1;
         let mut ready: Vec<Option<Ready>> = ready.into_iter().map(Some).collect();
-        let mut ungrouped = Vec::new();
         let mut take_in = |answers: Vec<(usize, Result<Pid, NotStarted>)>| {
             for (number, answer) in answers {
                 // Each is told once.
-                let Some(ready) = ready.get_mut(number).and_then(Option::take) else {
-                    continue;
-                };
-                if ready.is_for_want_of_a_group(&answer) {
-                    let Ready { job, sink, grouped, .. } = ready;
-                    sink.discard();
-                    host.leave(grouped.map(|(group, _)| group));
-                    ungrouped.push(job);
-                } else {
+                if let Some(ready) = ready.get_mut(number).and_then(Option::take) {
                     tell(host.told(ready, answer));
                 }
             }
         };
-        if !request.is_done_soon() {
+        if !is_one && !request.is_done_soon() {
             take_in(request.withdraw());
         }
         take_in(request.answers());
-        ungrouped
     }
 }
 
@@ -342,6 +330,12 @@ impl Host {
     /// What came of a start that was launched.
     fn told(&self, ready: Ready, answer: Result<Pid, NotStarted>) -> Told {
         let id = ready.job.id;
+        if ready.is_for_want_of_a_group(&answer) {
+            return Told::NotBegun(Job {
+                in_group: false,
+                ..self.take_back(ready)
+            });
+        }
         let lost = Failed {
             errno: libc::EIO,
             step: Step::Launcher,
@@ -353,15 +347,11 @@ impl Host {
                 let child = Child { pid, sink, group };
                 return Told::Started { id, child };
             }
-            Err(NotStarted::NotBegun { lost: true }) if ready.job.tried == Tried::Lost => lost,
+            Err(NotStarted::NotBegun { lost: true }) if ready.job.is_lost => lost,
             Err(NotStarted::NotBegun { lost }) => {
-                let Ready {
-                    mut job, sink, grouped, ..
-                } = ready;
-                sink.discard();
-                self.leave(grouped.map(|(group, _)| group));
-                job.tried = if lost { Tried::Lost } else { Tried::Behind };
-                return Told::NotBegun(job);
+                let job = self.take_back(ready);
+                let is_lost = job.is_lost || lost;
+                return Told::NotBegun(Job { is_lost, ..job });
             }
             Err(NotStarted::Failed(failed)) => failed,
             Err(NotStarted::Unfinished(pid)) => {
@@ -375,12 +365,62 @@ impl Host {
         Told::Failed { id, error }
     }
 
+    /// The job of a start of which nothing is left.
+    fn take_back(&self, ready: Ready) -> Job {
+        let Ready { job, sink, grouped, .. } = ready;
+        sink.discard();
+        self.leave(grouped.map(|(group, _)| group));
+        Job { is_again: true, ..job }
+    }
+
     /// Why there is no child, of which nothing is left.
     fn not_started(&self, ready: Ready, failed: Failed) -> SpawnError {
         let error = SpawnError::new(failed, ready.path(failed.step));
-        let Ready { sink, grouped, .. } = ready;
-        sink.discard();
-        self.leave(grouped.map(|(group, _)| group));
+        self.take_back(ready);
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use taskd_wire::codec::{Rec, Tail};
+    use taskd_wire::definition::EnvVar;
+    use taskd_wire::runner::EnvFile;
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_held_up_while_it_is_prepared_goes_alone() {
+        let exec = |name: &str| {
+            let argv = vec![name.to_owned()];
+            let action = ActionSpec::Exec { argv };
+            Start {
+                action,
+                ..Start::default()
+            }
+        };
+        let may = |start: &Start| Job::new(1, Box::new(start.clone())).may_go_along();
+        let path = || EnvVar {
+            name: "PATH".into(),
+            value: "/far/away".into(),
+        };
+        let (mut named, mut with_path) = (exec("true"), exec("/bin/true"));
+        assert!(may(&named) && may(&with_path));
+        named.env = vec![path()];
+        with_path.env = vec![path()];
+        assert!(!may(&named) && may(&with_path), "the directories are looked through");
+        let with = |change: fn(&mut Start)| {
+            let mut start = exec("/bin/true");
+            change(&mut start);
+            may(&start)
+        };
+        assert!(!with(|start| start.process.0.0.env_files = vec![EnvFile::default()]));
+        assert!(!with(|start| start.process.0.0.user = Tail(Some("www-data".into()))));
+        assert!(!with(|start| start.gates = Tail(Some(Rec::default()))));
+        let again = Job {
+            is_again: true,
+            ..Job::new(1, Box::new(exec("/bin/true")))
+        };
+        assert!(!again.may_go_along());
     }
 }

@@ -11,9 +11,9 @@
 //!
 //! **Requests.** Worker and launchers share memory, a [`Slot`] each. The worker writes there what is to be done, some
 //! [orders](Order), and sends one byte with descriptors over a socket; the launcher does one after the other, leaves
-//! there what came of them and sends one byte back. Only one of them touches the slot at a time, but for the stages of
-//! orders: a start may hang, in the exec of a file whose server is away, and then the worker takes the orders behind it
-//! back. The kernel itself writes the process id there before the new process runs, so the worker knows what was cloned
+//! there what came of them and sends one byte back. Only one of them touches the slot at a time, but for the orders, whose
+//! stages say whose each is: a start may hang, in the exec of a file whose server is away, and then the worker takes back
+//! the orders behind it, and takes in those before it. The kernel itself writes the process id there before the new process runs, so the worker knows what was cloned
 //! even if the launcher is killed before it can answer.
 //!
 //! **Inside a launcher** ([`serve`]) are system calls and nothing else: it may have been forked while other threads held
@@ -51,7 +51,8 @@ const ROOM_TOGETHER: usize = 64 << 10;
 /// Bytes of memory for the strings of a request. The kernel takes no more for a start with the usual limit of the stack.
 const ROOM: usize = ROOM_TOGETHER + (2 << 20);
 
-/// A start takes no millisecond unless what it needs is far away. Others do not wait for it any longer than this.
+/// How long a request may take before what has not begun is taken back. A start takes no millisecond unless what it needs is
+/// far away.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// A launcher that has read more bytes of strings than this is replaced, since it has become as much larger.
@@ -120,7 +121,7 @@ pub(crate) struct Failed {
 }
 
 /// Why there is no child.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum NotStarted {
     /// A step failed, and no process is left of it.
     Failed(Failed),
@@ -161,7 +162,8 @@ impl Setting {
 }
 
 /// What worker and launcher share. In the worker it is one thread's, the first slot that of who holds the lock of
-/// [`Launchers::first`]; from a request to its answer it is the launcher's, but for the stages of its orders.
+/// [`Launchers::first`]; from a request to its answer it is the launcher's, but for orders that are over or
+/// were taken back.
 #[repr(C)]
 struct Slot {
     setting: Setting,
@@ -278,7 +280,6 @@ impl Launchers {
             launchers: self,
             slot: self.take_slot()?,
             socket: None,
-            most: self.setting.orders_max(),
             count: 0,
             length: 0,
         })
@@ -358,7 +359,7 @@ impl Launchers {
             // SAFETY: it has answered or has ended, and there is a first order.
             match unsafe { answer(self.slots, 0) } {
                 // A copy is whole also if its original was lost.
-                Answer::Done(pid) | Answer::Lost(pid, _) => {
+                Answer::Done(pid) | Answer::Lost(pid) => {
                     lock(&self.pids).push(pid);
                     return Ok(ours);
                 }
@@ -376,8 +377,6 @@ pub(crate) struct Launcher<'a> {
     slot: *mut Slot,
     /// Our end of the socket of the process, if there is one.
     socket: Option<OwnedFd>,
-    /// How many starts may be asked for together.
-    most: usize,
     /// Starts that were added for the next request.
     count: usize,
     /// Bytes of the slot's room that they take.
@@ -387,21 +386,25 @@ pub(crate) struct Launcher<'a> {
 impl<'a> Launcher<'a> {
     /// Whether another start may be added to the next request.
     pub(crate) fn has_room(&self) -> bool {
-        self.count < self.most && self.length <= ROOM_TOGETHER
+        self.count < self.launchers.setting.orders_max() && self.length <= ROOM_TOGETHER
     }
 
     /// Adds a start to the next request, where [there is room](Self::has_room).
     pub(crate) fn add(&mut self, plan: &Plan) -> Result<(), Failed> {
-        let too_long = Failed {
+        if self.count >= ORDERS {
+            let (errno, step) = (libc::ENOBUFS, Step::Launcher);
+            return Err(Failed { errno, step });
+        }
+        // SAFETY: the slot is this thread's, and no launcher uses it before it is asked. What was laid out has less than
+        // all of the room, and is not touched.
+        let room = unsafe {
+            let begin = (&raw mut (*self.slot).room).cast::<u8>().add(self.length);
+            slice::from_raw_parts_mut(begin, ROOM - self.length)
+        };
+        let (layout, length) = plan.lay_out(room).ok_or(Failed {
             errno: libc::E2BIG,
             step: Step::Exec,
-        };
-        if self.count >= ORDERS {
-            return Err(too_long);
-        }
-        // SAFETY: the slot is this thread's, and no launcher uses it before it is asked.
-        let room = unsafe { slice::from_raw_parts_mut((&raw mut (*self.slot).room).cast::<u8>(), ROOM) };
-        let (layout, length) = plan.lay_out(&mut room[self.length..]).ok_or(too_long)?;
+        })?;
         // SAFETY: as above, and there is such an order.
         unsafe { (*Slot::order(self.slot, self.count)).layout = layout };
         self.count += 1;
@@ -413,7 +416,7 @@ impl<'a> Launcher<'a> {
     ///
     /// A child is one of this process, leads a new session and process group, has no signal blocked, SIGPIPE at its
     /// default, no descriptors but those of its place, and dies with the thread that forked the launchers.
-    pub(crate) fn ask<'s>(&'s mut self, places: &[Place<'_>]) -> Result<Request<'s, 'a>, Failed> {
+    pub(crate) fn ask<'s>(&'s mut self, places: &[Place<'_>]) -> Result<Request<'s, 'a>, NotStarted> {
         let (count, length) = (self.count.min(places.len()), self.length);
         (self.count, self.length) = (0, 0);
         let mut fds = Vec::with_capacity(FDS);
@@ -421,10 +424,6 @@ impl<'a> Launcher<'a> {
             // SAFETY: the slot is this thread's, and no launcher uses it before it is asked below.
             unsafe { (*Slot::order(self.slot, number)).places = place.in_request(&mut fds) };
         }
-        let lost = Failed {
-            errno: libc::EIO,
-            step: Step::Launcher,
-        };
         // One that was lost since the last request shows when it is asked. Nothing has begun then, so another can do it.
         for _ in 0..2 {
             let socket = match self.socket.take() {
@@ -438,11 +437,11 @@ impl<'a> Launcher<'a> {
                 Err(Unsent::Lost) => {}
                 Err(Unsent::Failed(failed)) => {
                     self.socket = Some(socket);
-                    return Err(failed);
+                    return Err(failed.into());
                 }
             }
         }
-        Err(lost)
+        Err(NotStarted::NotBegun { lost: true })
     }
 }
 
@@ -456,6 +455,7 @@ impl<'fd> Place<'fd> {
                 fds.push(fd);
                 fds.len() - 1
             });
+            // There are far fewer: a few for each order.
             u8::try_from(number).unwrap_or(NONE)
         })
     }

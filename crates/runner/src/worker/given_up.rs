@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::cgroups::{Group, Groups};
 use crate::spawn::Child;
+use crate::spawner::Spawners;
 use crate::sys;
 
 #[derive(Debug, Default)]
@@ -25,6 +26,11 @@ impl GivenUp {
 
     pub(super) fn is_awaited(&self) -> bool {
         !self.awaited.is_empty()
+    }
+
+    /// A thread may have put one back into the queue, from which it is taken then.
+    pub(super) fn withdraw(&mut self, spawners: &Spawners) {
+        self.awaited.retain(|id| !spawners.withdraw(*id));
     }
 
     /// One has come back with a child.

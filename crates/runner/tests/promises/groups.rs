@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 use taskd_wire::runner::{End, FromRunner, ToRunner, Used, can};
 
-use crate::life::{Daemon, Home, Life, is_alive, key, kill, shell, wait_until};
+use crate::life::{Daemon, Home, Life, exec, is_alive, key, kill, shell, to_start, wait_until};
 
 crate::tests![
     each_attempt_is_in_a_group_of_its_own,
@@ -21,6 +21,7 @@ crate::tests![
     all_of_the_tree_is_counted,
     what_a_run_uses_is_told_when_asked,
     without_groups_nothing_is_said_of_them,
+    what_finds_its_group_gone_runs_without_one,
 ];
 
 /// A runner that makes groups, and where. Nothing where it cannot.
@@ -317,4 +318,36 @@ fn without_groups_nothing_is_said_of_them() {
     daemon.run(shell(1, "grep -c taskd- /proc/self/cgroup"));
     assert_eq!(home.text(key(1), "stdout"), "0\n");
     assert!(!home.state_dir().join("runner.cgroups").exists());
+}
+
+fn what_finds_its_group_gone_runs_without_one() {
+    const COUNT: u64 = 40;
+    let home = Home::new();
+    let Some((_life, mut daemon, groups)) = grouped(&home) else {
+        return;
+    };
+    let all = |daemon: &mut Daemon, first: u64, argv: &[&str]| {
+        let starts: Vec<_> = (first..first + COUNT).map(|run| to_start(exec(run, argv))).collect();
+        daemon.say(&starts);
+    };
+    // So many at once have as many groups, which are kept for others.
+    all(&mut daemon, 1, &["sleep", "0.3"]);
+    (0..COUNT).for_each(|_| assert_eq!(daemon.ended().end, End::Exited(0)));
+    let gone = groups
+        .all()
+        .iter()
+        .filter(|group| fs::remove_dir(group).is_ok())
+        .count();
+    assert!(gone > 10, "{gone} groups");
+    let Some((file, hangs)) = home.start_that_hangs(100) else {
+        println!("skipped: no leases on this file system");
+        return;
+    };
+    // One that hangs holds up none of them.
+    daemon.say(&[to_start(hangs)]);
+    all(&mut daemon, 101, &["true"]);
+    (0..COUNT).for_each(|_| assert_eq!(daemon.ended().end, End::Exited(0)));
+    drop(file);
+    let ended = daemon.ended();
+    assert_eq!((ended.origin.key, ended.end), (key(100), End::Exited(0)));
 }

@@ -23,6 +23,7 @@ crate::tests![
     a_thousand_starts_at_once_all_run,
     a_start_that_hangs_does_not_hold_up_others,
     a_start_that_hangs_does_not_hold_up_what_came_with_it,
+    what_is_taken_back_is_started_where_all_hang,
 ];
 
 fn exit_codes_signals_times_and_use_are_reported() {
@@ -357,4 +358,34 @@ fn a_start_that_hangs_does_not_hold_up_what_came_with_it() {
     runs.extend(hung);
     runs.sort_unstable();
     assert_eq!(runs, (1..=COUNT).collect::<Vec<_>>(), "each once");
+}
+
+fn what_is_taken_back_is_started_where_all_hang() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    // One thread takes the first two, the other one the rest; nothing else happens then that anybody could be woken by.
+    for round in 0..12 {
+        let run = |number: u64| 10 * round + number;
+        let hanging = [1, 4].map(|number| home.start_that_hangs(run(number)));
+        let [Some((one, first)), Some((other, last))] = hanging else {
+            println!("skipped: no leases on this file system");
+            return;
+        };
+        let between = [2, 3].map(|number| exec(run(number), &["sleep", "1000"]));
+        let starts: Vec<_> = [first].into_iter().chain(between).chain([last]).map(to_start).collect();
+        daemon.say(&starts);
+        let mut started = Vec::new();
+        while started.len() < 2 {
+            match daemon.hear().expect("the runner lives") {
+                FromRunner::Started { key, .. } if key.run >= run(0) => started.push(key),
+                // What has hung in the last round.
+                FromRunner::Started { .. } | FromRunner::Ended(_) => {}
+                other => panic!("{other:?} instead of a start"),
+            }
+        }
+        started.sort();
+        assert_eq!(started, [key(run(2)), key(run(3))]);
+        drop((one, other));
+    }
 }

@@ -15,9 +15,10 @@ use rustix::process::Pid;
 
 use super::super::reap;
 use super::orphan::{Orphan, await_orphan};
-use super::{FDS, Failed, Launcher, NotStarted, Order, PATIENCE, ROOM_KEPT, Slot, Step, stage};
+use super::{FDS, Failed, Launcher, NotStarted, PATIENCE, ROOM_KEPT, Slot, Step, stage};
 
-/// What a launcher was asked for. Until it has answered, or has ended, the slot is the launcher's.
+/// What a launcher was asked for. Until it has answered, or has ended, the slot is the launcher's, but for the orders that
+/// [`withdraw`](Self::withdraw) tells of.
 pub(crate) struct Request<'s, 'a> {
     launcher: &'s mut Launcher<'a>,
     /// Our end of the socket of the process; taken when this is over.
@@ -48,7 +49,7 @@ impl<'s, 'a> Request<'s, 'a> {
     }
 
     /// Takes back what has not begun, which never will. Gives back what came of these and of those that are over, by their
-    /// numbers.
+    /// numbers, the last one first.
     pub(crate) fn withdraw(&mut self) -> Vec<(usize, Result<Pid, NotStarted>)> {
         let lost = self.heard == Heard::Lost;
         let mut told = Vec::new();
@@ -63,11 +64,12 @@ impl<'s, 'a> Request<'s, 'a> {
             match taken {
                 Ok(_) => told.push((*number, Err(NotStarted::NotBegun { lost }))),
                 // SAFETY: as above.
-                Err(stage::OVER) => told.push((*number, came(unsafe { answer(slot, *number) }))),
+                Err(stage::OVER) => told.push((*number, unsafe { came(slot, *number) })),
                 Err(_) => return true,
             }
             false
         });
+        told.reverse();
         told
     }
 
@@ -77,8 +79,7 @@ impl<'s, 'a> Request<'s, 'a> {
         let slot = self.launcher.slot;
         let left = std::mem::take(&mut self.left).into_iter();
         // SAFETY: the launcher has answered or has ended, so the slot is ours until this is dropped.
-        left.map(|number| (number, came(unsafe { answer(slot, number) })))
-            .collect()
+        left.map(|number| (number, unsafe { came(slot, number) })).collect()
     }
 
     fn hear(&mut self, whole: bool) {
@@ -99,8 +100,12 @@ impl Drop for Request<'_, '_> {
 }
 
 /// What came of an order. Waits for a child whose launcher was lost.
-fn came(answer: Answer) -> Result<Pid, NotStarted> {
-    match answer {
+///
+/// # Safety
+/// As for [`answer`].
+unsafe fn came(slot: *mut Slot, number: usize) -> Result<Pid, NotStarted> {
+    // SAFETY: as above.
+    match unsafe { answer(slot, number) } {
         Answer::Done(pid) => Ok(pid),
         Answer::Failed(failed, child) => {
             if let Some(pid) = child {
@@ -110,11 +115,11 @@ fn came(answer: Answer) -> Result<Pid, NotStarted> {
             Err(failed.into())
         }
         Answer::NotBegun => Err(NotStarted::NotBegun { lost: true }),
-        Answer::Lost(pid, order) => match await_orphan(pid) {
+        Answer::Lost(pid) => match await_orphan(pid) {
             Orphan::Executed => Ok(pid),
             Orphan::Ended => {
-                // SAFETY: the order is the caller's, and both launcher and child have ended.
-                let failed = unsafe { (*order).failed }.ok_or(NotStarted::Unfinished(pid))?;
+                // SAFETY: there is such an order, and both launcher and child have ended.
+                let failed = unsafe { (*Slot::order(slot, number)).failed }.ok_or(NotStarted::Unfinished(pid))?;
                 // As above.
                 let _ = reap(pid);
                 Err(failed.into())
@@ -133,7 +138,7 @@ pub(super) enum Answer {
     /// Nothing was cloned, and nothing will be.
     NotBegun,
     /// The launcher has ended after it cloned this process, which reads and writes its order still.
-    Lost(Pid, *const Order),
+    Lost(Pid),
 }
 
 /// What an order says.
@@ -154,7 +159,7 @@ pub(super) unsafe fn answer(slot: *mut Slot, number: usize) -> Answer {
                 // Not possible: clone fails or gives a process.
                 (None, None) => Answer::NotBegun,
             },
-            stage::BEGUN => pid.map_or(Answer::NotBegun, |pid| Answer::Lost(pid, order)),
+            stage::BEGUN => pid.map_or(Answer::NotBegun, Answer::Lost),
             _ => Answer::NotBegun,
         }
     }

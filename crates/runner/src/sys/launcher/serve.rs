@@ -12,11 +12,11 @@ use super::{CLOSE_MAX, FDS, Failed, NAME, NONE, Order, STACK, Setting, Slot, Ste
 /// The life of a launcher: requests until the worker has ended.
 pub(super) extern "C" fn launch(slot: *mut c_void) -> c_int {
     let slot = slot.cast::<Slot>();
-    // SAFETY: the slot is this launcher's, and the worker leaves it alone from its request to the answer, but for the
-    // stages, which are atomics. With
-    // CLONE_VFORK this thread does not run again before the child has exec'ed or ended, so nobody else uses the child's
-    // stack. A copy has its own memory, so its stack may be where ours is. What is cloned runs functions of this module
-    // that keep to what their slot points at. The rest are bare system calls on what is valid here.
+    // SAFETY: the slot is this launcher's, and the worker leaves it alone from its request to the answer, but for orders that
+    // by their stages are not this launcher's. With CLONE_VFORK this thread does not run again before the child has exec'ed
+    // or ended, so nobody else uses the child's stack. A copy has its own memory, so its stack may be where ours is. What is
+    // cloned runs functions of this module that keep to what their slot points at. The rest are bare system calls on what is
+    // valid here.
     unsafe {
         settle(slot);
         loop {
@@ -97,7 +97,7 @@ unsafe fn clone(slot: *mut Slot, order: *mut Order) -> c_int {
 /// The descriptor of this number of the request; -1 for none.
 ///
 /// # Safety
-/// Only to be called by [`launch`] and [`child`], with their argument.
+/// Only to be called in a launcher or its child, with its slot.
 pub(super) unsafe fn fd(slot: *mut Slot, number: u8) -> c_int {
     if usize::from(number) >= FDS {
         return -1;
