@@ -55,7 +55,7 @@ pub(crate) struct Attempt {
     /// When [`Event::Deadline`](crate::attempt::Event::Deadline) is due.
     pub(crate) deadline: Option<Instant>,
     /// Where it is said to be under way. Taken away where something may still come of it.
-    pub(crate) slot: Option<u64>,
+    pub(crate) slot: Option<usize>,
     /// While the process is that of the command of its gate: what comes then.
     pub(crate) gating: Option<Gating>,
     /// What was read of the gate that kept it from being started.
@@ -88,7 +88,7 @@ fn output(start: &Start, outputs: &Outputs) -> Option<Output> {
 }
 
 impl Attempt {
-    fn new(start: &Start, outputs: &Outputs, slot: u64) -> Self {
+    fn new(start: &Start, outputs: &Outputs, slot: usize) -> Self {
         let limits = &start.limits.0;
         let (timeout, deadline) = (limits.timeout_ms, limits.deadline_ms);
         let is_timeout = timeout.is_some_and(|timeout| deadline.is_none_or(|deadline| timeout <= deadline));
@@ -219,6 +219,7 @@ impl Roster {
         }
     }
 
+    /// Adds an attempt, which is to be [kept](Self::keep_underway) before there is a process.
     pub(crate) fn add(&mut self, start: &Start, outputs: &Outputs) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -226,6 +227,11 @@ impl Roster {
         self.attempts.insert(id, Attempt::new(start, outputs, slot));
         self.by_key.insert(start.key, id);
         id
+    }
+
+    /// Sees to it that the next life knows what is under way.
+    pub(crate) fn keep_underway(&mut self) {
+        self.underway.keep();
     }
 
     pub(crate) fn has_process(&mut self, id: u64, pid: Pid) {

@@ -200,9 +200,12 @@ impl Spawners {
         }
     }
 
-    /// Hands over a start. [`Report::Spawned`], [`Report::NotSpawned`] or [`Report::GateClosed`] follows.
-    pub(crate) fn submit(&self, job: Job) {
-        self.shared.put(|queue| queue.push(job, clock::steady()));
+    /// Hands over starts, of which none is left. [`Report::Spawned`], [`Report::NotSpawned`] or [`Report::GateClosed`]
+    /// follows for each.
+    pub(crate) fn submit(&self, jobs: &mut Vec<Job>) {
+        let now = clock::steady();
+        self.shared
+            .put(|queue| jobs.drain(..).for_each(|job| queue.push(job, now)));
     }
 
     /// Takes a start back, unless a thread has taken it, whose report follows then. Gives back whether it did.
@@ -217,14 +220,15 @@ impl Spawners {
 }
 
 impl Shared {
-    /// Puts a job into the queue and wakes a thread for it, if one waits.
+    /// Puts jobs into the queue and wakes a thread for each, as far as some wait.
     fn put(&self, put: impl FnOnce(&mut Queue)) {
         let mut queue = lock(&self.queue);
+        let before = queue.jobs.len();
         put(&mut queue);
-        if queue.wakes_one() {
-            drop(queue);
-            self.ready.notify_one();
-        }
+        let jobs = queue.jobs.len() - before;
+        let woken = (0..jobs).take_while(|_| queue.wakes_one()).count();
+        drop(queue);
+        (0..woken).for_each(|_| self.ready.notify_one());
     }
 }
 

@@ -35,7 +35,7 @@ use crate::reports::{Report, Reports};
 use crate::results::Results;
 use crate::roster::Roster;
 use crate::server::{Received, Server};
-use crate::spawn::{Child, Cookie, Host, SpawnError};
+use crate::spawn::{Child, Cookie, Host, Job, SpawnError};
 use crate::spawner::{Spawners, THREADS_MAX};
 use crate::sweep::{Orphans, Search};
 use crate::sys::Launchers;
@@ -168,6 +168,8 @@ struct Worker {
     info: RunnerInfo,
     outputs: Outputs,
     notify_socket: Option<OsString>,
+    /// What is to be handed to the threads that start it.
+    starts: Vec<Job>,
     /// Attempts whose pipes are not yet watched. A process that has ended by then spares the trouble.
     fresh: Vec<u64>,
     /// When files that attempts write themselves are looked at.
@@ -246,6 +248,7 @@ impl Worker {
             },
             outputs,
             notify_socket,
+            starts: Vec::new(),
             fresh: Vec::new(),
             looks: BTreeSet::new(),
             reap_again: false,
@@ -358,6 +361,7 @@ impl Worker {
         }
         // Its room is used again.
         self.received = received;
+        self.hand_over();
     }
 
     /// A key that is known is a start said twice.

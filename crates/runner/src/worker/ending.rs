@@ -232,6 +232,7 @@ impl Worker {
 
     /// A start took longer than a stop would wait for it. If a thread has it and comes back with a child, that is killed.
     pub(super) fn give_up(&mut self, id: u64) {
+        self.hand_over();
         if !self.spawners.withdraw(id) {
             self.given_up.await_report(id);
         }

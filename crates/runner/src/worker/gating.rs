@@ -38,7 +38,7 @@ impl Worker {
     pub(super) fn submit(&mut self, id: u64, mut start: Box<Start>) {
         let only_if = start.gates.0.as_mut().and_then(|gates| gates.0.only_if.take());
         let Some(line) = only_if else {
-            return self.spawners.submit(Job::new(id, start));
+            return self.starts.push(Job::new(id, start));
         };
         let mut gate = start.clone();
         gate.action = ActionSpec::Shell { line };
@@ -65,7 +65,15 @@ impl Worker {
                 stopped: false,
             });
         }
-        self.spawners.submit(Job::new(id, gate));
+        self.starts.push(Job::new(id, gate));
+    }
+
+    /// Hands the starts that were taken in over to the threads, once the next life would know of them.
+    pub(super) fn hand_over(&mut self) {
+        self.roster.keep_underway();
+        if !self.starts.is_empty() {
+            self.spawners.submit(&mut self.starts);
+        }
     }
 
     /// A gate that is only read is closed.
@@ -100,7 +108,7 @@ impl Worker {
             (_, Some(Cause::TimeUp)) => format!("only-if took longer than {} s", gating.within.as_secs_f32()),
             (End::Exited(0), _) => {
                 attempt.begin_anew(&gating.start, &self.outputs);
-                self.spawners.submit(Job::new(id, gating.start));
+                self.starts.push(Job::new(id, gating.start));
                 return Over::Gate;
             }
             (End::Exited(code), _) => format!("only-if exited with {code}"),
