@@ -3,7 +3,7 @@
 //! All pipes are watched by one epoll instance, which the loop watches in turn: so any number of busy pipes is one event
 //! there, and a few of them are read in each turn.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,6 +23,17 @@ const PER_TURN: usize = 8;
 
 /// Bytes read from a pipe at once: what a pipe holds.
 const READ: usize = 64 * 1024;
+
+/// What the numbers of pipes have in common that nobody's output comes through any more.
+const LEFT: u64 = 1 << 63;
+
+/// The part of all descriptors that may be open which such pipes take.
+const LEFT_SHARE: u64 = 16;
+
+/// How many of them there are at most under this limit of open files.
+pub(crate) fn files_left(files: u64) -> u64 {
+    files / LEFT_SHARE
+}
 
 /// How long the rest of a line is waited for before its beginning is written.
 const LINE_WITHIN: Duration = Duration::from_millis(100);
@@ -48,11 +59,17 @@ pub(crate) struct Pipes {
     batch: Vec<u8>,
     /// Attempts that hold back the beginning of a line, and until when.
     partial: VecDeque<(Instant, u64)>,
+    /// Pipes of runs that have ended, to which what goes on may write. It would end over it if nobody took that in.
+    left: BTreeMap<u64, File>,
+    left_max: u64,
 }
 
 impl Pipes {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Under this limit of open files.
+    pub(crate) fn new(files: u64) -> io::Result<Self> {
         Ok(Pipes {
+            left: BTreeMap::new(),
+            left_max: files_left(files),
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(PER_TURN),
             buffer: vec![0; READ].into_boxed_slice(),
@@ -91,6 +108,10 @@ impl Pipes {
         let mut flows = events.len() == PER_TURN;
         for event in &events {
             let number = event.data.u64();
+            if number & LEFT != 0 {
+                self.drain(number);
+                continue;
+            }
             let stream = if number & 1 == 0 {
                 Stream::Stdout
             } else {
@@ -125,8 +146,9 @@ impl Pipes {
     }
 
     /// Reads what is in both pipes now and closes them. More may come from a process that holds the other end and got
-    /// away. Says whether the output has to be [sealed](crate::output::Output::seal).
-    pub(crate) fn finish(&mut self, attempt: &mut Attempt) -> bool {
+    /// away; where `leave` says that it may go on, that is taken in for nobody. Says whether the output has to be
+    /// [sealed](crate::output::Output::seal).
+    pub(crate) fn finish(&mut self, attempt: &mut Attempt, leave: bool) -> bool {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let waiting = match attempt.pipe(stream) {
                 Some(pipe) => rustix::io::ioctl_fionread(&pipe.file).unwrap_or(0),
@@ -139,7 +161,10 @@ impl Pipes {
                     (length, _) => left = left.saturating_sub(length),
                 }
             }
-            self.close(attempt, stream);
+            let left = self.close(attempt, stream).filter(|_| leave);
+            if let Some(pipe) = left {
+                self.leave(pipe);
+            }
         }
         let seal = attempt
             .output
@@ -165,18 +190,51 @@ impl Pipes {
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => (0, false),
             Ok(_) | Err(_) => {
-                self.close(attempt, stream);
+                drop(self.close(attempt, stream));
                 (0, false)
             }
         }
     }
 
-    fn close(&self, attempt: &mut Attempt, stream: Stream) {
-        if let Some(pipe) = attempt.pipe(stream).take()
-            && pipe.watched
+    /// Gives back the pipe, which is not watched any more.
+    fn close(&self, attempt: &mut Attempt, stream: Stream) -> Option<File> {
+        let pipe = attempt.pipe(stream).take()?;
+        if pipe.watched {
+            self.forget(&pipe.file);
+        }
+        Some(pipe.file)
+    }
+
+    fn forget(&self, pipe: &File) {
+        // Closing alone is not enough: while a child between clone and exec has a copy, it would still be watched.
+        let _ = epoll::delete(&self.epoll, pipe);
+    }
+
+    /// Takes in for nobody what still comes. The oldest of too many is closed.
+    fn leave(&mut self, pipe: File) {
+        let number = self.left.last_key_value().map_or(LEFT, |(number, _)| number + 1);
+        if epoll::add(&self.epoll, &pipe, EventData::new_u64(number), EventFlags::IN).is_ok() {
+            self.left.insert(number, pipe);
+        }
+        if self.left.len() as u64 > self.left_max
+            && let Some((_, oldest)) = self.left.pop_first()
         {
-            // Closing alone is not enough: while a child between clone and exec has a copy, it would still be watched.
-            let _ = epoll::delete(&self.epoll, &pipe.file);
+            self.forget(&oldest);
+        }
+    }
+
+    fn drain(&mut self, number: u64) {
+        let Some(mut pipe) = self.left.get(&number) else {
+            return;
+        };
+        match pipe.read(&mut self.buffer) {
+            Ok(length) if length > 0 => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Ok(_) | Err(_) => {
+                if let Some(pipe) = self.left.remove(&number) {
+                    self.forget(&pipe);
+                }
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::ender::Ender;
 use crate::guard::GUARD_PID;
 use crate::notify::{complain, notify};
 use crate::output::Outputs;
-use crate::pipes::Pipes;
+use crate::pipes::{Pipes, files_left};
 use crate::place::{Place, SocketFile, file_id, random};
 use crate::reports::{Report, Reports};
 use crate::results::Results;
@@ -116,10 +116,15 @@ fn follow_guard() -> Result<Option<Pid>, RunnerError> {
     }
 }
 
+/// How many files may be open.
+fn files_max() -> u64 {
+    rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// How many attempts may be in progress, so that the runner can still be spoken with.
 fn attempts_max() -> usize {
-    let files = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let kept = FILES_KEPT + files_kept(files);
+    let files = files_max();
+    let kept = FILES_KEPT + files_kept(files) + files_left(files);
     let most = (files - kept.min(files / 2)) / FILES_EACH;
     usize::try_from(most).unwrap_or(usize::MAX)
 }
@@ -219,7 +224,7 @@ impl Worker {
         let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT];
         let mut worker = Worker {
             waiting: Waiting::new(clock::steady()).map_err(|errno| started(errno.into()))?,
-            pipes: Pipes::new().map_err(started)?,
+            pipes: Pipes::new(files_max()).map_err(started)?,
             signals: sys::signal_fd(&caught, true).map_err(started)?,
             spawners: Spawners::start(host, launchers, Arc::clone(&done)).map_err(started)?,
             ender: Ender::start(Search::below(guard), Arc::clone(&done)).map_err(started)?,

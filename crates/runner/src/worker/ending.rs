@@ -193,7 +193,8 @@ impl Worker {
         let Some(attempt) = self.roster.get_mut(id) else {
             return;
         };
-        let seal = self.pipes.finish(attempt);
+        let leave = attempt.leave && attempt.state.stopping().is_none();
+        let seal = self.pipes.finish(attempt, leave);
         let reaped = sys::reap(pid);
         // It may have hidden others that have ended.
         self.reap_again = true;
@@ -208,7 +209,7 @@ impl Worker {
         if let (Some(groups), Some(group)) = (&self.groups, attempt.group.take()) {
             let (group, counted) = count(group, groups.controllers());
             attempt.counted = counted;
-            groups.give_back(group, attempt.leave && attempt.state.stopping().is_none());
+            groups.give_back(group, leave);
         }
         let mut unsealed = None;
         if let Some(output) = attempt.output.take() {

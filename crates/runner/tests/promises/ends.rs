@@ -19,6 +19,7 @@ crate::tests![
     a_stop_at_once_after_the_start_is_not_lost,
     a_background_child_does_not_keep_a_run_alive,
     what_may_stay_stays_and_its_output_is_not_waited_for,
+    what_may_stay_may_write,
     a_stop_reaches_what_has_left_the_process_group,
     the_grace_of_a_stop_holds_for_all_of_a_run,
     a_stop_reaches_what_has_cleaned_its_environment,
@@ -195,6 +196,27 @@ fn a_background_child_does_not_keep_a_run_alive() {
     assert_eq!(ended.end, End::Exited(0));
     let child = home.first_line(key(1)).parse().expect("a process id");
     wait_until("the background child is gone", || !is_alive(child));
+}
+
+fn what_may_stay_may_write() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let done = home.path().join("done");
+    let line = format!(
+        "(while [ ! -e go ]; do sleep 0.01; done; head -c 1M /dev/zero && echo x >&2 && echo >{}) & echo end",
+        done.display()
+    );
+    let start = Start {
+        leave: Tail(true),
+        ..shell(1, &line)
+    };
+    let ended = daemon.run(start);
+    assert_eq!((ended.end, ended.output_bytes), (End::Exited(0), 4));
+    fs::write(home.path().join("go"), "").expect("room");
+    // It is more than a pipe holds.
+    wait_until("all of it was taken in", || done.exists());
+    assert_eq!(home.text(key(1), "stdout"), "end\n");
 }
 
 fn what_may_stay_stays_and_its_output_is_not_waited_for() {
