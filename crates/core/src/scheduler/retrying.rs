@@ -14,6 +14,16 @@ use super::evolve::runs_of;
 use super::pending::After;
 use super::runs::{Run, State};
 
+/// What follows an attempt that has ended.
+enum Next {
+    /// Another one, at this time.
+    At(Timestamp),
+    /// The end of its run.
+    Nothing,
+    /// The same, since its deadline comes before another one would.
+    TooLate,
+}
+
 impl Scheduler {
     /// Records the end of an attempt: the run goes on with another one, or has ended with it.
     pub(super) fn conclude(
@@ -26,12 +36,17 @@ impl Scheduler {
         end: Option<AttemptEnd>,
     ) {
         match self.next_attempt(now, at, key, outcome, end.as_ref()) {
-            Some(retry_at) => self.back_off(at, key, outcome, reason, end, retry_at),
-            None => self.finish(at, key, outcome, reason, end),
+            Next::At(retry_at) => self.back_off(at, key, outcome, reason, end, retry_at),
+            Next::Nothing => self.finish(at, key, outcome, reason, end),
+            Next::TooLate => {
+                let why = "its deadline leaves no time for another attempt";
+                let reason = reason.map_or_else(|| why.to_owned(), |reason| format!("{reason}; {why}"));
+                self.finish(at, key, outcome, Some(reason), end);
+            }
         }
     }
 
-    /// When another attempt of a run follows one that ended so, if it does.
+    /// What follows an attempt of a run that ended so.
     fn next_attempt(
         &mut self,
         now: Timestamp,
@@ -39,14 +54,16 @@ impl Scheduler {
         key: RunKey,
         outcome: Outcome,
         end: Option<&AttemptEnd>,
-    ) -> Option<Timestamp> {
-        let run = self.runs.get(&key)?;
-        let policies = &self.tasks.get(key.task)?.policies;
+    ) -> Next {
+        let Some((run, task)) = self.runs.get(&key).zip(self.tasks.get(key.task)) else {
+            return Next::Nothing;
+        };
+        let policies = &task.policies;
         // The runner counts a deadline by a clock that nobody sets.
         let is_over = end.is_some_and(|end| end.stopped == Some(Stopped::Deadline));
         let follows = policies.retry.follows(run.attempt, outcome, end.map(|end| &end.exit));
         if matches!(run.state, State::Stopping { .. }) || is_over || !follows {
-            return None;
+            return Next::Nothing;
         }
         // The half of a random number that is random on its own.
         let dice = u64::try_from(self.traces.draw().0 >> 64).unwrap_or(0);
@@ -54,7 +71,7 @@ impl Scheduler {
         let retry_at = at.min(now).plus(policies.retry.backoff.wait(run.attempt, dice));
         let ends = policies.time.deadline_ms.zip(run.started_at.or(Some(at)));
         let in_time = ends.is_none_or(|(deadline, began)| retry_at < began.plus(Duration::from_millis(deadline.get())));
-        in_time.then_some(retry_at)
+        if in_time { Next::At(retry_at) } else { Next::TooLate }
     }
 
     fn back_off(

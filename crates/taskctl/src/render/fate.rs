@@ -10,8 +10,14 @@ use super::{process, task};
 pub fn verdict(fate: &Fate) -> (&str, Tone) {
     match fate.verdict.as_str() {
         "ran" => match &fate.run {
-            Some(run) if run.outcome.is_none() => ("runs", Tone::Live),
-            Some(_) | None => ("ran", Tone::Good),
+            Some(run) => match (run.outcome.as_deref(), run.started_ms) {
+                (None, _) => ("runs", Tone::Live),
+                (Some(_), Some(_)) => ("ran", Tone::Good),
+                // Its runner was lost before it could say.
+                (Some("unknown"), None) => ("may have run", Tone::Bad),
+                (Some(_), None) => ("was to run and did not", Tone::Bad),
+            },
+            None => ("ran", Tone::Good),
         },
         "no-fire-time" => ("is no fire time", Tone::Plain),
         "not-yet-added" => ("did not start: it was not there yet", Tone::Plain),
@@ -153,6 +159,7 @@ mod tests {
             outcome: Some("failed".into()),
             exit_code: Some(3),
             lateness_ms: Some(90_000),
+            started_ms: Some(5),
             ..RunInfo::default()
         };
         let fate = Fate {
@@ -165,6 +172,30 @@ mod tests {
             ["Run backup/7: failed (3), trigger catch-up, 1 m 30 s late."]
         );
         assert_eq!(verdict(&fate).0, "ran");
+    }
+
+    #[test]
+    fn what_never_began_did_not_run() {
+        for (outcome, started_ms, expected) in [
+            (None, None, "runs"),
+            (Some("failed"), Some(5), "ran"),
+            (Some("unknown"), Some(5), "ran"),
+            (Some("unknown"), None, "may have run"),
+            (Some("spawn-failed"), None, "was to run and did not"),
+            (Some("cancelled"), None, "was to run and did not"),
+        ] {
+            let run = RunInfo {
+                outcome: outcome.map(str::to_owned),
+                started_ms,
+                ..RunInfo::default()
+            };
+            let fate = Fate {
+                verdict: "ran".into(),
+                run: Some(Box::new(Rec(run))),
+                ..Fate::default()
+            };
+            assert_eq!(verdict(&fate).0, expected, "{outcome:?}");
+        }
     }
 
     #[test]

@@ -246,7 +246,8 @@ fn no_attempt_begins_after_the_deadline_and_each_has_what_is_left_of_it() {
     rig.effects.clear();
     // The next would begin at its deadline.
     fail(&mut rig, &second, Exit::Code(1));
-    assert_eq!(rig.outcomes().len(), 1);
+    let reason = Some("exit code 1; its deadline leaves no time for another attempt".to_owned());
+    assert_eq!(rig.outcomes(), [(second.attempt.run, Outcome::Failed, reason)]);
 }
 
 #[test]
