@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
@@ -28,8 +29,22 @@ impl Drop for Lock {
     }
 }
 
+/// How often the lock is tried for, and how long between two tries.
+const ATTEMPTS: u32 = 25;
+const PAUSE: Duration = Duration::from_millis(20);
+
+fn lock_soon(file: &File) -> rustix::io::Result<()> {
+    for _ in 1..ATTEMPTS {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
+            tried => return tried,
+        }
+    }
+    flock(file, FlockOperation::NonBlockingLockExclusive)
+}
+
 impl Lock {
-    /// Takes the lock of a directory, without waiting.
+    /// Takes the lock of a directory. One that was killed may still be ending; it is not waited for any longer than that takes.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join("lock");
         let failed = |path: &Path, doing| {
@@ -48,7 +63,7 @@ impl Lock {
             .open(&path)
             .map_err(failed(&path, "open"))?;
         for (held, path) in [(&locked, dir), (&file, &path)] {
-            match flock(held, FlockOperation::NonBlockingLockExclusive) {
+            match lock_soon(held) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => {
                     let mut text = String::new();
