@@ -84,7 +84,7 @@ pub use output::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
 pub use output::{compress_output, find_output, on_disk, output_path, raw_output_path, remove_output};
 pub use slot::{NoSlot, Slot};
 pub use sys::{close_inherited, close_inherited_on_exec, give_back_memory, hold_signals, read_signals};
-pub use user::{NoUser, user_id};
+pub use user::{NoUser, user_home, user_id};
 pub use worker::worker;
 
 /// Where a runner works.

@@ -23,7 +23,7 @@ use taskd_wire::runner::{AttemptKey, Caps, Process, ResourceLimit, Start, Stdin}
 use crate::cgroups::{Group, Groups, NotCapped, first_cap};
 use crate::output::{KnownMasks, Masks, Outputs, Raw};
 use crate::sweep;
-use crate::sys::{self, Account, Decimal, Failed, HasNul, Plan, RESOURCES, Settings, Step};
+use crate::sys::{self, Decimal, Failed, HasNul, Plan, RESOURCES, Settings, Step};
 use crate::user::{self, NoUser};
 
 pub(crate) use batch::{Job, Spawner, Told};
@@ -192,7 +192,7 @@ fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError
     let no_user = |error: NoUser| SpawnError::user(user.unwrap_or_default(), &error);
     let account = user.map(user::find).transpose().map_err(no_user)?;
     plan.identity = account.as_ref().map_or(Ok(None), user::identity).map_err(no_user)?;
-    let home = account.as_ref().map_or(host.home.as_path(), home_of);
+    let home = account.as_ref().map_or(host.home.as_path(), user::home_of);
     let cwd = start.cwd.as_deref().map_or(home, Path::new);
     let c_string = |path: &OsStr| CString::new(path.as_bytes()).map_err(|_| HasNul);
     let path = |path: &OsStr, step| {
@@ -229,16 +229,6 @@ fn prepare(plan: &mut Plan, host: &Host, start: &Start) -> Result<(), SpawnError
     };
     plan.program = c_string(program.as_os_str())?;
     Ok(())
-}
-
-/// The home directory of an account; some have none.
-fn home_of(account: &Account) -> &Path {
-    let home = Path::new(&account.home);
-    if home.as_os_str().is_empty() {
-        Path::new("/")
-    } else {
-        home
-    }
 }
 
 /// What is set between clone and exec.

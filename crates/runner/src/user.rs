@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::sys::{Account, Identity, account, account_named};
 
@@ -36,6 +37,25 @@ impl NoUser {
 /// [`NoUser`] says why nothing can be run as it.
 pub fn user_id(user: &str) -> Result<u32, NoUser> {
     Ok(find(user)?.uid)
+}
+
+/// The home directory of a user, by name or by number, in which its runs begin that name no other. It may block where the
+/// accounts are elsewhere.
+///
+/// # Errors
+/// [`NoUser`] says why nothing can be run as it.
+pub fn user_home(user: &str) -> Result<PathBuf, NoUser> {
+    Ok(home_of(&find(user)?).to_owned())
+}
+
+/// The home directory of an account; some have none.
+pub(crate) fn home_of(account: &Account) -> &Path {
+    let home = Path::new(&account.home);
+    if home.as_os_str().is_empty() {
+        Path::new("/")
+    } else {
+        home
+    }
 }
 
 /// The account of a user, by name or by number.

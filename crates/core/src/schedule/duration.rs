@@ -7,8 +7,8 @@ use super::nearest::nearest;
 
 /// Most bytes of a length; a longer text is refused before it is looked at.
 const TEXT_MAX: usize = 128;
-/// The longest length, in milliseconds: a thousand years.
-const LENGTH_MAX: u64 = 1_000 * 366 * 86_400_000;
+/// The longest length: a thousand years.
+pub const DURATION_MAX: Duration = Duration::from_millis(1_000 * 366 * 86_400_000);
 
 /// Units by size: spellings, milliseconds. The first spelling is the one we write.
 const UNITS: [(&[&str], u64); 6] = [
@@ -167,10 +167,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     } else {
         reader.friendly()
     }?;
-    if millis > LENGTH_MAX {
+    let length = Duration::from_millis(millis);
+    if length > DURATION_MAX {
         return Err(reader.refuse(DurationErrorKind::TooLong, start, characters.len()));
     }
-    Ok(Duration::from_millis(millis))
+    Ok(length)
 }
 
 /// Reads a length of time that is not zero.

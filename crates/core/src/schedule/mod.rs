@@ -40,7 +40,8 @@ pub use catalog::{Catalog, ScheduleError};
 pub use cron::Cron;
 pub use dialect::EXPRESSION_MAX;
 pub use duration::{
-    DurationError, DurationErrorKind, every_word, format_duration, is_reboot_word, parse_duration, parse_interval,
+    DURATION_MAX, DurationError, DurationErrorKind, every_word, format_duration, is_reboot_word, parse_duration,
+    parse_interval,
 };
 pub use error::{CronError, CronErrorKind, CronField};
 pub(crate) use findings::same_minute;

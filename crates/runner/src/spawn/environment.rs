@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use taskd_wire::definition::EnvVar;
 use taskd_wire::runner::{AttemptKey, EnvFile, Start};
 
-use super::{COOKIE, Host, SpawnError, home_of, refuse};
+use super::{COOKIE, Host, SpawnError, refuse};
 use crate::env_file::read_env_file;
 use crate::sys::{Account, CStrings};
+use crate::user::home_of;
 
 /// The search path of children when the runner itself has none.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

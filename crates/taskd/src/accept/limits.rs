@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use taskd_core::policy::{GRACE_MAX, StopSignal, TimeLimits};
-use taskd_core::schedule::format_duration;
+use taskd_core::schedule::{DURATION_MAX, format_duration};
 use taskd_wire::definition::TaskPatch;
 use taskd_wire::refusal::Refusal;
 
@@ -44,6 +44,15 @@ pub(super) fn patched(mut limits: TimeLimits, patch: &TaskPatch) -> Result<TimeL
 }
 
 fn limit(field: &str, ms: Option<u64>) -> Result<Option<NonZeroU64>, Refusal> {
+    if let Some(length) = ms.map(Duration::from_millis).filter(|length| *length > DURATION_MAX) {
+        let problem = "this is longer than a thousand years";
+        return Err(bad(
+            field,
+            &format_duration(length),
+            problem,
+            Some("leave it out for no limit"),
+        ));
+    }
     let refused = || {
         let problem = "a run that may take no time never does anything";
         bad(field, "0s", problem, Some("write a length such as 90s or 2h"))

@@ -7,6 +7,7 @@ use std::path::Path;
 use taskd_core::process::EnvFile;
 use taskd_core::process::caps::Caps;
 use taskd_core::task::Definition;
+use taskd_runner::user_home;
 use taskd_wire::refusal::Refusal;
 
 use super::{bad, known_user, read_env_files};
@@ -24,6 +25,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) user: Option<&'a str>,
     /// Its working directory.
     pub(crate) cwd: Option<&'a str>,
+    /// It begins in the home directory of that user.
+    pub(crate) at_home: bool,
 }
 
 impl<'a> Needs<'a> {
@@ -35,6 +38,7 @@ impl<'a> Needs<'a> {
             env_files: &process.env_files,
             user: process.user.as_deref(),
             cwd: definition.cwd.as_deref().filter(|cwd| !is_hidden(cwd)),
+            at_home: process.user.is_some() && definition.cwd.is_none(),
         }
     }
 
@@ -44,6 +48,7 @@ impl<'a> Needs<'a> {
     /// [`Refusal`] for the first that is known to be missing.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         self.user.map_or(Ok(()), known_user)?;
+        self.user.filter(|_| self.at_home).map_or(Ok(()), has_home)?;
         self.cwd.map_or(Ok(()), is_directory)?;
         read_env_files(self.env_files)
     }
@@ -68,14 +73,79 @@ pub(crate) fn uncapped(caps: &Caps, condition: &Condition) -> Option<String> {
     ))
 }
 
-/// What cannot be looked at may be one: the user of the task may see more.
 fn is_directory(cwd: &str) -> Result<(), Refusal> {
-    let problem = match fs::metadata(cwd) {
-        Ok(found) if found.is_dir() => return Ok(()),
-        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
-        Ok(_) => "this is no directory",
-        Err(_) => "there is no such directory",
+    let Some(problem) = no_directory(Path::new(cwd)) else {
+        return Ok(());
     };
     let cure = "make it first, or name another working directory";
     Err(bad("cwd", cwd, problem, Some(cure)))
+}
+
+/// Whether the runs of a user can begin where they do unless told otherwise.
+fn has_home(user: &str) -> Result<(), Refusal> {
+    // That there is such a user was seen before; whoever has gone since has no home that could be missing.
+    let Ok(home) = user_home(user) else {
+        return Ok(());
+    };
+    if no_directory(&home).is_none() {
+        return Ok(());
+    }
+    let problem = format!(
+        "runs begin in the home directory of that account, {}, and it is not there",
+        home.display()
+    );
+    Err(bad("user", user, problem, Some("name a working directory with --cwd")))
+}
+
+/// What is wrong with a directory. What cannot be looked at may be one: the user of the task may see more.
+fn no_directory(path: &Path) -> Option<&'static str> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => None,
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+        Ok(_) => Some("this is no directory"),
+        Err(_) => Some("there is no such directory"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_there_unless_that_is_known_to_be_otherwise() {
+        assert_eq!(no_directory(Path::new("/")), None);
+        assert_eq!(no_directory(Path::new("/dev/null")), Some("this is no directory"));
+        assert_eq!(
+            no_directory(Path::new("/dev/null/x")),
+            Some("there is no such directory")
+        );
+        assert_eq!(
+            no_directory(Path::new("/not/there")),
+            Some("there is no such directory")
+        );
+    }
+
+    #[test]
+    fn a_user_whose_home_is_missing_needs_a_directory() {
+        if user_home("nobody").map_or(true, |home| home.is_dir()) {
+            println!("skipped: nobody has a home here");
+            return;
+        }
+        let mut needs = Needs {
+            user: Some("nobody"),
+            at_home: true,
+            ..Needs::default()
+        };
+        let refused = needs.check().expect_err("it has no home");
+        let Refusal::BadField {
+            field, problem, cure, ..
+        } = refused
+        else {
+            panic!("{refused:?}");
+        };
+        assert!(field == "user" && problem.contains("home directory"), "{problem}");
+        assert!(cure.is_some_and(|cure| cure.contains("--cwd")));
+        (needs.at_home, needs.cwd) = (false, Some("/"));
+        needs.check().expect("it is there");
+    }
 }

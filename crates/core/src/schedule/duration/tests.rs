@@ -121,7 +121,7 @@ proptest::proptest! {
     #![proptest_config(many())]
 
     #[test]
-    fn what_is_written_is_read_back(millis in 0..LENGTH_MAX) {
+    fn what_is_written_is_read_back(millis in 0..DURATION_MAX.as_millis() as u64) {
         let length = Duration::from_millis(millis);
         proptest::prop_assert_eq!(parse_duration(&format_duration(length)), Ok(length));
     }

@@ -80,11 +80,13 @@ pub(super) async fn are_met(needs: Needs<'_>) -> Result<(), Refusal> {
     }
     let owned = |text: Option<&str>| text.map(str::to_owned);
     let (files, user, cwd) = (needs.env_files.to_vec(), owned(needs.user), owned(needs.cwd));
+    let at_home = needs.at_home;
     let checking = tokio::task::spawn_blocking(move || {
         let needs = Needs {
             env_files: &files,
             user: user.as_deref(),
             cwd: cwd.as_deref(),
+            at_home,
         };
         needs.check()
     });

@@ -31,10 +31,12 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
     let definition = accept::patched(stored.definition, patch, &add::context(shared, now))?;
     let all = Needs::of(&definition);
     // What it had already is not what is asked for now.
+    let at_home = all.at_home && (names_user || names_cwd);
     let named = Needs {
         env_files: if names_files { all.env_files } else { &[] },
-        user: all.user.filter(|_| names_user),
+        user: all.user.filter(|_| names_user || at_home),
         cwd: all.cwd.filter(|_| names_cwd),
+        at_home,
     };
     add::are_met(named).await?;
     let findings = accept::findings(&definition, &shared.schedules, now);
