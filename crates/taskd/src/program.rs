@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Access;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, Signal};
 use taskd_wire::runner::FileId;
 
 /// How long a program may take to say its version, or what it thinks of a configuration.
@@ -152,12 +152,11 @@ fn ask(command: &mut Command) -> Result<Said, Unfit> {
         .stderr(Stdio::piped())
         // It is not the one that the service manager waits for.
         .env_remove("NOTIFY_SOCKET")
+        .process_group(0)
         .spawn()?;
     let has_ended = wait(&child);
-    if !matches!(has_ended, Ok(true)) {
-        // It may have ended by itself just now.
-        let _ = child.kill();
-    }
+    // With what it has started. It may be gone already; while it is not reaped, its group is no other.
+    let _ = rustix::process::kill_process_group(Pid::from_child(&child), Signal::KILL);
     let status = child.wait()?;
     if !has_ended? {
         return Err(Unfit::Silent);
@@ -244,6 +243,23 @@ mod tests {
             file: None,
         };
         assert!(matches!(gone.check(), Err(Unfit::Io(error)) if error.kind() == io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_program_that_was_asked() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let left = dir.path().join("left");
+        let text = format!("sleep 1000 & echo $! > {}; echo true 9.4", left.display());
+        assert!(script(dir.path(), &text, 0o700).check().is_err());
+        let pid = fs::read_to_string(&left).expect("it was started");
+        let status = format!("/proc/{}/stat", pid.trim());
+        let deadline = crate::clock::monotonic() + std::time::Duration::from_secs(30);
+        // Nobody here reaps it.
+        let is_there = || fs::read_to_string(&status).is_ok_and(|stat| !stat.contains(") Z "));
+        while is_there() && crate::clock::monotonic() < deadline {
+            std::thread::yield_now();
+        }
+        assert!(!is_there());
     }
 
     #[test]
