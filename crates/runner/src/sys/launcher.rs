@@ -13,8 +13,8 @@
 //! [orders](Order), and sends one byte with descriptors over a socket; the launcher does one after the other, leaves
 //! there what came of them and sends one byte back. Only one of them touches the slot at a time, but for the orders, whose
 //! stages say whose each is: a start may hang, in the exec of a file whose server is away, and then the worker takes back
-//! the orders behind it, and takes in those before it. The kernel itself writes the process id there before the new process runs, so the worker knows what was cloned
-//! even if the launcher is killed before it can answer.
+//! the orders behind it, and takes in those before it. The kernel itself writes the process id there before the new
+//! process runs, so the worker knows what was cloned even if the launcher is killed before it can answer.
 //!
 //! **Inside a launcher** ([`serve`]) are system calls and nothing else: it may have been forked while other threads held
 //! locks, so it neither allocates nor locks nor panics.

@@ -302,7 +302,7 @@ impl Sink for Rotating {
         if append(current, &mut self.write_some, lines).is_ok() {
             return lines.len();
         }
-        // What could not be taken back: it may end within a line, which is lost.
+        // What could not be taken back: it may end within a line, which is written once more.
         let begun = usize::try_from(current.bytes - before).unwrap_or(0);
         let end = lines[..begun.min(lines.len())].iter().rposition(|byte| *byte == b'\n');
         end.map_or(0, |end| end + 1)
