@@ -344,6 +344,51 @@ pub enum Record {
 }
 
 impl Record {
+    /// The task that it is about, or the task of its run; none where it is about none, or about many.
+    #[must_use]
+    pub fn task(&self) -> Option<TaskId> {
+        match self {
+            Record::TaskAdded { id, .. }
+            | Record::TaskChanged { id, .. }
+            | Record::TaskSwitched { id, .. }
+            | Record::TaskRemoved { id, .. } => Some(*id),
+            Record::Passed { task, .. }
+            | Record::BootSkipped { task, .. }
+            | Record::Latched { task, .. }
+            | Record::Unlatched { task, .. }
+            | Record::Owed { task, .. }
+            | Record::DependencySkipped { task, .. }
+            | Record::Fired { task, .. }
+            | Record::MarkReset { task, .. } => Some(*task),
+            Record::RunCreated { run, .. }
+            | Record::RunAdmitted { run, .. }
+            | Record::RunKeeps { run, .. }
+            | Record::RunMuted { run }
+            | Record::RunStopping { run, .. }
+            | Record::RunFinished { run, .. }
+            | Record::GateClosed { run, .. }
+            | Record::RetryDue { run, .. } => Some(run.task),
+            Record::AttemptStarted { attempt, .. } | Record::AttemptEnded { attempt, .. } => Some(attempt.run.task),
+            Record::Paused { scope, .. } | Record::Resumed { scope, .. } | Record::PauseBegins { scope, .. } => {
+                match scope {
+                    PauseScope::Task(id) => Some(*id),
+                    PauseScope::All => None,
+                }
+            }
+            Record::ImportBegun { .. }
+            | Record::ImportEnded { .. }
+            | Record::ImportDropped { .. }
+            | Record::CalendarSet { .. }
+            | Record::CalendarRemoved { .. }
+            | Record::PoolSet { .. }
+            | Record::LifeBegan { .. }
+            | Record::LifeEnded { .. }
+            | Record::Horizon { .. }
+            | Record::RunnerAttached { .. }
+            | Record::Booted { .. } => None,
+        }
+    }
+
     /// Whether something that is due may have to wait until it is durable: a start, a stop, all firings.
     #[must_use]
     pub fn holds_up(&self) -> bool {

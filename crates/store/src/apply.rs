@@ -1,10 +1,9 @@
 //! A record becomes rows. Loading the rows gives what replaying the records gives.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params};
+use rusqlite::{CachedStatement, Connection, params};
 use serde::Serialize;
 use taskd_core::record::Record;
-use taskd_core::requirement::LastEnd;
-use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, TraceId, Trigger, Usage};
+use taskd_core::run::{AttemptKey, Passing, RunKey};
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
 
@@ -17,7 +16,12 @@ use crate::pools;
 
 mod ledger;
 mod recount;
+mod runs;
 mod tasks;
+mod whole;
+
+use runs::{AttemptOver, Created};
+use whole::Plan;
 
 pub(crate) use recount::recount;
 
@@ -93,54 +97,28 @@ impl Tally {
     }
 }
 
-/// Writes records into the transaction that is open on `db`.
-pub(crate) fn apply(
+/// Writes records into the transaction that is open on `db`. A run that begins and ends in them is one row at once.
+pub(crate) fn apply<'a>(
     db: &Connection,
-    records: &[Record],
+    records: impl Iterator<Item = &'a Record> + Clone,
     tally: &mut Tally,
     output_size: Option<&OutputSize>,
 ) -> Result<(), Fault> {
-    let mut applier = Applier { db, tally, output_size };
-    records.iter().try_for_each(|record| applier.record(record))
+    let plan = Plan::of(records.clone());
+    let mut applier = Applier {
+        db,
+        tally,
+        output_size,
+        plan,
+    };
+    records
+        .enumerate()
+        .try_for_each(|(place, record)| applier.record(place, record))
 }
 
 /// A size of output as it can have been written.
 pub(crate) fn plausible(kept: i64) -> i64 {
     kept.clamp(0, bits(COUNT_MAX))
-}
-
-/// The row of a run that has not ended.
-struct OpenRun {
-    id: i64,
-    /// The attempt it is at.
-    attempt: u32,
-    /// Whether an attempt of it was started, or could not be.
-    began: bool,
-}
-
-/// How an attempt ended.
-struct AttemptOver<'a> {
-    at: Timestamp,
-    outcome: Outcome,
-    reason: Option<&'a str>,
-    end: Option<&'a AttemptEnd>,
-}
-
-impl AttemptOver<'_> {
-    /// Its exit code, and the signal that ended it.
-    fn exit(&self) -> (Option<i32>, Option<i32>) {
-        let exit = self.end.map(|end| &end.exit);
-        (exit.and_then(Exit::code), exit.and_then(Exit::signal))
-    }
-
-    /// What is known of its process, if it had one.
-    fn ran(&self) -> Option<&AttemptEnd> {
-        self.end.filter(|end| end.pid != 0)
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        self.end.map(|end| end.usage)
-    }
 }
 
 fn json(value: &impl Serialize) -> Result<String, Fault> {
@@ -151,6 +129,7 @@ struct Applier<'a> {
     db: &'a Connection,
     tally: &'a mut Tally,
     output_size: Option<&'a OutputSize>,
+    plan: Plan<'a>,
 }
 
 impl Applier<'_> {
@@ -158,7 +137,10 @@ impl Applier<'_> {
         Ok(self.db.prepare_cached(sql)?)
     }
 
-    fn record(&mut self, record: &Record) -> Result<(), Fault> {
+    fn record(&mut self, place: usize, record: &Record) -> Result<(), Fault> {
+        if self.plan.is_told(place) {
+            return Ok(());
+        }
         match record {
             Record::TaskAdded {
                 id,
@@ -218,32 +200,24 @@ impl Applier<'_> {
                 cause,
                 overrides,
             } => {
-                self.tally.seen(*at);
-                let overrides = overrides.as_deref().map(json).transpose()?;
-                let columns = params![
-                    bits(run.task.0),
-                    bits(run.n),
-                    trigger.word(),
-                    fire_time.map(Timestamp::as_millis),
-                    at.as_millis(),
-                    if *waiting { "waiting" } else { "starting" },
-                    trace_id.0.to_be_bytes(),
-                    cause.as_ref().map(|cause| bits(cause.run.task.0)),
-                    cause.as_ref().map(|cause| bits(cause.run.n)),
-                    cause.as_ref().map(|cause| cause.name.as_str()),
-                    overrides,
-                ];
-                if let Some(cause) = cause {
-                    dependencies::settled(self.db, run.task, cause.run)?;
+                let created = Created {
+                    run: *run,
+                    trigger: *trigger,
+                    fire_time: *fire_time,
+                    at: *at,
+                    trace_id: *trace_id,
+                    waiting: *waiting,
+                    cause: cause.as_ref(),
+                    overrides: overrides.as_deref(),
+                };
+                let Some(whole) = self.plan.take_whole(place) else {
+                    return self.run_created(&created);
+                };
+                if self.insert_whole(&created, &whole)? {
+                    return Ok(());
                 }
-                if !self.insert_run(columns)? && self.remove_other(*run, *trace_id)? {
-                    self.insert_run(columns)?;
-                }
-                // What is made up for on request was dealt with before.
-                let mark = fire_time.filter(|_| *trigger != Trigger::Backfill);
-                self.sql("UPDATE marks SET last_run = max(last_run, ?2), mark = coalesce(?3, mark) WHERE task = ?1")?
-                    .execute(params![bits(run.task.0), bits(run.n), mark.map(Timestamp::as_millis)])?;
-                Ok(())
+                self.plan.part(&whole);
+                self.run_created(&created)
             }
             Record::RunAdmitted { run, at } => {
                 self.tally.seen(*at);
@@ -260,22 +234,7 @@ impl Applier<'_> {
                 .execute(params![bits(run.task.0), bits(run.n), json(holding)?])?;
                 Ok(())
             }
-            Record::AttemptStarted { attempt, pid, at } => {
-                self.tally.seen(*at);
-                let changed = self
-                    .sql(
-                        "UPDATE runs SET state = 'running', attempt = ?3, pid = ?4, started_at = ?5
-                         WHERE task = ?1 AND n = ?2 AND finished_at IS NULL",
-                    )?
-                    .execute(params![
-                        bits(attempt.run.task.0),
-                        bits(attempt.run.n),
-                        attempt.attempt,
-                        pid,
-                        at.as_millis()
-                    ])?;
-                self.expect_run(attempt.run, changed)
-            }
+            Record::AttemptStarted { attempt, pid, at } => self.attempt_started(*attempt, *pid, *at),
             Record::RunStopping { run, at, reason } => {
                 self.tally.seen(*at);
                 let changed = self
@@ -300,7 +259,7 @@ impl Applier<'_> {
                     reason: reason.as_deref(),
                     end: end.as_ref(),
                 };
-                self.run_finished(*run, &ended)
+                self.run_finished(*run, &ended, self.plan.start(place))
             }
             Record::AttemptEnded {
                 attempt,
@@ -384,189 +343,6 @@ impl Applier<'_> {
                 self.tally.boot = Some(*boot);
                 Ok(())
             }
-        }
-    }
-
-    /// False if there is a run of this key.
-    fn insert_run(&self, columns: &[&dyn ToSql]) -> Result<bool, Fault> {
-        let inserted = self
-            .sql(
-                "INSERT INTO runs (task, n, \"trigger\", fire_time, created_at, state, attempt, trace, output_kept,
-                                   output_removed, cause_task, cause_n, cause_name, overrides)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, 0, 0, ?8, ?9, ?10, ?11) ON CONFLICT (task, n) DO NOTHING",
-            )?
-            .execute(columns)?;
-        Ok(inserted > 0)
-    }
-
-    /// Removes a run that has the key of another. After a backup was put back, ids may be given a second time, and a
-    /// fact must not be refused for that.
-    fn remove_other(&mut self, run: RunKey, trace_id: TraceId) -> Result<bool, Fault> {
-        let other = self
-            .sql("DELETE FROM runs WHERE task = ?1 AND n = ?2 AND trace <> ?3 RETURNING id, output_kept")?
-            .query_row(
-                params![bits(run.task.0), bits(run.n), trace_id.0.to_be_bytes()],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()?;
-        if let Some((id, kept)) = other {
-            self.tally.output(id, -plausible(kept));
-        }
-        Ok(other.is_some())
-    }
-
-    fn run_finished(&mut self, run: RunKey, ended: &AttemptOver<'_>) -> Result<(), Fault> {
-        self.tally.seen(ended.at);
-        let Some(OpenRun { id, attempt, began }) = self.open_run(run)? else {
-            return self.expect_run(run, 0);
-        };
-        let kept = self.kept(AttemptKey { run, attempt }, ended);
-        let (exit_code, signal) = ended.exit();
-        let (ran, usage) = (ended.ran(), ended.usage());
-        self.sql(
-            "UPDATE runs SET state = 'finished', finished_at = ?2, outcome = ?3, reason = ?4, exit_code = ?5,
-                    signal = ?6, started_at = coalesce(started_at, ?7), pid = coalesce(pid, ?8), max_rss_kib = ?9,
-                    user_us = ?10, system_us = ?11, output_bytes = ?12, output_lost = ?13,
-                    output_kept = output_kept + ?14, retry_at = NULL, memory_peak_kib = ?15, read_bytes = ?16,
-                    written_bytes = ?17, peak_pids = ?18
-             WHERE id = ?1",
-        )?
-        .execute(params![
-            id,
-            ended.at.as_millis(),
-            ended.outcome.word(),
-            ended.reason,
-            exit_code,
-            signal,
-            ran.map(|end| end.started_at.as_millis()),
-            ran.map(|end| end.pid),
-            usage.map(|usage| bits(usage.max_rss_kib)),
-            usage.map(|usage| bits(usage.user_us)),
-            usage.map(|usage| bits(usage.system_us)),
-            usage.map(|usage| bits(usage.output_bytes)),
-            usage.map(|usage| bits(usage.output_lost)),
-            bits(kept),
-            usage.and_then(|usage| usage.memory_peak_kib).map(bits),
-            usage.and_then(|usage| usage.read_bytes).map(bits),
-            usage.and_then(|usage| usage.written_bytes).map(bits),
-            usage.and_then(|usage| usage.peak_pids).map(bits),
-        ])?;
-        let has_run = LastEnd::of(ended.outcome, ended.at, ended.end, began).is_some();
-        self.sql(
-            "UPDATE marks SET last_n = ?2, last_outcome = ?3, last_finished_at = ?4,
-                    ran_outcome = iif(?5, ?3, ran_outcome), ran_at = iif(?5, ?4, ran_at)
-             WHERE task = ?1",
-        )?
-        .execute(params![
-            bits(run.task.0),
-            bits(run.n),
-            ended.outcome.word(),
-            ended.at.as_millis(),
-            has_run,
-        ])?;
-        self.tally.output(id, bits(kept));
-        self.tally.ended.push(run);
-        Ok(())
-    }
-
-    /// Puts what the row of a run tells of an attempt aside, and makes it tell of the next.
-    fn attempt_ended(&mut self, key: AttemptKey, ended: &AttemptOver<'_>, retry_at: Timestamp) -> Result<(), Fault> {
-        self.tally.seen(ended.at);
-        let Some(OpenRun { id, .. }) = self.open_run(key.run)? else {
-            return self.expect_run(key.run, 0);
-        };
-        let kept = self.kept(key, ended);
-        let (exit_code, signal) = ended.exit();
-        let (ran, usage) = (ended.ran(), ended.usage());
-        self.sql(
-            "INSERT OR REPLACE INTO attempts (run, attempt, started_at, finished_at, outcome, reason, exit_code, signal,
-                    pid, max_rss_kib, user_us, system_us, output_bytes, output_lost, memory_peak_kib, read_bytes,
-                    written_bytes, peak_pids)
-             SELECT id, ?2, coalesce(started_at, ?7), ?3, ?4, ?5, ?6, ?8, coalesce(pid, ?9), ?10, ?11, ?12, ?13, ?14,
-                    ?15, ?16, ?17, ?18
-             FROM runs WHERE id = ?1",
-        )?
-        .execute(params![
-            id,
-            key.attempt,
-            ended.at.as_millis(),
-            ended.outcome.word(),
-            ended.reason,
-            exit_code,
-            ran.map(|end| end.started_at.as_millis()),
-            signal,
-            ran.map(|end| end.pid),
-            usage.map(|usage| bits(usage.max_rss_kib)),
-            usage.map(|usage| bits(usage.user_us)),
-            usage.map(|usage| bits(usage.system_us)),
-            usage.map(|usage| bits(usage.output_bytes)),
-            usage.map(|usage| bits(usage.output_lost)),
-            usage.and_then(|usage| usage.memory_peak_kib).map(bits),
-            usage.and_then(|usage| usage.read_bytes).map(bits),
-            usage.and_then(|usage| usage.written_bytes).map(bits),
-            usage.and_then(|usage| usage.peak_pids).map(bits),
-        ])?;
-        self.sql(
-            "UPDATE runs SET state = iif(stopping IS NULL, 'backing-off', 'waiting'), attempt = ?2,
-                    retry_at = iif(stopping IS NULL, ?3, NULL), started_at = NULL, pid = NULL, keeps = NULL,
-                    output_kept = output_kept + ?4
-             WHERE id = ?1",
-        )?
-        .execute(params![
-            id,
-            key.attempt.saturating_add(1),
-            retry_at.as_millis(),
-            bits(kept)
-        ])?;
-        self.tally.output(id, bits(kept));
-        Ok(())
-    }
-
-    /// The row of a run that has not ended.
-    fn open_run(&self, run: RunKey) -> Result<Option<OpenRun>, Fault> {
-        Ok(self
-            .sql(
-                "SELECT id, attempt, started_at IS NOT NULL OR attempt > 1 FROM runs
-                 WHERE task = ?1 AND n = ?2 AND finished_at IS NULL",
-            )?
-            .query_row([bits(run.task.0), bits(run.n)], |row| {
-                Ok(OpenRun {
-                    id: row.get(0)?,
-                    attempt: row.get(1)?,
-                    began: row.get(2)?,
-                })
-            })
-            .optional()?)
-    }
-
-    /// How many bytes the output of an attempt takes on disk.
-    fn kept(&self, attempt: AttemptKey, ended: &AttemptOver<'_>) -> u64 {
-        let of = |usage: Usage| {
-            let told = usage.output_bytes.saturating_sub(usage.output_lost);
-            let looked_up = || self.output_size.filter(|_| told > 0)?(attempt);
-            usage.output_kept.or_else(looked_up).unwrap_or(told)
-        };
-        ended.usage().map_or(0, of).min(COUNT_MAX)
-    }
-
-    /// Merges with the span before it when that ends at the mark: then nothing lies between the two.
-    /// A record about a run that has ended, or is pruned, changes nothing. One about a run that was never created
-    /// came before its time, and is refused rather than dropped.
-    fn expect_run(&self, run: RunKey, changed: usize) -> Result<(), Fault> {
-        if changed > 0 {
-            return Ok(());
-        }
-        let newest: Option<u64> = self
-            .sql("SELECT last_run FROM marks WHERE task = ?1")?
-            .query_row([bits(run.task.0)], |row| row.get::<_, i64>(0))
-            .optional()?
-            .map(i64::cast_unsigned);
-        match newest {
-            Some(newest) if newest < run.n => Err(Fault::Unfit(format!(
-                "run {} of task {} was never created",
-                run.n, run.task.0
-            ))),
-            _ => Ok(()),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn count(db: &Connection) -> Result<u64, Fault> {
 pub(crate) fn drop_imports(session: &mut Session) -> Result<(), Fault> {
     while let Some((import, from)) = next(session.db())? {
         session.transaction(Durability::Durable, |db, tally| {
-            apply(db, &[Record::ImportDropped { import, from }], tally, None)
+            apply(db, [Record::ImportDropped { import, from }].iter(), tally, None)
         })?;
     }
     Ok(())

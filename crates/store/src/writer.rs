@@ -362,9 +362,8 @@ impl Committer {
         }
         let output_size = self.output_size.as_deref();
         let tally: Tally = self.session.transaction(Durability::Durable, |db, tally| {
-            group
-                .iter()
-                .try_for_each(|pending| apply(db, &pending.records, tally, output_size))
+            let records = group.iter().flat_map(|pending| &pending.records);
+            apply(db, records, tally, output_size)
         })?;
         self.pruner.note(&tally);
         Ok(())

@@ -15,4 +15,5 @@ mod model;
 mod opening;
 mod pruning;
 mod scene;
+mod whole;
 mod writing;

@@ -239,7 +239,9 @@ fn new_limits_hold_at_once() {
 fn a_size_on_disk_counts_where_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = Options::new(dir.path());
-    options.output_size = Some(Box::new(|attempt| (attempt.run.n == 1).then_some(5_000)));
+    options.output_size = Some(Box::new(|attempt| {
+        (attempt.run.n == 1 && attempt.attempt == 1).then_some(5_000)
+    }));
     let store = Store::open(options).unwrap().store;
     commit(&store.writer(), vec![added(1, "a", 1)]).unwrap();
     for n in 1..=2 {
