@@ -394,7 +394,21 @@ impl Scheduler {
 
     /// Takes in what happened.
     pub fn handle(&mut self, now: Timestamp, event: Event) {
+        self.handle_all(now, [event]);
+    }
+
+    /// Takes in what has happened by now, in order. What follows from all of it is found out once, and the facts leave in
+    /// one batch.
+    pub fn handle_all(&mut self, now: Timestamp, events: impl IntoIterator<Item = Event>) {
         self.wake(now);
+        for event in events {
+            self.take_in(now, event);
+        }
+        self.settle(now);
+        self.flush();
+    }
+
+    fn take_in(&mut self, now: Timestamp, event: Event) {
         match event {
             Event::Tick => {}
             Event::Durable(ticket) => self.durable(now, ticket),
@@ -423,8 +437,6 @@ impl Scheduler {
             Event::ZonesChanged => self.read_all_anew(now),
             Event::Closing => self.close(now),
         }
-        self.settle(now);
-        self.flush();
     }
 
     /// When [`Event::Tick`] should come at the latest; `None` when nothing is due, or what is due waits for another

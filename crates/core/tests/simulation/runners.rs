@@ -120,7 +120,7 @@ impl World {
         if !self.runners.is_new() && self.is_linked() {
             for _ in 0..self.dice.below(4) {
                 let Some(event) = runner.outbox.pop_front() else { break };
-                self.heard(runner.instance, event);
+                self.heard(runner.instance, vec![event]);
             }
         }
         if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.linked) {
@@ -260,7 +260,7 @@ impl World {
         said
     }
 
-    /// The daemon hears one thing from a runner.
+    /// The daemon hears something from a runner, or some things at once.
     pub fn hear(&mut self) -> bool {
         if !self.is_linked() {
             return false;
@@ -272,19 +272,19 @@ impl World {
         };
         // The current one is the last.
         let one = if is_new { last } else { self.dice.below(last + 1) };
+        let at_once = if is_new { 1 } else { 1 + self.dice.below(3) as usize };
         let runner = &mut speak[one as usize];
-        let (instance, event) = (runner.instance, runner.outbox.pop_front());
-        event.is_some_and(|event| {
-            self.heard(instance, event);
-            true
-        })
+        let count = at_once.min(runner.outbox.len());
+        let (instance, events) = (runner.instance, runner.outbox.drain(..count).collect());
+        self.heard(instance, events);
+        true
     }
 
-    fn heard(&mut self, instance: u64, event: Event) {
+    fn heard(&mut self, instance: u64, events: Vec<Event>) {
         if let Some(daemon) = &mut self.daemon {
-            daemon.view.hear(instance, &event);
+            events.iter().for_each(|event| daemon.view.hear(instance, event));
         }
         let now = self.wall();
-        self.tell(now, event);
+        self.tell_all(now, events);
     }
 }

@@ -229,11 +229,16 @@ impl World {
 
     /// Gives the scheduler an event and does what it wants.
     pub fn tell(&mut self, now: Timestamp, event: Event) {
+        self.tell_all(now, vec![event]);
+    }
+
+    /// The same of what happened together.
+    pub fn tell_all(&mut self, now: Timestamp, events: Vec<Event>) {
         if let Some(daemon) = &mut self.daemon {
             if self.trace {
-                eprintln!("{} -> {event:?}", self.elapsed);
+                eprintln!("{} -> {events:?}", self.elapsed);
             }
-            daemon.core.handle(now, event);
+            daemon.core.handle_all(now, events);
             self.pump();
         }
     }

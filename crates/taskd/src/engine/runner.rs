@@ -143,16 +143,14 @@ impl Driver {
 
     fn take_in(&mut self, which: Which, messages: Vec<FromRunner>) {
         let now = clock::now();
+        let mut events = Vec::with_capacity(messages.len());
         for message in messages {
             match message {
-                FromRunner::Started { key, pid, at_ms } => self.core.handle(
-                    now,
-                    Event::Started {
-                        attempt: core_key(key),
-                        pid,
-                        at: Timestamp::from_millis(at_ms),
-                    },
-                ),
+                FromRunner::Started { key, pid, at_ms } => events.push(Event::Started {
+                    attempt: core_key(key),
+                    pid,
+                    at: Timestamp::from_millis(at_ms),
+                }),
                 FromRunner::Ended(ended) => {
                     let attempt = core_key(ended.0.origin.key);
                     let knows = core_ended(ended.0);
@@ -163,7 +161,7 @@ impl Driver {
                         }
                     }
                     if let Some((origin, end)) = knows {
-                        self.core.handle(now, Event::Ended { origin, end });
+                        events.push(Event::Ended { origin, end });
                     }
                 }
                 FromRunner::Used { at_us, used, is_last } => self.usage_said(which, at_us, used, is_last),
@@ -175,13 +173,14 @@ impl Driver {
                     tracing::info!("the runner is about to end");
                     self.condition.runner = None;
                     self.condition.cgroups = None;
-                    self.core.handle(now, Event::RunnerLost);
+                    events.push(Event::RunnerLost);
                 }
                 FromRunner::Inventory { .. } | FromRunner::InventoryEnd(_) => {
                     tracing::warn!("the runner sent a second inventory, which is ignored");
                 }
             }
         }
+        self.core.handle_all(now, events);
     }
 
     fn runner_lost(&mut self, which: Which, error: &LinkError) {

@@ -272,3 +272,43 @@ fn a_replacement_and_what_it_replaces_become_durable_together() {
     });
     assert!(together, "{:?}", rig.effects);
 }
+
+#[test]
+fn what_happens_together_leaves_together_and_is_settled_once() {
+    let mut rig = Rig::new();
+    let ids: Vec<TaskId> = (0..3)
+        .map(|n| rig.add(by("queue:3", &format!("t{n}"), When::Manual)))
+        .collect();
+    // Two of the first, of which the second waits.
+    let runs = [ids[0], ids[1], ids[2], ids[0]].map(|id| rig.run(id));
+    let origins = rig.starts();
+    assert_eq!(origins.len(), 3);
+    rig.prompt = false;
+    let started = origins.iter().map(|origin| Event::Started {
+        attempt: origin.attempt,
+        pid: 7,
+        at: rig.now,
+    });
+    let over = origins.iter().map(|origin| Event::Ended {
+        origin: origin.clone(),
+        end: ended(Exit::Code(0)),
+    });
+    let events: Vec<Event> = started.chain(over).collect();
+    rig.core.handle_all(rig.now, events);
+    rig.pump();
+    assert_eq!(rig.sent.len(), 1, "one batch");
+    let kinds = rig.records();
+    let count = |is: fn(&Record) -> bool| kinds.iter().filter(|record| is(record)).count();
+    assert_eq!(count(|record| matches!(record, Record::AttemptStarted { .. })), 3);
+    assert_eq!(count(|record| matches!(record, Record::RunFinished { .. })), 3);
+    // The place that was free last has the run that waited.
+    assert_eq!(
+        kinds.last(),
+        Some(&Record::RunAdmitted {
+            run: runs[3],
+            at: rig.now
+        })
+    );
+    rig.store();
+    assert_eq!(numbers(&rig.starts()), [2]);
+}
