@@ -329,10 +329,8 @@ impl Worker {
             self.watch_fresh();
             self.take_deadlines();
             self.take_looks();
-            if readable {
-                let flows = self.pipes.read_ready(&mut self.roster);
-                self.waiting.set_hurry(flows);
-            }
+            let flows = readable && self.pipes.read_ready(&mut self.roster);
+            self.waiting.set_flow(readable, flows);
             self.pipes.flush_partial(&mut self.roster, clock::steady());
             self.speak();
             self.take_received();

@@ -29,8 +29,11 @@ const SPAN: Duration = Duration::from_millis(50);
 /// So many in that time are many: four hundred a second.
 const MANY: u32 = 20;
 
-/// How long all but a daemon waits when there are many.
+/// How long all but a daemon waits when there are many, and something comes through pipes: who writes waits with it.
 const BREATH: Duration = Duration::from_millis(2);
+
+/// The same while nothing does.
+const LONG_BREATH: Duration = Duration::from_millis(5);
 
 /// How long what is said to a daemon waits then, at most, so that it is not woken for each word.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -54,13 +57,14 @@ impl Pace {
         }
     }
 
-    fn woken(&mut self, now: Instant) {
+    /// The loop was woken. After a breath that counts for as many wakes as there might have been meanwhile.
+    fn woken(&mut self, now: Instant, breath: Duration) {
         if now.saturating_duration_since(self.since) >= SPAN {
             self.is_busy = self.wakes >= MANY && now.saturating_duration_since(self.since) < 2 * SPAN;
             self.since = now;
             self.wakes = 0;
         }
-        self.wakes += 1;
+        self.wakes += 1 + u32::try_from(breath.as_micros() / (SPAN / MANY).as_micros()).unwrap_or(MANY);
         self.is_busy |= self.wakes >= MANY;
     }
 
@@ -77,8 +81,10 @@ pub(super) struct Waiting {
     talk: OwnedFd,
     events: Vec<epoll::Event>,
     pace: Pace,
-    /// The next wait takes no breath.
-    hurry: bool,
+    /// The breath that the next wait takes where there are many.
+    next: Duration,
+    /// The one that the last took.
+    last: Duration,
 }
 
 impl Waiting {
@@ -88,7 +94,8 @@ impl Waiting {
             talk: epoll::create(CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(EVENTS),
             pace: Pace::new(now),
-            hurry: false,
+            next: BREATH,
+            last: Duration::ZERO,
         };
         let data = EventData::new_u64(TALK);
         epoll::add(&waiting.all, &waiting.talk, data, EventFlags::IN)?;
@@ -109,19 +116,16 @@ impl Waiting {
     pub(super) fn wait(&mut self, limit: Option<Duration>, ready: &mut Vec<u64>) -> io::Result<()> {
         ready.clear();
         let nothing = Some(Duration::ZERO);
-        let mut heard = false;
-        if self.pace.is_busy && !std::mem::take(&mut self.hurry) {
-            let breath = limit.map_or(BREATH, |limit| limit.min(BREATH));
-            heard = take(&self.talk, Some(breath), &mut self.events, ready)?;
-            let rest = if heard {
-                nothing
-            } else {
-                limit.map(|limit| limit.saturating_sub(breath))
-            };
-            take(&self.all, rest, &mut self.events, ready)?;
+        let breath = if self.pace.is_busy { self.next } else { Duration::ZERO };
+        let breath = limit.map_or(breath, |limit| limit.min(breath));
+        let heard = !breath.is_zero() && take(&self.talk, Some(breath), &mut self.events, ready)?;
+        self.last = if heard { Duration::ZERO } else { breath };
+        let rest = if heard {
+            nothing
         } else {
-            take(&self.all, limit, &mut self.events, ready)?;
-        }
+            limit.map(|limit| limit.saturating_sub(breath))
+        };
+        take(&self.all, rest, &mut self.events, ready)?;
         let before = ready.len();
         ready.retain(|number| *number != TALK);
         if ready.len() < before && !heard {
@@ -130,14 +134,18 @@ impl Waiting {
         Ok(())
     }
 
-    /// Whether the next wait is to take no breath.
-    pub(super) fn set_hurry(&mut self, hurry: bool) {
-        self.hurry = hurry;
+    /// Something came through pipes, or nothing; and there is likely to be as much again at once.
+    pub(super) fn set_flow(&mut self, is_any: bool, flows: bool) {
+        self.next = match (is_any, flows) {
+            (_, true) => Duration::ZERO,
+            (true, false) => BREATH,
+            (false, false) => LONG_BREATH,
+        };
     }
 
     /// The wait is over.
     pub(super) fn woken(&mut self, now: Instant) {
-        self.pace.woken(now);
+        self.pace.woken(now, self.last);
     }
 
     /// When what was said is to leave; nothing if at once.
@@ -226,25 +234,47 @@ fn take(
 mod tests {
     use super::*;
 
+    const NONE: Duration = Duration::ZERO;
+
     #[test]
     fn many_wakes_are_many_until_they_are_few() {
         let begin = clock::steady();
         let at = |ms: u64| begin + Duration::from_millis(ms);
         let mut pace = Pace::new(begin);
         for ms in 0..200 {
-            pace.woken(at(ms * 3));
+            pace.woken(at(ms * 3), NONE);
             assert!(!pace.is_busy, "{ms}: a third of a wake each millisecond is few");
         }
         let begin = at(600);
         let at = |ms: u64| begin + Duration::from_millis(ms);
         for ms in 0..200 {
-            pace.woken(at(ms));
+            pace.woken(at(ms), NONE);
             assert!(pace.is_busy || ms < 50, "{ms}");
         }
         // One that comes after a silence finds nobody busy, and so do those that follow slowly.
         for ms in [300, 310, 320] {
-            pace.woken(at(ms));
+            pace.woken(at(ms), NONE);
             assert!(!pace.is_busy, "{ms}");
+        }
+    }
+
+    #[test]
+    fn breaths_do_not_make_many_wakes_few() {
+        for breath in [BREATH, LONG_BREATH] {
+            let begin = clock::steady();
+            let mut pace = Pace::new(begin);
+            (0..MANY).for_each(|_| pace.woken(begin, NONE));
+            // Each is a little longer than it was to be.
+            let breaths = |count: u32| begin + (breath + Duration::from_micros(300)) * count;
+            let mut count = 0;
+            while breaths(count) < begin + SPAN * 20 {
+                count += 1;
+                pace.woken(breaths(count), breath);
+                assert!(pace.is_busy, "{count} of {breath:?}");
+            }
+            // Where there is nothing to do after one, the next wake is long after.
+            pace.woken(breaths(count) + SPAN * 2, breath);
+            assert!(!pace.is_busy);
         }
     }
 
@@ -253,7 +283,7 @@ mod tests {
         let begin = clock::steady();
         let mut pace = Pace::new(begin);
         assert_eq!(pace.speaks_at(begin), None);
-        (0..MANY).for_each(|_| pace.woken(begin));
+        (0..MANY).for_each(|_| pace.woken(begin, NONE));
         assert_eq!(pace.speaks_at(begin), Some(begin + PAUSE));
         assert_eq!(pace.speaks_at(begin + PAUSE), None);
     }
