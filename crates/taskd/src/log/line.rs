@@ -1,5 +1,6 @@
 //! Events as lines: JSON for the file, a short text for people.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -16,13 +17,20 @@ const HEAD: &str = r#"{"ts":""#;
 /// Where the day stands in a line of the file.
 pub(super) const DAY: Range<usize> = HEAD.len()..HEAD.len() + "2026-11-23".len();
 /// Where the time stands.
-const STAMP: Range<usize> = HEAD.len()..HEAD.len() + "2026-11-23T12:00:00.000Z".len();
+const TIME: Range<usize> = HEAD.len()..HEAD.len() + "2026-11-23T12:00:00.000Z".len();
 
 /// Most bytes of one text in a line. What is longer is cut: a log that is bounded by lines would have no bound else.
 const TEXT_MAX: usize = 8 * 1024;
 
-/// Bytes that the fields of most lines fit into.
-const ROOM: usize = 256;
+/// Most bytes of room that are kept for the next line.
+const ROOM_KEPT: usize = 16 * 1024;
+
+thread_local! {
+    /// Room for the next line of this thread.
+    static FIELDS: RefCell<Fields> = RefCell::default();
+    /// When its last line was.
+    static STAMP: RefCell<Stamp> = RefCell::default();
+}
 
 /// The layer that makes lines of events and queues them.
 pub(super) struct Lines {
@@ -39,40 +47,47 @@ impl Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let stamp = stamp((self.clock)());
+        // What is said while this is put together has new ones.
+        let mut fields = FIELDS.try_with(RefCell::take).unwrap_or_default();
+        let mut stamp = STAMP.try_with(RefCell::take).unwrap_or_default();
+        fields.begin(self.echo.is_some());
+        stamp.set((self.clock)());
         let level = *event.metadata().level();
-        let mut fields = Fields::new(self.echo.is_some());
         event.record(&mut fields);
         if level >= Level::DEBUG {
             fields.text("target", event.metadata().target());
         }
-        let mut line = String::with_capacity(128 + fields.message.len() + fields.json.len());
-        line.push_str(HEAD);
-        line.push_str(&stamp);
-        line.push_str(r#"","level":""#);
-        line.push_str(word(level));
-        line.push_str(r#"","msg":"#);
-        json_text(&mut line, &fields.message);
-        line.push_str(&fields.json);
+        let Fields {
+            message,
+            json,
+            plain,
+            line,
+            ..
+        } = &mut fields;
+        for part in [HEAD, &stamp.text, r#"","level":""#, word(level), r#"","msg":"#] {
+            line.push_str(part);
+        }
+        json_text(line, message);
+        line.push_str(json);
         line.push_str("}\n");
         // What goes wrong is in the file although the machine may go down over it.
         let urgent = level <= Level::WARN;
         self.file.push(line.as_bytes(), urgent);
         if let Some((echo, queue)) = &self.echo {
-            let line = echo.line(
-                level,
-                &stamp,
-                &fields.message,
-                fields.plain.as_deref().unwrap_or_default(),
-            );
+            let line = echo.line(level, &stamp.text, message, plain.as_deref().unwrap_or_default());
             queue.push(line.as_bytes(), urgent);
+        }
+        // At the end of a thread there is no next one.
+        let _ = STAMP.try_with(|last| last.replace(stamp));
+        if fields.room() <= ROOM_KEPT {
+            let _ = FIELDS.try_with(|last| last.replace(fields));
         }
     }
 }
 
 /// The line that tells of lost ones, with the time of the line `after` it.
 pub(super) fn loss(after: &[u8], lost: u64, why: &str) -> Vec<u8> {
-    let stamp = after.get(STAMP).and_then(|stamp| std::str::from_utf8(stamp).ok());
+    let stamp = after.get(TIME).and_then(|stamp| std::str::from_utf8(stamp).ok());
     let mut line = format!(
         r#"{HEAD}{}","level":"warn","msg":"lines of this log were lost","lost":{lost},"error":"#,
         stamp.unwrap_or_default()
@@ -82,12 +97,32 @@ pub(super) fn loss(after: &[u8], lost: u64, why: &str) -> Vec<u8> {
     line.into_bytes()
 }
 
-/// `2026-11-23T12:00:00.000Z`
-fn stamp(now_ms: i64) -> String {
-    const PRINTER: jiff::fmt::temporal::DateTimePrinter =
-        jiff::fmt::temporal::DateTimePrinter::new().precision(Some(3));
-    let now = jiff::Timestamp::from_millisecond(now_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    PRINTER.timestamp_to_string(&now)
+/// A time as the lines have it: `2026-11-23T12:00:00.000Z`.
+#[derive(Default)]
+struct Stamp {
+    text: String,
+    /// The second that the text is of, since the epoch.
+    second: Option<i64>,
+}
+
+impl Stamp {
+    /// Of many lines a second, only the milliseconds are written anew.
+    fn set(&mut self, now_ms: i64) {
+        const PRINTER: jiff::fmt::temporal::DateTimePrinter =
+            jiff::fmt::temporal::DateTimePrinter::new().precision(Some(3));
+
+        let (second, ms) = (now_ms.div_euclid(1000), now_ms.rem_euclid(1000));
+        if self.second == Some(second) {
+            self.text.truncate(self.text.len() - "000Z".len());
+            // Writing to a string does not fail.
+            let _ = write!(self.text, "{ms:03}Z");
+            return;
+        }
+        let now = jiff::Timestamp::from_millisecond(now_ms);
+        self.second = now.is_ok().then_some(second);
+        self.text.clear();
+        let _ = PRINTER.print_timestamp(&now.unwrap_or(jiff::Timestamp::UNIX_EPOCH), &mut self.text);
+    }
 }
 
 fn word(level: Level) -> &'static str {
@@ -100,22 +135,40 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-/// The fields of an event, in both forms.
+/// The fields of an event, in both forms, and the line that they go into.
+#[derive(Default)]
 struct Fields {
     message: String,
     /// `,"name":value` for each.
     json: String,
     /// ` name=value` for each, where people read it.
     plain: Option<String>,
+    line: String,
+    /// A value that is not yet in its form.
+    value: String,
 }
 
 impl Fields {
-    fn new(is_plain: bool) -> Self {
-        Fields {
-            message: String::new(),
-            json: String::with_capacity(ROOM),
-            plain: is_plain.then(|| String::with_capacity(ROOM)),
+    fn begin(&mut self, is_plain: bool) {
+        if self.plain.is_some() != is_plain {
+            self.plain = is_plain.then(String::new);
         }
+        let Fields {
+            message,
+            json,
+            plain,
+            line,
+            value: _,
+        } = self;
+        for text in [message, json, line].into_iter().chain(plain) {
+            text.clear();
+        }
+    }
+
+    /// Bytes that its texts may grow to as they are.
+    fn room(&self) -> usize {
+        let texts = [&self.message, &self.json, &self.line, &self.value];
+        texts.into_iter().chain(&self.plain).map(String::capacity).sum()
     }
 
     /// Appends the names, and leaves the values to the caller.
@@ -203,7 +256,16 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field.name(), &format!("{value:?}"));
+        if field.name() == "message" {
+            self.message.clear();
+            let _ = write!(self.message, "{value:?}");
+            return;
+        }
+        let mut text = std::mem::take(&mut self.value);
+        text.clear();
+        let _ = write!(text, "{value:?}");
+        self.text(field.name(), &text);
+        self.value = text;
     }
 }
 
@@ -269,5 +331,41 @@ pub(super) fn plain_text(out: &mut String, text: &str) {
     }
     if !whole {
         out.push('…');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stamp;
+
+    #[test]
+    fn a_time_is_the_same_whatever_was_told_before() {
+        let of = |now_ms: i64| {
+            let mut stamp = Stamp::default();
+            stamp.set(now_ms);
+            stamp.text
+        };
+        assert_eq!(of(1_795_824_000_007), "2026-11-28T00:00:00.007Z");
+        let mut stamp = Stamp::default();
+        let years = 8_000 * 365 * 86_400_000;
+        for now_ms in [
+            0,
+            7,
+            999,
+            1_000,
+            1_001,
+            -1,
+            -999,
+            -1_000,
+            -1_001,
+            i64::MAX,
+            5,
+            i64::MIN,
+            years,
+            years + 1,
+        ] {
+            stamp.set(now_ms);
+            assert_eq!(stamp.text, of(now_ms), "{now_ms}");
+        }
     }
 }
