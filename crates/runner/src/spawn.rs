@@ -8,6 +8,7 @@ mod stdio;
 use std::borrow::Cow;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -46,10 +47,17 @@ pub(crate) struct Cookie {
 }
 
 impl Cookie {
-    pub(crate) fn of(&self, key: &AttemptKey) -> String {
-        let Cookie { state, instance } = self;
-        let AttemptKey { task, run, attempt } = key;
-        format!("{state:016x}:{instance:016x}:{task}.{run}.{attempt}")
+    pub(crate) fn of<'a>(&'a self, key: &'a AttemptKey) -> impl fmt::Display {
+        CookieOf(self, key)
+    }
+}
+
+struct CookieOf<'a>(&'a Cookie, &'a AttemptKey);
+
+impl fmt::Display for CookieOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CookieOf(Cookie { state, instance }, AttemptKey { task, run, attempt }) = self;
+        write!(f, "{state:016x}:{instance:016x}:{task}.{run}.{attempt}")
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn leftovers(cookie: &Cookie, live: PathBuf, own: Vec<Pid>) -> Underw
     let (mut underway, earlier) = Underway::open(live, cookie.instance);
     let is_left: Box<dyn Fn(&str) -> bool> = match earlier {
         Some(earlier) => {
-            let cookie_of = |(instance, key)| Cookie { instance, ..*cookie }.of(&key);
+            let cookie_of = |(instance, key)| Cookie { instance, ..*cookie }.of(&key).to_string();
             let cookies: HashSet<String> = earlier.into_iter().map(cookie_of).collect();
             if cookies.is_empty() {
                 return underway;

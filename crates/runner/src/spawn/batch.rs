@@ -357,7 +357,7 @@ impl Host {
             Err(NotStarted::Unfinished(pid)) => {
                 // Nobody knows how far it has come, so it is not to be told from one that never started.
                 let group = ready.grouped.as_ref().map(|(group, _)| Arc::clone(group));
-                end(pid, self.cookie.of(&ready.job.start.key), group);
+                end(pid, self.cookie.of(&ready.job.start.key).to_string(), group);
                 lost
             }
         };

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -102,26 +103,25 @@ pub(super) fn put(
         }
     }
     let AttemptKey { run, attempt, .. } = start.key;
-    let mut say = |name: &str, value: &str| env.push(&[name.as_bytes(), b"=", value.as_bytes()]);
-    say(COOKIE, &host.cookie.of(&start.key))?;
-    say("TASKD_TASK", &start.task)?;
-    say("TASKD_RUN", &format!("{}/{run}", start.task))?;
-    say("TASKD_ATTEMPT", &attempt.to_string())?;
+    env.push_variable(COOKIE, host.cookie.of(&start.key))?;
+    env.push_variable("TASKD_TASK", &start.task)?;
+    env.push_variable("TASKD_RUN", format_args!("{}/{run}", start.task))?;
+    env.push_variable("TASKD_ATTEMPT", attempt)?;
     if let Some(at) = start.fire_time_ms.and_then(instant) {
-        say("TASKD_FIRE_TIME", &at)?;
+        env.push_variable("TASKD_FIRE_TIME", at)?;
     }
-    say("TASKD_TRIGGER", &start.trigger)?;
+    env.push_variable("TASKD_TRIGGER", &start.trigger)?;
     if let Some(outcome) = &start.previous_outcome.0 {
-        say("TASKD_PREVIOUS_OUTCOME", outcome)?;
+        env.push_variable("TASKD_PREVIOUS_OUTCOME", outcome)?;
     }
     let span = span_id(host.cookie.instance, &start.key);
-    say("TRACEPARENT", &format!("00-{:032x}-{span:016x}-01", start.trace_id))?;
+    env.push_variable("TRACEPARENT", format_args!("00-{:032x}-{span:016x}-01", start.trace_id))?;
     Ok(())
 }
 
 /// RFC 3339 in UTC, with as many digits of the second as it has, as everywhere else.
-fn instant(ms: i64) -> Option<String> {
-    Some(Timestamp::from_millisecond(ms).ok()?.to_string())
+fn instant(ms: i64) -> Option<impl fmt::Display> {
+    Timestamp::from_millisecond(ms).ok()
 }
 
 /// An id for the span of an attempt: never zero, another for each attempt and each life of a runner.
@@ -233,8 +233,9 @@ mod tests {
 
     #[test]
     fn a_fire_time_has_as_many_digits_as_it_needs() {
-        assert_eq!(instant(1_700_000_000_250).as_deref(), Some("2023-11-14T22:13:20.25Z"));
-        assert_eq!(instant(0).as_deref(), Some("1970-01-01T00:00:00Z"));
+        let said = |ms| instant(ms).map(|at| at.to_string());
+        assert_eq!(said(1_700_000_000_250).as_deref(), Some("2023-11-14T22:13:20.25Z"));
+        assert_eq!(said(0).as_deref(), Some("1970-01-01T00:00:00Z"));
         let mut manual = start(&[]);
         manual.fire_time_ms = None;
         assert!(!env_of(&manual).iter().any(|entry| entry.starts_with("TASKD_FIRE_TIME")));

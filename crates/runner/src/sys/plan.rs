@@ -1,6 +1,7 @@
 //! What a child is given, and how its strings are laid out in the memory from which a launcher starts it.
 
 use std::ffi::{CString, c_char, c_int};
+use std::fmt;
 use std::io::Write as _;
 use std::ptr;
 
@@ -28,6 +29,18 @@ impl CStrings {
         for part in parts {
             self.bytes.extend_from_slice(part);
         }
+        self.end(start)
+    }
+
+    /// Adds `NAME=value`.
+    pub(crate) fn push_variable(&mut self, name: &str, value: impl fmt::Display) -> Result<(), HasNul> {
+        let start = self.bytes.len();
+        // Writing to memory does not fail.
+        let _ = write!(self.bytes, "{name}={value}");
+        self.end(start)
+    }
+
+    fn end(&mut self, start: usize) -> Result<(), HasNul> {
         if super::find(0, &self.bytes[start..]).is_some() {
             self.bytes.truncate(start);
             return Err(HasNul);

@@ -124,7 +124,7 @@ impl Worker {
         let Some(attempt) = self.roster.get_mut(id) else {
             return;
         };
-        let cookie = || self.cookie.of(&attempt.origin.key);
+        let cookie = || self.cookie.of(&attempt.origin.key).to_string();
         let group = || attempt.group.clone();
         let family = attempt
             .family
