@@ -31,8 +31,8 @@ const LINGER: Duration = Duration::from_millis(2);
 /// How long the thread sleeps after a commit of many records, or during which others came, if there is nothing that cannot
 /// wait: a busy daemon pays for fifty commits a second at most, and a quiet one waits for none.
 const PACE: Duration = Duration::from_millis(20);
-/// Records in a group that are many: those of one run alone are fewer.
-const MANY_RECORDS: usize = 4;
+/// Records in a group that are many: those of one run and of what follows it are fewer.
+const MANY_RECORDS: usize = 10;
 /// How much longer it sleeps when a great many were committed, and nothing that comes holds anybody up: each commit writes
 /// whole pages of indexes, which the runs of many tasks share, so the fewer the better.
 const MORE_PACE: Duration = Duration::from_millis(30);
@@ -40,8 +40,8 @@ const MORE_PACE: Duration = Duration::from_millis(30);
 const GREAT_MANY_RECORDS: usize = 40;
 /// Records in a group that get more memory.
 const LARGE_RECORDS: usize = 5_000;
-/// Records in a group for which the pruner gets a turn although more wait, so that it keeps up with any load.
-const PRUNE_RECORDS: usize = 200;
+/// Facts in a group for which the pruner gets a turn although more wait, so that it keeps up with any load.
+const PRUNE_FACTS: usize = 200;
 /// Turns it gets as long as nobody waits for an answer: what a group of runs leaves to it, and then the thread may sleep.
 const PRUNE_TURNS: usize = 4;
 
@@ -227,7 +227,8 @@ impl Committer {
             if let Some(limits) = limits {
                 self.pruner.set_limits(limits);
             }
-            let turns = 1 + records / PRUNE_RECORDS;
+            let facts = group.iter().filter(|pending| pending.fact);
+            let turns = 1 + facts.map(|pending| pending.records.len()).sum::<usize>() / PRUNE_FACTS;
             let is_full = is_full(group.len(), records);
             if !group.is_empty() {
                 self.commit_group(group);

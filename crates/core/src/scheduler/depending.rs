@@ -226,6 +226,11 @@ impl Scheduler {
         owed.find(|owed| owed.cause.run == run).map(|owed| owed.cause.clone())
     }
 
+    /// Whether a task is owed a run.
+    pub(super) fn owes_any(&self) -> bool {
+        !self.dependencies.owed.is_empty()
+    }
+
     /// Gives tasks the runs that they are owed, or records why they have none. They start once that is durable.
     pub(super) fn fire_dependent(&mut self, now: Timestamp) {
         if !self.may_fire() {

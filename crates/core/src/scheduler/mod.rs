@@ -397,12 +397,16 @@ impl Scheduler {
         self.handle_all(now, [event]);
     }
 
-    /// Takes in what has happened by now, in order. What follows from all of it is found out once, and the facts leave in
-    /// one batch.
+    /// Takes in what has happened by now, in order. What follows from all of it is found out once, and the facts leave
+    /// together.
     pub fn handle_all(&mut self, now: Timestamp, events: impl IntoIterator<Item = Event>) {
         self.wake(now);
         for event in events {
             self.take_in(now, event);
+            // Before the next end, for which there may be room only then.
+            if self.owes_any() {
+                self.settle(now);
+            }
         }
         self.settle(now);
         self.flush();

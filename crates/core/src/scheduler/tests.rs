@@ -16,6 +16,7 @@ mod requiring;
 mod retrying;
 mod sharing;
 mod terms;
+mod together;
 
 use std::time::Duration;
 

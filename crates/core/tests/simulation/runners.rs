@@ -102,33 +102,50 @@ impl World {
     }
 
     pub fn kill_runner(&mut self) {
+        let was_new = self.runners.is_new();
         let Some(runner) = self.runners.current.take() else {
             return;
         };
-        self.dies(runner);
-        self.unlink();
+        self.killed(runner, was_new);
     }
 
-    /// One of those beside the current one is killed. The daemon hears some of its last words, and what it had is lost.
+    /// One of those beside the current one is killed, and what it had is lost.
     pub fn kill_one_beside(&mut self) {
         let count = self.runners.beside.len() as u64;
         if count == 0 {
             return;
         }
         let at = self.dice.below(count) as usize;
-        let mut runner = self.runners.beside.remove(at);
-        if !self.runners.is_new() && self.is_linked() {
-            for _ in 0..self.dice.below(4) {
-                let Some(event) = runner.outbox.pop_front() else { break };
-                self.heard(runner.instance, vec![event]);
-            }
-        }
+        let runner = self.runners.beside.remove(at);
+        let is_new = self.runners.is_new();
         if let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.linked) {
             let held = daemon.view.held.remove(&runner.instance).unwrap_or_default();
             daemon.view.lost.extend(held);
         }
+        self.killed(runner, is_new);
+    }
+
+    /// The daemon notices that a runner is gone, and hears some of its last words after that, unless it did not yet hear the
+    /// inventory.
+    fn killed(&mut self, mut runner: Runner, is_new: bool) {
+        let mut words = Vec::new();
+        if self.is_linked() && !is_new {
+            let count = (self.dice.below(4) as usize).min(runner.outbox.len());
+            words.extend(runner.outbox.drain(..count));
+        }
+        if let Some(daemon) = &mut self.daemon {
+            for word in &words {
+                if let Event::Ended { origin, .. } = word {
+                    daemon.view.lost.retain(|lost| *lost != origin.attempt);
+                }
+            }
+        }
         self.dies(runner);
         self.unlink();
+        if !words.is_empty() {
+            let now = self.wall();
+            self.tell_all(now, words);
+        }
     }
 
     fn dies(&mut self, runner: Runner) {

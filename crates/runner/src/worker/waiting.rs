@@ -26,13 +26,13 @@ const EVENTS: usize = 64;
 /// So long wakes are counted.
 const SPAN: Duration = Duration::from_millis(50);
 
-/// So many in that time are many: four hundred a second.
+/// So many in that time are many: four hundred a second, or a third of that where breaths are taken already.
 const MANY: u32 = 20;
 
 /// How long all but a daemon waits when there are many, and something comes through pipes: who writes waits with it.
 const BREATH: Duration = Duration::from_millis(2);
 
-/// The same while nothing does.
+/// The same where nothing has come for as long as wakes are counted.
 const LONG_BREATH: Duration = Duration::from_millis(5);
 
 /// How long what is said to a daemon waits then, at most, so that it is not woken for each word.
@@ -44,6 +44,8 @@ struct Pace {
     is_busy: bool,
     since: Instant,
     wakes: u32,
+    /// The last wake.
+    now: Instant,
     spoke: Instant,
 }
 
@@ -53,12 +55,14 @@ impl Pace {
             is_busy: false,
             since: now,
             wakes: 0,
+            now,
             spoke: now,
         }
     }
 
     /// The loop was woken. After a breath that counts for as many wakes as there might have been meanwhile.
     fn woken(&mut self, now: Instant, breath: Duration) {
+        self.now = now;
         if now.saturating_duration_since(self.since) >= SPAN {
             self.is_busy = self.wakes >= MANY && now.saturating_duration_since(self.since) < 2 * SPAN;
             self.since = now;
@@ -81,9 +85,11 @@ pub(super) struct Waiting {
     talk: OwnedFd,
     events: Vec<epoll::Event>,
     pace: Pace,
-    /// The breath that the next wait takes where there are many.
-    next: Duration,
-    /// The one that the last took.
+    /// When something came through pipes last.
+    flowed: Option<Instant>,
+    /// There is likely to be as much again at once.
+    flows: bool,
+    /// The breath that the last wait took.
     last: Duration,
 }
 
@@ -94,7 +100,8 @@ impl Waiting {
             talk: epoll::create(CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(EVENTS),
             pace: Pace::new(now),
-            next: BREATH,
+            flowed: None,
+            flows: false,
             last: Duration::ZERO,
         };
         let data = EventData::new_u64(TALK);
@@ -116,7 +123,7 @@ impl Waiting {
     pub(super) fn wait(&mut self, limit: Option<Duration>, ready: &mut Vec<u64>) -> io::Result<()> {
         ready.clear();
         let nothing = Some(Duration::ZERO);
-        let breath = if self.pace.is_busy { self.next } else { Duration::ZERO };
+        let breath = self.breath();
         let breath = limit.map_or(breath, |limit| limit.min(breath));
         let heard = !breath.is_zero() && take(&self.talk, Some(breath), &mut self.events, ready)?;
         self.last = if heard { Duration::ZERO } else { breath };
@@ -134,13 +141,24 @@ impl Waiting {
         Ok(())
     }
 
+    /// The breath that the next wait is to take.
+    fn breath(&self) -> Duration {
+        let is_still = self
+            .flowed
+            .is_none_or(|at| self.pace.now.saturating_duration_since(at) >= SPAN);
+        match (self.pace.is_busy, self.flows) {
+            (false, _) | (_, true) => Duration::ZERO,
+            (true, false) if is_still => LONG_BREATH,
+            (true, false) => BREATH,
+        }
+    }
+
     /// Something came through pipes, or nothing; and there is likely to be as much again at once.
     pub(super) fn set_flow(&mut self, is_any: bool, flows: bool) {
-        self.next = match (is_any, flows) {
-            (_, true) => Duration::ZERO,
-            (true, false) => BREATH,
-            (false, false) => LONG_BREATH,
-        };
+        if is_any {
+            self.flowed = Some(self.pace.now);
+        }
+        self.flows = flows;
     }
 
     /// The wait is over.
@@ -276,6 +294,25 @@ mod tests {
             pace.woken(breaths(count) + SPAN * 2, breath);
             assert!(!pace.is_busy);
         }
+    }
+
+    #[test]
+    fn who_writes_is_waited_for_no_longer_than_must_be() {
+        let begin = clock::steady();
+        let mut waiting = Waiting::new(begin).expect("a system");
+        assert_eq!(waiting.breath(), NONE, "there is little to do");
+        (0..MANY).for_each(|_| waiting.woken(begin));
+        assert_eq!(waiting.breath(), LONG_BREATH);
+        waiting.set_flow(true, true);
+        assert_eq!(waiting.breath(), NONE);
+        waiting.set_flow(true, false);
+        assert_eq!(waiting.breath(), BREATH);
+        // Something else has woken it since.
+        waiting.woken(begin + SPAN - Duration::from_millis(1));
+        waiting.set_flow(false, false);
+        assert_eq!(waiting.breath(), BREATH);
+        waiting.woken(begin + SPAN);
+        assert_eq!(waiting.breath(), LONG_BREATH);
     }
 
     #[test]

@@ -193,18 +193,24 @@ impl Driver {
     }
 
     fn current_lost(&mut self, error: &LinkError) {
-        if let Some(runner) = self.runner.take() {
-            self.take_in(Which::Gone, runner.last_words());
-        }
-        self.condition.runner = None;
-        self.condition.cgroups = None;
-        self.core.handle(clock::now(), Event::RunnerLost);
+        self.lose_current();
         match self.stop {
             Stop::No => {
                 tracing::warn!(error = %error, "the runner is gone");
                 self.meet_anew();
             }
             Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => self.end_without_runners(),
+        }
+    }
+
+    /// There is no runner any more that is told to start what is due: that first, so that nothing which follows from its
+    /// last words is started with it.
+    fn lose_current(&mut self) {
+        self.condition.runner = None;
+        self.condition.cgroups = None;
+        self.core.handle(clock::now(), Event::RunnerLost);
+        if let Some(runner) = self.runner.take() {
+            self.take_in(Which::Gone, runner.last_words());
         }
     }
 
@@ -216,10 +222,10 @@ impl Driver {
         // What it says at last is of attempts that it had, which it may yet say have ended.
         let last_words = runner.last_words();
         let ended: HashSet<AttemptKey> = last_words.iter().filter_map(ended_attempt).collect();
-        self.take_in(Which::Gone, last_words);
         let lost: Vec<AttemptKey> = attempts.difference(&ended).copied().collect();
         match self.stop {
             Stop::No if lost.is_empty() => {
+                self.take_in(Which::Gone, last_words);
                 tracing::info!(
                     pid = seen.pid,
                     version = seen.version,
@@ -230,14 +236,14 @@ impl Driver {
             Stop::No => {
                 tracing::warn!(error = %error, pid = seen.pid, lost = lost.len(), "a runner of another program is gone");
                 self.lost.extend(lost);
-                if let Some(runner) = self.runner.take() {
-                    self.take_in(Which::Gone, runner.last_words());
-                }
-                self.condition.runner = None;
-                self.core.handle(clock::now(), Event::RunnerLost);
+                self.lose_current();
+                self.take_in(Which::Gone, last_words);
                 self.meet_anew();
             }
-            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => self.end_without_runners(),
+            Stop::Settling { .. } | Stop::Draining { .. } | Stop::Ending { .. } => {
+                self.take_in(Which::Gone, last_words);
+                self.end_without_runners();
+            }
         }
     }
 
