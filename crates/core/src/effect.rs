@@ -87,6 +87,8 @@ pub enum Notice {
         run: RunKey,
         /// Its task.
         name: TaskName,
+        /// Its trace id.
+        trace_id: TraceId,
         /// Why.
         reason: String,
     },

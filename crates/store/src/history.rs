@@ -212,7 +212,7 @@ pub(crate) const RUN: &str = "SELECT r.id, r.task, r.n, coalesce(t.name, 'task-'
                    r.\"trigger\", r.fire_time, r.created_at, \
                    coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at), r.finished_at, r.state, r.stopping, r.outcome, r.reason, r.exit_code, r.signal, r.pid, r.attempt, \
                    r.trace, r.max_rss_kib, r.user_us, r.system_us, r.output_bytes, r.output_lost, r.output_removed, \
-                   r.started_at IS NULL AND r.attempt > 1 AND coalesce(r.outcome, '') <> 'spawn-failed', r.retry_at, \
+                   r.started_at IS NULL AND r.attempt > 1 AND coalesce(r.outcome, '') NOT IN ('spawn-failed', 'unknown'), r.retry_at, \
                    r.memory_peak_kib, r.read_bytes, r.written_bytes, r.peak_pids, r.cause_task, r.cause_n, r.cause_name, \
                    r.overrides \
                    FROM runs r LEFT JOIN tasks t ON t.id = r.task";
@@ -252,7 +252,7 @@ pub(crate) fn run_row(row: &Row<'_>) -> Result<(i64, RunRow), Fault> {
         exit_code: small(14)?,
         signal: small(15)?,
         pid: optional_number(row, 16)?.map(positive).transpose()?,
-        // The next one has not begun.
+        // The next one has not begun, unless nobody knows.
         attempt: positive(number(row, 17)? - number(row, 25)?)?,
         retry_at: optional_instant(row, 26)?,
         trace_id: trace(row, 18)?,

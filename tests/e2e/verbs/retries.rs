@@ -58,6 +58,44 @@ fn attempts_follow_until_one_succeeds_and_each_knows_its_number() {
 }
 
 #[test]
+fn a_run_that_is_stopped_between_two_attempts_tells_of_the_one_it_had() {
+    let world = World::served();
+    add(
+        &world,
+        "slow",
+        &["--retries", "3", "--backoff", "1h..1h"],
+        "echo out; exit 3",
+    );
+    world.ctl(&["run", "slow"]).ok();
+    let named = || world.ctl(&["runs", "slow/1", "--json"]).json()[0].clone();
+    wait_for("the second attempt to be awaited", || {
+        (named()["state"] == "backing-off").then_some(())
+    });
+    let tells = || {
+        let run = named();
+        let of = &run["earlier_attempts"][0];
+        assert_eq!(
+            (&run["attempts"], &of["attempt"], &of["exit_code"]),
+            (&json!(1), &json!(1), &json!(3)),
+            "{run}"
+        );
+        assert!(of["max_rss_kib"].is_u64(), "{run}");
+    };
+    tells();
+    world.ctl(&["cancel", "slow/1"]).ok();
+    assert_eq!(world.finished("slow/1")["outcome"], "cancelled");
+    tells();
+    let wide = world.ctl(&["runs", "slow/1", "--wide"]).ok();
+    assert!(wide.contains("\n  attempt 1"), "{wide}");
+    let told = |message: &str| wait_for(message, || world.log().into_iter().find(|line| line["msg"] == message));
+    assert_eq!(told("run finished")["attempt"], 1);
+    assert_eq!(
+        told("run is being stopped")["trace_id"],
+        told("run finished")["trace_id"]
+    );
+}
+
+#[test]
 fn no_more_attempts_are_made_than_are_allowed_and_only_after_what_was_chosen() {
     let world = World::served();
     add(&world, "few", &["--retries", "2", "--backoff", "10ms..10ms"], "exit 3");

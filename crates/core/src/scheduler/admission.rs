@@ -142,7 +142,7 @@ impl Scheduler {
         let Some(reason) = self.replaced(id) else { return };
         for run in runs {
             let Some(stopped) = self.runs.get(run) else { continue };
-            let name = stopped.name.clone();
+            let (name, trace_id) = (stopped.name.clone(), stopped.trace_id);
             self.fact(Record::RunStopping {
                 run: *run,
                 at: now,
@@ -151,6 +151,7 @@ impl Scheduler {
             self.after.push(After::Notice(Box::new(Notice::RunStopping {
                 run: *run,
                 name,
+                trace_id,
                 reason: reason.clone(),
             })));
             self.unrecorded_stops.insert(*run);

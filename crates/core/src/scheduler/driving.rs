@@ -114,10 +114,17 @@ impl Scheduler {
     ) {
         let Some(run) = self.runs.get(&key) else { return };
         let attempt = run.attempt(key);
+        // Of one whose fate nobody knows the next attempt may have begun.
+        let is_between = end.is_none() && run.state.process().is_none() && outcome != Outcome::Unknown;
+        let begun = if is_between {
+            attempt.attempt - 1
+        } else {
+            attempt.attempt
+        };
         let exit = end.as_ref().map(|end| &end.exit);
         let notice = Notice::RunFinished {
             run: key,
-            attempt: attempt.attempt,
+            attempt: begun.max(1),
             name: run.name.clone(),
             trigger: run.trigger,
             trace_id: run.trace_id,

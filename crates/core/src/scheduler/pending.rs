@@ -267,6 +267,7 @@ impl Scheduler {
                     let notice = Notice::RunStopping {
                         run: *run,
                         name: stopping.name.clone(),
+                        trace_id: stopping.trace_id,
                         reason: reason.clone(),
                     };
                     self.outbox.push_back(Effect::Notice(notice));

@@ -207,6 +207,7 @@ impl Scheduler {
         self.outbox.push_back(Effect::Notice(Notice::RunStopping {
             run: attempt.run,
             name: live.origin.name.clone(),
+            trace_id: live.origin.trace_id,
             reason: "it was recorded as ended while its runner was away".to_owned(),
         }));
         self.outbox.push_back(Effect::Stop {

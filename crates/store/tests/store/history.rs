@@ -293,6 +293,33 @@ fn earlier_attempts_are_told_with_what_they_used() {
 }
 
 #[test]
+fn an_attempt_that_may_have_begun_counts_and_one_that_has_not_does_not() {
+    for (n, outcome, attempts) in [(90, Outcome::Unknown, 2), (91, Outcome::Cancelled, 1)] {
+        let (_dir, store) = scene();
+        let run = key(1, n);
+        let ended = Record::AttemptEnded {
+            attempt: AttemptKey { run, attempt: 1 },
+            at: at(9_000),
+            outcome: Outcome::Failed,
+            reason: None,
+            end: None,
+            retry_at: at(9_000),
+        };
+        let over = Record::RunFinished {
+            run,
+            at: at(9_001),
+            outcome,
+            reason: None,
+            end: None,
+        };
+        let records = vec![created(1, n, 8_000), run_started(1, n, 8_001), ended, over];
+        commit(&store.writer(), records).unwrap();
+        let told = store.reader().unwrap().run(run).unwrap().unwrap();
+        assert_eq!(told.attempt, attempts, "{outcome:?}");
+    }
+}
+
+#[test]
 fn history_tells_that_a_run_was_given_something_and_no_value_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).store;

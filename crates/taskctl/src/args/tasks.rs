@@ -49,7 +49,7 @@ pub struct RemoveArgs {
     /// Stop runs in progress
     #[arg(long, conflicts_with = "keep_running")]
     pub cancel: bool,
-    /// Let runs in progress go on to their end; one that still waits for a place is cancelled
+    /// Let runs in progress go on to their end; one that waits for a place or its next attempt is cancelled
     #[arg(long)]
     pub keep_running: bool,
 }

@@ -44,8 +44,19 @@ impl Driver {
                 );
                 self.watchers.changed(run);
             }
-            Notice::RunStopping { run, name, reason } => {
-                tracing::info!(task = name.as_str(), run = run.n, reason, "run is being stopped");
+            Notice::RunStopping {
+                run,
+                name,
+                trace_id,
+                reason,
+            } => {
+                tracing::info!(
+                    task = name.as_str(),
+                    run = run.n,
+                    trace_id = %trace_id,
+                    reason,
+                    "run is being stopped"
+                );
                 self.watchers.changed(run);
             }
             Notice::AttemptEnded {

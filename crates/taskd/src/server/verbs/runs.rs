@@ -57,9 +57,10 @@ pub(super) async fn answer(
             let mut left = EARLIER_MAX;
             let mut earlier = Vec::with_capacity(rows.len());
             for row in &rows {
-                let attempts = match row.attempt {
-                    2.. if by_name => reader.earlier_attempts(row.key, left)?,
-                    _ => Vec::new(),
+                let attempts = if by_name {
+                    reader.earlier_attempts(row.key, left)?
+                } else {
+                    Vec::new()
                 };
                 left -= attempts.len();
                 earlier.push(attempts);
