@@ -68,8 +68,10 @@ fn a_run_that_is_stopped_between_two_attempts_tells_of_the_one_it_had() {
     );
     world.ctl(&["run", "slow"]).ok();
     let named = || world.ctl(&["runs", "slow/1", "--json"]).json()[0].clone();
-    wait_for("the second attempt to be awaited", || {
-        (named()["state"] == "backing-off").then_some(())
+    // The state is told before it is on disk, and attempts are told from there.
+    wait_for("the first attempt to be over", || {
+        let run = named();
+        (run["state"] == "backing-off" && run["earlier_attempts"] != json!([])).then_some(())
     });
     let tells = || {
         let run = named();
