@@ -254,8 +254,10 @@ fn what_both_killed_runners_left_is_seen_to_by_the_next() {
     world.kill();
     world.open_gate("second");
     wait_for("the result", || {
-        let mut spool = std::fs::read_dir(world.path("state/spool.2")).expect("it is there");
-        spool.next().map(|_| ())
+        let spool = std::fs::read_dir(world.path("state/spool.2")).expect("it is there");
+        // The file is there before the line is.
+        let mut lines = spool.flatten().filter_map(|file| std::fs::read(file.path()).ok());
+        lines.any(|lines| lines.ends_with(b"\n")).then_some(())
     });
     kill(newer, Signal::KILL);
     kill(older, Signal::KILL);
