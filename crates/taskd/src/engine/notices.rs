@@ -136,8 +136,9 @@ impl Driver {
                 }
                 let kept = usage.output_bytes.saturating_sub(usage.output_lost);
                 let threshold = self.config.limits.output_compress_bytes;
-                // A line takes more on disk than the command wrote, and of earlier attempts nothing is known here.
-                if attempt > 1 || kept > threshold / OVERHEAD {
+                // A line takes more on disk than the command wrote, and of attempts before the last nothing is known here, nor
+                // of the one before that which was to come.
+                if attempt > 1 || duration.is_none() || kept > threshold / OVERHEAD {
                     self.press.is_over(run, attempt, threshold);
                 }
                 self.watchers.ended(run);
