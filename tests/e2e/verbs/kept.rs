@@ -341,6 +341,25 @@ fn large_output_of_runs_that_are_over_is_compressed_and_read_as_before() {
 }
 
 #[test]
+fn large_output_of_a_run_that_is_stopped_between_two_attempts_is_compressed() {
+    let world = World::served();
+    let line = "yes 'a line like all the others' | head -c 300000; exit 3";
+    let retry = ["--retries", "3", "--backoff", "1h..1h", "--output", "file"];
+    world
+        .ctl(&[&["add", "--name", "big", "--manual"], &retry[..], &["--shell", line]].concat())
+        .ok();
+    world.ctl(&["run", "big"]).ok();
+    wait_for("the second attempt to be awaited", || {
+        (world.run_of("big/1")["state"] == "backing-off").then_some(())
+    });
+    world.ctl(&["cancel", "big/1"]).ok();
+    wait_for("it to be compressed", || {
+        let path = world.ctl(&["logs", "--path", "big/1"]).ok();
+        path.contains(".out.zst").then_some(())
+    });
+}
+
+#[test]
 fn what_an_earlier_daemon_left_is_compressed_and_the_bound_of_all_output_counts_what_is_on_disk() {
     let mut world = World::new();
     let config = |world: &World, compress: &str, total: &str| {
