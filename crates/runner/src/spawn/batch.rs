@@ -46,7 +46,7 @@ impl Job {
     }
 
     /// Whether it may be started with others that wait for it: preparing it asks for nothing that may be far away, such as
-    /// files and directories that the task names, or accounts.
+    /// files and directories that the task names, or accounts, and its launcher need not wait for it before the next.
     pub(crate) fn may_go_along(&self) -> bool {
         let (start, process) = (&self.start, &self.start.process.0);
         let is_found_here = match &start.action {
@@ -57,7 +57,7 @@ impl Job {
             }
         };
         let is_plain = process.env_files.is_empty() && process.user.0.is_none() && start.gates.0.is_none();
-        is_found_here && is_plain && !self.is_again
+        is_found_here && is_plain && process.oom_score_adjust.is_none() && !self.is_again
     }
 }
 
@@ -300,7 +300,6 @@ impl<'a> Spawner<'a> {
             Ok(request) => request,
             Err(error) => return ready.into_iter().for_each(|ready| tell(host.told(ready, Err(error)))),
         };
-        let is_one = ready.len() == 1;
         let mut ready: Vec<Option<Ready>> = ready.into_iter().map(Some).collect();
         let mut take_in = |answers: Vec<(usize, Result<Pid, NotStarted>)>| {
             for (number, answer) in answers {
@@ -310,7 +309,7 @@ impl<'a> Spawner<'a> {
                 }
             }
         };
-        if !is_one && !request.is_done_soon() {
+        while request.has_several() && !request.is_done_soon() {
             take_in(request.withdraw());
         }
         take_in(request.answers());
@@ -417,6 +416,7 @@ mod tests {
         assert!(!with(|start| start.process.0.0.env_files = vec![EnvFile::default()]));
         assert!(!with(|start| start.process.0.0.user = Tail(Some("www-data".into()))));
         assert!(!with(|start| start.gates = Tail(Some(Rec::default()))));
+        assert!(!with(|start| start.process.0.0.oom_score_adjust = Some(500)));
         let again = Job {
             is_again: true,
             ..Job::new(1, Box::new(exec("/bin/true")))

@@ -30,6 +30,8 @@ pub(super) struct Into {
     pub(super) stack_size: usize,
     /// Where the kernel writes its process id.
     pub(super) pid: *mut libc::pid_t,
+    /// What the kernel sets to 0 when it leaves the memory, if the flags say so.
+    pub(super) within: *mut u32,
     /// An open directory of the control group.
     pub(super) group: c_int,
     /// What it runs, which must not return, and with what.
@@ -40,13 +42,14 @@ pub(super) struct Into {
 /// Clones a process into a control group. Gives back its id, or the negative of an error number.
 ///
 /// # Safety
-/// As for `libc::clone`: the stack is nobody else's, and with `CLONE_VM` the caller waits by `CLONE_VFORK`.
+/// As for `libc::clone`: the stack is nobody else's while the process is in this memory.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) unsafe fn clone_into(into: &Into) -> c_int {
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
     let args = Args {
         flags: u64::from(into.flags.cast_unsigned()) | CLONE_INTO_CGROUP,
+        child_tid: into.within as u64,
         parent_tid: into.pid as u64,
         stack: into.stack.wrapping_byte_sub(into.stack_size) as u64,
         stack_size: into.stack_size as u64,

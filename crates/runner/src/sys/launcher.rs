@@ -10,15 +10,18 @@
 //! them to the worker is the thread that forked the first launcher, which must live as long as the process.
 //!
 //! **Requests.** Worker and launchers share memory, a [`Slot`] each. The worker writes there what is to be done, some
-//! [orders](Order), and sends one byte with descriptors over a socket; the launcher does one after the other, leaves
-//! there what came of them and sends one byte back. Only one of them touches the slot at a time, but for the orders, whose
-//! stages say whose each is: a start may hang, in the exec of a file whose server is away, and then the worker takes back
-//! the orders behind it, and takes in those before it. The kernel itself writes the process id there before the new
-//! process runs, so the worker knows what was cloned even if the launcher is killed before it can answer.
+//! [orders](Order), and sends one byte with descriptors over a socket; the launcher clones one child after the other, waits
+//! until each has executed its program or ended, and sends one byte back. Only one of them touches the slot at a time, but
+//! for the orders, whose stages say whose each is: a start may hang, in the exec of a file whose server is away, and then
+//! the worker takes in the others, and takes back what was not cloned. The kernel itself writes the process id there before
+//! the new process runs, so the worker knows what was cloned even if the launcher is killed before it can answer; and when
+//! the process leaves the launcher's memory, that.
 //!
 //! **Inside a launcher** ([`serve`]) are system calls and nothing else: it may have been forked while other threads held
-//! locks, so it neither allocates nor locks nor panics.
+//! locks, so it neither allocates nor locks nor panics. That holds for its children too, until they are programs of their
+//! own; several of them are in its memory at once, each with a stack and an order of its own.
 
+mod bare;
 mod child;
 mod orphan;
 mod request;
@@ -51,15 +54,21 @@ const ROOM_TOGETHER: usize = 64 << 10;
 /// Bytes of memory for the strings of a request. The kernel takes no more for a start with the usual limit of the stack.
 const ROOM: usize = ROOM_TOGETHER + (2 << 20);
 
-/// How long a request may take before what has not begun is taken back. A start takes no millisecond unless what it needs is
-/// far away.
+/// How long a request may take before what is over is taken in, and what has not begun is taken back. A start takes no
+/// millisecond unless what it needs is far away, or others run.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// The longest that is waited before it is looked again for what is over, while several take long.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
 /// A launcher that has read more bytes of strings than this is replaced, since it has become as much larger.
 const ROOM_KEPT: usize = 256 << 10;
 
-/// Bytes of a stack. A few thin wrappers and execve need some hundred.
+/// Bytes of a stack. A few thin wrappers need some hundred.
 const STACK: usize = 64 << 10;
+
+/// Bytes of the stack of a child before its exec.
+const CHILD_STACK: usize = 16 << 10;
 
 /// Descriptors of a start: those of a [`Place`].
 const PLACES: usize = 4;
@@ -149,8 +158,8 @@ struct Setting {
     files: libc::rlimit,
     /// Where a launcher begins to run: the end of a stack, which each has for itself.
     stack: *mut c_void,
-    /// Where a child does, in the memory of its launcher.
-    child_stack: *mut c_void,
+    /// Where the stacks of children are, one for each order, in the memory of their launcher.
+    child_stacks: *mut c_void,
 }
 
 impl Setting {
@@ -173,8 +182,6 @@ struct Slot {
     copy: *mut Slot,
     /// How many of the orders are meant.
     count: usize,
-    /// The order that is being done.
-    current: usize,
     /// One for each child; a copy has the first.
     orders: [Order; ORDERS],
     /// The descriptors that came with the request.
@@ -185,25 +192,36 @@ struct Slot {
 /// A child that is to be started.
 #[repr(C)]
 struct Order {
+    /// Where it is.
+    slot: *mut Slot,
     /// What it is to execute, in the room of the slot.
     layout: Layout,
     /// Which of the descriptors become its 0, 1 and 2, and which is its control group; [`NONE`] for none.
     places: [u8; PLACES],
     /// One of those of [`stage`].
     stage: AtomicU32,
+    /// [`WITHIN`] until the process that was cloned has left the memory of its launcher, because it executes its program or
+    /// has ended; [`GONE`] then. The kernel sets it, and wakes who waits for it.
+    within: AtomicU32,
     /// The process that was cloned, 0 before that.
     pid: libc::pid_t,
     /// The step that failed, if one did.
     failed: Option<Failed>,
 }
 
+/// A child is, or will be, in the memory of its launcher.
+const WITHIN: u32 = 1;
+
+/// It is there no more. The kernel's number.
+const GONE: u32 = 0;
+
 /// How far an order has come. Whoever moves it on from [`WAITS`](stage::WAITS) has it.
 mod stage {
     /// Nobody has touched it.
     pub(super) const WAITS: u32 = 0;
-    /// The launcher does it.
+    /// The launcher clones its process, or has done so.
     pub(super) const BEGUN: u32 = 1;
-    /// The launcher has done it, whatever came of it.
+    /// The launcher has nothing more to do with it, whatever came of it.
     pub(super) const OVER: u32 = 2;
     /// The worker has taken it back.
     pub(super) const WITHDRAWN: u32 = 3;
@@ -249,7 +267,7 @@ impl Launchers {
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let limit = |value: Option<u64>| value.unwrap_or(libc::RLIM_INFINITY);
         // Nobody's stack in this process: each launcher gets its own copy of this memory.
-        let stacks = map(2 * STACK, libc::MAP_PRIVATE)?;
+        let stacks = map(STACK + ORDERS * CHILD_STACK, libc::MAP_PRIVATE)?;
         let setting = Setting {
             parent: rustix::process::getpid().as_raw_nonzero().get(),
             files: libc::rlimit {
@@ -257,7 +275,7 @@ impl Launchers {
                 rlim_max: limit(files.maximum),
             },
             stack: stacks.wrapping_byte_add(STACK),
-            child_stack: stacks.wrapping_byte_add(2 * STACK),
+            child_stacks: stacks.wrapping_byte_add(STACK),
         };
         let count = threads + 1;
         let launchers = Launchers {
@@ -353,7 +371,7 @@ impl Launchers {
                     return Err(failed);
                 }
             }
-            if hear(&socket, true) == Heard::Answer {
+            if hear(&socket, None) == Heard::Answer {
                 *first = Some(socket);
             }
             // SAFETY: it has answered or has ended, and there is a first order.

@@ -103,6 +103,13 @@ pub(crate) struct Settings {
     pub(crate) private_tmp: bool,
 }
 
+impl Settings {
+    /// Whether the kernel sets something of it for all who share the memory of the child, unless that is a vfork's.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.oom_score_adjust.is_some()
+    }
+}
+
 /// A number as it is written to a file of the kernel: a child cannot make a text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decimal {

@@ -192,10 +192,12 @@ fn starts_that_hang_hold_up_no_end() {
     let stray = home.first_line(key(100)).parse().expect("a process id");
     let mut leased = Vec::new();
     for run in 1..=THREADS {
-        let Some((file, start)) = home.start_that_hangs(run) else {
+        let Some((file, mut start)) = home.start_that_hangs(run) else {
             println!("skipped: no leases on this file system");
             return;
         };
+        // Such a start goes alone.
+        start.process.0.0.oom_score_adjust = Some(500);
         leased.push(file);
         daemon.say(&[to_start(start)]);
     }

@@ -23,6 +23,7 @@ crate::tests![
     a_thousand_starts_at_once_all_run,
     a_start_that_hangs_does_not_hold_up_others,
     a_start_that_hangs_does_not_hold_up_what_came_with_it,
+    what_hangs_together_starts_one_by_one,
     what_is_taken_back_is_started_where_all_hang,
 ];
 
@@ -50,6 +51,8 @@ fn exit_codes_signals_times_and_use_are_reported() {
 }
 
 fn what_cannot_be_started_says_which_step_failed_and_where() {
+    const ROUND: u64 = 100;
+    const ROUNDS: u64 = 20;
     let home = Home::new();
     let life = home.start();
     let (mut daemon, _) = life.attach();
@@ -106,16 +109,30 @@ fn what_cannot_be_started_says_which_step_failed_and_where() {
         (given(14, io), libc::EINVAL, "ionice"),
         (given(15, oom), libc::EINVAL, "oom-score-adjust"),
     ];
-    for (start, errno, what) in cases {
-        let key = start.key;
-        daemon.say(&[to_start(start)]);
-        let Some(FromRunner::Ended(ended)) = daemon.hear() else {
-            panic!("it started");
-        };
-        let what = what.to_owned();
-        assert_eq!(ended.0.end, End::SpawnFailed { errno, what }, "{key:?}");
-        assert_eq!(ended.0.pid, 0);
-        assert!(ended.0.started_ms > 0 && ended.0.finished_ms >= ended.0.started_ms);
+    let check = |ended: &Ended| {
+        let run = ended.origin.key.run;
+        let case = cases.iter().find(|(start, ..)| start.key.run == run % ROUND);
+        let (_, errno, what) = case.expect("it was asked for");
+        let (errno, what) = (*errno, (*what).to_owned());
+        assert_eq!(ended.end, End::SpawnFailed { errno, what }, "{run}");
+        assert_eq!(ended.pid, 0);
+        assert!(ended.started_ms > 0 && ended.finished_ms >= ended.started_ms);
+    };
+    for (start, ..) in &cases {
+        daemon.say(&[to_start(start.clone())]);
+        check(&daemon.ended());
+    }
+    // At the same time in one launcher, each has its own reason.
+    let again = |round: u64| {
+        cases.iter().map(move |(start, ..)| {
+            let key = key(ROUND * round + start.key.run);
+            to_start(Start { key, ..start.clone() })
+        })
+    };
+    let all: Vec<_> = (1..=ROUNDS).flat_map(again).collect();
+    daemon.say(&all);
+    for _ in &all {
+        check(&daemon.ended());
     }
     assert_eq!(daemon.run(exec(11, &["true"])).end, End::Exited(0), "it goes on");
 }
@@ -358,6 +375,24 @@ fn a_start_that_hangs_does_not_hold_up_what_came_with_it() {
     runs.extend(hung);
     runs.sort_unstable();
     assert_eq!(runs, (1..=COUNT).collect::<Vec<_>>(), "each once");
+}
+
+fn what_hangs_together_starts_one_by_one() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    let hanging: Option<Vec<_>> = (1..=4).map(|run| home.start_that_hangs(run)).collect();
+    let Some(hanging) = hanging else {
+        println!("skipped: no leases on this file system");
+        return;
+    };
+    let (mut leased, starts): (Vec<_>, Vec<_>) = hanging.into_iter().unzip();
+    // Each of two threads takes two of them.
+    daemon.say(&starts.into_iter().map(to_start).collect::<Vec<_>>());
+    for run in (1..=4).rev() {
+        leased.pop();
+        assert_eq!(daemon.ended().origin.key, key(run));
+    }
 }
 
 fn what_is_taken_back_is_started_where_all_hang() {

@@ -202,7 +202,7 @@ fn what_needs_rights_is_set_before_they_are_gone() {
     }
     let home = Home::new();
     let life = home.start();
-    let (mut daemon, _) = life.attach();
+    let (mut daemon, inventory) = life.attach();
     let input = tempfile::NamedTempFile::new().expect("room");
     fs::set_permissions(input.path(), fs::Permissions::from_mode(0o644)).expect("it is ours");
     let settings = Process {
@@ -238,6 +238,11 @@ fn what_needs_rights_is_set_before_they_are_gone() {
         End::Exited(0)
     );
     assert_eq!(home.text(key(3), "stdout"), "7\n");
+    let of_runner = fs::read_to_string(format!("/proc/{}/oom_score_adj", inventory.info.pid)).expect("it runs");
+    for run in 4..12 {
+        daemon.run(shell(run, "cat /proc/self/oom_score_adj"));
+        assert_eq!(home.text(key(run), "stdout"), of_runner, "it is none of the launcher's");
+    }
 }
 
 fn a_user_that_is_not_there_fails_the_start() {

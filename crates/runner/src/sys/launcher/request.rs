@@ -4,8 +4,9 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -15,7 +16,7 @@ use rustix::process::Pid;
 
 use super::super::reap;
 use super::orphan::{Orphan, await_orphan};
-use super::{FDS, Failed, Launcher, NotStarted, PATIENCE, ROOM_KEPT, Slot, Step, stage};
+use super::{FDS, Failed, GONE, Launcher, NotStarted, PATIENCE, PATIENCE_MAX, ROOM_KEPT, Slot, Step, WITHIN, stage};
 
 /// What a launcher was asked for. Until it has answered, or has ended, the slot is the launcher's, but for the orders that
 /// [`withdraw`](Self::withdraw) tells of.
@@ -27,6 +28,8 @@ pub(crate) struct Request<'s, 'a> {
     left: Vec<usize>,
     /// Bytes of the slot's room that they take.
     length: usize,
+    /// How long to wait before those that are over are taken in.
+    patience: Duration,
     heard: Heard,
 }
 
@@ -38,13 +41,20 @@ impl<'s, 'a> Request<'s, 'a> {
             socket: Some(socket),
             left: (0..count).collect(),
             length,
+            patience: PATIENCE,
             heard: Heard::Nothing,
         }
     }
 
-    /// Waits for the answer, but not for long. Gives back whether all is done.
+    /// Whether one that takes long could hold up others: more than one is left.
+    pub(crate) fn has_several(&self) -> bool {
+        self.left.len() > 1
+    }
+
+    /// Waits for the answer, but not for long, and longer each time. Gives back whether all is done.
     pub(crate) fn is_done_soon(&mut self) -> bool {
-        self.hear(false);
+        self.hear(Some(self.patience));
+        self.patience = PATIENCE_MAX.min(2 * self.patience);
         self.heard == Heard::Answer
     }
 
@@ -56,18 +66,22 @@ impl<'s, 'a> Request<'s, 'a> {
         let slot = self.launcher.slot;
         self.left.retain(|number| {
             // SAFETY: there is such an order. Its stage is shared as an atomic; the rest of it is ours once that is moved
-            // on from here, or by the launcher to the last.
+            // on from here, or the order is over.
             let taken = unsafe {
                 let stage = &(*Slot::order(slot, *number)).stage;
                 stage.compare_exchange(stage::WAITS, stage::WITHDRAWN, Ordering::AcqRel, Ordering::Acquire)
             };
-            match taken {
-                Ok(_) => told.push((*number, Err(NotStarted::NotBegun { lost }))),
-                // SAFETY: as above.
-                Err(stage::OVER) => told.push((*number, unsafe { came(slot, *number) })),
-                Err(_) => return true,
+            if taken.is_ok() {
+                told.push((*number, Err(NotStarted::NotBegun { lost })));
+                return false;
             }
-            false
+            // SAFETY: as above.
+            let is_over = unsafe { is_over(slot, *number) };
+            if is_over {
+                // SAFETY: as above.
+                told.push((*number, unsafe { came(slot, *number) }));
+            }
+            !is_over
         });
         told.reverse();
         told
@@ -75,16 +89,16 @@ impl<'s, 'a> Request<'s, 'a> {
 
     /// What came of those that are left, by their numbers. Waits for it.
     pub(crate) fn answers(mut self) -> Vec<(usize, Result<Pid, NotStarted>)> {
-        self.hear(true);
+        self.hear(None);
         let slot = self.launcher.slot;
         let left = std::mem::take(&mut self.left).into_iter();
         // SAFETY: the launcher has answered or has ended, so the slot is ours until this is dropped.
         left.map(|number| (number, unsafe { came(slot, number) })).collect()
     }
 
-    fn hear(&mut self, whole: bool) {
+    fn hear(&mut self, patience: Option<Duration>) {
         if let (Heard::Nothing, Some(socket)) = (self.heard, &self.socket) {
-            self.heard = hear(socket, whole);
+            self.heard = hear(socket, patience);
         }
     }
 }
@@ -92,7 +106,7 @@ impl<'s, 'a> Request<'s, 'a> {
 impl Drop for Request<'_, '_> {
     fn drop(&mut self) {
         // Nobody else may use the slot before that.
-        self.hear(true);
+        self.hear(None);
         let keeps = self.heard == Heard::Answer && self.length <= ROOM_KEPT;
         // Without its socket it ends.
         self.launcher.socket = self.socket.take().filter(|_| keeps);
@@ -137,8 +151,21 @@ pub(super) enum Answer {
     Failed(Failed, Option<Pid>),
     /// Nothing was cloned, and nothing will be.
     NotBegun,
-    /// The launcher has ended after it cloned this process, which reads and writes its order still.
+    /// The launcher has ended after it cloned this process, which may read and write its order still.
     Lost(Pid),
+}
+
+/// Whether nobody has anything more to do with an order: neither its launcher nor a child in the memory of that.
+///
+/// # Safety
+/// There is such an order.
+unsafe fn is_over(slot: *mut Slot, number: usize) -> bool {
+    // SAFETY: both are shared as atomics. What a child has written there it has written before it left, and the kernel lets
+    // nobody see first that it has.
+    unsafe {
+        let order = Slot::order(slot, number);
+        (*order).stage.load(Ordering::Acquire) == stage::OVER || (*order).within.load(Ordering::Acquire) == GONE
+    }
 }
 
 /// What an order says.
@@ -152,15 +179,16 @@ pub(super) unsafe fn answer(slot: *mut Slot, number: usize) -> Answer {
     unsafe {
         let order = Slot::order(slot, number);
         let pid = Pid::from_raw((*order).pid);
-        match (*order).stage.load(Ordering::Acquire) {
-            stage::OVER => match ((*order).failed, pid) {
+        let failed = || (*order).failed;
+        match (is_over(slot, number), pid) {
+            (true, pid) => match (failed(), pid) {
                 (Some(failed), _) => Answer::Failed(failed, pid),
                 (None, Some(pid)) => Answer::Done(pid),
                 // Not possible: clone fails or gives a process.
                 (None, None) => Answer::NotBegun,
             },
-            stage::BEGUN => pid.map_or(Answer::NotBegun, Answer::Lost),
-            _ => Answer::NotBegun,
+            (false, Some(pid)) => Answer::Lost(pid),
+            (false, None) => Answer::NotBegun,
         }
     }
 }
@@ -181,7 +209,9 @@ pub(super) fn send(socket: &OwnedFd, slot: *mut Slot, count: usize, fds: &[Borro
         (*slot).count = count;
         for number in 0..count {
             let order = Slot::order(slot, number);
+            (*order).slot = slot;
             (*order).stage = AtomicU32::new(stage::WAITS);
+            (*order).within = AtomicU32::new(WITHIN);
             (*order).pid = 0;
             (*order).failed = None;
         }
@@ -210,16 +240,22 @@ pub(super) enum Heard {
     Lost,
 }
 
-/// Waits for the answer of a launcher: for all of it, or not for long.
-pub(super) fn hear(socket: &OwnedFd, whole: bool) -> Heard {
+/// Waits for the answer of a launcher: until it comes, or for so long.
+pub(super) fn hear(socket: &OwnedFd, patience: Option<Duration>) -> Heard {
     loop {
         match retry_on_intr(|| rustix::io::read(socket, &mut [0_u8])) {
             Ok(1..) => return Heard::Answer,
-            Err(Errno::AGAIN) if whole => {
+            Err(Errno::AGAIN) => {
+                let left = patience.map(|patience| patience.saturating_sub(PATIENCE));
+                if left.is_some_and(|left| left.is_zero()) {
+                    return Heard::Nothing;
+                }
+                let timeout = left.and_then(|left| Timespec::try_from(left).ok());
                 // An error is an interruption, or leaves it to the next read.
-                let _ = poll(&mut [PollFd::new(socket, PollFlags::IN)], None);
+                if poll(&mut [PollFd::new(socket, PollFlags::IN)], timeout.as_ref()) == Ok(0) {
+                    return Heard::Nothing;
+                }
             }
-            Err(Errno::AGAIN) => return Heard::Nothing,
             // An error says that it has ended too, before it read the request.
             Ok(0) | Err(_) => return Heard::Lost,
         }

@@ -6,17 +6,18 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 
 use super::super::into::{Into, clone_into};
+use super::bare::IS_KNOWN;
 use super::child::child;
-use super::{CLOSE_MAX, FDS, Failed, NAME, NONE, Order, STACK, Setting, Slot, Step, stage};
+use super::{CHILD_STACK, CLOSE_MAX, FDS, Failed, GONE, NAME, NONE, Order, Setting, Slot, Step, WITHIN, stage};
 
 /// The life of a launcher: requests until the worker has ended.
 pub(super) extern "C" fn launch(slot: *mut c_void) -> c_int {
     let slot = slot.cast::<Slot>();
     // SAFETY: the slot is this launcher's, and the worker leaves it alone from its request to the answer, but for orders that
-    // by their stages are not this launcher's. With CLONE_VFORK this thread does not run again before the child has exec'ed
-    // or ended, so nobody else uses the child's stack. A copy has its own memory, so its stack may be where ours is. What is
-    // cloned runs functions of this module that keep to what their slot points at. The rest are bare system calls on what is
-    // valid here.
+    // by their stages are not this launcher's, or are over. Each child has the stack of its order, and no order is given
+    // again before its child has exec'ed or ended. A copy has its own memory, so its stack may be where ours is. What is
+    // cloned runs functions of this module that keep to what their arguments point at. The rest are bare system calls on
+    // what is valid here.
     unsafe {
         settle(slot);
         loop {
@@ -26,23 +27,40 @@ pub(super) extern "C" fn launch(slot: *mut c_void) -> c_int {
             (*slot).fds = fds;
             let mut number = 0;
             while number < (*slot).count {
-                (*slot).current = number;
                 let order = Slot::order(slot, number);
-                number += 1;
                 let stage = &raw const (*order).stage;
                 let taken = (*stage).compare_exchange(stage::WAITS, stage::BEGUN, Ordering::AcqRel, Ordering::Relaxed);
-                if taken.is_err() {
-                    continue;
+                if taken.is_ok() {
+                    let copies = !(*slot).copy.is_null();
+                    let result = if copies {
+                        copy(slot, order)
+                    } else {
+                        clone(slot, order, number)
+                    };
+                    if result < 0 {
+                        (*order).failed = Some(last_error(Step::Clone));
+                    }
+                    if result < 0 || copies {
+                        (*stage).store(stage::OVER, Ordering::Release);
+                    }
                 }
-                if clone(slot, order) < 0 {
-                    (*order).failed = Some(last_error(Step::Clone));
-                }
-                (*stage).store(stage::OVER, Ordering::Release);
+                number += 1;
             }
+            // Children have theirs, and who reads from a pipe is not to wait for what hangs.
             for fd in fds {
                 if fd >= 0 {
                     libc::close(fd);
                 }
+            }
+            let mut number = 0;
+            while number < (*slot).count {
+                let order = Slot::order(slot, number);
+                let stage = &raw const (*order).stage;
+                if (*stage).load(Ordering::Relaxed) == stage::BEGUN {
+                    outlast(order);
+                    (*stage).store(stage::OVER, Ordering::Release);
+                }
+                number += 1;
             }
             let byte = 0_u8;
             if libc::send(0, (&raw const byte).cast(), 1, libc::MSG_NOSIGNAL) != 1 {
@@ -52,25 +70,43 @@ pub(super) extern "C" fn launch(slot: *mut c_void) -> c_int {
     }
 }
 
-/// Clones what an order is for. Gives back its process id; what is negative says that there is none, and errno why.
+/// Clones a launcher for another slot. Gives back its process id; what is negative says that there is none, and errno why.
 ///
 /// # Safety
 /// Only to be called by [`launch`], with its argument and an order of that.
-unsafe fn clone(slot: *mut Slot, order: *mut Order) -> c_int {
+unsafe fn copy(slot: *mut Slot, order: *mut Order) -> c_int {
     // SAFETY: as in `launch`.
     unsafe {
-        let Setting { stack, child_stack, .. } = (*slot).setting;
-        let common = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
-        let vfork = libc::CLONE_VM | libc::CLONE_VFORK;
-        let pid = &raw mut (*order).pid;
         let copy = (*slot).copy;
-        if !copy.is_null() {
-            (*copy).socket = fd(slot, 0);
-            return libc::clone(launch, stack, common, copy.cast(), pid);
+        (*copy).socket = fd(slot, 0);
+        let flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
+        libc::clone(launch, (*slot).setting.stack, flags, copy.cast(), &raw mut (*order).pid)
+    }
+}
+
+/// Clones the child of an order, of which this is the number. Gives back its process id; what is negative says that there is
+/// none, and errno why.
+///
+/// # Safety
+/// Only to be called by [`launch`], with its argument and an order of that.
+unsafe fn clone(slot: *mut Slot, order: *mut Order, number: usize) -> c_int {
+    // SAFETY: as in `launch`.
+    unsafe {
+        let told = libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID;
+        let mut flags = libc::CLONE_PARENT | libc::CLONE_VM | told;
+        // Where the errors of children would be mixed up, and where the kernel wants it, see `child`.
+        if !IS_KNOWN || (*order).layout.settings.is_shared() {
+            flags |= libc::CLONE_VFORK;
         }
+        let stack = (*slot)
+            .setting
+            .child_stacks
+            .wrapping_byte_add((number + 1) * CHILD_STACK);
+        let (pid, within) = (&raw mut (*order).pid, (*order).within.as_ptr());
         let [.., place] = (*order).places;
         if place == NONE {
-            return libc::clone(child, child_stack, common | vfork, slot.cast(), pid);
+            let nothing = ptr::null_mut::<c_void>();
+            return libc::clone(child, stack, flags | libc::SIGCHLD, order.cast(), pid, nothing, within);
         }
         let group = fd(slot, place);
         if group < 0 {
@@ -79,18 +115,34 @@ unsafe fn clone(slot: *mut Slot, order: *mut Order) -> c_int {
             return -1;
         }
         let result = clone_into(&Into {
-            flags: common & !libc::SIGCHLD | vfork,
-            stack: child_stack,
-            stack_size: STACK,
+            flags,
+            stack,
+            stack_size: CHILD_STACK,
             pid,
+            within,
             group,
             run: child,
-            with: slot.cast(),
+            with: order.cast(),
         });
         if result < 0 {
             *libc::__errno_location() = -result;
         }
         result
+    }
+}
+
+/// Waits until the child of an order has exec'ed or ended.
+///
+/// # Safety
+/// Only to be called by [`launch`], with an order whose child was cloned.
+unsafe fn outlast(order: *mut Order) {
+    let forever = ptr::null::<libc::timespec>();
+    // SAFETY: the number is there as long as the slot; the kernel is the only one that changes it.
+    unsafe {
+        let within = &raw const (*order).within;
+        while (*within).load(Ordering::Acquire) != GONE {
+            libc::syscall(libc::SYS_futex, within, libc::FUTEX_WAIT, WITHIN, forever);
+        }
     }
 }
 
@@ -201,7 +253,7 @@ unsafe fn receive() -> Option<[c_int; FDS]> {
     Some(fds)
 }
 
-pub(super) fn last_error(step: Step) -> Failed {
+fn last_error(step: Step) -> Failed {
     // SAFETY: the library's own, always valid.
     let errno = unsafe { *libc::__errno_location() };
     Failed { errno, step }
