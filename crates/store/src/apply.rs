@@ -107,6 +107,7 @@ pub(crate) fn apply<'a>(
     let plan = Plan::of(records.clone());
     let mut applier = Applier {
         db,
+        statements: Vec::new(),
         tally,
         output_size,
         plan,
@@ -127,14 +128,25 @@ fn json(value: &impl Serialize) -> Result<String, Fault> {
 
 struct Applier<'a> {
     db: &'a Connection,
+    /// Those that were needed, by their texts: the next record mostly needs the same.
+    statements: Vec<(&'static str, CachedStatement<'a>)>,
     tally: &'a mut Tally,
     output_size: Option<&'a OutputSize>,
     plan: Plan<'a>,
 }
 
-impl Applier<'_> {
-    fn sql(&self, sql: &str) -> Result<CachedStatement<'_>, Fault> {
-        Ok(self.db.prepare_cached(sql)?)
+impl<'a> Applier<'a> {
+    fn sql(&mut self, sql: &'static str) -> Result<&mut CachedStatement<'a>, Fault> {
+        // To compare where the texts are is enough: one that is in two places is prepared twice.
+        let known = self.statements.iter().position(|(text, _)| std::ptr::eq(*text, sql));
+        let place = match known {
+            Some(place) => place,
+            None => {
+                self.statements.push((sql, self.db.prepare_cached(sql)?));
+                self.statements.len() - 1
+            }
+        };
+        Ok(&mut self.statements[place].1)
     }
 
     fn record(&mut self, place: usize, record: &Record) -> Result<(), Fault> {

@@ -22,7 +22,8 @@ impl Applier<'_> {
     ) -> Result<(), Fault> {
         let count = count.min(COUNT_MAX);
         let merged = self
-            .sql(&format!(
+            .db
+            .prepare_cached(&format!(
                 "UPDATE ledger SET last = ?2, count = min(count + ?3, {COUNT_MAX})
                  WHERE id = (SELECT max(id) FROM ledger WHERE task = ?1) AND passing = ?4 AND reason = ?5
                    AND last = (SELECT mark FROM marks WHERE task = ?1) AND last < ?6"

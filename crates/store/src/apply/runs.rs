@@ -138,7 +138,7 @@ impl Applier<'_> {
     }
 
     /// False if there is a run of this key.
-    fn insert_run(&self, created: &Created<'_>) -> Result<bool, Fault> {
+    fn insert_run(&mut self, created: &Created<'_>) -> Result<bool, Fault> {
         let state = if created.waiting { "waiting" } else { "starting" };
         let columns = created.columns()?;
         let inserted = self
@@ -260,7 +260,7 @@ impl Applier<'_> {
     }
 
     /// The row of a run that has not ended.
-    fn open_run(&self, run: RunKey) -> Result<Option<OpenRun>, Fault> {
+    fn open_run(&mut self, run: RunKey) -> Result<Option<OpenRun>, Fault> {
         Ok(self
             .sql("SELECT id, attempt, started_at, pid FROM runs WHERE task = ?1 AND n = ?2 AND finished_at IS NULL")?
             .query_row([bits(run.task.0), bits(run.n)], |row| {
@@ -288,7 +288,7 @@ impl Applier<'_> {
 
     /// A record about a run that has ended, or is pruned, changes nothing. One about a run that was never created
     /// came before its time, and is refused rather than dropped.
-    pub(super) fn expect_run(&self, run: RunKey, changed: usize) -> Result<(), Fault> {
+    pub(super) fn expect_run(&mut self, run: RunKey, changed: usize) -> Result<(), Fault> {
         if changed > 0 {
             return Ok(());
         }

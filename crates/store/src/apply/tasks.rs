@@ -162,7 +162,7 @@ impl Applier<'_> {
     }
 
     /// Runs by its schedule are counted from the first again.
-    fn count_anew(&self, id: TaskId) -> Result<(), Fault> {
+    fn count_anew(&mut self, id: TaskId) -> Result<(), Fault> {
         self.sql("DELETE FROM counts WHERE task = ?1")?.execute([bits(id.0)])?;
         Ok(())
     }
@@ -170,7 +170,8 @@ impl Applier<'_> {
     /// A task that is there, to be changed.
     fn stored(&self, id: TaskId) -> Result<StoredTask, Fault> {
         let found = self
-            .sql(&format!(
+            .db
+            .prepare_cached(&format!(
                 "SELECT {OUTLINE}, {DEFINITION} FROM tasks t WHERE id = ?1 AND removed_at IS NULL"
             ))?
             .query_row([bits(id.0)], |row| Ok(stored_task(&mut OutlineReader::default(), row)))
