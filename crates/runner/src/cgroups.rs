@@ -48,7 +48,7 @@ const KEPT: usize = 512;
 const KEPT_OPEN: u64 = 256;
 
 /// Descriptors that such a group takes.
-const FILES_EACH: u64 = 3;
+const FILES_EACH: u64 = 4;
 
 /// The part of all descriptors that may be open which these groups take.
 const FILES_SHARE: u64 = 32;

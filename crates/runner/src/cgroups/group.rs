@@ -36,6 +36,8 @@ struct Files {
     dir: Arc<OwnedFd>,
     stat: File,
     events: File,
+    /// Whether a process may be cloned into a group the kernel asks of this one, and would make it anew each time.
+    _procs: OwnedFd,
     _permit: Arc<()>,
 }
 
@@ -104,15 +106,17 @@ impl Group {
         }
     }
 
-    /// Keeps its files open, for one that is used again and again, and the permit to do so. That costs three descriptors.
+    /// Keeps its files open, for one that is used again and again, and the permit to do so. That costs four descriptors.
     pub(super) fn keep_open(&mut self, permit: Arc<()>) {
         let file = |name: &str| files::record(&self.path.join(name)).map(|(file, _)| file);
         self.files = self.open().ok().and_then(|dir| {
             let (stat, events) = (file("cpu.stat").ok()?, file("cgroup.events").ok()?);
+            let procs = self.path.join("cgroup.procs");
             Some(Files {
                 dir,
                 stat,
                 events,
+                _procs: rustix::fs::open(&procs, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?,
                 _permit: permit,
             })
         });

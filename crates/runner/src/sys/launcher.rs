@@ -46,7 +46,7 @@ use serve::launch;
 const NAME: &CStr = c"taskd-launcher";
 
 /// Starts that are asked for together at most.
-const ORDERS: usize = 8;
+const ORDERS: usize = 32;
 
 /// Bytes of strings from which on no other start is added to a request.
 const ROOM_TOGETHER: usize = 64 << 10;
