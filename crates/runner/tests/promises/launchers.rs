@@ -15,6 +15,7 @@ crate::tests![
     a_lost_launcher_harms_no_run_and_no_start,
     the_end_of_a_launcher_does_not_hide_that_of_a_run,
     a_start_whose_launcher_is_lost_leaves_nothing,
+    starts_that_hang_together_end_with_their_launcher,
     losses_amid_starts_leave_nothing_unknown,
     a_launcher_is_not_taken_for_a_leftover,
     what_may_have_little_open_starts_as_many,
@@ -279,6 +280,34 @@ fn a_start_whose_launcher_is_lost_leaves_nothing() {
     );
     drop(file);
     assert_small(&daemon.run(exec(2, &["/bin/true"])));
+}
+
+fn starts_that_hang_together_end_with_their_launcher() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let worker = inventory.info.pid;
+    let hanging: Option<Vec<_>> = (1..=4).map(|run| home.start_that_hangs(run)).collect();
+    let Some(hanging) = hanging else {
+        println!("skipped: no leases on this file system");
+        return;
+    };
+    let (leased, starts): (Vec<_>, Vec<_>) = hanging.into_iter().unzip();
+    // Each of two threads takes two of them.
+    daemon.say(&starts.into_iter().map(to_start).collect::<Vec<_>>());
+    let hang = || {
+        let all = children(worker).into_iter();
+        all.filter(|process| process.name == "taskd-launcher" && process.session == process.pid)
+            .count()
+    };
+    wait_until("all hang", || hang() == 4);
+    kill_all(&launchers(worker)[1..]);
+    for _ in 1..=4 {
+        let (errno, what) = (libc::EIO, "launcher".to_owned());
+        assert_eq!(daemon.ended().end, End::SpawnFailed { errno, what });
+    }
+    drop(leased);
+    assert_small(&daemon.run(exec(5, &["/bin/true"])));
 }
 
 fn losses_amid_starts_leave_nothing_unknown() {

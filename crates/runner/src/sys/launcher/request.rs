@@ -51,11 +51,12 @@ impl<'s, 'a> Request<'s, 'a> {
         self.left.len() > 1
     }
 
-    /// Waits for the answer, but not for long, and longer each time. Gives back whether all is done.
+    /// Waits for the answer, but not for long, and longer each time. Gives back whether there is nothing more to wait for: all
+    /// is done, or the launcher was lost.
     pub(crate) fn is_done_soon(&mut self) -> bool {
         self.hear(Some(self.patience));
         self.patience = PATIENCE_MAX.min(2 * self.patience);
-        self.heard == Heard::Answer
+        self.heard != Heard::Nothing
     }
 
     /// Takes back what has not begun, which never will. Gives back what came of these and of those that are over, by their
@@ -132,11 +133,12 @@ unsafe fn came(slot: *mut Slot, number: usize) -> Result<Pid, NotStarted> {
         Answer::Lost(pid) => match await_orphan(pid) {
             Orphan::Executed => Ok(pid),
             Orphan::Ended => {
-                // SAFETY: there is such an order, and both launcher and child have ended.
-                let failed = unsafe { (*Slot::order(slot, number)).failed }.ok_or(NotStarted::Unfinished(pid))?;
                 // As above.
                 let _ = reap(pid);
-                Err(failed.into())
+                // SAFETY: there is such an order, and both launcher and child have ended.
+                let failed = unsafe { (*Slot::order(slot, number)).failed };
+                // What was killed with its launcher, as the kernel does with all in one memory, has executed nothing.
+                Err(failed.map_or(NotStarted::NotBegun { lost: true }, NotStarted::from))
             }
             Orphan::Hangs => Err(NotStarted::Unfinished(pid)),
         },
