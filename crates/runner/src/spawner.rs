@@ -244,7 +244,6 @@ fn work(shared: &Shared) {
     shared.ready.notify_all();
     loop {
         let job = next_job(shared);
-        let is_again = job.is_again();
         let mut taken = 0;
         let mut next = Some(job);
         while let Some(job) = next {
@@ -252,8 +251,8 @@ fn work(shared: &Shared) {
             if let Some(report) = prepare(&mut spawner, &sources, job) {
                 shared.reports.push(report);
             }
-            let may_more = !is_again && spawner.has_room();
-            next = may_more
+            next = spawner
+                .has_room()
                 .then(|| lock(&shared.queue).pop_another(taken, clock::steady()))
                 .flatten();
         }

@@ -40,13 +40,15 @@ impl Job {
         }
     }
 
-    /// Whether it is tried again, and then alone.
-    pub(crate) fn is_again(&self) -> bool {
-        self.is_again
+    /// Whether it is started alone: it is tried again, or what becomes of it before it executes its program may reach all that
+    /// share its memory, by its adjustment or when it finds no room below its cap.
+    fn is_alone(&self) -> bool {
+        let process = &self.start.process.0;
+        self.is_again || process.oom_score_adjust.is_some() || process.caps.0.0.memory_bytes.is_some()
     }
 
     /// Whether it may be started with others that wait for it: preparing it asks for nothing that may be far away, such as
-    /// files and directories that the task names, or accounts, and its launcher need not wait for it before the next.
+    /// files and directories that the task names, or accounts.
     pub(crate) fn may_go_along(&self) -> bool {
         let (start, process) = (&self.start, &self.start.process.0);
         let is_found_here = match &start.action {
@@ -57,7 +59,7 @@ impl Job {
             }
         };
         let is_plain = process.env_files.is_empty() && process.user.0.is_none() && start.gates.0.is_none();
-        is_found_here && is_plain && process.oom_score_adjust.is_none() && !self.is_again
+        is_found_here && is_plain && !self.is_alone()
     }
 }
 
@@ -196,7 +198,7 @@ impl<'a> Spawner<'a> {
 
     /// Whether another start may be added to those that are launched next.
     pub(crate) fn has_room(&self) -> bool {
-        self.launcher.has_room()
+        self.launcher.has_room() && !self.ready.iter().any(|ready| ready.job.is_alone())
     }
 
     /// Prepares a start, to be launched with the others that were added.
@@ -416,11 +418,22 @@ mod tests {
         assert!(!with(|start| start.process.0.0.env_files = vec![EnvFile::default()]));
         assert!(!with(|start| start.process.0.0.user = Tail(Some("www-data".into()))));
         assert!(!with(|start| start.gates = Tail(Some(Rec::default()))));
-        assert!(!with(|start| start.process.0.0.oom_score_adjust = Some(500)));
+        // Nor does any go along with these.
+        let alone: [fn(&mut Start); 2] = [
+            |start| start.process.0.0.oom_score_adjust = Some(500),
+            |start| start.process.0.0.caps.0.0.memory_bytes = Some(1 << 20),
+        ];
+        for change in alone {
+            assert!(!with(change));
+            let mut start = exec("/bin/true");
+            change(&mut start);
+            assert!(Job::new(1, Box::new(start)).is_alone());
+        }
+        assert!(!Job::new(1, Box::new(exec("/bin/true"))).is_alone());
         let again = Job {
             is_again: true,
             ..Job::new(1, Box::new(exec("/bin/true")))
         };
-        assert!(!again.may_go_along());
+        assert!(again.is_alone() && !again.may_go_along());
     }
 }

@@ -42,7 +42,7 @@ use super::plan::{Layout, Plan};
 use request::{Answer, Heard, Request, Unsent, answer, hear, pair, send};
 use serve::launch;
 
-/// What a launcher is called, for people, and to tell whether its child has executed its program.
+/// What a launcher is called, for people.
 const NAME: &CStr = c"taskd-launcher";
 
 /// Starts that are asked for together at most.

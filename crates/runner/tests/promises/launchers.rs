@@ -16,13 +16,14 @@ crate::tests![
     the_end_of_a_launcher_does_not_hide_that_of_a_run,
     a_start_whose_launcher_is_lost_leaves_nothing,
     starts_that_hang_together_end_with_their_launcher,
+    a_start_that_is_killed_with_its_launcher_is_tried_again,
     losses_amid_starts_leave_nothing_unknown,
     a_launcher_is_not_taken_for_a_leftover,
     what_may_have_little_open_starts_as_many,
 ];
 
-/// The largest resident size of a launcher and of `true`, KiB, with some room: how much of a file comes with a page of it is
-/// up to the system.
+/// The largest resident size of a launcher and of `true`, KiB, with some room: for the stacks of children, and for what comes of
+/// a file with a page of it, which is up to the system.
 const SMALL: u64 = 2800;
 
 /// A process as `/proc` shows it.
@@ -64,12 +65,13 @@ fn launchers(worker: u32) -> Vec<u32> {
         .collect()
 }
 
-/// A child of a worker that is not through with its exec: it leads a session and still has its launcher's name.
-fn hanging(worker: u32) -> Option<u32> {
+/// The children of a worker that are not through with their exec: they lead a session and still have their launcher's name.
+fn hanging(worker: u32) -> Vec<u32> {
     children(worker)
         .into_iter()
-        .find(|process| process.name == "taskd-launcher" && process.session == process.pid)
+        .filter(|process| process.name == "taskd-launcher" && process.session == process.pid)
         .map(|process| process.pid)
+        .collect()
 }
 
 /// Kills processes and waits until their parent has taken note.
@@ -247,7 +249,7 @@ fn the_end_of_a_launcher_does_not_hide_that_of_a_run() {
     };
     daemon.say(&[to_start(start)]);
     let worker = inventory.info.pid;
-    wait_until("it hangs", || hanging(worker).is_some());
+    wait_until("it hangs", || !hanging(worker).is_empty());
     kill_all(&launchers(worker)[..1]);
     fs::write(home.path().join("go"), "").expect("room");
     let ended = daemon.ended();
@@ -264,8 +266,10 @@ fn a_start_whose_launcher_is_lost_leaves_nothing() {
         return;
     };
     daemon.say(&[to_start(start)]);
-    wait_until("it hangs", || hanging(worker).is_some());
-    let child = hanging(worker).expect("it hangs");
+    wait_until("it hangs", || !hanging(worker).is_empty());
+    let [child] = hanging(worker)[..] else {
+        panic!("one hangs")
+    };
     for launcher in launchers(worker) {
         // Of those that came with it nobody would see the ends of their pipes.
         wait_until("nothing but its socket is open", || open_in(launcher).len() == 3);
@@ -287,20 +291,18 @@ fn starts_that_hang_together_end_with_their_launcher() {
     let life = home.start();
     let (mut daemon, inventory) = life.attach();
     let worker = inventory.info.pid;
-    let hanging: Option<Vec<_>> = (1..=4).map(|run| home.start_that_hangs(run)).collect();
-    let Some(hanging) = hanging else {
+    let all: Option<Vec<_>> = (1..=4).map(|run| home.start_that_hangs(run)).collect();
+    let Some(all) = all else {
         println!("skipped: no leases on this file system");
         return;
     };
-    let (leased, starts): (Vec<_>, Vec<_>) = hanging.into_iter().unzip();
+    let (leased, starts): (Vec<_>, Vec<_>) = all.into_iter().unzip();
     // Each of two threads takes two of them.
     daemon.say(&starts.into_iter().map(to_start).collect::<Vec<_>>());
-    let hang = || {
-        let all = children(worker).into_iter();
-        all.filter(|process| process.name == "taskd-launcher" && process.session == process.pid)
-            .count()
-    };
-    wait_until("all hang", || hang() == 4);
+    wait_until("all hang, with nothing open that is another's", || {
+        let all = hanging(worker);
+        all.len() == 4 && all.iter().all(|pid| open_in(*pid).len() == 3)
+    });
     kill_all(&launchers(worker)[1..]);
     for _ in 1..=4 {
         let (errno, what) = (libc::EIO, "launcher".to_owned());
@@ -308,6 +310,35 @@ fn starts_that_hang_together_end_with_their_launcher() {
     }
     drop(leased);
     assert_small(&daemon.run(exec(5, &["/bin/true"])));
+}
+
+fn a_start_that_is_killed_with_its_launcher_is_tried_again() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    let worker = inventory.info.pid;
+    let Some((file, start)) = home.start_that_hangs(1) else {
+        println!("skipped: no leases on this file system");
+        return;
+    };
+    daemon.say(&[to_start(start)]);
+    wait_until("it hangs", || !hanging(worker).is_empty());
+    let [child] = hanging(worker)[..] else {
+        panic!("one hangs")
+    };
+    // The launcher has no time to answer, as where the kernel kills both at once.
+    let launchers = launchers(worker);
+    for launcher in &launchers[1..] {
+        kill(*launcher, Signal::STOP);
+    }
+    kill(child, Signal::KILL);
+    wait_until("it has ended", || {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    });
+    kill_all(&launchers[1..]);
+    drop(file);
+    assert_eq!(daemon.ended().end, End::Exited(0));
 }
 
 fn losses_amid_starts_leave_nothing_unknown() {

@@ -10,7 +10,7 @@ use super::bare::{self, call};
 use super::serve::fd;
 use super::{Failed, Order, Step};
 
-/// Bytes of the kernel's set of signals on most machines, and the most.
+/// Bytes of the kernel's set of signals; some machines have twice as many.
 const SIGNALS: usize = 8;
 
 /// A number of the machine's word that the kernel is to read as zero.
@@ -33,6 +33,8 @@ pub(super) extern "C" fn child(order: *mut c_void) -> c_int {
                 call!(libc::SYS_dup3, fd((*order).slot, place), number, 0),
             );
         }
+        // What came for others: where this hangs, it would hold them open. Before Linux 5.9 it does.
+        let _ = call!(libc::SYS_close_range, 3_u32, u32::MAX, 0);
         let Layout {
             program,
             argv,

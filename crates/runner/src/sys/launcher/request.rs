@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
@@ -15,7 +15,7 @@ use rustix::net::{
 use rustix::process::Pid;
 
 use super::super::reap;
-use super::orphan::{Orphan, await_orphan};
+use super::orphan::{Orphan, await_orphan, orphans_until};
 use super::{FDS, Failed, GONE, Launcher, NotStarted, PATIENCE, PATIENCE_MAX, ROOM_KEPT, Slot, Step, WITHIN, stage};
 
 /// What a launcher was asked for. Until it has answered, or has ended, the slot is the launcher's, but for the orders that
@@ -62,7 +62,6 @@ impl<'s, 'a> Request<'s, 'a> {
     /// Takes back what has not begun, which never will. Gives back what came of these and of those that are over, by their
     /// numbers, the last one first.
     pub(crate) fn withdraw(&mut self) -> Vec<(usize, Result<Pid, NotStarted>)> {
-        let lost = self.heard == Heard::Lost;
         let mut told = Vec::new();
         let slot = self.launcher.slot;
         self.left.retain(|number| {
@@ -73,14 +72,14 @@ impl<'s, 'a> Request<'s, 'a> {
                 stage.compare_exchange(stage::WAITS, stage::WITHDRAWN, Ordering::AcqRel, Ordering::Acquire)
             };
             if taken.is_ok() {
-                told.push((*number, Err(NotStarted::NotBegun { lost })));
+                told.push((*number, Err(NotStarted::NotBegun { lost: false })));
                 return false;
             }
             // SAFETY: as above.
             let is_over = unsafe { is_over(slot, *number) };
             if is_over {
                 // SAFETY: as above.
-                told.push((*number, unsafe { came(slot, *number) }));
+                told.push((*number, unsafe { came(slot, *number, None) }));
             }
             !is_over
         });
@@ -94,7 +93,9 @@ impl<'s, 'a> Request<'s, 'a> {
         let slot = self.launcher.slot;
         let left = std::mem::take(&mut self.left).into_iter();
         // SAFETY: the launcher has answered or has ended, so the slot is ours until this is dropped.
-        left.map(|number| (number, unsafe { came(slot, number) })).collect()
+        let lost = (self.heard == Heard::Lost).then(orphans_until);
+        left.map(|number| (number, unsafe { came(slot, number, lost) }))
+            .collect()
     }
 
     fn hear(&mut self, patience: Option<Duration>) {
@@ -114,14 +115,15 @@ impl Drop for Request<'_, '_> {
     }
 }
 
-/// What came of an order. Waits for a child whose launcher was lost.
+/// What came of an order. Where its launcher was lost its child is waited for until then: that it has left the memory need not
+/// mean that it executes its program, as the kernel may kill all that are in one memory.
 ///
 /// # Safety
 /// As for [`answer`].
-unsafe fn came(slot: *mut Slot, number: usize) -> Result<Pid, NotStarted> {
+unsafe fn came(slot: *mut Slot, number: usize, lost: Option<Instant>) -> Result<Pid, NotStarted> {
     // SAFETY: as above.
     match unsafe { answer(slot, number) } {
-        Answer::Done(pid) => Ok(pid),
+        Answer::Done(pid) if lost.is_none() => Ok(pid),
         Answer::Failed(failed, child) => {
             if let Some(pid) = child {
                 // It has ended. An error could only be that somebody else reaped it, which nobody does.
@@ -130,14 +132,14 @@ unsafe fn came(slot: *mut Slot, number: usize) -> Result<Pid, NotStarted> {
             Err(failed.into())
         }
         Answer::NotBegun => Err(NotStarted::NotBegun { lost: true }),
-        Answer::Lost(pid) => match await_orphan(pid) {
+        Answer::Done(pid) | Answer::Lost(pid) => match await_orphan(pid, lost.unwrap_or_else(orphans_until)) {
             Orphan::Executed => Ok(pid),
             Orphan::Ended => {
                 // As above.
                 let _ = reap(pid);
                 // SAFETY: there is such an order, and both launcher and child have ended.
                 let failed = unsafe { (*Slot::order(slot, number)).failed };
-                // What was killed with its launcher, as the kernel does with all in one memory, has executed nothing.
+                // What was killed has executed nothing.
                 Err(failed.map_or(NotStarted::NotBegun { lost: true }, NotStarted::from))
             }
             Orphan::Hangs => Err(NotStarted::Unfinished(pid)),

@@ -94,7 +94,7 @@ unsafe fn clone(slot: *mut Slot, order: *mut Order, number: usize) -> c_int {
     unsafe {
         let told = libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID;
         let mut flags = libc::CLONE_PARENT | libc::CLONE_VM | told;
-        // Where the errors of children would be mixed up, and where the kernel wants it, see `child`.
+        // Where the errors of children would be mixed up, and where the kernel wants it, see `child`; such a start is alone.
         if !IS_KNOWN || (*order).layout.settings.is_shared() {
             flags |= libc::CLONE_VFORK;
         }
