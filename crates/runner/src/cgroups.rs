@@ -122,6 +122,9 @@ pub(crate) struct Groups {
     list: Mutex<List>,
     /// Watches those that are to be removed.
     leaving: OwnedFd,
+    /// Who clones into a group must be let into that which it has in common with its own, as the kernel asks each time by
+    /// this file.
+    _shared: Option<OwnedFd>,
 }
 
 #[derive(Debug, Default)]
@@ -170,6 +173,7 @@ impl Groups {
             permit: Arc::default(),
             list: Mutex::default(),
             leaving,
+            _shared: group::hold_procs(&seat.dir).ok(),
             seat,
         }))
     }

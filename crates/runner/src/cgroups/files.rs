@@ -2,10 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 
@@ -103,9 +103,10 @@ pub(super) fn record(path: &Path) -> io::Result<(File, String)> {
 
 /// Reads such a file as it is now.
 pub(super) fn again(file: &File) -> io::Result<String> {
-    let mut bytes = Vec::with_capacity(RECORD);
-    rustix::io::pread(file, spare_capacity(&mut bytes), 0)?;
-    String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
+    let mut room = [MaybeUninit::uninit(); RECORD];
+    let (bytes, _) = rustix::io::pread(file, &mut room, 0)?;
+    let text = str::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok(text.to_owned())
 }
 
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,9 +36,14 @@ struct Files {
     dir: Arc<OwnedFd>,
     stat: File,
     events: File,
-    /// Whether a process may be cloned into a group the kernel asks of this one, and would make it anew each time.
     _procs: OwnedFd,
     _permit: Arc<()>,
+}
+
+/// Whether a process may be cloned into a group the kernel asks of this file of it, and would make it anew each time.
+pub(super) fn hold_procs(dir: &Path) -> rustix::io::Result<OwnedFd> {
+    let procs = dir.join("cgroup.procs");
+    rustix::fs::open(&procs, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// CPU time, in microseconds.
@@ -111,12 +116,11 @@ impl Group {
         let file = |name: &str| files::record(&self.path.join(name)).map(|(file, _)| file);
         self.files = self.open().ok().and_then(|dir| {
             let (stat, events) = (file("cpu.stat").ok()?, file("cgroup.events").ok()?);
-            let procs = self.path.join("cgroup.procs");
             Some(Files {
                 dir,
                 stat,
                 events,
-                _procs: rustix::fs::open(&procs, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?,
+                _procs: hold_procs(&self.path).ok()?,
                 _permit: permit,
             })
         });
