@@ -28,6 +28,13 @@ pub(crate) const THREADS_MAX: usize = 16;
 /// How long no job may have been taken while some wait, before a thread is added.
 const HANG: Duration = Duration::from_secs(1);
 
+/// The same before another thread is woken, where one waits.
+const HITCH: Duration = Duration::from_millis(10);
+
+/// Jobs that come together for which one thread is woken. To wake a second one, with a launcher of its own, takes longer
+/// than to start so many.
+const SHARE: usize = 8;
+
 /// The loop's side of the threads.
 #[derive(Debug)]
 pub(crate) struct Spawners {
@@ -68,10 +75,11 @@ impl Queue {
         self.still.get_or_insert(now);
     }
 
-    /// Another one for a thread that has taken so many: the others find as many.
+    /// Another one for a thread that has taken so many: the others find as many, if any is awake.
     fn pop_another(&mut self, taken: usize, now: Instant) -> Option<Job> {
         let may_go_along = self.jobs.front().is_some_and(Job::may_go_along);
-        (may_go_along && self.jobs.len() > taken)
+        let others = self.warm.saturating_sub(self.idle + 1);
+        (may_go_along && (others == 0 || self.jobs.len() > taken))
             .then(|| self.pop(now))
             .flatten()
     }
@@ -91,13 +99,11 @@ impl Queue {
         self.jobs.len() < before
     }
 
-    /// Whether a thread is to be woken for a job; it is not idle any more then.
-    fn wakes_one(&mut self) -> bool {
-        let wakes = self.idle > 0;
-        if wakes {
-            self.idle -= 1;
-            self.woken += 1;
-        }
+    /// How many threads are to be woken for so many jobs; they are not idle any more then.
+    fn wake_for(&mut self, jobs: usize) -> usize {
+        let wakes = jobs.div_ceil(SHARE).min(self.idle);
+        self.idle -= wakes;
+        self.woken += wakes;
         wakes
     }
 
@@ -110,14 +116,18 @@ impl Queue {
         is_woken
     }
 
-    /// Whether all threads hang.
+    /// Whether all threads hang that are awake.
     fn look(&mut self, now: Instant) -> Look {
         let Some(since) = self.still else {
             return Look::Moving;
         };
-        let until = since + HANG;
+        let until = since + if self.idle > 0 { HITCH } else { HANG };
         if now < until {
             return Look::Waiting { until };
+        }
+        if self.idle > 0 {
+            self.wake_for(1);
+            return Look::Hitching { until: since + HANG };
         }
         // The thread that is added now has as long as the others had.
         self.still = Some(now);
@@ -132,6 +142,8 @@ enum Look {
     Moving,
     /// Jobs wait, but not for long.
     Waiting { until: Instant },
+    /// Jobs wait for whoever is awake; one more is.
+    Hitching { until: Instant },
     /// Jobs wait, and it has been long since one was taken.
     Hanging { until: Instant },
 }
@@ -181,15 +193,21 @@ impl Spawners {
         Ok(())
     }
 
-    /// Adds a thread if all of them hang. Gives back when to look again.
+    /// Wakes or adds a thread if those that are awake hang. Gives back when to look again.
     pub(crate) fn relieve(&mut self, now: Instant) -> Option<Instant> {
-        if self.threads >= THREADS_MAX {
+        let mut queue = lock(&self.shared.queue);
+        if self.threads >= THREADS_MAX && queue.idle == 0 {
             return None;
         }
-        let look = lock(&self.shared.queue).look(now);
+        let look = queue.look(now);
+        drop(queue);
         match look {
             Look::Moving => None,
             Look::Waiting { until } => Some(until),
+            Look::Hitching { until } => {
+                self.shared.ready.notify_one();
+                Some(until)
+            }
             Look::Hanging { until } => {
                 complain(format_args!("starting children hangs; trying with one more thread"));
                 if let Err(error) = self.add_thread() {
@@ -220,13 +238,13 @@ impl Spawners {
 }
 
 impl Shared {
-    /// Puts jobs into the queue and wakes a thread for each, as far as some wait.
+    /// Puts jobs into the queue and wakes as many threads as they are worth, as far as some wait.
     fn put(&self, put: impl FnOnce(&mut Queue)) {
         let mut queue = lock(&self.queue);
         let before = queue.jobs.len();
         put(&mut queue);
         let jobs = queue.jobs.len() - before;
-        let woken = (0..jobs).take_while(|_| queue.wakes_one()).count();
+        let woken = queue.wake_for(jobs);
         drop(queue);
         (0..woken).for_each(|_| self.ready.notify_one());
     }
@@ -337,30 +355,65 @@ mod tests {
     #[test]
     fn each_thread_that_waits_is_woken_once() {
         let mut queue = Queue::default();
-        assert!(!queue.wakes_one(), "nobody waits");
+        assert_eq!(queue.wake_for(1), 0, "nobody waits");
         queue.idle = 2;
         assert!(!queue.is_woken(), "for no reason");
-        assert!(queue.wakes_one() && queue.wakes_one());
-        assert!(!queue.wakes_one(), "both are on their way");
+        assert_eq!([queue.wake_for(SHARE), queue.wake_for(1)], [1, 1]);
+        assert_eq!(queue.wake_for(1), 0, "both are on their way");
         // One that has just become idle goes in the place of one that was woken, which is idle then.
         queue.idle += 1;
         assert!(queue.is_woken() && queue.is_woken() && !queue.is_woken());
-        assert!(queue.wakes_one());
+        assert_eq!(queue.wake_for(SHARE * 2), 1);
+        queue.idle = 3;
+        assert_eq!(queue.wake_for(SHARE + 1), 2);
+    }
+
+    #[test]
+    fn one_that_waits_is_woken_when_those_that_are_awake_take_nothing() {
+        let begin = clock::steady();
+        let mut queue = Queue {
+            warm: 2,
+            idle: 1,
+            ..Queue::default()
+        };
+        queue.push(start(1), begin);
+        let until = begin + HITCH;
+        assert_eq!(queue.look(begin), Look::Waiting { until });
+        let until = begin + HANG;
+        assert_eq!(queue.look(begin + HITCH), Look::Hitching { until });
+        assert!(queue.is_woken() && !queue.is_woken());
+        assert_eq!(queue.look(begin + HITCH), Look::Waiting { until });
+        assert_eq!(queue.look(until), Look::Hanging { until: until + HANG });
+    }
+
+    /// The numbers of the jobs that a thread takes at once.
+    fn take(queue: &mut Queue, now: Instant) -> Vec<u64> {
+        let mut taken = Vec::from_iter(queue.pop(now));
+        while let Some(job) = queue.pop_another(taken.len(), now) {
+            taken.push(job);
+        }
+        taken.iter().map(|job| job.id).collect()
     }
 
     #[test]
     fn a_thread_leaves_as_many_to_others_as_it_takes() {
         let now = clock::steady();
-        let mut queue = Queue::default();
+        let mut queue = Queue {
+            warm: 2,
+            ..Queue::default()
+        };
         (0..9).for_each(|id| queue.push(start(id), now));
-        let mut taken = Vec::from_iter(queue.pop(now));
-        while let Some(job) = queue.pop_another(taken.len(), now) {
-            taken.push(job);
-        }
-        let ids: Vec<u64> = taken.iter().map(|job| job.id).collect();
-        assert_eq!((ids.as_slice(), queue.jobs.len()), ([0, 1, 2, 3, 4].as_slice(), 4));
-        // What is tried again comes first.
-        let first = taken.swap_remove(0);
+        assert_eq!((take(&mut queue, now), queue.jobs.len()), (vec![0, 1, 2, 3, 4], 4));
+        queue.idle = 1;
+        assert_eq!(take(&mut queue, now), [5, 6, 7, 8], "no other is awake");
+    }
+
+    #[test]
+    fn what_is_tried_again_comes_first() {
+        let now = clock::steady();
+        let mut queue = Queue::default();
+        (0..2).for_each(|id| queue.push(start(id), now));
+        let first = queue.pop(now).expect("it was pushed");
         queue.push_again(first, now);
         assert_eq!(queue.pop(now).map(|job| job.id), Some(0));
         assert_eq!(queue.look(now + HANG), Look::Hanging { until: now + HANG * 2 });

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 use taskd_wire::runner::{End, FromRunner, ToRunner};
 
 use crate::kept::Mount;
-use crate::life::{Home, is_alive, key, kill, shell, to_start, wait_until};
+use crate::life::{Daemon, Home, exec, is_alive, key, kill, shell, to_start, wait_until};
 
 crate::tests![
     runs_leave_descriptors_to_the_runner,
@@ -17,6 +17,7 @@ crate::tests![
     nobody_reading_the_complaints_holds_nothing_up,
     what_could_not_be_spooled_is_spooled_later,
     a_runner_starts_on_a_full_disk_and_keeps_what_was_spooled,
+    what_waits_for_a_thread_that_hangs_goes_to_one_that_does_not,
     starts_that_hang_hold_up_no_end,
     who_cannot_be_looked_for_is_not_taken_for_gone,
 ];
@@ -181,6 +182,42 @@ fn who_cannot_be_looked_for_is_not_taken_for_gone() {
     wait_until("the stray is gone", || !is_alive(stray));
 }
 
+/// How many threads of a runner start children.
+fn spawners(runner: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{runner}/task")).expect("it runs");
+    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+    let names = tasks.map(|task| name(task.expect("it runs")));
+    names.filter(|name| name.starts_with("spawner-")).count() as u64
+}
+
+/// Sees that of starts that come together, few enough for one thread, those behind one that hangs begin. Says whether that
+/// could be tried.
+fn others_begin(home: &Home, daemon: &mut Daemon, run: u64) -> bool {
+    let Some((leased, mut hangs)) = home.start_that_hangs(run) else {
+        println!("skipped: no leases on this file system");
+        return false;
+    };
+    // Such a start goes alone.
+    hangs.process.0.0.oom_score_adjust = Some(500);
+    let starts = [hangs, exec(run + 1, &["true"]), exec(run + 2, &["true"])].map(to_start);
+    daemon.say(&starts);
+    let mut ended = [daemon.ended(), daemon.ended()].map(|ended| ended.origin.key);
+    ended.sort();
+    assert_eq!(ended, [key(run + 1), key(run + 2)]);
+    drop(leased);
+    assert_eq!(daemon.ended().origin.key, key(run));
+    true
+}
+
+fn what_waits_for_a_thread_that_hangs_goes_to_one_that_does_not() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    if others_begin(&home, &mut daemon, 1) {
+        assert_eq!(spawners(inventory.info.pid), 2, "none was added");
+    }
+}
+
 fn starts_that_hang_hold_up_no_end() {
     /// As many threads as there ever are.
     const THREADS: u64 = 16;
@@ -201,13 +238,7 @@ fn starts_that_hang_hold_up_no_end() {
         leased.push(file);
         daemon.say(&[to_start(start)]);
     }
-    let threads = || {
-        let tasks = fs::read_dir(format!("/proc/{}/task", inventory.info.pid)).expect("it runs");
-        let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        let names = tasks.map(|task| name(task.expect("it runs")));
-        names.filter(|name| name.starts_with("spawner-")).count() as u64
-    };
-    wait_until("all threads are taken", || threads() == THREADS);
+    wait_until("all threads are taken", || spawners(inventory.info.pid) == THREADS);
     daemon.say(&[ToRunner::Stop {
         key: key(100),
         grace_ms: 200,
@@ -218,4 +249,6 @@ fn starts_that_hang_hold_up_no_end() {
     for _ in 1..=THREADS {
         assert_eq!(daemon.ended().end, End::Exited(0));
     }
+    // No thread may be added any more.
+    others_begin(&home, &mut daemon, 200);
 }

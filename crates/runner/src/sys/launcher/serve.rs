@@ -47,20 +47,23 @@ pub(super) extern "C" fn launch(slot: *mut c_void) -> c_int {
                 number += 1;
             }
             // Children have theirs, and who reads from a pipe is not to wait for what hangs.
-            for fd in fds {
-                if fd >= 0 {
-                    libc::close(fd);
+            if !close_others() {
+                for fd in fds {
+                    if fd >= 0 {
+                        libc::close(fd);
+                    }
                 }
             }
-            let mut number = 0;
-            while number < (*slot).count {
+            // The last first: when it is over most others are, and need not be waited for.
+            let mut number = (*slot).count;
+            while number > 0 {
+                number -= 1;
                 let order = Slot::order(slot, number);
                 let stage = &raw const (*order).stage;
                 if (*stage).load(Ordering::Relaxed) == stage::BEGUN {
                     outlast(order);
                     (*stage).store(stage::OVER, Ordering::Release);
                 }
-                number += 1;
             }
             let byte = 0_u8;
             if libc::send(0, (&raw const byte).cast(), 1, libc::MSG_NOSIGNAL) != 1 {
@@ -168,7 +171,6 @@ pub(super) unsafe fn fd(slot: *mut Slot, number: u8) -> c_int {
 /// # Safety
 /// Only to be called by [`launch`], with its argument.
 unsafe fn settle(slot: *mut Slot) {
-    let none: libc::c_ulong = 0;
     // SAFETY: bare system calls; the descriptors are this process's own copies, and nobody uses any but the socket.
     unsafe {
         let Setting { parent, files, .. } = (*slot).setting;
@@ -187,9 +189,8 @@ unsafe fn settle(slot: *mut Slot) {
                 libc::_exit(1);
             }
         }
-        let (first, last): (libc::c_ulong, libc::c_ulong) = (3, libc::c_uint::MAX as libc::c_ulong);
-        if libc::syscall(libc::SYS_close_range, first, last, none) != 0 {
-            // Before Linux 5.9. Children have nothing of what is beyond, for all is close-on-exec.
+        if !close_others() {
+            // Children have nothing of what is beyond, for all is close-on-exec.
             let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
             libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr());
             let end = limit.assume_init_ref().rlim_cur.min(CLOSE_MAX);
@@ -203,6 +204,17 @@ unsafe fn settle(slot: *mut Slot) {
         // No directory is held busy.
         libc::chdir(c"/".as_ptr());
     }
+}
+
+/// Closes all but what a launcher has itself. Says whether that could be done: before Linux 5.9 it cannot.
+///
+/// # Safety
+/// Only to be called in a launcher.
+unsafe fn close_others() -> bool {
+    let (first, last): (libc::c_ulong, libc::c_ulong) = (3, libc::c_uint::MAX as libc::c_ulong);
+    let none: libc::c_ulong = 0;
+    // SAFETY: a bare system call.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, none) == 0 }
 }
 
 /// Waits for a request. Gives back its descriptors, -1 for those that did not come; nothing when the worker has ended.
