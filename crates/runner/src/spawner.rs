@@ -75,7 +75,7 @@ impl Queue {
         self.still.get_or_insert(now);
     }
 
-    /// Another one for a thread that has taken so many: the others find as many, if any is awake.
+    /// Another one for a thread that has taken so many: the others find as many, if any does not wait for a job.
     fn pop_another(&mut self, taken: usize, now: Instant) -> Option<Job> {
         let may_go_along = self.jobs.front().is_some_and(Job::may_go_along);
         let others = self.warm.saturating_sub(self.idle + 1);
@@ -116,7 +116,7 @@ impl Queue {
         is_woken
     }
 
-    /// Whether all threads hang that are awake.
+    /// Whether all threads hang that are awake. Where one more waits it counts as woken, and the caller wakes it.
     fn look(&mut self, now: Instant) -> Look {
         let Some(since) = self.still else {
             return Look::Moving;
@@ -125,12 +125,12 @@ impl Queue {
         if now < until {
             return Look::Waiting { until };
         }
-        if self.idle > 0 {
-            self.wake_for(1);
-            return Look::Hitching { until: since + HANG };
-        }
-        // The thread that is added now has as long as the others had.
+        // The thread that is woken or added now has as long as the others had.
         self.still = Some(now);
+        if self.wake_for(1) > 0 {
+            let until = now + if self.idle > 0 { HITCH } else { HANG };
+            return Look::Hitching { until };
+        }
         Look::Hanging { until: now + HANG }
     }
 }
@@ -372,17 +372,20 @@ mod tests {
     fn one_that_waits_is_woken_when_those_that_are_awake_take_nothing() {
         let begin = clock::steady();
         let mut queue = Queue {
-            warm: 2,
-            idle: 1,
+            warm: 3,
+            idle: 2,
             ..Queue::default()
         };
         queue.push(start(1), begin);
         let until = begin + HITCH;
         assert_eq!(queue.look(begin), Look::Waiting { until });
-        let until = begin + HANG;
-        assert_eq!(queue.look(begin + HITCH), Look::Hitching { until });
-        assert!(queue.is_woken() && !queue.is_woken());
-        assert_eq!(queue.look(begin + HITCH), Look::Waiting { until });
+        let (now, until) = (until, until + HITCH);
+        assert_eq!(queue.look(now), Look::Hitching { until });
+        assert_eq!(queue.look(now), Look::Waiting { until }, "it has time to run");
+        let (now, until) = (until, until + HANG);
+        assert_eq!(queue.look(now), Look::Hitching { until }, "the last");
+        assert_eq!(queue.look(now), Look::Waiting { until });
+        assert!(queue.is_woken() && queue.is_woken() && !queue.is_woken());
         assert_eq!(queue.look(until), Look::Hanging { until: until + HANG });
     }
 

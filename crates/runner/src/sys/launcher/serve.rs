@@ -54,7 +54,8 @@ pub(super) extern "C" fn launch(slot: *mut c_void) -> c_int {
                     }
                 }
             }
-            // The last first: when it is over most others are, and need not be waited for.
+            // The last first: when it is over most others are, and need not be waited for. Who has asked sees by the kernel's
+            // words that they are.
             let mut number = (*slot).count;
             while number > 0 {
                 number -= 1;
