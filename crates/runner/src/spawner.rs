@@ -121,17 +121,24 @@ impl Queue {
         let Some(since) = self.still else {
             return Look::Moving;
         };
-        let until = since + if self.idle > 0 { HITCH } else { HANG };
+        let until = since + self.patience();
         if now < until {
             return Look::Waiting { until };
         }
         // The thread that is woken or added now has as long as the others had.
         self.still = Some(now);
-        if self.wake_for(1) > 0 {
-            let until = now + if self.idle > 0 { HITCH } else { HANG };
-            return Look::Hitching { until };
+        let wakes = self.wake_for(1) > 0;
+        let until = now + self.patience();
+        if wakes {
+            Look::Hitching { until }
+        } else {
+            Look::Hanging { until }
         }
-        Look::Hanging { until: now + HANG }
+    }
+
+    /// How long no job may have been taken while some wait.
+    fn patience(&self) -> Duration {
+        if self.idle > 0 { HITCH } else { HANG }
     }
 }
 
