@@ -17,6 +17,7 @@ mod group;
 use std::collections::{HashMap, VecDeque};
 use std::env;
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,7 +130,8 @@ pub(crate) struct Groups {
 
 #[derive(Debug, Default)]
 struct List {
-    next: u64,
+    /// The number of the newest group.
+    last: u64,
     /// Those whose files are open are at the back, where the next is taken.
     free: VecDeque<Group>,
     /// Those that are to be removed once nothing lives in them, by their numbers.
@@ -187,24 +189,33 @@ impl Groups {
         if let Some(group) = list.free.pop_back() {
             return Some(group);
         }
-        let number = list.next;
-        list.next += 1;
         drop(list);
-        let Seat { dir, life } = &self.seat;
-        let path = dir.join(format!("taskd-{:016x}-{life:016x}-{number}", self.state));
-        match fs::create_dir(&path) {
-            Ok(()) => {
-                let mut group = Group::new(path, number);
-                if let Some(permit) = self.may_keep_open() {
-                    group.keep_open(permit);
+        loop {
+            let number = self.next_number();
+            let Seat { dir, life } = &self.seat;
+            let path = dir.join(format!("taskd-{:016x}-{life:016x}-{number}", self.state));
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    let mut group = Group::new(path, number);
+                    if let Some(permit) = self.may_keep_open() {
+                        group.keep_open(permit);
+                    }
+                    return Some(group);
                 }
-                Some(group)
-            }
-            Err(error) => {
-                self.give_up(format_args!("cannot make {}: {error}", path.display()));
-                None
+                // Who may write here has made it. It is not ours, and goes with what this life leaves.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    self.give_up(format_args!("cannot make {}: {error}", path.display()));
+                    return None;
+                }
             }
         }
+    }
+
+    fn next_number(&self) -> u64 {
+        let mut list = lock(&self.list);
+        list.last += 1;
+        list.last
     }
 
     /// The permit for a group to keep its files open, if it may.

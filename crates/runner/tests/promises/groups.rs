@@ -11,6 +11,7 @@ use crate::life::{Daemon, Home, Life, exec, is_alive, key, kill, shell, to_start
 
 crate::tests![
     each_attempt_is_in_a_group_of_its_own,
+    groups_that_others_made_in_advance_are_left_alone,
     what_hides_from_a_run_ends_with_it,
     what_forks_all_the_time_ends_with_its_run,
     a_stop_reaches_what_hides,
@@ -85,6 +86,31 @@ fn each_attempt_is_in_a_group_of_its_own() {
         daemon.ended();
     }
     assert_eq!(groups.populated(), 0);
+}
+
+fn groups_that_others_made_in_advance_are_left_alone() {
+    let home = Home::new();
+    let Some((_life, mut daemon, groups)) = grouped(&home) else {
+        return;
+    };
+    let numbered = |path: &PathBuf| {
+        let (name, number) = path.to_str()?.rsplit_once('-')?;
+        Some((number.parse::<u64>().ok()?, name.to_owned()))
+    };
+    let newest = groups.all().iter().filter_map(numbered).max();
+    let (number, name) = newest.expect("one was needed so far");
+    let made: Vec<String> = (1..=5).map(|more| format!("{name}-{}", number + more)).collect();
+    made.iter().for_each(|made| fs::create_dir(made).expect("we may"));
+    for run in 1..=3 {
+        daemon.start(shell(run, "grep ^0:: /proc/self/cgroup; exec sleep 1000"));
+    }
+    let mut own: Vec<String> = (1..=3).map(|run| home.first_line(key(run))).collect();
+    own.sort();
+    own.dedup();
+    assert_eq!((own.len(), groups.populated()), (3, 3), "{own:?}");
+    let is_empty =
+        |made: &String| fs::read_to_string(format!("{made}/cgroup.procs")).is_ok_and(|procs| procs.is_empty());
+    assert!(made.iter().all(is_empty));
 }
 
 fn stop(run: u64) -> ToRunner {
