@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{World, alive, kill, texts, wait_for};
+use crate::harness::{World, alive, instant, kill, texts, wait_for};
 
 /// A shell line that writes its process id, then a line each time the file grows, until it is told to end.
 fn long(world: &World) -> String {
@@ -99,6 +99,42 @@ fn nothing_runs_unknown_to_us_when_both_are_killed() {
     assert_eq!(run["outcome"], "unknown", "{run}");
     // It was found missing, and ended at some time before that.
     assert_eq!(run["duration_ms"], serde_json::Value::Null, "{run}");
+}
+
+#[test]
+fn what_is_due_soon_starts_though_both_are_killed() {
+    let mut world = World::served();
+    world
+        .ctl(&["add", "--name", "tick", "--every", "1s", "--", "true"])
+        .ok();
+    let horizon = |world: &World| {
+        let status = world.ctl(&["status", "--json"]).json();
+        let horizon = &status["store"]["horizon"];
+        horizon.as_str().map(|_| instant(horizon))
+    };
+    // A machine that takes longer to start the daemon than the horizon is ahead shows nothing.
+    wait_for("a life that begins before what is due soon", || {
+        let before = horizon(&world);
+        wait_for("the horizon to be put ahead", || {
+            (horizon(&world) > before).then_some(())
+        });
+        let added = world
+            .ctl(&["add", "--name", "soon", "--in", "4s", "--json", "--", "true"])
+            .json();
+        let due = instant(&added["next"][0]);
+        let is_inside = horizon(&world) >= Some(due);
+        let runner = world.runner_pid();
+        world.kill();
+        kill(runner, Signal::KILL);
+        world.start();
+        let began = instant(&world.ctl(&["status", "--json"]).json()["started_at"]);
+        if is_inside && began < due {
+            return Some(());
+        }
+        world.ctl(&["remove", "soon"]).ok();
+        None
+    });
+    assert_eq!(world.finished("soon/1")["outcome"], "succeeded");
 }
 
 #[test]

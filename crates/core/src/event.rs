@@ -3,7 +3,7 @@
 use crate::command::Ticket;
 use crate::run::{AttemptEnd, AttemptKey, TraceId, Trigger};
 use crate::task::TaskName;
-use crate::time::Timestamp;
+use crate::time::{Boot, Timestamp};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +36,9 @@ pub enum Event {
     },
     /// The clock was set, or the machine woke from sleep. Marks that are now far ahead are set back.
     ClockStepped,
-    /// The machine is in this boot, by its id: heard at the beginning of each life of the daemon.
-    Booted(u128),
+    /// The machine is in this boot: heard at the beginning of each life of the daemon, and anew before
+    /// [`Event::ClockStepped`], since that is when it was by the clock.
+    Booted(Boot),
     /// The tz database changed: every schedule is read anew.
     ZonesChanged,
     /// The daemon is about to end, in order. Nothing becomes due any more, and the horizon is drawn back, so that the

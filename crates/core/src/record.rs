@@ -14,7 +14,7 @@ use crate::pause::{Pause, PauseScope};
 use crate::policy::{Holding, Pool};
 use crate::run::{AttemptEnd, AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
 use crate::task::{Definition, ImportId, Owner, TaskId};
-use crate::time::Timestamp;
+use crate::time::{Boot, Timestamp};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,6 +147,8 @@ pub enum Record {
     Horizon {
         /// Up to and with this instant.
         until: Timestamp,
+        /// The boot in which that was written, where it is known: it says whether the clock was set back since.
+        boot: Option<Boot>,
     },
     /// A runner was attached: runs in progress from here on belong to this life of it.
     RunnerAttached {
@@ -270,6 +272,13 @@ pub enum Record {
         /// Why.
         reason: String,
     },
+    /// Runs of a task that nobody heard of again may have had numbers up to this one, which none gets a second time.
+    NumbersLost {
+        /// The task.
+        task: TaskId,
+        /// The last of these numbers.
+        last: u64,
+    },
     /// The clock was set back behind the beginning of a pause, which goes on from now.
     PauseBegins {
         /// Of what.
@@ -353,6 +362,7 @@ impl Record {
             | Record::TaskSwitched { id, .. }
             | Record::TaskRemoved { id, .. } => Some(*id),
             Record::Passed { task, .. }
+            | Record::NumbersLost { task, .. }
             | Record::BootSkipped { task, .. }
             | Record::Latched { task, .. }
             | Record::Unlatched { task, .. }
@@ -421,6 +431,7 @@ impl Record {
             | Record::GateClosed { .. }
             | Record::RetryDue { .. }
             | Record::Passed { .. }
+            | Record::NumbersLost { .. }
             | Record::PauseBegins { .. }
             | Record::BootSkipped { .. }
             | Record::Latched { .. }

@@ -12,13 +12,15 @@ use crate::policy::{Holding, Pool};
 use crate::requirement::LastEnd;
 use crate::run::{Outcome, RunKey, TraceId, Trigger};
 use crate::task::{Outline, Owner, TaskId, TaskName};
-use crate::time::Timestamp;
+use crate::time::{Boot, Timestamp};
 
 /// What is not of one task or run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Firings up to here may have started.
     pub horizon: Timestamp,
+    /// The boot in which that was said, where it is known.
+    pub horizon_boot: Option<Boot>,
     /// The runner's life that was last attached.
     pub runner: Option<u64>,
     /// The highest task id ever given, 0 if none.
@@ -31,6 +33,7 @@ impl Default for Header {
     fn default() -> Self {
         Header {
             horizon: Timestamp::MIN,
+            horizon_boot: None,
             runner: None,
             last_task: 0,
             boot: None,

@@ -5,6 +5,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// One boot of the machine, and when it was by the clock as that stands. To set the clock moves it by as much; to slew it does
+/// not, since the time since the boot is slewed with it (clock_gettime(2), adjtimex(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// Its id.
+    pub id: u128,
+    /// When it was: the clock less the time since, exact to a few milliseconds.
+    pub at: Timestamp,
+}
+
 /// An instant of real time: milliseconds since 1970-01-01T00:00:00Z, without leap seconds. Arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

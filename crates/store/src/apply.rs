@@ -5,7 +5,7 @@ use serde::Serialize;
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptKey, Passing, RunKey};
 use taskd_core::task::TaskId;
-use taskd_core::time::Timestamp;
+use taskd_core::time::{Boot, Timestamp};
 
 use crate::calendars;
 use crate::changes;
@@ -47,7 +47,7 @@ pub(crate) struct Tally {
     /// By how much `runs.output_kept` changes, by `runs.id`.
     pub(crate) output: Vec<(i64, i64)>,
     last_task: u64,
-    horizon: Option<Timestamp>,
+    horizon: Option<(Timestamp, Option<Boot>)>,
     runner: Option<u64>,
     boot: Option<u128>,
     /// The latest instant any record tells; the store has no clock of its own.
@@ -78,20 +78,25 @@ impl Tally {
             .output
             .iter()
             .fold(0_i64, |sum, (_, change)| sum.saturating_add(*change));
+        let horizon_boot = self.horizon.and_then(|(_, boot)| boot);
         db.prepare_cached(&format!(
             "UPDATE meta SET commits = commits % {COMMITS_MAX} + 1, tasks = tasks + ?1,
                     output_bytes = max(min(output_bytes, {SUM_MAX}), -{SUM_MAX}) + ?2,
                     last_task = max(last_task, ?3), horizon = coalesce(?4, horizon), runner = coalesce(?5, runner),
-                    latest = coalesce(?6, latest), boot = coalesce(?7, boot)",
+                    latest = coalesce(?6, latest), boot = coalesce(?7, boot),
+                    horizon_boot = iif(?4 IS NULL, horizon_boot, ?8),
+                    horizon_boot_at = iif(?4 IS NULL, horizon_boot_at, ?9)",
         ))?
         .execute(params![
             self.tasks,
             output.clamp(-SUM_MAX, SUM_MAX),
             bits(self.last_task),
-            self.horizon.map(Timestamp::as_millis),
+            self.horizon.map(|(until, _)| until.as_millis()),
             self.runner.map(bits),
             self.latest.map(Timestamp::as_millis),
             self.boot.map(u128::to_be_bytes),
+            horizon_boot.map(|boot| boot.id.to_be_bytes()),
+            horizon_boot.map(|boot| boot.at.as_millis()),
         ])?;
         Ok(())
     }
@@ -194,8 +199,9 @@ impl<'a> Applier<'a> {
                 changes::life_ended(self.db, *at)
             }
             Record::TaskRemoved { id, at } => self.task_removed(*id, *at),
-            Record::Horizon { until } => {
-                self.tally.horizon = Some(*until);
+            Record::NumbersLost { task, last } => self.numbers_lost(*task, *last),
+            Record::Horizon { until, boot } => {
+                self.tally.horizon = Some((*until, *boot));
                 Ok(())
             }
             Record::RunnerAttached { instance } => {

@@ -238,7 +238,7 @@ mod tests {
     fn what_holds_others_up_ends_a_long_sleep_only() {
         let (asker, receiver, _heard) = asker();
         let until = taskd_core::time::Timestamp::from_millis(7);
-        asker.commit_records(1, true, vec![Record::Horizon { until }]);
+        asker.commit_records(1, true, vec![Record::Horizon { until, boot: None }]);
         let holds_up = |receiver: &Receiver, ends| receiver.0.lock().is_over(ends);
         assert!(holds_up(&receiver, Ends::HoldsUp) && !holds_up(&receiver, Ends::Urgent));
         // It does not wait for an hour.
@@ -250,7 +250,7 @@ mod tests {
             receiver.linger(Duration::from_secs(3600), Ends::HoldsUp);
             receiver
         });
-        asker.commit_records(3, true, vec![Record::Horizon { until }]);
+        asker.commit_records(3, true, vec![Record::Horizon { until, boot: None }]);
         drop(lingers.join().unwrap());
     }
 

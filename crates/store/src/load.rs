@@ -10,7 +10,7 @@ use taskd_core::requirement::LastEnd;
 use taskd_core::run::{Outcome, RunKey, Trigger};
 use taskd_core::snapshot::{Header, Rest, RunImage, Stage, TaskImage};
 use taskd_core::task::{TaskId, TaskName};
-use taskd_core::time::Timestamp;
+use taskd_core::time::{Boot, Timestamp};
 
 use crate::calendars;
 use crate::changes;
@@ -188,17 +188,23 @@ fn last_end(row: &Row<'_>, first: usize) -> Result<Option<LastEnd>, Fault> {
 }
 
 fn header(db: &Connection) -> Result<(Header, u64), Fault> {
-    db.query_row("SELECT horizon, runner, last_task, tasks, boot FROM meta", [], |row| {
-        Ok((|| {
-            let header = Header {
-                horizon: instant(row, 0)?,
-                runner: optional_number(row, 1)?.map(i64::cast_unsigned),
-                last_task: unsigned(row, 2)?,
-                boot: optional_id(row, 4)?,
-            };
-            Ok((header, unsigned(row, 3)?))
-        })())
-    })
+    db.query_row(
+        "SELECT horizon, runner, last_task, tasks, boot, horizon_boot, horizon_boot_at FROM meta",
+        [],
+        |row| {
+            Ok((|| {
+                let horizon_boot = optional_id(row, 5)?.zip(optional_instant(row, 6)?);
+                let header = Header {
+                    horizon: instant(row, 0)?,
+                    horizon_boot: horizon_boot.map(|(id, at)| Boot { id, at }),
+                    runner: optional_number(row, 1)?.map(i64::cast_unsigned),
+                    last_task: unsigned(row, 2)?,
+                    boot: optional_id(row, 4)?,
+                };
+                Ok((header, unsigned(row, 3)?))
+            })())
+        },
+    )
     .optional()?
     .unwrap_or_else(|| Err(Fault::Damaged("its table meta is empty".to_owned())))
 }

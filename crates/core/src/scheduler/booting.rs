@@ -3,11 +3,21 @@
 use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
 use crate::schedule::Passed;
-use crate::time::Timestamp;
+use crate::time::{Boot, Timestamp};
 
 use super::Scheduler;
 
 impl Scheduler {
+    /// Hears of the boot of the machine, or when it was by the clock as that was set.
+    pub(super) fn booted(&mut self, now: Timestamp, boot: Boot) {
+        self.life.boot = Some(boot);
+        self.life.booted = Some(boot.id).filter(|_| self.header.boot != Some(boot.id));
+        // Before that it stands for what an earlier life started.
+        if self.life.runner.is_some() {
+            self.affirm_horizon(now);
+        }
+    }
+
     /// Gives tasks their run for a boot of the machine, or records why they have none. They start once that is durable: nothing
     /// says before that they may have.
     pub(super) fn fire_boot(&mut self, now: Timestamp) {

@@ -70,7 +70,15 @@ impl Scheduler {
                     pause.since = *since;
                 }
             }
-            Record::Horizon { until } => self.header.horizon = *until,
+            Record::Horizon { until, boot } => {
+                self.header.horizon = *until;
+                self.header.horizon_boot = *boot;
+            }
+            Record::NumbersLost { task, last } => {
+                if let Some(task) = self.tasks.get_mut(*task) {
+                    task.last_run = task.last_run.max(*last);
+                }
+            }
             Record::RunnerAttached { instance } => self.header.runner = Some(*instance),
             Record::RunCreated {
                 run,

@@ -25,6 +25,9 @@ const FIRED_AT_ONCE: usize = 500;
 /// The furthest that a slow store makes the horizon go ahead.
 const HORIZON_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// How far two readings of when the machine was booted may lie apart with no step of the clock between them.
+const BOOT_EXACT_TO: Duration = Duration::from_millis(10);
+
 /// Most tasks named in one [`Effect::Prepare`].
 const PREPARE_MAX: usize = 4096;
 
@@ -238,16 +241,21 @@ impl Scheduler {
         self.fact(record);
     }
 
-    /// Records all fire times of a task up to `until`: what was to start is `passing`, for this reason.
-    pub(super) fn pass_all(&mut self, id: TaskId, until: Timestamp, passing: Passing, reason: &str) {
-        let Some(task) = self.tasks.get(id) else { return };
+    /// Records all fire times of a task up to `until`: what was to start is `passing`, for this reason. Tells how many that were.
+    pub(super) fn pass_all(&mut self, id: TaskId, until: Timestamp, passing: Passing, reason: &str) -> u64 {
+        let Some(task) = self.tasks.get(id) else { return 0 };
         let stretches: Vec<_> = self.stretches(id, task, task.mark, until).collect();
+        let mut count = 0;
         for Stretch { passed, suppressed } in stretches {
             match suppressed {
                 Some(why) => self.pass(id, passed, Passing::Skipped, why),
-                None => self.pass(id, passed, passing, reason.to_owned()),
+                None => {
+                    count += passed.count;
+                    self.pass(id, passed, passing, reason.to_owned());
+                }
             }
         }
+        count
     }
 
     /// Why a fire time was missed, as far as this life can tell.
@@ -288,8 +296,7 @@ impl Scheduler {
         let until = now.max(at).plus(ahead);
         let coming = ..=(until, TaskId(u64::MAX));
         let tasks = self.due.range(coming).map(|(_, id)| *id).take(PREPARE_MAX).collect();
-        self.fact(Record::Horizon { until });
-        self.after.push(After::Horizon { until, asked_at: now });
+        self.promise(now, until);
         self.outbox.push_back(Effect::Prepare(tasks));
     }
 
@@ -319,8 +326,39 @@ impl Scheduler {
     /// Takes back what the horizon promises of times after `until`, at which nothing was started.
     pub(super) fn draw_horizon_back(&mut self, now: Timestamp, until: Timestamp) {
         self.durable_horizon = self.durable_horizon.min(until);
-        self.fact(Record::Horizon { until });
+        self.promise(now, until);
+    }
+
+    /// Has it written anew in which boot the horizon was said, where the clock was set ahead since, or may have been: what starts
+    /// within it from now on starts by another clock.
+    pub(super) fn affirm_horizon(&mut self, now: Timestamp) {
+        let stands = match (self.header.horizon_boot, self.life.boot) {
+            (Some(said), Some(boot)) => said.id == boot.id && boot.at <= said.at,
+            (Some(_), None) => false,
+            // It says nothing of the clock, and is believed whatever that shows.
+            (None, _) => true,
+        };
+        if !stands && self.header.horizon > now {
+            self.durable_horizon = Timestamp::MIN;
+            self.promise(now, self.header.horizon);
+        }
+    }
+
+    fn promise(&mut self, now: Timestamp, until: Timestamp) {
+        self.fact(Record::Horizon {
+            until,
+            boot: self.life.boot,
+        });
         self.after.push(After::Horizon { until, asked_at: now });
+    }
+
+    /// The latest time that the clock can have shown to the life that said the horizon: where it was not set back since, that is
+    /// now.
+    pub(super) fn latest_shown(&self, now: Timestamp) -> Timestamp {
+        match (self.header.horizon_boot, self.life.boot) {
+            (Some(said), Some(boot)) if said.id == boot.id => now.plus(said.at.since(boot.at)).plus(BOOT_EXACT_TO),
+            (Some(_) | None, Some(_) | None) => Timestamp::MAX,
+        }
     }
 
     /// Sets back the marks of these tasks that are too far ahead. One that is reserved comes when its decision is settled, since that may set its mark. A

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::run::AttemptKey;
-use crate::time::Timestamp;
+use crate::time::{Boot, Timestamp};
 
 /// What is known of this life of the daemon only.
 #[derive(Default)]
@@ -34,7 +34,9 @@ pub(super) struct Life {
     pub(super) far_back: bool,
     /// Something is due, and the durable horizon is in the past: nothing starts before it is ahead again.
     pub(super) behind: bool,
-    /// The boot of the machine, until what is due for it has its runs.
+    /// The boot of the machine, by the clock as it stands, where it is known.
+    pub(super) boot: Option<Boot>,
+    /// The id of that boot, until what is due for it has its runs.
     pub(super) booted: Option<u128>,
     /// When the last extension of the horizon was on its way, with those before it that left no time between.
     pub(super) stall: Option<(Timestamp, Timestamp)>,

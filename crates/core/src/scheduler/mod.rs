@@ -437,7 +437,7 @@ impl Scheduler {
                 self.clamp_all_marks(now);
                 self.clamp_retries(now);
             }
-            Event::Booted(boot) => self.life.booted = Some(boot).filter(|_| self.header.boot != Some(boot)),
+            Event::Booted(boot) => self.booted(now, boot),
             Event::ZonesChanged => self.read_all_anew(now),
             Event::Closing => self.close(now),
         }

@@ -289,6 +289,7 @@ impl Scheduler {
             Record::Horizon { .. }
             | Record::Fired { .. }
             | Record::Booted { .. }
+            | Record::NumbersLost { .. }
             | Record::BootSkipped { .. }
             | Record::PauseBegins { .. }
             | Record::LifeBegan { .. }

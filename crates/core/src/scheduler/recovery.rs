@@ -80,10 +80,13 @@ impl Scheduler {
         let far_back = std::mem::take(&mut self.life.far_back);
         if first && !same {
             // What lies behind a clock that was set back so far comes again.
-            self.give_up_unrecorded(now, if far_back { now } else { self.header.horizon });
+            let until = if far_back { now } else { self.latest_shown(now) };
+            self.give_up_unrecorded(now, until.min(self.header.horizon));
         }
         if far_back {
             self.draw_horizon_back(now, now);
+        } else if first {
+            self.affirm_horizon(now);
         }
         // Last: a life that knows of the new runner asks no more what the old one took with it.
         if !recorded {
@@ -314,8 +317,8 @@ impl Scheduler {
         }));
     }
 
-    /// Fire times inside the horizon that have no run may have been started by an earlier life, in a runner that is gone.
-    /// That holds for those still to come as well: the clock may have been set back since.
+    /// Fire times inside the horizon that have no run may have been started by an earlier life, in a runner that is gone, as far
+    /// as its clock can have come. That holds for those still to come as well, where the clock was set back since.
     fn give_up_unrecorded(&mut self, now: Timestamp, until: Timestamp) {
         while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= until) {
             // It was added by this life.
@@ -323,15 +326,21 @@ impl Scheduler {
                 self.unqueue(id);
                 continue;
             }
-            if at <= now {
-                self.pass_all(id, until.min(now), Passing::Unknown, LOST_WITH_BOTH);
-                continue;
-            }
-            // What becomes of those to come may yet be decided otherwise.
             let Some(task) = self.tasks.get(id) else { return };
-            let passed = task.schedule.passed(task.mark, until);
-            let passed = passed.unwrap_or(Passed::single(at));
-            self.pass(id, passed, Passing::Unknown, LOST_WITH_BOTH.to_owned());
+            let last = task.last_run;
+            let lost = if at <= now {
+                self.pass_all(id, until.min(now), Passing::Unknown, LOST_WITH_BOTH)
+            } else {
+                // What becomes of those to come may yet be decided otherwise.
+                let passed = task.schedule.passed(task.mark, until);
+                let passed = passed.unwrap_or(Passed::single(at));
+                self.pass(id, passed, Passing::Unknown, LOST_WITH_BOTH.to_owned());
+                passed.count
+            };
+            if lost > 0 {
+                let last = last.saturating_add(lost);
+                self.fact(Record::NumbersLost { task: id, last });
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::record::Record;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, Usage};
 use crate::schedule::{Catalog, DstRule, Gap, Zones};
 use crate::task::{Action, Definition, Owner, TaskId, TaskName, When};
-use crate::time::Timestamp;
+use crate::time::{Boot, Timestamp};
 
 const ME: Owner = Owner(1000);
 const MINUTE: u64 = 60_000;
@@ -61,6 +61,11 @@ fn once(ms: u64) -> When {
         text: "then".to_owned(),
         tz: None,
     }
+}
+
+/// A boot by this id, at the beginning of time.
+fn booted(id: u128) -> Event {
+    Event::Booted(Boot { id, at: at(0) })
 }
 
 fn definition(name: &str, when: When) -> Definition {

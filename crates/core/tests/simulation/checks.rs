@@ -53,7 +53,7 @@ impl Spawned {
     /// A record leaves the scheduler.
     pub fn emitted(&mut self, record: &Record) {
         self.gates.emitted(record);
-        if let Record::Horizon { until } = record {
+        if let Record::Horizon { until, boot: _ } = record {
             // Drawn back so far, it says that the clock was set back by more than the bound.
             if self.horizon.since(*until) > Limits::default().clock_back {
                 self.whens
@@ -383,6 +383,7 @@ fn staging(record: &Record, imports: &mut BTreeMap<ImportId, TaskId>, ledger: &m
         | Record::RunKeeps { .. }
         | Record::CalendarRemoved { .. }
         | Record::Booted { .. }
+        | Record::NumbersLost { .. }
         | Record::BootSkipped { .. }
         | Record::RunMuted { .. }
         | Record::Latched { .. }
@@ -523,6 +524,11 @@ fn account(
                 "{record:?}"
             );
             account.mark = *last;
+        }
+        Record::NumbersLost { task, last } => {
+            let account = ledger.get_mut(task).expect("runs are of a task that is there");
+            assert!(account.last_run < *last, "no number of {task:?} is lost");
+            account.last_run = *last;
         }
         Record::Fired { task, count } => {
             let account = ledger.get_mut(task).expect("runs are of a task that is there");

@@ -17,6 +17,8 @@ pub struct Known {
     waiting: BTreeSet<RunKey>,
     stopping: BTreeSet<RunKey>,
     finished: BTreeSet<RunKey>,
+    /// Numbers of runs that were lost up to the last one, by task.
+    lost: BTreeMap<TaskId, u64>,
     /// Those whose ends trigger nothing.
     pub muted: BTreeSet<RunKey>,
     /// Attempts that another one follows.
@@ -32,7 +34,7 @@ pub struct Known {
 impl Known {
     pub fn learn(&mut self, record: &Record) {
         match record {
-            Record::Horizon { until } => self.horizon = Some(*until),
+            Record::Horizon { until, .. } => self.horizon = Some(*until),
             Record::TaskAdded { id, definition, .. } | Record::TaskChanged { id, definition, .. } => {
                 self.concurrency.insert(*id, definition.policies.concurrency);
                 self.tasks
@@ -56,6 +58,9 @@ impl Known {
             }
             Record::RunMuted { run } => {
                 self.muted.insert(*run);
+            }
+            Record::NumbersLost { task, last } => {
+                self.lost.insert(*task, *last);
             }
             Record::RunFinished { run, .. } => {
                 self.finished.insert(*run);
@@ -96,8 +101,11 @@ impl Known {
                 );
             }
             Effect::Forget(attempt) => {
+                // Of what was told as unknown nothing is taken in any more.
+                let RunKey { task, n } = attempt.run;
+                let lost = self.lost.get(&task).is_some_and(|last| n <= *last) && !self.created.contains(&attempt.run);
                 assert!(
-                    self.finished.contains(&attempt.run) || self.ended.contains(attempt),
+                    lost || self.finished.contains(&attempt.run) || self.ended.contains(attempt),
                     "{attempt:?} is forgotten before its end is durable"
                 );
             }

@@ -135,8 +135,7 @@ fn pass_time(world: &mut World) {
             world.say(|| format!("sleep for {length:?}"));
             world.advance(length);
             if world.dice.chance(700) {
-                let now = world.wall();
-                world.tell(now, Event::ClockStepped);
+                world.hear_clock();
             }
         }
     }
@@ -220,8 +219,7 @@ fn step_clock(world: &mut World, least: Duration, most: Duration) {
     let shift = if world.dice.chance(500) { length } else { -length };
     world.say(|| format!("the clock is set by {shift} ms"));
     world.wall_shift += shift;
-    let now = world.wall();
-    world.tell(now, Event::ClockStepped);
+    world.hear_clock();
 }
 
 /// Everything works again, nothing new comes, and what is there comes to its end.

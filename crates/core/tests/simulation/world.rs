@@ -6,16 +6,16 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::tz::TimeZoneDatabase;
-use taskd_core::Timestamp;
 use taskd_core::command::{Refusal, Reply, Ticket};
 use taskd_core::effect::{Effect, Weight};
 use taskd_core::event::Event;
 use taskd_core::pause::PauseScope;
 use taskd_core::record::Record;
-use taskd_core::run::{RunKey, TraceId};
+use taskd_core::run::{Passing, RunKey, TraceId};
 use taskd_core::schedule::{Catalog, Zones};
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::{Definition, ImportId, TaskId};
+use taskd_core::{Boot, Timestamp};
 
 use crate::checks::Spawned;
 use crate::depending;
@@ -29,6 +29,9 @@ use crate::users;
 
 /// 2026-03-28, the day before the clocks of Berlin change.
 const BEGIN: i64 = 1_774_656_000_000;
+
+/// How exactly it is known when the machine was booted.
+const EXACT: Duration = Duration::from_millis(10);
 
 /// A batch of records and how far it has come.
 pub struct Entry {
@@ -91,6 +94,8 @@ pub struct World {
     pub limits: Limits,
     pub elapsed: u64,
     pub wall_shift: i64,
+    /// The boot in which the horizon on the disk was said.
+    pub horizon_boot: Option<Boot>,
     /// Whether there is a calendar, as users know.
     pub has_calendar: bool,
     /// The boot of the machine.
@@ -139,6 +144,7 @@ impl World {
             limits,
             elapsed: 0,
             wall_shift: 0,
+            horizon_boot: None,
             has_calendar: false,
             boot: 1,
             disk: Vec::new(),
@@ -209,9 +215,19 @@ impl World {
             created: BTreeSet::new(),
             closing: false,
         });
-        let now = self.wall();
-        self.tell(now, Event::ClockStepped);
-        self.tell(now, Event::Booted(self.boot));
+        self.hear_clock();
+    }
+
+    /// The daemon looks at the clock anew.
+    pub fn hear_clock(&mut self) {
+        self.tell_all(self.wall(), vec![Event::Booted(self.booted()), Event::ClockStepped]);
+    }
+
+    fn booted(&self) -> Boot {
+        Boot {
+            id: self.boot,
+            at: Timestamp::from_millis(BEGIN + self.wall_shift),
+        }
     }
 
     /// The daemon is gone; what of its batches was on disk stays, and the runner may still read what was sent.
@@ -309,6 +325,23 @@ impl World {
                         {
                             self.before_changes.insert((*task, *first));
                         }
+                        if let Record::Passed {
+                            task,
+                            last,
+                            passing: Passing::Unknown,
+                            ..
+                        } = record
+                            && self.horizon_boot.is_some_and(|said| {
+                                let boot = self.booted();
+                                said.id == boot.id && said.at <= boot.at
+                            })
+                        {
+                            // The clock was not set back since.
+                            assert!(
+                                *last <= now.plus(EXACT),
+                                "{task:?} at {last} has yet to come, and is told as unknown"
+                            );
+                        }
                         self.spawned.emitted(record);
                         sharing::emitted(&daemon, &mut self.spawned, record);
                         if let Record::RunCreated { run, .. } = record {
@@ -347,6 +380,7 @@ impl World {
             for record in &entry.records {
                 self.spawned.durable(record);
                 match record {
+                    Record::Horizon { boot, .. } => self.horizon_boot = *boot,
                     Record::TaskAdded { id, definition, .. } | Record::TaskChanged { id, definition, .. } => {
                         let mut imports = self.imports.range_mut(..=ImportId(id.0));
                         let staged = imports.next_back().filter(|(_, (last, _))| id <= last);

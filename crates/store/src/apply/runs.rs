@@ -6,6 +6,7 @@ use taskd_core::dependency::Cause;
 use taskd_core::overrides::Overrides;
 use taskd_core::requirement::LastEnd;
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, TraceId, Trigger, Usage};
+use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
 
 use super::whole::Started;
@@ -134,6 +135,12 @@ impl Applier<'_> {
         }
         self.sql("UPDATE marks SET last_run = max(last_run, ?2), mark = coalesce(?3, mark) WHERE task = ?1")?
             .execute(params![bits(run.task.0), bits(run.n), created.mark()])?;
+        Ok(())
+    }
+
+    pub(super) fn numbers_lost(&mut self, task: TaskId, last: u64) -> Result<(), Fault> {
+        self.sql("UPDATE marks SET last_run = max(last_run, ?2) WHERE task = ?1")?
+            .execute(params![bits(task.0), bits(last)])?;
         Ok(())
     }
 

@@ -44,7 +44,10 @@ fn batches() -> Vec<Vec<Record>> {
                 passing: Passing::Missed,
                 reason: "the machine was asleep".to_owned(),
             }),
-            _ => batch.push(Record::Horizon { until: at(now) }),
+            _ => batch.push(Record::Horizon {
+                until: at(now),
+                boot: None,
+            }),
         }
         batches.push(batch);
         if id % 8 == 1 {

@@ -13,6 +13,7 @@ use taskd_core::policy::{Holding, Pool};
 use taskd_core::record::Record;
 use taskd_core::run::{AttemptKey, Outcome, Passing, RunKey, TraceId, Trigger};
 use taskd_core::task::{Definition, Owner, TaskId, When};
+use taskd_core::time::Boot;
 use taskd_store::{Options, RunQuery};
 
 use crate::model::{ME, Model};
@@ -26,7 +27,7 @@ fn golden(version: u32) -> PathBuf {
 }
 
 /// The newest version.
-const NEWEST: u32 = 10;
+const NEWEST: u32 = 11;
 
 /// What the golden file of a version was made of.
 fn records(version: u32) -> Vec<Record> {
@@ -55,7 +56,10 @@ fn records(version: u32) -> Vec<Record> {
         id: TaskId(8),
         at: at(50_000),
     });
-    records.push(Record::Horizon { until: at(60_000) });
+    records.push(Record::Horizon {
+        until: at(60_000),
+        boot: None,
+    });
     records.push(Record::RunnerAttached { instance: u64::MAX - 5 });
     if version >= 3 {
         records.push(added_for(9, 0, 65_000, with_options("task-9")));
@@ -86,6 +90,19 @@ fn records(version: u32) -> Vec<Record> {
         records.extend(whole_run(18, 1, 78_100, Outcome::Succeeded, 0));
         records.extend(never_ran(18, 2, 78_200, Outcome::Skipped));
         records.extend(never_ran(18, 3, 78_300, Outcome::Cancelled));
+    }
+    if version >= 11 {
+        records.push(Record::Horizon {
+            until: at(79_000),
+            boot: Some(Boot {
+                id: u128::MAX - 11,
+                at: at(-5_000),
+            }),
+        });
+        records.push(Record::NumbersLost {
+            task: TaskId(18),
+            last: 8,
+        });
     }
     records
 }

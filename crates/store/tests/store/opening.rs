@@ -214,7 +214,7 @@ fn a_newer_store_is_refused_with_both_versions() {
             error,
             OpenError::Newer {
                 found: 99,
-                known: 10,
+                known: 11,
                 ..
             }
         ),

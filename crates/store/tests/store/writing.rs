@@ -52,11 +52,35 @@ fn a_fact_that_cannot_be_written_holds_back_its_epoch() {
     commit(&writer, vec![added(1, "a", 1)]).unwrap();
     let early = finished(1, 1, 9, Outcome::Succeeded, 0);
     let batches = [
-        (0, true, Record::Horizon { until: at(5) }, true),
+        (
+            0,
+            true,
+            Record::Horizon {
+                until: at(5),
+                boot: None,
+            },
+            true,
+        ),
         (0, false, added(2, "a", 1), false),
-        (0, true, Record::Horizon { until: at(6) }, true),
+        (
+            0,
+            true,
+            Record::Horizon {
+                until: at(6),
+                boot: None,
+            },
+            true,
+        ),
         (0, true, early.clone(), false),
-        (0, true, Record::Horizon { until: at(7) }, false),
+        (
+            0,
+            true,
+            Record::Horizon {
+                until: at(7),
+                boot: None,
+            },
+            false,
+        ),
         (0, false, added(3, "c", 1), false),
         (1, true, created(1, 1, 8), true),
         (0, false, added(4, "d", 1), false),
@@ -123,7 +147,10 @@ fn facts_that_are_refused_together_hold_back_the_newest_of_their_epochs() {
     let hand_over = |epoch, fact| {
         let sender = sender.clone();
         writer.commit(Batch {
-            records: vec![Record::Horizon { until: at(5) }],
+            records: vec![Record::Horizon {
+                until: at(5),
+                boot: None,
+            }],
             epoch,
             fact,
             done: Box::new(move |result| sender.send(result.is_ok()).unwrap()),

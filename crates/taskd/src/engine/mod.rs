@@ -33,6 +33,7 @@ use taskd_core::record::Record;
 use taskd_core::run::AttemptKey;
 use taskd_core::scheduler::{Limits, Scheduler};
 use taskd_core::task::TaskId;
+use taskd_core::time::Boot;
 use taskd_store::{Reader, Writer};
 use taskd_wire::refusal::Refusal;
 use taskd_wire::runner::ToRunner;
@@ -184,13 +185,18 @@ impl Driver {
         })
     }
 
+    /// The clock shows something else than what was last heard of it, or may.
+    fn clock_stepped(&mut self) {
+        let at = clock::booted_at();
+        let boot = self.boot.map(|id| Event::Booted(Boot { id, at }));
+        let events = boot.into_iter().chain([Event::ClockStepped]);
+        self.core.handle_all(clock::now(), events);
+    }
+
     async fn run(mut self) -> io::Result<Ending> {
         self.attach_after(Duration::ZERO);
         let mut watchdog = self.notify.watchdog_interval().map(tokio::time::interval);
-        self.core.handle(clock::now(), Event::ClockStepped);
-        if let Some(boot) = self.boot {
-            self.core.handle(clock::now(), Event::Booted(boot));
-        }
+        self.clock_stepped();
         loop {
             self.pump();
             self.advance_stop();
@@ -235,7 +241,7 @@ impl Driver {
                     }
                     Woken::ClockStepped => {
                         tracing::info!("the clock was set or the machine resumed");
-                        self.core.handle(clock::now(), Event::ClockStepped);
+                        self.clock_stepped();
                         self.core.handle(clock::now(), Event::Tick);
                     }
                 },

@@ -318,7 +318,7 @@ fn a_boot_and_the_end_of_another_are_held_too() {
         };
         rig.records().into_iter().filter_map(reason).collect::<Vec<_>>()
     };
-    rig.tell(Event::Booted(7));
+    rig.tell(booted(7));
     let why = "after a boot: requires a: it has not run".to_owned();
     assert_eq!(skipped(&mut rig), [(boots, why)]);
     run_to(&mut rig, c, 0);
@@ -327,7 +327,7 @@ fn a_boot_and_the_end_of_another_are_held_too() {
     assert!(rig.core.snapshot().rest.owed.is_empty(), "it is settled");
     run_to(&mut rig, a, 0);
     rig.effects.clear();
-    rig.tell(Event::Booted(8));
+    rig.tell(booted(8));
     let origin = rig.start();
     assert_eq!(origin.attempt.run.task, boots);
     finish(&mut rig, &origin);

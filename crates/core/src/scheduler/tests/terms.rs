@@ -87,7 +87,7 @@ fn a_boot_starts_what_is_due_for_it_once() {
         enabled: false,
         ..definition("off", When::Boot)
     });
-    rig.tell(Event::Booted(7));
+    rig.tell(booted(7));
     let origin = rig.start();
     assert_eq!(
         (origin.attempt.run.task, origin.trigger, origin.fire_time),
@@ -95,18 +95,18 @@ fn a_boot_starts_what_is_due_for_it_once() {
     );
     finish(&mut rig, &origin);
     rig.effects.clear();
-    rig.tell(Event::Booted(7));
+    rig.tell(booted(7));
     assert_eq!(rig.starts(), []);
     let mut again = rig.restart();
     again.attach(1, Vec::new());
-    again.tell(Event::Booted(7));
+    again.tell(booted(7));
     assert_eq!(
         again.starts(),
         [],
         "the daemon was started anew, and the machine was not"
     );
     let mut next = again.restart();
-    next.tell(Event::Booted(8));
+    next.tell(booted(8));
     assert_eq!(next.starts(), [], "a runner is wanted first");
     next.attach(2, Vec::new());
     assert_eq!(next.start().attempt.run, RunKey { task: id, n: 2 });
@@ -131,7 +131,7 @@ fn a_boot_without_a_run_is_in_the_ledger_and_owes_nothing() {
         };
         rig.records().into_iter().filter_map(reason).collect()
     };
-    rig.tell(Event::Booted(7));
+    rig.tell(booted(7));
     let reason = "after a boot: run a/1 is still running".to_owned();
     assert_eq!(skipped(&mut rig), [(id, rig.now, reason)]);
     finish(&mut rig, &origin);
@@ -144,7 +144,7 @@ fn a_boot_without_a_run_is_in_the_ledger_and_owes_nothing() {
     .unwrap();
     rig.now = rig.now.plus(Duration::from_millis(MINUTE));
     rig.effects.clear();
-    rig.tell(Event::Booted(8));
+    rig.tell(booted(8));
     let reason = "after a boot: all tasks were paused by uid 1000".to_owned();
     assert_eq!(skipped(&mut rig), [(id, rig.now, reason)]);
     assert_eq!(
@@ -152,7 +152,7 @@ fn a_boot_without_a_run_is_in_the_ledger_and_owes_nothing() {
         at(0),
         "a boot is none of its fire times"
     );
-    rig.tell(Event::Booted(8));
+    rig.tell(booted(8));
     assert_eq!(skipped(&mut rig), []);
 }
 
@@ -161,12 +161,12 @@ fn a_run_for_a_boot_starts_when_that_is_durable() {
     let mut rig = Rig::new();
     rig.add(definition("a", When::Boot));
     rig.prompt = false;
-    rig.tell(Event::Booted(7));
+    rig.tell(booted(7));
     assert_eq!(rig.starts(), []);
     // Killed here, the next life of the same boot would give it its run.
     let mut next = rig.restart();
     next.attach(1, Vec::new());
-    next.tell(Event::Booted(7));
+    next.tell(booted(7));
     assert_eq!(next.starts().len(), 1);
     rig.store();
     assert_eq!(rig.starts().len(), 1);
@@ -175,7 +175,7 @@ fn a_run_for_a_boot_starts_when_that_is_durable() {
 #[test]
 fn a_task_that_is_added_after_the_boot_waits_for_the_next() {
     let mut rig = Rig::new();
-    rig.tell(Event::Booted(7));
+    rig.tell(booted(7));
     rig.add(definition("a", When::Boot));
     rig.pass(HOUR);
     assert_eq!(rig.starts(), []);
@@ -192,7 +192,7 @@ fn several_schedules_are_one_task() {
         ..Terms::of(When::Boot)
     };
     rig.add(definition("a", When::Termed(Box::new(terms))));
-    rig.tell(Event::Booted(7));
+    rig.tell(booted(7));
     let origin = rig.start();
     assert_eq!(origin.trigger, Trigger::Boot);
     finish(&mut rig, &origin);
@@ -274,7 +274,7 @@ fn what_fell_due_before_a_boot_was_seen_goes_first() {
     rig.pass(30 * MINUTE);
     let mut next = rig.restart();
     next.now = at(2 * HOUR + 30 * MINUTE);
-    next.tell(Event::Booted(7));
+    next.tell(booted(7));
     next.attach(2, Vec::new());
     let told: Vec<_> = next
         .records()
@@ -309,7 +309,7 @@ fn a_boot_that_finds_a_task_held_is_in_the_ledger() {
         )),
     });
     let mut next = rig.restart();
-    next.tell(Event::Booted(7));
+    next.tell(booted(7));
     next.attach(1, Vec::new());
     let is_told =
         |record: Record| matches!(record, Record::BootSkipped { reason, .. } if reason.contains("Mars/Olympus"));
