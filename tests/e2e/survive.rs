@@ -52,6 +52,26 @@ fn a_run_goes_on_when_the_daemon_is_killed_and_is_recorded_by_the_next() {
 }
 
 #[test]
+fn sockets_and_locks_that_somebody_removes_are_made_anew() {
+    let mut world = World::served();
+    let pid = start_long(&world);
+    let runner = world.runner_pid();
+    for name in ["state/runner.sock", "state/runner.lock"] {
+        std::fs::remove_file(world.path(name)).expect("it is there");
+        wait_for(name, || world.path(name).exists().then_some(()));
+    }
+    std::fs::remove_file(world.socket()).expect("it is there");
+    wait_for("the socket of the daemon", || world.socket().exists().then_some(()));
+    assert_eq!(world.runner_pid(), runner);
+    world.kill();
+    world.start();
+    assert_eq!(world.runner_pid(), runner, "another runner was started");
+    assert!(alive(pid));
+    std::fs::write(world.path("long.end"), "").expect("a file");
+    assert_eq!(world.finished("long/1")["exit_code"], 7);
+}
+
+#[test]
 fn a_run_that_ends_while_the_daemon_is_away_is_recorded_on_its_return() {
     let mut world = World::served();
     let pid = start_long(&world);

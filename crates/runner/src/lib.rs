@@ -43,6 +43,8 @@
 //! * **Scarcity.** Without room output is lost, counted and marked; results stay in memory until they can be written.
 //!   Starts are refused before descriptors get so few that the runner could not be commanded any more.
 //!
+//! * **Names.** The lock and the socket are made anew when somebody takes them away (`place`).
+//!
 //! The state directory holds `runner.lock`, `runner.id`, `runner.live`, `runner.cgroups`, `output/` and
 //! `spool/`. One runner at a time works there, or a few beside each other, each with files of its own (`slot`).
 
@@ -55,6 +57,7 @@ mod gates;
 mod guard;
 mod inherited;
 mod inventory;
+mod names;
 mod notify;
 mod output;
 mod pipes;
@@ -80,6 +83,7 @@ use std::path::PathBuf;
 pub use env_file::{ENV_FILE_MAX, EnvFileError, read_env_file};
 pub use guard::guard;
 pub use inherited::reap_inherited;
+pub use names::{NameWatch, listen_at, named};
 pub use output::{MASK_BYTES_MAX, MASKS_MAX, MaskError, Masks};
 pub use output::{compress_output, find_output, on_disk, output_path, raw_output_path, remove_output};
 pub use slot::{NoSlot, Slot};
@@ -104,10 +108,12 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {
     /// Another runner works in the same state directory, and the same slot of it.
-    #[error("another runner works in {}", path.display())]
+    #[error("another runner{} works in {}", said_pid(*holder), path.display())]
     Locked {
         /// The state directory.
         path: PathBuf,
+        /// Its process id, where that can be seen.
+        holder: Option<u32>,
     },
     /// A directory cannot be made, read or locked.
     #[error("cannot use {}: {source}", path.display())]
@@ -136,6 +142,10 @@ pub enum RunnerError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+fn said_pid(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }
 
 impl RunnerError {

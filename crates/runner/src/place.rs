@@ -1,18 +1,20 @@
 //! The state directory, the lock on it, what it is known by, and the socket.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Mode};
+use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use taskd_wire::runner::FileId;
 
+use crate::names::{NameWatch, listen_at, named};
 use crate::notify::complain;
 use crate::{Options, RunnerError, Slot};
 
@@ -21,12 +23,14 @@ use crate::{Options, RunnerError, Slot};
 pub(crate) struct Place {
     /// Absolute and free of links.
     pub(crate) state_dir: PathBuf,
+    /// By which daemons know whether this is their state directory.
+    pub(crate) directory: FileId,
     /// Drawn when the slot of the directory was first used, so that no other has the same, whatever it is called where
     /// another runner lives.
     pub(crate) state: u64,
     pub(crate) slot: Slot,
     socket: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Place {
@@ -42,19 +46,19 @@ impl Place {
             source: io::ErrorKind::InvalidFilename.into(),
         })?;
         let slot = options.slot;
-        let lock = lock(&state_dir, slot)?;
+        let lock = lock(&state_dir, slot, PATIENCE)?;
+        let directory = file_id(&state_dir).map_err(|source| RunnerError::Directory {
+            path: state_dir.clone(),
+            source,
+        })?;
         Ok(Place {
+            directory,
             state: state_id(&slot.file(&state_dir, "id"))?,
             slot,
-            _lock: lock,
+            lock,
             socket: folder.join(name),
             state_dir,
         })
-    }
-
-    /// By which daemons know whether this is their state directory.
-    pub(crate) fn directory_id(&self) -> io::Result<FileId> {
-        file_id(&self.state_dir)
     }
 
     /// The slots that nobody works in any more, though somebody has: what was left there is this runner's to see to.
@@ -64,6 +68,16 @@ impl Place {
         others
             .filter_map(|slot| Abandoned::take(&self.state_dir, slot))
             .collect()
+    }
+
+    /// Locks the state directory anew, where somebody has taken away the name of the lock.
+    fn lock_again(&mut self) -> Result<(), RunnerError> {
+        let path = self.slot.file(&self.state_dir, "lock");
+        if !is_named(&path, &self.lock) {
+            self.lock = lock(&self.state_dir, self.slot, Duration::ZERO)?;
+            complain(format_args!("{} was taken away, and is made anew", path.display()));
+        }
+        Ok(())
     }
 
     /// Opens the socket, readable and writable by this user alone from its first moment. A socket that is there already
@@ -80,13 +94,84 @@ impl Place {
             // Bind says that the name is taken, or creates it.
             Ok(_) | Err(_) => {}
         }
-        let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
-        let listener = UnixListener::bind(&self.socket);
-        rustix::process::umask(mask);
-        let listener = listener.map_err(failed)?;
-        let file = SocketFile(self.socket.clone());
-        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = listen_at(&self.socket).map_err(failed)?;
+        let file = SocketFile {
+            made: named(&self.socket).map_err(failed)?,
+            path: self.socket.clone(),
+        };
         Ok((listener, file))
+    }
+}
+
+/// A place that is known by its names, its lock and its socket. Where somebody takes one away, as those do who clean up
+/// directories, it is made anew: else another runner would begin to work beside this one, and no daemon would find it.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    place: Place,
+    socket: SocketFile,
+    /// `None` where the system has no room for one.
+    watch: Option<NameWatch>,
+}
+
+impl Standing {
+    /// Of a place that listens at this socket.
+    pub(crate) fn new(place: Place, socket: SocketFile) -> Self {
+        let watch = NameWatch::new().inspect_err(|error| {
+            complain(format_args!(
+                "it will not be noticed when files of the runner are taken away: {error}"
+            ));
+        });
+        let standing = Standing {
+            place,
+            socket,
+            watch: watch.ok(),
+        };
+        standing.watch_names();
+        standing
+    }
+
+    /// Readable when something has happened to a name.
+    pub(crate) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(NameWatch::as_fd)
+    }
+
+    fn watch_names(&self) {
+        let Some(watch) = &self.watch else { return };
+        for path in [&self.place.slot.file(&self.place.state_dir, "lock"), &self.socket.path] {
+            // One that is gone already is made anew with the next event, or by the next runner.
+            let _ = watch.add(path);
+        }
+    }
+
+    /// Makes anew what was taken away. What listens from now on, where that is another.
+    pub(crate) fn look(&mut self) -> Option<UnixListener> {
+        if let Some(watch) = &self.watch {
+            watch.take();
+        }
+        let anew = self.look_again().unwrap_or_else(|error| {
+            complain(format_args!("what was taken away cannot be made anew: {error}"));
+            None
+        });
+        self.watch_names();
+        anew
+    }
+
+    fn look_again(&mut self) -> Result<Option<UnixListener>, RunnerError> {
+        // Where the directory itself has gone, what is called so now is another's.
+        if !file_id(&self.place.state_dir).is_ok_and(|found| found == self.place.directory) {
+            return Ok(None);
+        }
+        self.place.lock_again()?;
+        if self.socket.is_there() {
+            return Ok(None);
+        }
+        let (listener, socket) = self.place.listen()?;
+        complain(format_args!(
+            "{} was taken away, and is made anew",
+            socket.path.display()
+        ));
+        self.socket = socket;
+        Ok(Some(listener))
     }
 }
 
@@ -133,12 +218,23 @@ fn is_dead(socket: &Path) -> bool {
 
 /// The name of a socket that was opened. It goes with this, which must not outlive the [`Place`].
 #[derive(Debug)]
-pub(crate) struct SocketFile(PathBuf);
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    made: FileId,
+}
+
+impl SocketFile {
+    fn is_there(&self) -> bool {
+        named(&self.path).is_ok_and(|found| found == self.made)
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Only a courtesy to whoever would knock: the next runner replaces it.
-        let _ = fs::remove_file(&self.0);
+        if self.is_there() {
+            // Only a courtesy to whoever would knock: the next runner replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -194,9 +290,10 @@ pub(crate) fn random() -> Result<u64, RunnerError> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-fn lock(state_dir: &Path, slot: Slot) -> Result<File, RunnerError> {
-    /// A runner that was just killed holds its lock until the kernel has taken it apart.
-    const ATTEMPTS: u32 = 50;
+/// A runner that was just killed holds its lock until the kernel has taken it apart.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+fn lock(state_dir: &Path, slot: Slot, patience: Duration) -> Result<File, RunnerError> {
     const PAUSE: Duration = Duration::from_millis(20);
 
     let path = slot.file(state_dir, "lock");
@@ -204,21 +301,45 @@ fn lock(state_dir: &Path, slot: Slot) -> Result<File, RunnerError> {
         path: path.clone(),
         source,
     };
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed)?;
-    for _ in 0..ATTEMPTS {
+    let mut left = patience;
+    loop {
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&path).map_err(failed)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(Errno::WOULDBLOCK) => thread::sleep(PAUSE),
+            Ok(()) if is_named(&path, &file) => return Ok(file),
+            // What was locked has lost its name meanwhile.
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) if left.is_zero() => {
+                return Err(RunnerError::Locked {
+                    path: state_dir.to_owned(),
+                    holder: holder(&file),
+                });
+            }
+            Err(Errno::WOULDBLOCK) => {
+                thread::sleep(PAUSE);
+                left = left.saturating_sub(PAUSE);
+            }
             Err(error) => return Err(failed(error.into())),
         }
     }
-    Err(RunnerError::Locked {
-        path: state_dir.to_owned(),
+}
+
+/// Whether this is the name of that file.
+fn is_named(path: &Path, file: &File) -> bool {
+    let Ok(made) = file.metadata() else { return false };
+    named(path).is_ok_and(|found| (found.device, found.inode) == (made.dev(), made.ino()))
+}
+
+/// The process that holds the lock of a file, if proc_locks(5) says so. Not where that is in another PID namespace.
+fn holder(file: &File) -> Option<u32> {
+    let inode = format!(":{}", file.metadata().ok()?.ino());
+    let locks = BufReader::new(File::open("/proc/locks").ok()?);
+    locks.lines().map_while(Result::ok).find_map(|line| {
+        // `1: FLOCK ADVISORY WRITE 4711 fe:01:1234 0 EOF`. Its device is not always what stat(2) says.
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let kind = words.next()?;
+        let (pid, of) = (words.nth(2)?, words.next()?);
+        (kind == "FLOCK" && of.ends_with(&inode)).then_some(pid)?.parse().ok()
     })
 }

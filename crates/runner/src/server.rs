@@ -104,6 +104,11 @@ impl Server {
         &self.listener
     }
 
+    /// Listens there from now on.
+    pub(crate) fn listen_at(&mut self, listener: UnixListener) {
+        self.listener = listener;
+    }
+
     /// Whether a daemon is there to take results.
     pub(crate) fn is_attached(&self) -> bool {
         self.attached.is_some()

@@ -7,6 +7,7 @@ mod gating;
 mod given_up;
 mod looking;
 mod sinks;
+mod standing;
 mod waiting;
 
 use std::collections::BTreeSet;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::epoll::{self, CreateFlags};
 use rustix::process::{Pid, Resource, Signal};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::runner::{End, FromRunner, RunnerInfo, Start, ToRunner, can};
@@ -30,7 +31,7 @@ use crate::guard::GUARD_PID;
 use crate::notify::{complain, notify};
 use crate::output::Outputs;
 use crate::pipes::{Pipes, files_left};
-use crate::place::{Place, SocketFile, file_id, random};
+use crate::place::{Place, Standing, file_id, random};
 use crate::reports::{Report, Reports};
 use crate::results::Results;
 use crate::roster::Roster;
@@ -53,8 +54,9 @@ const REPORTS: u64 = 2;
 const PIPES: u64 = 3;
 const SURVIVORS: u64 = 4;
 const GROUPS: u64 = 5;
+const NAMES: u64 = 6;
 /// Connections have the numbers from here on.
-const CONNECTIONS: u64 = 6;
+const CONNECTIONS: u64 = 7;
 
 /// Grace of a stop that was asked for by a signal.
 const SIGNAL_GRACE: Duration = Duration::from_secs(10);
@@ -92,8 +94,10 @@ pub fn worker(options: &Options) -> Result<ExitCode, RunnerError> {
         source,
     })?;
     let notify_socket = env::var_os("NOTIFY_SOCKET");
-    let place = Place::take(options)?;
-    let mut worker = Worker::new(&place, guard, launchers, notify_socket)?;
+    let started = Place::take(options).and_then(|place| Worker::new(place, guard, launchers, notify_socket.clone()));
+    let mut worker = started.inspect_err(|error| {
+        notify(notify_socket.as_deref(), &format!("STATUS={error}"));
+    })?;
     notify(worker.notify_socket.as_deref(), "READY=1");
     worker.run()?;
     Ok(ExitCode::SUCCESS)
@@ -163,7 +167,7 @@ struct Worker {
     /// The control groups of attempts, where they can have some.
     groups: Option<Arc<Groups>>,
     server: Server,
-    _socket_file: SocketFile,
+    standing: Standing,
     roster: Roster,
     attempts_max: usize,
     results: Results,
@@ -199,7 +203,7 @@ struct Worker {
 
 impl Worker {
     fn new(
-        place: &Place,
+        place: Place,
         guard: Option<Pid>,
         launchers: Launchers,
         notify_socket: Option<OsString>,
@@ -213,13 +217,14 @@ impl Worker {
         let groups = Groups::take(Seat::said(), place.state, &file("cgroups"));
         let underway = sweep::leftovers(&cookie, file("live"), launchers.pids());
         let spool = place.slot.spool(&place.state_dir);
-        inherit(place, instance, &launchers, &spool);
+        inherit(&place, instance, &launchers, &spool);
         let results =
             Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
         let started = |source| RunnerError::System { what: "start", source };
         let outputs = Outputs::in_dir(place.state_dir.clone());
         let host = Host::new(cookie.clone(), outputs.clone(), groups.clone()).map_err(started)?;
         let (listener, socket_file) = place.listen()?;
+        let directory = place.directory;
         let done = Arc::new(Reports::new().map_err(started)?);
         let caught = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT];
         let mut worker = Worker {
@@ -233,7 +238,7 @@ impl Worker {
             orphans: guard.and_then(Orphans::of),
             groups,
             server: Server::new(listener, CONNECTIONS),
-            _socket_file: socket_file,
+            standing: Standing::new(place, socket_file),
             roster: Roster::new(underway),
             attempts_max: attempts_max(),
             results,
@@ -245,7 +250,7 @@ impl Worker {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_ms: clock::wall_ms(),
                 closing: Tail(false),
-                state_dir: Tail(Some(place.directory_id().map_err(started)?)),
+                state_dir: Tail(Some(directory)),
                 cgroups: Tail(None),
                 // Where it is not known, whoever asks takes it for another.
                 program: Tail(file_id(Path::new("/proc/self/exe")).ok()),
@@ -267,10 +272,7 @@ impl Worker {
             received: Vec::new(),
             reports: Vec::new(),
         };
-        let data = EventData::new_u64(LISTENER);
-        let flags = EventFlags::IN | EventFlags::ET;
-        epoll::add(worker.waiting.talk(), worker.server.listener(), data, flags)
-            .map_err(|errno| started(errno.into()))?;
+        worker.watch_listener().map_err(|errno| started(errno.into()))?;
         let watched = [
             (worker.signals.as_fd(), SIGNALS),
             (worker.done.as_fd(), REPORTS),
@@ -278,8 +280,9 @@ impl Worker {
             (worker.survivors.as_fd(), SURVIVORS),
         ];
         let groups = worker.groups.as_ref().map(|groups| (groups.as_fd(), GROUPS));
+        let names = worker.standing.as_fd().map(|names| (names, NAMES));
         worker.info.cgroups = Tail(worker.groups.as_ref().and_then(|groups| groups.said()));
-        for (fd, number) in watched.into_iter().chain(groups) {
+        for (fd, number) in watched.into_iter().chain(groups).chain(names) {
             worker.waiting.add(fd, number).map_err(|errno| started(errno.into()))?;
         }
         // Nothing of the file system is held busy by a runner that lives for months.
@@ -304,6 +307,7 @@ impl Worker {
                     PIPES => readable = true,
                     SURVIVORS => over = true,
                     GROUPS => left = true,
+                    NAMES => self.look_at_names(),
                     connection => self.server.ready(connection, self.waiting.talk(), &mut self.received),
                 }
             }

@@ -14,7 +14,7 @@ use taskd_core::task::Owner;
 use taskd_store::{Opened, Store};
 use taskd_wire::runner::AttemptKey;
 use tokio::runtime::Runtime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::accept::Schedules;
@@ -220,7 +220,7 @@ fn serve(
         runtime,
         signals,
         program,
-        socket,
+        mut socket,
     } = begun;
     let owner = Owner(rustix::process::geteuid().as_raw());
     let (store, core) = restore(opened, &config, owner)
@@ -285,7 +285,8 @@ fn serve(
         let (stop, stopping) = watch::channel(false);
         let listener = socket.listener()?;
         let signals = signals.heard()?;
-        let serving = tokio::spawn(server::serve(listener, Arc::clone(&shared), stopping));
+        let (anew, listeners) = mpsc::channel(1);
+        let serving = tokio::spawn(server::serve(listener, listeners, Arc::clone(&shared), stopping));
         let at_once = tokio::select! {
             heeded = heed(signals, engine.clone(), reload) => {
                 heeded?;
@@ -294,6 +295,7 @@ fn serve(
                 true
             }
             _ = &mut engine_ended => false,
+            never = socket.keep(&anew) => match never {},
         };
         // While it still listens, so that no other daemon takes it for one left behind.
         drop(socket);

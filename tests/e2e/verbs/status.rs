@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
-use crate::harness::{World, has_keys, is_instant, run, wait_for};
+use crate::harness::{World, has_keys, is_instant, kill, run, wait_for};
 
 #[test]
 fn the_object_has_its_shape_and_tells_the_truth() {
@@ -44,6 +44,36 @@ fn the_object_has_its_shape_and_tells_the_truth() {
     world.start();
     let status = world.ctl(&["status", "--json"]).json();
     assert_eq!((&status["runner"]["pid"], &status["running"]), (&runner, &json!(1)));
+}
+
+#[test]
+fn who_keeps_a_runner_from_the_state_directory_is_named() {
+    let world = World::served();
+    let runner = world.runner_pid();
+    // Until the test has the lock of the runner.
+    world.signal(Signal::STOP);
+    kill(runner, Signal::KILL);
+    let lock = std::fs::File::open(world.path("state/runner.lock")).expect("it is there");
+    wait_for("the lock", || lock.try_lock().ok());
+    world.signal(Signal::CONT);
+    let problem = format!("another runner (pid {}) works in", std::process::id());
+    let said = wait_for("the reason", || {
+        let status = world.ctl(&["status", "--json"]).json();
+        let problem = status["runner_problem"].as_str()?.to_owned();
+        status["runner"].is_null().then_some(problem)
+    });
+    assert!(said.contains(&problem), "{said}");
+    let text = world.ctl(&["status"]).ok();
+    assert!(
+        text.contains("so nothing can be started: ") && text.contains(&problem),
+        "{text}"
+    );
+    drop(lock);
+    let status = wait_for("another runner", || {
+        let status = world.ctl(&["status", "--json"]).json();
+        status["runner"].is_object().then_some(status)
+    });
+    assert!(status["runner_problem"].is_null(), "{status}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ crate::tests![
     whoever_says_nothing_is_shown_out,
     a_daemon_that_does_not_read_is_dropped_and_loses_nothing,
     another_runner_is_refused,
+    what_is_taken_away_from_a_living_runner_is_made_anew,
     the_socket_of_a_living_runner_is_not_taken_away,
     the_socket_is_for_its_user_alone,
 ];
@@ -255,13 +256,36 @@ fn a_daemon_that_does_not_read_is_dropped_and_loses_nothing() {
 fn another_runner_is_refused() {
     let home = Home::new();
     let life = home.start();
-    let (mut daemon, _) = life.attach();
+    let (mut daemon, inventory) = life.attach();
     let second = home.command().output().expect("this program");
     assert_eq!(second.status.code(), Some(1));
     let complaint = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(complaint.contains("another runner works in"), "{complaint}");
+    let first = format!("another runner (pid {}) works in", inventory.info.pid);
+    assert!(complaint.contains(&first), "{complaint}");
     assert_eq!(daemon.run(shell(1, "exit 6")).end, End::Exited(6), "the first goes on");
     life.attach();
+}
+
+fn what_is_taken_away_from_a_living_runner_is_made_anew() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, inventory) = life.attach();
+    daemon.start(shell(1, "exec sleep 1000"));
+    let lock = home.state_dir().join("runner.lock");
+    for path in [home.socket(), lock.clone(), home.socket(), lock.clone()] {
+        let inode = || fs::metadata(&path).map(|found| found.ino()).ok();
+        let before = inode();
+        fs::rename(&path, home.path().join("taken")).expect("it is there");
+        wait_until("it is there again", || inode().is_some_and(|now| Some(now) != before));
+    }
+    let second = home.command().output().expect("this program");
+    assert_eq!(second.status.code(), Some(1), "it would work beside the first");
+    let mode = fs::metadata(home.socket()).expect("it exists").mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    drop(daemon);
+    let (_daemon, again) = life.attach();
+    assert_eq!(again.info.instance, inventory.info.instance);
+    assert_eq!(again.live_keys(), [key(1)]);
 }
 
 fn the_socket_of_a_living_runner_is_not_taken_away() {

@@ -75,7 +75,7 @@ fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
             row("runner", format!("pid {pid}, version {version}{of_it}"), Tone::Plain)?;
         }
         (Some(pid), None) => row("runner", format!("pid {pid}"), Tone::Plain)?,
-        (None, _) => row("runner", "not there: nothing can be started".to_owned(), Tone::Bad)?,
+        (None, _) => row("runner", absence(status.runner_problem.0.as_deref()), Tone::Bad)?,
     }
     if status.runner_pid.is_some() {
         row("", containment(status.cgroups.as_deref()), Tone::Plain)?;
@@ -112,6 +112,14 @@ fn print(status: &Status, socket: &str, session: &mut Session) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// That no runner is there, and why.
+fn absence(problem: Option<&str>) -> String {
+    match problem {
+        Some(problem) => format!("not there, so nothing can be started: {problem}"),
+        None => "not attached yet: nothing is started until it is".to_owned(),
+    }
 }
 
 /// How the processes of an attempt are held together.

@@ -53,6 +53,8 @@ pub struct Daemon<'a> {
     paused: Option<Paused<'a>>,
     /// `null` where the daemon does not tell them apart.
     runners: Option<Vec<EachRunner<'a>>>,
+    /// Why there is none, once that is known.
+    runner_problem: Option<&'a str>,
 }
 
 impl<'a> EachRunner<'a> {
@@ -102,6 +104,7 @@ impl<'a> Daemon<'a> {
             log_lost: Some(status.log_lost),
             paused: status.paused.as_deref().map(Paused::of),
             runners: Some(status.runners.0.iter().map(|runner| EachRunner::of(runner)).collect()),
+            runner_problem: status.runner_problem.0.as_deref(),
         }
     }
 
@@ -124,6 +127,7 @@ impl<'a> Daemon<'a> {
             log_lost: None,
             paused: None,
             runners: None,
+            runner_problem: None,
         }
     }
 }

@@ -304,31 +304,35 @@ async fn spawn(place: &Whereabouts, slot: Slot) -> Result<Started, LinkError> {
 }
 
 async fn wait_ready(ready: &UnixDatagram, mut started: Started) -> Result<Started, LinkError> {
+    let mut problem = None;
     let said = tokio::time::timeout(PATIENCE, async {
         tokio::select! {
-            // First, for one that is ready and ends at once was ready.
+            // First, for one that is ready and ends at once was ready, and one that cannot begin says why.
             biased;
-            result = said_ready(ready) => result.map(|()| None),
+            result = said_ready(ready, &mut problem) => result.map(|()| None),
             status = started.ended() => status.map(Some),
         }
     });
     match said.await {
         Ok(Ok(None)) => Ok(started),
-        Ok(Ok(Some(status))) => Err(LinkError::Ended(status)),
+        Ok(Ok(Some(status))) => Err(problem.map_or(LinkError::Ended(status), LinkError::Refused)),
         Ok(Err(error)) => Err(LinkError::Io(error)),
         Err(_) => Err(LinkError::NotReady),
     }
 }
 
-async fn said_ready(ready: &UnixDatagram) -> io::Result<()> {
+/// Waits until a runner says that it is ready. What it says of how it is meanwhile is kept: sd_notify(3).
+async fn said_ready(ready: &UnixDatagram, status: &mut Option<String>) -> io::Result<()> {
     let mut message = [0_u8; 512];
     loop {
         let length = ready.recv(&mut message).await?;
-        if message[..length]
-            .split(|byte| *byte == b'\n')
-            .any(|line| line == b"READY=1")
-        {
-            return Ok(());
+        for line in message[..length].split(|byte| *byte == b'\n') {
+            if line == b"READY=1" {
+                return Ok(());
+            }
+            if let Some(said) = line.strip_prefix(b"STATUS=") {
+                *status = Some(String::from_utf8_lossy(said).into_owned());
+            }
         }
     }
 }

@@ -53,6 +53,9 @@ pub(crate) enum LinkError {
         /// What it says.
         problem: String,
     },
+    /// It was started and could not begin.
+    #[error("the runner could not begin: {0}")]
+    Refused(String),
     /// It was started and ended at once.
     #[error("the runner was started and ended ({0}) before it was ready")]
     Ended(ExitStatus),

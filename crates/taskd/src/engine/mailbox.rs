@@ -69,6 +69,8 @@ pub(super) enum Mail {
 pub(crate) struct Condition {
     /// The runner that is told to start what is due, while it is there.
     pub(crate) runner: Option<Seen>,
+    /// Why there is none, where one was looked for since.
+    pub(crate) runner_problem: Option<String>,
     /// Those beside it, of other programs, which end what they have.
     pub(crate) draining: Vec<Seen>,
     /// The controllers of the control groups that the runner gives its attempts, if it does.

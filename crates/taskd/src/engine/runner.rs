@@ -57,6 +57,7 @@ impl Driver {
         match result {
             Ok(attached) => self.take_attached(attached),
             Err(error) => {
+                self.condition.runner_problem = Some(error.to_string());
                 if matches!(self.stop, Stop::No) {
                     tracing::warn!(error = %error, "no runner is attached");
                     let wait = self.patience;
@@ -95,6 +96,7 @@ impl Driver {
         let (seen, mut runner) = take_met(current, &mut inventory);
         runner.guard = started;
         self.condition.runner = Some(seen);
+        self.condition.runner_problem = None;
         self.runner = Some(runner);
         self.condition.draining.clear();
         for met in draining {

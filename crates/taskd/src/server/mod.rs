@@ -78,16 +78,28 @@ impl Drained {
     }
 }
 
-/// Serves until `stop` changes. Then connections end with the request they are at.
-pub(crate) async fn serve(listener: UnixListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> Drained {
+/// Serves at the listener, and at each that comes in its place, until `stop` changes. Then connections end with the request
+/// they are at.
+pub(crate) async fn serve(
+    mut listener: UnixListener,
+    mut anew: mpsc::Receiver<UnixListener>,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) -> Drained {
     let admission = Admission::default();
     let hello = Arc::new(Hello::ours().encode());
     let (open, drained) = mpsc::channel(1);
     let mut failed = None;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            biased;
             _ = stop.changed() => return Drained(drained),
+            // Who had come by the old name goes first.
+            accepted = listener.accept() => accepted,
+            Some(other) = anew.recv() => {
+                listener = other;
+                continue;
+            }
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,

@@ -1,13 +1,18 @@
 //! The socket: made with its final mode, and taken away in the end if it is still this daemon's.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use taskd_runner::{NameWatch, listen_at, named};
+use taskd_wire::runner::FileId;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 
 /// A socket that this process listens at. Dropping it takes it away.
 ///
@@ -16,8 +21,8 @@ use rustix::fs::{Mode, OFlags};
 pub(crate) struct Socket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode of what was made.
-    made: (u64, u64),
+    /// What was made.
+    made: FileId,
     _lock: File,
 }
 
@@ -28,33 +33,11 @@ impl Socket {
     /// What the system says, or that another daemon answers there.
     pub(crate) fn bind(path: &Path) -> io::Result<Self> {
         let lock = lock(path)?;
-        match std::fs::symlink_metadata(path) {
-            Ok(found) => {
-                if !found.file_type().is_socket() {
-                    return Err(io::Error::new(
-                        io::ErrorKind::AlreadyExists,
-                        "something that is no socket stands in its place",
-                    ));
-                }
-                // It need not be a daemon that knows of the lock.
-                if UnixStream::connect(path).is_ok() {
-                    return Err(another());
-                }
-                std::fs::remove_file(path)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        // The mask holds for the whole process; nothing else makes files while the daemon starts.
-        let before = rustix::process::umask(Mode::from_raw_mode(0o177));
-        let listener = UnixListener::bind(path);
-        rustix::process::umask(before);
-        let listener = listener?;
-        listener.set_nonblocking(true)?;
+        let (listener, made) = listen(path)?;
         Ok(Socket {
             listener,
             path: path.to_owned(),
-            made: identity(path)?,
+            made,
             _lock: lock,
         })
     }
@@ -66,21 +49,91 @@ impl Socket {
     pub(crate) fn listener(&self) -> io::Result<tokio::net::UnixListener> {
         tokio::net::UnixListener::from_std(self.listener.try_clone()?)
     }
+
+    /// Makes it anew as often as somebody takes its name away, as those do who clean up directories, and hands over what listens
+    /// then. Never ends.
+    pub(crate) async fn keep(&mut self, anew: &mpsc::Sender<tokio::net::UnixListener>) -> Infallible {
+        let watch = match self.watch() {
+            Ok(watch) => watch,
+            Err(error) => {
+                tracing::warn!(error = %error, "it will not be noticed when the socket is taken away");
+                return std::future::pending().await;
+            }
+        };
+        loop {
+            if !self.is_there() {
+                match self.bind_again() {
+                    Ok(listener) => {
+                        tracing::warn!(socket = %self.path.display(), "the socket was taken away, and is made anew");
+                        // Nobody takes it while the daemon ends.
+                        let _ = anew.send(listener).await;
+                    }
+                    Err(error) => {
+                        tracing::error!(error = %error, socket = %self.path.display(), "the socket was taken away");
+                    }
+                }
+            }
+            // One that cannot be made anew, or was taken away at once, is not heard of again.
+            let _ = watch.get_ref().add(&self.path);
+            let Ok(mut ready) = watch.readable().await else {
+                return std::future::pending().await;
+            };
+            watch.get_ref().take();
+            ready.clear_ready();
+        }
+    }
+
+    fn watch(&self) -> io::Result<AsyncFd<NameWatch>> {
+        let watch = NameWatch::new()?;
+        watch.add(&self.path)?;
+        #[expect(
+            deprecated,
+            reason = "an owned descriptor that nobody replaces; the successor is an unsafe function"
+        )]
+        AsyncFd::new(watch)
+    }
+
+    fn is_there(&self) -> bool {
+        named(&self.path).is_ok_and(|found| found == self.made)
+    }
+
+    fn bind_again(&mut self) -> io::Result<tokio::net::UnixListener> {
+        (self.listener, self.made) = listen(&self.path)?;
+        self.listener()
+    }
+}
+
+/// Listens at a socket of this name, in place of one that was left behind.
+fn listen(path: &Path) -> io::Result<(UnixListener, FileId)> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => {
+            if !found.file_type().is_socket() {
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "something that is no socket stands in its place",
+                ));
+            }
+            // It need not be a daemon that knows of the lock.
+            if UnixStream::connect(path).is_ok() {
+                return Err(another());
+            }
+            std::fs::remove_file(path)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = listen_at(path)?;
+    Ok((listener, named(path)?))
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
         // Still open, so that nobody takes it for one left behind.
-        if identity(&self.path).is_ok_and(|found| found == self.made) {
+        if self.is_there() {
             // The next daemon replaces what cannot be removed.
             let _ = std::fs::remove_file(&self.path);
         }
     }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let found = std::fs::symlink_metadata(path)?;
-    Ok((found.dev(), found.ino()))
 }
 
 fn lock(path: &Path) -> io::Result<File> {
@@ -101,6 +154,8 @@ fn another() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
@@ -127,6 +182,28 @@ mod tests {
         std::fs::remove_file(&path).expect("it is there");
         let refused = Socket::bind(&path).err().map(|error| error.kind());
         assert_eq!(refused, Some(io::ErrorKind::AddrInUse));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_taken_away_is_made_anew() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("taskd.sock");
+        let mut socket = Socket::bind(&path).expect("nobody answers");
+        let (anew, mut listeners) = mpsc::channel::<tokio::net::UnixListener>(1);
+        let take_away_twice = async {
+            for _ in 0..2 {
+                std::fs::remove_file(&path).expect("it is there");
+                let listener = listeners.recv().await.expect("it is kept");
+                let (_client, accepted) = tokio::join!(tokio::net::UnixStream::connect(&path), listener.accept());
+                accepted.expect("somebody has come");
+            }
+        };
+        tokio::select! {
+            never = socket.keep(&anew) => match never {},
+            () = take_away_twice => {}
+        }
+        drop(socket);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Status {
     pub cgroups: Option<Vec<String>>,
     /// Every runner that is there: the one that starts what is due first, then those that only end what they have.
     pub runners: Tail<Vec<Rec<RunnerStatus>>>,
+    /// Why no runner is there, once that is known.
+    pub runner_problem: Tail<Option<String>>,
 }
 
 /// A runner.

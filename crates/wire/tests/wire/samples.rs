@@ -174,6 +174,7 @@ fn status() -> Status {
             draining: true,
             stopped: Tail(true),
         })]),
+        runner_problem: Tail(Some(s("no runner answers"))),
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) async fn answer(shared: &Shared) -> Result<Response, Refusal> {
                 runner_pid: condition.runner.as_ref().map(|seen| seen.pid),
                 runner_version: condition.runner.as_ref().map(|seen| seen.version.clone()),
                 runners: Tail(current.chain(beside).collect()),
+                runner_problem: Tail(condition.runner_problem.clone()),
                 cgroups: condition.cgroups.clone(),
                 horizon_ms: Some(state.horizon())
                     .filter(|at| *at != Timestamp::MIN)
