@@ -402,6 +402,8 @@ impl<'a> Run<'a> {
 pub struct Started<'a> {
     run: &'a str,
     trace_id: &'a str,
+    /// `null` where it has begun.
+    waits_for: Option<&'a str>,
 }
 
 impl<'a> Started<'a> {
@@ -410,6 +412,7 @@ impl<'a> Started<'a> {
         Started {
             run: &run.run,
             trace_id: &run.trace_id,
+            waits_for: run.waits_for.0.as_deref(),
         }
     }
 }

@@ -371,6 +371,8 @@ pub struct RunRef {
     pub run: String,
     /// W3C trace id, 32 hex digits.
     pub trace_id: String,
+    /// What it waits for, where it has not begun.
+    pub waits_for: Tail<Option<String>>,
 }
 
 /// One task in a list.

@@ -199,7 +199,7 @@ fn the_graph_is_drawn_with_how_each_task_stands() {
     world.finished("c/2");
     let of_run = world.ctl(&["graph", "--run", "c/1"]).ok();
     assert!(
-        of_run.contains("├─ b  succeeded (b/1)") && of_run.contains("not triggered"),
+        of_run.contains("├─ b  succeeded (b/1)") && of_run.contains("no run under this trace"),
         "{of_run}"
     );
     let graph = world.ctl(&["graph", "x", "--json"]).json();

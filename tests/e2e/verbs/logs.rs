@@ -109,6 +109,24 @@ fn path_says_where_the_file_is_and_json_gives_its_lines() {
 }
 
 #[test]
+fn output_that_somebody_has_removed_is_told_of() {
+    let world = world();
+    let path = world.ctl(&["logs", "--path", "a"]).ok();
+    std::fs::remove_file(path.trim_end()).expect("it is there");
+    let said = world.ctl(&["logs", "a"]).refused(1);
+    let message = format!("the output of a/2 is gone: {}", path.trim_end());
+    assert!(said.contains(&message), "{said}");
+    assert_eq!(world.ctl(&["logs", "--json", "a/2"]).error(1)["code"], "output-gone");
+    let said = world.ctl(&["logs", "--path", "a"]);
+    assert!(said.stderr.contains(&message), "{}", said.stderr);
+    assert_eq!(
+        world.ctl(&["logs", "a/1"]).ok().lines().count(),
+        4,
+        "that of another is there"
+    );
+}
+
+#[test]
 fn what_is_not_there_is_exit_code_4_with_a_suggestion() {
     let world = world();
     world.ctl(&["add", "--name", "backup", "--manual", "--", "true"]).ok();

@@ -28,9 +28,13 @@ fn a_group_has_its_limit_and_the_highest_priority_goes_first_over_a_crash() {
     add(&world, "first", &["--group", "db"]);
     add(&world, "low", &["--group", "db"]);
     add(&world, "high", &["--group", "db", "--priority", "10"]);
-    for task in ["first", "low", "high"] {
-        world.ctl(&["run", task]).ok();
-    }
+    assert_eq!(world.ctl(&["run", "first"]).ok(), "started first/1\n");
+    assert_eq!(
+        world.ctl(&["run", "low"]).ok(),
+        "low/1 waits for group db, which holds 1\n"
+    );
+    let high = world.ctl(&["run", "high", "--json"]).json();
+    assert_eq!(high["waits_for"], "group db, which holds 1");
     state(&world, "first/1", "running");
     let low = state(&world, "low/1", "waiting");
     assert_eq!(low["waits_for"], "group db, which holds 1");

@@ -94,7 +94,7 @@ pub enum AtErrorKind {
     NoSuchTime,
     /// A day that the calendar does not have.
     NoSuchDate,
-    /// Not between the years 1800 and 9999.
+    /// Before the year 1800, or on the last day of the year 9999.
     OutOfRange,
     /// The zone is not known.
     Zone(UnknownZone),
@@ -124,7 +124,7 @@ impl AtError {
             AtErrorKind::NoTime => "the time of day is missing".to_owned(),
             AtErrorKind::NoSuchTime => "no day has this time".to_owned(),
             AtErrorKind::NoSuchDate => "the calendar has no such day".to_owned(),
-            AtErrorKind::OutOfRange => "only the years from 1800 to 9999 can be used".to_owned(),
+            AtErrorKind::OutOfRange => "only times from the year 1800 until 9999-12-30T22:00Z can be used".to_owned(),
             AtErrorKind::Zone(unknown) => unknown.to_string(),
             AtErrorKind::OffsetDisagrees { written, zone, actual } => {
                 let (written, actual) = (display_offset(*written), display_offset(*actual));

@@ -50,6 +50,7 @@ pub fn run(args: &LogsArgs, session: &mut Session) -> Result<()> {
         since: since_ms.map(|ms| taskd_core::Timestamp::from_millis(ms).to_jiff()),
         split: false,
     };
+    let gone = outputs.iter().find_map(gone);
     let last = outputs.len().saturating_sub(1);
     let mut client = Some(client);
     for (i, output) in outputs.into_iter().enumerate() {
@@ -71,7 +72,7 @@ pub fn run(args: &LogsArgs, session: &mut Session) -> Result<()> {
         Followed::new(files, args.tail).print(0, true, None, &mut printer, out, err)?;
         printer.end(out, err)?;
     }
-    Ok(())
+    gone.map_or(Ok(()), |gone| Err(gone.into()))
 }
 
 /// The runs that are meant, oldest first.
@@ -153,11 +154,39 @@ fn absent(output: &RunOutput) -> Option<String> {
     }
 }
 
+/// That the output of a run which has written some is not where it was put, and nothing of ours has removed it.
+fn gone(output: &RunOutput) -> Option<Failure> {
+    let info = &output.info.0;
+    let last = info.output_bytes.iter();
+    let mut attempts = last.chain(info.earlier.iter().flat_map(|attempt| &attempt.output_bytes));
+    let has_written = info.outcome.is_some() && attempts.any(|bytes| *bytes > 0);
+    let is_expected = has_written && absent(output).is_none();
+    if !is_expected || output.files.iter().any(|file| is_there(file)) {
+        return None;
+    }
+    let message = format!("the output of {} is gone: {}", info.run, output.files.join(", "));
+    Some(Failure::new(Exit::Failed, "output-gone", message).hint("somebody has removed it; taskd has not"))
+}
+
+/// Whether there is a file of output, in whatever shape.
+fn is_there(file: &str) -> bool {
+    let lines = pressed::plain(PathBuf::from(file));
+    let raw = raw::beside(&lines);
+    let packed = [&lines, &raw].map(|path| pressed::packed(path));
+    // One that may not be looked for is there for all we know.
+    [lines, raw]
+        .iter()
+        .chain(&packed)
+        .any(|path| path.try_exists().unwrap_or(true))
+}
+
 /// The files of runs, those too that are not there.
 fn paths_of(outputs: Vec<RunOutput>, session: &mut Session) -> Result<()> {
     for output in &outputs {
         if let Some(remark) = absent(output) {
             session.remark(&remark);
+        } else if let Some(gone) = gone(output) {
+            session.remark(&gone.message);
         } else if !output.files.iter().any(|file| PathBuf::from(file).exists()) {
             let so_far = if output.info.outcome.is_none() { " so far" } else { "" };
             session.remark(&format!(

@@ -87,7 +87,10 @@ fn say_started(session: &mut Session, one: bool, runs: &[RunRef]) -> Result<()> 
         };
     }
     for run in runs {
-        session.out.said(&format!("started {}", run.run))?;
+        session.out.said(&match &run.waits_for.0 {
+            Some(waits_for) => format!("{} waits for {waits_for}", run.run),
+            None => format!("started {}", run.run),
+        })?;
     }
     Ok(())
 }

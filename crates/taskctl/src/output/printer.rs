@@ -1,6 +1,7 @@
 //! Prints records: bytes as the command wrote them, or with times, or as the JSON lines they are.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use super::lines::Piece;
 use super::record::Record;
 use crate::error::Result;
 use crate::out::Out;
-use crate::render::bytes;
+use crate::render::{bytes, counted};
 
 /// How records are shown.
 #[derive(Clone, Default)]
@@ -41,6 +42,8 @@ pub struct Printer {
     prefixes: Vec<String>,
     /// Whose line is begun and not ended, on stdout and on stderr.
     open: [Option<Source>; 2],
+    /// How many gaps of each run were only counted.
+    untold: BTreeMap<usize, u64>,
 }
 
 /// A line of which neither stream nor time is known, in the shape of those of which they are.
@@ -76,6 +79,7 @@ impl Printer {
             style,
             prefixes: Vec::new(),
             open: [None; 2],
+            untold: BTreeMap::new(),
         }
     }
 
@@ -85,6 +89,7 @@ impl Printer {
             style,
             prefixes,
             open: [None; 2],
+            untold: BTreeMap::new(),
         }
     }
 
@@ -197,6 +202,14 @@ impl Printer {
             // The shape of a gap line, of which neither time nor size is known.
             return out.line(r#"{"log":"","stream":"taskd","time":null,"gap":{"bytes":null}}"#);
         }
+        // Apart from what is missing a mark tells no place. Who follows a run that writes faster than is read meets thousands.
+        if self.style.split {
+            if let Some(more) = self.untold.get_mut(&run) {
+                *more += 1;
+                return Ok(());
+            }
+            self.untold.insert(run, 0);
+        }
         // What comes after it is another line. Alone on stdout, though, it is byte for byte what the run wrote.
         if self.is_marked() || !self.style.split {
             self.end_line(STDOUT, out)?;
@@ -213,11 +226,19 @@ impl Printer {
         self.open.iter().any(Option::is_some)
     }
 
-    /// Ends lines that were begun, where lines begin with something.
+    /// Ends lines that were begun, where lines begin with something, and tells of the gaps that were only counted.
     pub fn end(&mut self, out: &mut Out, err: &mut Out) -> Result<()> {
         if self.is_marked() {
             self.end_line(STDOUT, out)?;
             self.end_line(STDERR, err)?;
+        }
+        for (run, more) in std::mem::take(&mut self.untold) {
+            if more > 0 {
+                self.end_line(STDERR, err)?;
+                let prefix = self.prefixes.get(run).map_or("", String::as_str);
+                let places = counted(more, "other place");
+                err.line(&format!("{prefix}[taskd: nor was output kept in {places}]"))?;
+            }
         }
         Ok(())
     }
@@ -328,7 +349,13 @@ mod tests {
             ..Style::default()
         };
         let mark = "[taskd: 2.0 KiB of output was not kept here]\n".to_owned();
-        assert_eq!(shown(Printer::new(split), &lines), ("ab\n".to_owned(), mark));
+        assert_eq!(
+            shown(Printer::new(split.clone()), &lines),
+            ("ab\n".to_owned(), mark.clone())
+        );
+        let lines = [&lines[..], &lines[..], &lines[..]].concat();
+        let marks = mark + "[taskd: nor was output kept in 2 other places]\n";
+        assert_eq!(shown(Printer::new(split), &lines), ("ab\nab\nab\n".to_owned(), marks));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub fn verdict(fate: &Fate) -> (&str, Tone) {
         "suppressed" => ("will be skipped", Tone::Dim),
         "paused" => ("will be skipped: paused", Tone::Dim),
         "due" => ("is due now", Tone::Live),
+        "planned" if fate.reason.is_some() => ("will be skipped as things are", Tone::Dim),
         "planned" => ("will start", Tone::Plain),
         other => (other, Tone::of(other)),
     }

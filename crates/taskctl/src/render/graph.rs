@@ -72,7 +72,7 @@ fn follows(task: &GraphTask, other: &str) -> bool {
 fn state(task: &GraphTask, is_of_run: bool) -> (String, Tone) {
     match (&task.state, &task.run) {
         (Some(state), Some(run)) => (format!("{state} ({run})"), Tone::of(state)),
-        (Some(_) | None, _) if is_of_run => ("not triggered".to_owned(), Tone::Dim),
+        (Some(_) | None, _) if is_of_run => ("no run under this trace".to_owned(), Tone::Dim),
         (Some(_) | None, _) => ("never run".to_owned(), Tone::Dim),
     }
 }
@@ -310,7 +310,10 @@ mod tests {
         let mut of_run = graph();
         of_run.trace_id = Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned());
         let lines = drawn(&of_run, false);
-        assert!(lines[3].ends_with("load (and after clean)  not triggered"), "{lines:?}");
+        assert!(
+            lines[3].ends_with("load (and after clean)  no run under this trace"),
+            "{lines:?}"
+        );
     }
 
     #[test]

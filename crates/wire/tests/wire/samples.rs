@@ -322,6 +322,7 @@ impl Said for Response {
             Response::RunsStarted(vec![Rec(RunRef {
                 run: s("backup/1043"),
                 trace_id: run_info().trace_id,
+                waits_for: Tail(Some(s("run backup/1042"))),
             })]),
             Response::Tasks {
                 tasks: vec![Rec(summary()), Rec(TaskSummary::default())],

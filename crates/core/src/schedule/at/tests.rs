@@ -93,7 +93,17 @@ fn what_is_no_instant_is_refused_with_a_reason() {
         ("2026-12-01 24:00", "no day has this time", (11, 16)),
         (
             "1799-12-31T00:00Z",
-            "only the years from 1800 to 9999 can be used",
+            "only times from the year 1800 until 9999-12-30T22:00Z can be used",
+            (0, 0),
+        ),
+        (
+            "9999-12-31T23:59",
+            "only times from the year 1800 until 9999-12-30T22:00Z can be used",
+            (0, 0),
+        ),
+        (
+            "9999-12-30T22:00Z",
+            "only times from the year 1800 until 9999-12-30T22:00Z can be used",
             (0, 0),
         ),
         (

@@ -29,6 +29,7 @@ fn started() -> Say {
     Say::All(vec![Response::RunsStarted(vec![Rec(RunRef {
         run: "a/1".into(),
         trace_id: "t".into(),
+        ..RunRef::default()
     })])])
 }
 

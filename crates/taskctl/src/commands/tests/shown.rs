@@ -88,6 +88,7 @@ fn nothing_that_a_daemon_says_steers_the_terminal() {
         Request::Run { .. } => Response::RunsStarted(vec![Rec(RunRef {
             run: EVIL.into(),
             trace_id: EVIL.into(),
+            ..RunRef::default()
         })]),
         Request::Enable { .. } | Request::Remove { .. } | Request::Cancel { .. } => Response::Done(vec![EVIL.into()]),
         Request::Status => Response::Status(Box::new(Rec(Status {

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use taskd_core::command::{Command, Reply};
 use taskd_core::overrides::Overrides;
+use taskd_core::scheduler::RunView;
 use taskd_core::task::TaskId;
 use taskd_wire::client::{self as wire, Response, RunRef};
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::refusal::Refusal;
 
 use crate::accept;
+use crate::describe;
 use crate::server::{Shared, meant};
 
 /// Most runs started by one request: with their trace ids they fit one answer.
@@ -40,9 +42,11 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>, typed: wire::Ove
                     .iter()
                     .map(|(run, trace_id)| {
                         let name = state.task(run.task).map(|task| task.name.to_string());
+                        let waits = |view: RunView<'_>| Some(describe::waits(&view.origin.name, &view.waits_for?));
                         Rec(RunRef {
                             run: format!("{}/{}", name.unwrap_or_default(), run.n),
                             trace_id: trace_id.to_string(),
+                            waits_for: Tail(state.run(*run).and_then(waits)),
                         })
                     })
                     .collect(),
