@@ -378,10 +378,10 @@ fn line_refusal(code: &'static str, line: u64, refusal: LineRefusal) -> Failure 
             problem,
             cure,
         } => {
-            let why = if at.is_some() {
-                problem
-            } else {
-                format!("{field}: {problem}")
+            let why = match at {
+                Some(_) => problem,
+                None if text.is_empty() => format!("{field}: {problem}"),
+                None => format!("{field} {}: {problem}", cut(&text, Failure::TEXT)),
             };
             Failure {
                 excerpt: at.map(|(column, len)| {

@@ -279,7 +279,7 @@ fn it_is_shown_changed_and_exported() {
         &lines[0].replace("\"z\"", "\"y\"").replace("\"b\"", "\"x\""),
     );
     let said = gone.refused(1);
-    assert!(said.contains("line 1: after: there is no task x"), "{said}");
+    assert!(said.contains("line 1: after x: there is no task x"), "{said}");
     world.ctl(&["edit", "z", "--manual"]).ok();
     world.ctl(&["remove", "a"]).ok();
 }

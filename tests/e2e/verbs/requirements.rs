@@ -45,7 +45,7 @@ fn what_falls_due_is_skipped_until_what_is_required_has_succeeded() {
     let why = world.ctl(&["why", "b"]).ok();
     assert!(why.contains("skipped\n  Requires a: it has not run.\n"), "{why}");
     assert!(
-        why.contains("Unless that changes, it will be skipped: it requires a: it has not run."),
+        why.contains("will be skipped as things are\n  It requires a: it has not run.\n"),
         "{why}"
     );
     world.ctl(&["run", "--wait", "a"]).ok();
@@ -201,7 +201,7 @@ fn it_is_shown_changed_drawn_and_exported() {
         &lines[0].replace("\"z\"", "\"y\"").replace("\"a\"", "\"x\""),
     );
     let said = gone.refused(1);
-    assert!(said.contains("line 1: require: there is no task x"), "{said}");
+    assert!(said.contains("line 1: require x: there is no task x"), "{said}");
     // What else is changed leaves it, and so does another schedule.
     let requires = || {
         world.ctl(&["show", "z", "--json"]).json()["requires"]

@@ -13,8 +13,8 @@ use super::zone::{REACH, Segment, TABLE_START, Zone};
 /// Most segments one search looks at. Each brings the search to the next civil match, so only an expression whose every match
 /// falls into a gap comes here; it has none in thousands of tries.
 const SEGMENTS_MAX: u32 = 2_000;
-/// 9999-12-30T22:00:00Z. What is later has no local time in some zone, since jiff knows no year 10000, and could not be shown.
-pub(super) const END: i64 = 253_402_207_200;
+/// The second after 9999-12-30T22:00:00Z. From there on some zone would be in the year 10000, so jiff knows no such instant.
+pub(super) const END: i64 = 253_402_207_201;
 
 /// What happens to fire times that clocks skip or show twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

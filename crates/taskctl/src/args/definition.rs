@@ -151,11 +151,15 @@ fn percent(typed: &str) -> Result<u32, &'static str> {
         .ok_or("it is a number from 1 to 100")
 }
 
+fn times(text: &str) -> Result<u32, &'static str> {
+    text.trim().parse().map_err(|_| "it is a whole number, and 0 for none")
+}
+
 /// Whether another attempt follows one that did not succeed, as typed.
 #[derive(Debug, Default, Args)]
 pub struct RetryArgs {
     /// How often another attempt follows one that did not succeed (default: 0)
-    #[arg(long, value_name = "N", help_heading = "Retries")]
+    #[arg(long, value_name = "N", value_parser = times, help_heading = "Retries")]
     pub retries: Option<u32>,
     /// How long each waits: the first, and the longest (default: 1s..5m)
     #[arg(long, value_name = "INITIAL..MAX", help_heading = "Retries")]

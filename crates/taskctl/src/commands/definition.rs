@@ -254,17 +254,24 @@ pub fn codes(typed: &[String]) -> Result<Option<Option<Vec<u32>>>, Failure> {
     if typed.iter().all(String::is_empty) {
         return Ok(Some(None));
     }
-    let code = |text: &String| {
-        text.trim().parse().map_err(|_| {
+    let mut codes = Vec::new();
+    for (place, text) in typed.iter().enumerate() {
+        let Ok(code) = text.trim().parse() else {
+            let before: usize = typed[..place].iter().map(|text| text.chars().count() + 1).sum();
+            let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+            let at = (number(before), number(text.chars().count().max(1)));
             let (problem, cure) = ("this is no exit code", Some("write codes as 0,2"));
-            Failure::field("success-codes", text, Some((0, 1)), problem, cure)
-        })
-    };
-    typed
-        .iter()
-        .map(code)
-        .collect::<Result<_, _>>()
-        .map(|codes| Some(Some(codes)))
+            return Err(Failure::field(
+                "success-codes",
+                &typed.join(","),
+                Some(at),
+                problem,
+                cure,
+            ));
+        };
+        codes.push(code);
+    }
+    Ok(Some(Some(codes)))
 }
 
 /// After what another attempt follows; the inner `None` for the default, as '' gives it.

@@ -1,5 +1,6 @@
 //! From what a user typed to a definition that holds: every field is checked, everything relative becomes an instant.
 
+mod contradictions;
 mod dependencies;
 mod gates;
 mod limits;
@@ -27,6 +28,7 @@ use crate::config::Limits;
 use crate::describe;
 use crate::powers::Powers;
 
+pub(crate) use contradictions::contradictions;
 pub(crate) use needs::{Needs, uncapped};
 pub(crate) use overrides::{fit, overrides};
 use process::read_env_files;

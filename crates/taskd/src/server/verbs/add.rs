@@ -37,6 +37,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
     let definition = accept::definition(spec, &context(shared, now))?;
     are_met(Needs::of(&definition)).await?;
     let findings = accept::findings(&definition, &shared.schedules, now);
+    let contradictions = accept::contradictions(&definition);
     let (owner, tz, caps) = (shared.owner, accept::zone_of(&definition), definition.process.caps);
     let accepted = shared
         .engine
@@ -69,6 +70,7 @@ pub(super) async fn answer(shared: &Shared, spec: TaskSpec) -> Result<Response, 
         });
     };
     accepted.tz = tz;
+    accepted.warnings.extend(contradictions);
     accepted.warnings.extend(uncapped(shared, caps).await?);
     Ok(Response::Accepted(Rec(accepted)))
 }

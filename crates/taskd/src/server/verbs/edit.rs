@@ -40,6 +40,7 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
     };
     add::are_met(named).await?;
     let findings = accept::findings(&definition, &shared.schedules, now);
+    let contradictions = accept::contradictions(&definition);
     let (tz, caps) = (accept::zone_of(&definition), definition.process.caps);
     let accepted = shared
         .engine
@@ -67,6 +68,7 @@ pub(super) async fn answer(shared: &Shared, name: String, patch: TaskPatch) -> R
         return Err(Refusal::UnknownTask { name, near: Vec::new() });
     };
     accepted.tz = tz;
+    accepted.warnings.extend(contradictions);
     accepted.warnings.extend(add::uncapped(shared, caps).await?);
     Ok(Response::Accepted(Rec(accepted)))
 }

@@ -63,6 +63,7 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
     };
     let passed = passed.into_iter().map(|span| Rec(describe::passed(span))).collect();
     let mut findings = found.findings(shared, &stored.definition, now);
+    let contradictions = accept::contradictions(&stored.definition);
     // The summary has it.
     findings.retain(|finding| finding.code != FindingCode::Held);
     let Around {
@@ -79,7 +80,12 @@ pub(super) async fn answer(shared: &Shared, name: String) -> Result<Response, Re
         mark_ms: (mark != Timestamp::MIN).then_some(mark.as_millis()),
         runs,
         passed,
-        warnings: findings.iter().map(Finding::to_string).chain(remark).collect(),
+        warnings: findings
+            .iter()
+            .map(Finding::to_string)
+            .chain(remark)
+            .chain(contradictions)
+            .collect(),
         upstreams,
         downstream,
         requires: Tail(requires),

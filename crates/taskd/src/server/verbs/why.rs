@@ -135,7 +135,7 @@ pub(super) async fn answer(shared: &Shared, name: String, window_ms: Option<(i64
 /// Why a task would not start at an instant for what it requires, unless that changes until then.
 fn held_back(state: &Scheduler, id: TaskId, at: Timestamp) -> Option<String> {
     let (_, why) = state.unmet(id, at).next()?;
-    Some(format!("unless that changes by then: it {why}"))
+    Some(format!("it {why}"))
 }
 
 /// The newest run for a boot of the machine or after the end of another, within the window if there is one.
