@@ -130,7 +130,7 @@ impl Drop for Delegated {
 }
 
 /// Where version 2 of control groups is mounted, all of it.
-fn mounted() -> io::Result<PathBuf> {
+pub fn mounted() -> io::Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "));
     let place = mount.and_then(|line| line.split(' ').nth(4));

@@ -117,7 +117,10 @@ pub(crate) struct Groups {
     state: u64,
     /// Which controllers they have.
     controllers: Vec<&'static str>,
+    /// Whether runs can be started in one.
     works: AtomicBool,
+    /// Whether the last that was wanted could be made.
+    is_made: AtomicBool,
     /// What each group has whose files stay open.
     permit: Arc<()>,
     list: Mutex<List>,
@@ -172,6 +175,7 @@ impl Groups {
             controllers: CONTROLLERS.into_iter().filter(is_enabled).collect(),
             state,
             works: AtomicBool::new(true),
+            is_made: AtomicBool::new(true),
             permit: Arc::default(),
             list: Mutex::default(),
             leaving,
@@ -182,7 +186,7 @@ impl Groups {
 
     /// An empty group; nothing where none can be made.
     pub(crate) fn get(&self) -> Option<Group> {
-        if !self.work() {
+        if !self.works.load(Ordering::Relaxed) {
             return None;
         }
         let mut list = lock(&self.list);
@@ -196,6 +200,9 @@ impl Groups {
             let path = dir.join(format!("taskd-{:016x}-{life:016x}-{number}", self.state));
             match fs::create_dir(&path) {
                 Ok(()) => {
+                    if !self.is_made.swap(true, Ordering::Relaxed) {
+                        complain(format_args!("runs get control groups again"));
+                    }
                     let mut group = Group::new(path, number);
                     if let Some(permit) = self.may_keep_open() {
                         group.keep_open(permit);
@@ -204,8 +211,14 @@ impl Groups {
                 }
                 // Who may write here has made it. It is not ours, and goes with what this life leaves.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                // There may be too many just now (cgroups(7), `cgroup.max.descendants`).
                 Err(error) => {
-                    self.give_up(format_args!("cannot make {}: {error}", path.display()));
+                    if self.is_made.swap(false, Ordering::Relaxed) {
+                        complain(format_args!(
+                            "runs get no control groups: cannot make {}: {error}",
+                            path.display()
+                        ));
+                    }
                     return None;
                 }
             }
@@ -299,14 +312,14 @@ impl Groups {
         }
     }
 
-    /// Whether attempts get groups.
-    fn work(&self) -> bool {
-        self.works.load(Ordering::Relaxed)
-    }
-
     /// What they have.
     pub(crate) fn controllers(&self) -> &[&'static str] {
         &self.controllers
+    }
+
+    /// Whether attempts get groups, as far as was seen.
+    pub(crate) fn work(&self) -> bool {
+        self.works.load(Ordering::Relaxed) && self.is_made.load(Ordering::Relaxed)
     }
 
     /// What they count besides time; nothing where attempts have none.

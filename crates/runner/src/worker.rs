@@ -450,6 +450,7 @@ impl Worker {
             }
         }
         self.reports = reports;
+        self.tell_of_groups();
     }
 
     fn take_signals(&mut self) {

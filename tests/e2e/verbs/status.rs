@@ -3,10 +3,12 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
+use crate::delegated::mounted;
 use crate::harness::{World, has_keys, is_instant, kill, run, wait_for};
 
 #[test]
@@ -74,6 +76,57 @@ fn who_keeps_a_runner_from_the_state_directory_is_named() {
         status["runner"].is_object().then_some(status)
     });
     assert!(status["runner_problem"].is_null(), "{status}");
+}
+
+/// A control group without limits but those that a test sets. It goes with this.
+struct Apart(PathBuf);
+
+impl Apart {
+    fn new() -> std::io::Result<Self> {
+        let dir = mounted()?.join(format!("taskd-status-{}", std::process::id()));
+        std::fs::create_dir(&dir)?;
+        Ok(Apart(dir))
+    }
+
+    fn most_below(&self, most: &str) {
+        std::fs::write(self.0.join("cgroup.max.descendants"), most).expect("it is ours");
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            wait_for("it to be empty", || std::fs::remove_dir(&self.0).ok());
+        }
+    }
+}
+
+#[test]
+fn whether_attempts_have_control_groups_is_told_as_it_changes() {
+    let apart = match Apart::new() {
+        Ok(apart) => apart,
+        Err(error) => return eprintln!("not tried: no control group can be had here: {error}"),
+    };
+    let mut world = World::new();
+    let line = format!("echo $$ > {}", apart.0.join("cgroup.procs").display());
+    world.spawn(world.after(&line, &world.taskd()));
+    world.wait_served();
+    let cgroups = |world: &World| world.ctl(&["status", "--json"]).json()["runner"]["cgroups"].is_array();
+    if !cgroups(&world) {
+        return eprintln!("not tried: the kernel cannot end what is in a control group");
+    }
+    // More at once than have groups that are kept.
+    for n in 0..20 {
+        world
+            .ctl(&["add", "--name", &format!("t{n}"), "--manual", "--shell", "sleep 0.3"])
+            .ok();
+    }
+    for (most, has) in [("0", false), ("max", true)] {
+        apart.most_below(most);
+        world.ctl(&["run", "--wait", "t*"]).ok();
+        wait_for("what is told of groups", || (cgroups(&world) == has).then_some(()));
+    }
+    drop(world);
 }
 
 #[test]

@@ -1,6 +1,9 @@
-//! The socket that daemons come to, and what becomes of it when its name is taken away.
+//! What the runner is known by and told of: the socket that daemons come to, and whether attempts have control groups.
 
 use rustix::event::epoll::{self, EventData, EventFlags};
+
+use taskd_wire::codec::{Rec, Tail};
+use taskd_wire::runner::FromRunner;
 
 use super::{LISTENER, Worker};
 use crate::notify::complain;
@@ -10,6 +13,16 @@ impl Worker {
         let data = EventData::new_u64(LISTENER);
         let flags = EventFlags::IN | EventFlags::ET;
         epoll::add(self.waiting.talk(), self.server.listener(), data, flags)
+    }
+
+    /// Says it to the daemon where attempts get control groups no more, or again. The end of an inventory without one is that to a
+    /// daemon of an earlier version.
+    pub(super) fn tell_of_groups(&mut self) {
+        let Some(groups) = &self.groups else { return };
+        if groups.work() != self.info.cgroups.0.is_some() {
+            self.info.cgroups = Tail(groups.said());
+            self.server.say(&FromRunner::InventoryEnd(Rec(self.info.clone())));
+        }
     }
 
     /// Something has happened to the names that the runner is known by.

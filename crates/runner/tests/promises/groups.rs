@@ -23,6 +23,7 @@ crate::tests![
     what_a_run_uses_is_told_when_asked,
     without_groups_nothing_is_said_of_them,
     what_finds_its_group_gone_runs_without_one,
+    whether_groups_can_be_made_is_told_as_it_changes,
 ];
 
 /// A runner that makes groups, and where. Nothing where it cannot.
@@ -376,4 +377,52 @@ fn what_finds_its_group_gone_runs_without_one() {
     drop(file);
     let ended = daemon.ended();
     assert_eq!((ended.origin.key, ended.end), (key(100), End::Exited(0)));
+}
+
+/// A control group for a runner of its own, of which nobody else takes notice. It goes with this.
+struct Apart(PathBuf);
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        wait_until("nothing is left in it", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+fn whether_groups_can_be_made_is_told_as_it_changes() {
+    let home = Home::new();
+    let Some((_life, _daemon, groups)) = grouped(&home) else {
+        return;
+    };
+    let apart = Apart(groups.dir.join(format!("test-{}", groups.state)));
+    fs::create_dir(&apart.0).expect("the runner can make some as well");
+    let other = Home::new();
+    let line = format!("echo $$ >{}/cgroup.procs && exec \"$@\"", apart.0.display());
+    let life = other.start_with(other.command_by(&["sh", "-c", &line, "sh"]));
+    let (mut daemon, inventory) = life.attach();
+    assert!(inventory.info.cgroups.0.is_some());
+    // More at once than there are groups of such as have ended, and what is told of groups until all are over.
+    let told = |daemon: &mut Daemon, first: u64| {
+        const COUNT: u64 = 40;
+        let starts: Vec<_> = (first..first + COUNT)
+            .map(|run| to_start(exec(run, &["sleep", "0.3"])))
+            .collect();
+        daemon.say(&starts);
+        let (mut ended, mut told) = (0, Vec::new());
+        while ended < COUNT {
+            match daemon.hear().expect("it is there") {
+                FromRunner::Ended(_) => ended += 1,
+                FromRunner::InventoryEnd(info) => told.push(info.0.cgroups.0.is_some()),
+                _ => {}
+            }
+        }
+        told
+    };
+    let most = apart.0.join("cgroup.max.descendants");
+    fs::write(&most, "0").expect("it is ours");
+    assert_eq!(told(&mut daemon, 1), [false]);
+    let (mut daemon, inventory) = life.attach();
+    assert_eq!(inventory.info.cgroups.0, None);
+    fs::write(&most, "max").expect("it is ours");
+    assert_eq!(told(&mut daemon, 101), [true]);
+    drop((daemon, life));
 }

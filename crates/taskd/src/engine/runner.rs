@@ -177,6 +177,14 @@ impl Driver {
                     self.condition.cgroups = None;
                     events.push(Event::RunnerLost);
                 }
+                FromRunner::InventoryEnd(info) if which == Which::Current => {
+                    let now = info.0.cgroups.0;
+                    match &now {
+                        Some(_) => tracing::info!("attempts have control groups again"),
+                        None => tracing::warn!("attempts have no control groups: the runner can make none"),
+                    }
+                    self.condition.cgroups = now;
+                }
                 FromRunner::Inventory { .. } | FromRunner::InventoryEnd(_) => {
                     tracing::warn!("the runner sent a second inventory, which is ignored");
                 }
