@@ -42,6 +42,9 @@ pub enum Patience {
 /// The silence after which a daemon is given up: it answers every request but the last of an import at once.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// The silence after which one is given up that has not even said its hello, which none has to think about.
+const GREETING: Duration = Duration::from_secs(10);
+
 /// How long a connection may take when the time is up: a socket without a limit waits for ever.
 const AT_LEAST: Duration = Duration::from_millis(1);
 
@@ -74,12 +77,22 @@ impl Client {
     }
 
     fn greet(mut stream: UnixStream, socket: &Path, patience: Patience) -> Result<Client> {
+        let peer = rustix::net::sockopt::socket_peercred(&stream).ok();
         // Nothing was asked yet.
         let lost = |error: &io::Error| match error {
             _ if is_end(error) => turned_away(socket),
-            _ => lost(socket, error),
+            _ => match peer
+                .map(|peer| peer.pid)
+                .filter(|pid| is_timeout(error) && is_stopped(*pid))
+            {
+                Some(pid) => {
+                    lost(socket, error).hint(format!("a signal has stopped it: `kill -CONT {pid}` has it go on"))
+                }
+                None => lost(socket, error),
+            },
         };
-        patience.arm(&stream).map_err(|e| lost(&e))?;
+        let greeting = patience.at_most(GREETING);
+        greeting.arm(&stream).map_err(|e| lost(&e))?;
         let ours = Hello::ours();
         // A daemon that has too many connections says its hello and closes; what it said is still to be read.
         if let Err(error) = stream.write_all(&ours.encode())
@@ -100,7 +113,7 @@ impl Client {
             if let Some(hello) = hello {
                 break hello;
             }
-            patience.rearm(&stream).map_err(|e| lost(&e))?;
+            greeting.rearm(&stream).map_err(|e| lost(&e))?;
             match stream.read(&mut chunk) {
                 Ok(0) => return Err(turned_away(socket)),
                 Ok(n) => hellos.push(&chunk[..n]),
@@ -108,6 +121,7 @@ impl Client {
                 Err(error) => return Err(lost(&error)),
             }
         };
+        patience.arm(&stream).map_err(|e| lost(&e))?;
         let mut frames = FrameReader::new();
         frames.push(&hellos.into_rest());
         let agreed = agree(&ours, &theirs);
@@ -296,6 +310,14 @@ impl Patience {
         Ok(left)
     }
 
+    /// The same, with no more than so much silence.
+    fn at_most(self, silence: Duration) -> Self {
+        match self {
+            Patience::Silence(length) => Patience::Silence(length.min(silence)),
+            Patience::Until(_) => self,
+        }
+    }
+
     /// Has the socket give up in time.
     fn arm(self, stream: &UnixStream) -> io::Result<()> {
         let left = Some(self.left()?);
@@ -422,6 +444,14 @@ fn lost(socket: &Path, error: &io::Error) -> Failure {
             format!("the connection to {} broke: {}", socket.display(), said(error)),
         ),
     }
+}
+
+/// Whether a signal has stopped a process, as far as can be seen.
+fn is_stopped(pid: rustix::process::Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    // The name in parentheses may hold anything; what follows it is the state, see proc_pid_stat(5).
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, state)| state.starts_with(['T', 't']))
 }
 
 /// Whether a task is to run as a user.

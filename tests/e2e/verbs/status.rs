@@ -130,6 +130,16 @@ fn whether_attempts_have_control_groups_is_told_as_it_changes() {
 }
 
 #[test]
+fn that_a_signal_has_stopped_the_daemon_is_said() {
+    let world = World::served();
+    world.signal(Signal::STOP);
+    let said = world.ctl(&["stop", "--timeout", "100ms"]).refused(3);
+    world.signal(Signal::CONT);
+    let cure = format!("kill -CONT {}", world.pid());
+    assert!(said.contains("does not answer") && said.contains(&cure), "{said}");
+}
+
+#[test]
 fn people_read_where_everything_is() {
     let world = World::served();
     let text = world.ctl(&["status"]).ok();

@@ -45,6 +45,16 @@ fn stop_and_start_end_in_time_with_a_daemon_that_does_not_answer() {
 }
 
 #[test]
+fn one_that_does_not_say_its_hello_is_given_up_soon() {
+    let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
+    let silence = |length| Patience::Silence(length).at_most(GREETING);
+    assert_eq!(silence(long), Patience::Silence(GREETING));
+    assert_eq!(silence(short), Patience::Silence(short));
+    let until = Patience::Until(clock::monotonic() + long);
+    assert_eq!(until.at_most(GREETING), until, "it was said how long");
+}
+
+#[test]
 fn silence_ends_a_request() {
     let patience = Patience::Silence(Duration::from_millis(50));
     let daemon = mute();
