@@ -155,7 +155,11 @@ fn a_runner_that_ends_instead_of_serving_is_noticed_and_replaced() {
     let mut daemon = spawn(world.taskd());
     wait_for("the failure to be logged", || {
         let log = world.log();
-        let told = |line: &serde_json::Value| line["error"].as_str().is_some_and(|text| text.contains("another runner (pid "));
+        let told = |line: &serde_json::Value| {
+            line["error"]
+                .as_str()
+                .is_some_and(|text| text.contains("another runner (pid "))
+        };
         log.iter().any(told).then_some(())
     });
     kill(other.id(), Signal::TERM);
