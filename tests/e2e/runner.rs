@@ -52,6 +52,7 @@ impl Stage {
             cgroups: Tail(None),
             program: Tail(Some(self.program)),
             can: Tail(0),
+            before: Tail(Vec::new()),
         }
     }
 

@@ -51,15 +51,32 @@ pub enum Event {
 pub struct Inventory {
     /// The runner's own random number; tells one life of a runner from another.
     pub instance: u64,
-    /// Other lives of which all attempts are named here too: runners beside it, and such as were found to have none and
-    /// were ended.
+    /// Other lives of which all attempts are named here too: runners beside it, such as were found to have none and were ended,
+    /// and such as were killed and have left what they knew.
     pub also: Vec<u64>,
+    /// Attempts that lives which were killed had begun, and of which nobody knows the end.
+    pub begun: Vec<Begun>,
     /// Attempts that were with one beside it that is gone, before their ends were told.
     pub lost: Vec<AttemptKey>,
     /// Attempts in progress.
     pub live: Vec<Live>,
     /// Attempts that ended and are not yet forgotten.
     pub ended: Vec<(Origin, AttemptEnd)>,
+}
+
+/// An attempt that was lost with its runner: what is left of its [`Origin`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Begun {
+    /// Which.
+    pub attempt: AttemptKey,
+    /// Why its run exists.
+    pub trigger: Trigger,
+    /// The fire time it is for.
+    pub fire_time: Option<Timestamp>,
+    /// When the run was created.
+    pub created_at: Timestamp,
+    /// Its trace id.
+    pub trace_id: TraceId,
 }
 
 /// An attempt in progress.

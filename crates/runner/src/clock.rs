@@ -27,3 +27,9 @@ pub(crate) fn steady_us() -> u64 {
     let part = |part: i64| u64::try_from(part).unwrap_or(0);
     part(now.tv_sec) * 1_000_000 + part(now.tv_nsec) / 1000
 }
+
+/// The boot of the machine, as random(4) names it: a UUID.
+pub(crate) fn boot() -> Option<u128> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()
+}

@@ -1,6 +1,7 @@
 //! What a daemon is told when it attaches: all that lives and all that has ended, in pages that fit a frame.
 
-use taskd_wire::codec::{FRAME_MAX, Rec};
+use taskd_wire::codec::{FRAME_MAX, Rec, Tail};
+use taskd_wire::hello::capability;
 use taskd_wire::runner::{Ended, FromRunner, Live, Origin, RunnerInfo};
 
 use crate::results::Results;
@@ -25,7 +26,19 @@ pub(crate) fn say(roster: &Roster, results: &Results, info: &RunnerInfo, server:
         page.ended.push(Rec(result.clone()));
     }
     page.say(server);
-    server.say(&FromRunner::InventoryEnd(Rec(info.clone())));
+    let mut info = info.clone();
+    if server.knows(capability::BEGUN) {
+        info.before = Tail(roster.before().iter().map(|before| before.instance).collect());
+        // Those whose ends are in the spool are told above.
+        let begun = roster.before().iter().flat_map(|before| &before.begun);
+        let begun: Vec<_> = begun.filter(|origin| !results.contains(&origin.key)).collect();
+        for some in begun.chunks(PAGE_BYTES / ENTRY_BYTES) {
+            server.say(&FromRunner::Begun(
+                some.iter().map(|origin| Rec((*origin).clone())).collect(),
+            ));
+        }
+    }
+    server.say(&FromRunner::InventoryEnd(Rec(info)));
     server.allow_waiting();
 }
 

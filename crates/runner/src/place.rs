@@ -111,6 +111,8 @@ pub(crate) struct Standing {
     socket: SocketFile,
     /// `None` where the system has no room for one.
     watch: Option<NameWatch>,
+    /// What was taken away and could not be made anew, if that was said.
+    is_lacking: bool,
 }
 
 impl Standing {
@@ -121,10 +123,11 @@ impl Standing {
                 "it will not be noticed when files of the runner are taken away: {error}"
             ));
         });
-        let standing = Standing {
+        let mut standing = Standing {
             place,
             socket,
             watch: watch.ok(),
+            is_lacking: false,
         };
         standing.watch_names();
         standing
@@ -135,11 +138,13 @@ impl Standing {
         self.watch.as_ref().map(NameWatch::as_fd)
     }
 
-    fn watch_names(&self) {
+    fn watch_names(&mut self) {
         let Some(watch) = &self.watch else { return };
         for path in [&self.place.slot.file(&self.place.state_dir, "lock"), &self.socket.path] {
-            // One that is gone already is made anew with the next event, or by the next runner.
-            let _ = watch.add(path);
+            if watch.add(path).is_err() {
+                // It is gone already.
+                self.is_lacking = true;
+            }
         }
     }
 
@@ -148,12 +153,21 @@ impl Standing {
         if let Some(watch) = &self.watch {
             watch.take();
         }
-        let anew = self.look_again().unwrap_or_else(|error| {
-            complain(format_args!("what was taken away cannot be made anew: {error}"));
-            None
-        });
+        let looked = self.look_again();
+        match &looked {
+            Err(error) if !self.is_lacking => {
+                complain(format_args!("what was taken away cannot be made anew: {error}"));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        self.is_lacking = looked.is_err();
         self.watch_names();
-        anew
+        looked.unwrap_or_default()
+    }
+
+    /// Whether something was taken away that could not be made anew: it is to be looked again.
+    pub(crate) fn is_lacking(&self) -> bool {
+        self.is_lacking
     }
 
     fn look_again(&mut self) -> Result<Option<UnixListener>, RunnerError> {

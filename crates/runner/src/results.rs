@@ -23,6 +23,8 @@ use crate::notify::complain;
 struct Kept {
     ended: Ended,
     file: Option<PathBuf>,
+    /// Where it is said to have begun, while it is in no file.
+    slot: Option<usize>,
 }
 
 /// A spool file.
@@ -40,6 +42,8 @@ pub(crate) struct Results {
     kept: BTreeMap<AttemptKey, Kept>,
     /// How many of them are in no file.
     loose: usize,
+    /// Where such are said to have begun as are kept otherwise by now, or need not be.
+    freed: Vec<usize>,
     directory: PathBuf,
     /// Where this life writes.
     path: PathBuf,
@@ -58,6 +62,7 @@ impl Results {
         let mut results = Results {
             kept: BTreeMap::new(),
             loose: 0,
+            freed: Vec::new(),
             directory: directory.to_owned(),
             path: directory.join(format!("{instance:016x}.jsonl")),
             spool: None,
@@ -105,7 +110,14 @@ impl Results {
                     spooled.kept += 1;
                     match self
                         .kept
-                        .insert(key, Kept { ended, file })
+                        .insert(
+                            key,
+                            Kept {
+                                ended,
+                                file,
+                                slot: None,
+                            },
+                        )
                         .and_then(|earlier| earlier.file)
                     {
                         Some(earlier) if earlier == path => spooled.kept -= 1,
@@ -165,20 +177,27 @@ impl Results {
         self.kept.is_empty()
     }
 
-    /// Keeps a result until it is acknowledged.
-    pub(crate) fn keep(&mut self, ended: Ended) {
+    /// Keeps a result until it is acknowledged, and with it the slot where it is said to have begun.
+    pub(crate) fn keep(&mut self, ended: Ended, slot: Option<usize>) {
         self.forget(&ended.origin.key);
-        self.kept.insert(ended.origin.key, Kept { ended, file: None });
+        let file = None;
+        self.kept.insert(ended.origin.key, Kept { ended, file, slot });
         self.loose += 1;
     }
 
     /// The daemon has it.
     pub(crate) fn forget(&mut self, key: &AttemptKey) {
-        match self.kept.remove(key).map(|kept| kept.file) {
-            Some(Some(file)) => self.release(&file),
-            Some(None) => self.loose -= 1,
-            None => {}
+        let Some(kept) = self.kept.remove(key) else { return };
+        self.freed.extend(kept.slot);
+        match kept.file {
+            Some(file) => self.release(&file),
+            None => self.loose -= 1,
         }
+    }
+
+    /// The slots that are no longer needed.
+    pub(crate) fn freed(&mut self) -> impl Iterator<Item = usize> {
+        self.freed.drain(..)
     }
 
     /// Nobody is there to take them: writes what is in no spool. What cannot be written stays in memory and is tried
@@ -206,6 +225,7 @@ impl Results {
                 return Err(error);
             }
             kept.file = Some(self.path.clone());
+            self.freed.extend(kept.slot.take());
             self.loose -= 1;
             self.files.entry(self.path.clone()).or_default().kept += 1;
             self.unsynced = true;
@@ -399,168 +419,4 @@ impl From<Line> for Ended {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ended(run: u64, end: End) -> Ended {
-        Ended {
-            origin: Origin {
-                key: AttemptKey {
-                    task: 1,
-                    run,
-                    attempt: 1,
-                },
-                task: "backup".into(),
-                trigger: "schedule".into(),
-                fire_time_ms: Some(-5),
-                created_ms: 7,
-                trace_id: u128::MAX - 1,
-            },
-            pid: 12,
-            started_ms: 13,
-            finished_ms: 14,
-            end,
-            stopped: true,
-            time_up: Tail(Some(TimeUp::Deadline)),
-            gate: Tail(Some("load 5 is over 4".into())),
-            max_rss_kib: 15,
-            user_us: 16,
-            system_us: 17,
-            output_bytes: 18,
-            output_lost: 19,
-            counted: Tail(TreeUsage {
-                memory_peak_kib: Some(20),
-                read_bytes: Some(21),
-                written_bytes: Some(22),
-                peak_pids: Some(23),
-            }),
-            over_memory: Tail(Some(24)),
-            output_kept: Tail(Some(25)),
-        }
-    }
-
-    fn spool_files(directory: &Path) -> Vec<PathBuf> {
-        fs::read_dir(directory)
-            .expect("it exists")
-            .map(|entry| entry.expect("readable").path())
-            .collect()
-    }
-
-    #[test]
-    fn a_later_life_takes_over_every_field() {
-        let directory = tempfile::tempdir().expect("room");
-        let all = [
-            ended(1, End::Exited(3)),
-            ended(2, End::Signalled(9)),
-            ended(
-                3,
-                End::SpawnFailed {
-                    errno: 2,
-                    what: "exec".into(),
-                },
-            ),
-        ];
-        let mut first = Results::open(directory.path(), 1).expect("opens");
-        for result in &all {
-            first.keep(result.clone());
-        }
-        first.spool().expect("room");
-        drop(first);
-        let mut second = Results::open(directory.path(), 2).expect("opens");
-        assert!(second.iter().eq(&all));
-        let earlier = directory.path().join("0000000000000001.jsonl");
-        assert_eq!(
-            spool_files(directory.path()),
-            std::slice::from_ref(&earlier),
-            "it takes no more room"
-        );
-        // It goes with the last of its results, whatever else is kept.
-        second.keep(ended(4, End::Exited(0)));
-        second.spool().expect("room");
-        for result in &all {
-            assert!(earlier.exists());
-            second.forget(&result.origin.key);
-        }
-        assert_eq!(
-            spool_files(directory.path()),
-            [directory.path().join("0000000000000002.jsonl")]
-        );
-    }
-
-    #[test]
-    fn a_result_that_two_lives_spooled_is_one() {
-        let directory = tempfile::tempdir().expect("room");
-        for instance in 1..=2 {
-            let mut results = Results::open(&directory.path().join(instance.to_string()), instance).expect("opens");
-            results.keep(ended(1, End::Exited(0)));
-            results.spool().expect("room");
-            let name = format!("{instance:016x}.jsonl");
-            let from = directory.path().join(instance.to_string()).join(&name);
-            fs::rename(from, directory.path().join(name)).expect("room");
-            fs::remove_dir(directory.path().join(instance.to_string())).expect("it is empty");
-        }
-        let mut results = Results::open(directory.path(), 3).expect("opens");
-        assert_eq!(results.iter().count(), 1);
-        assert_eq!(spool_files(directory.path()).len(), 1);
-        results.forget(&ended(1, End::Exited(0)).origin.key);
-        assert!(spool_files(directory.path()).is_empty());
-    }
-
-    #[test]
-    fn what_names_no_attempt_or_no_end_is_no_result() {
-        let directory = tempfile::tempdir().expect("room");
-        let path = directory.path().join("0000000000000001.jsonl");
-        let lines = [
-            "{}",
-            r#"{"task_id":1,"run":1,"attempt":1}"#,
-            r#"{"run":1,"attempt":1,"end":{"exited":0}}"#,
-        ];
-        fs::write(&path, lines.join("\n") + "\n").expect("room");
-        let results = Results::open(directory.path(), 2).expect("opens");
-        assert!(results.is_empty(), "{results:?}");
-        assert_eq!(spool_files(directory.path()), [path.with_extension("broken")]);
-        let least = r#"{"task_id":1,"run":1,"attempt":1,"end":{"exited":3}}"#;
-        fs::write(&path, format!("{least}\n")).expect("room");
-        let results = Results::open(directory.path(), 2).expect("opens");
-        assert!(results.iter().all(|ended| ended.end == End::Exited(3)));
-        assert_eq!(results.iter().count(), 1);
-    }
-
-    #[test]
-    fn the_spool_goes_when_all_is_forgotten() {
-        let directory = tempfile::tempdir().expect("room");
-        let mut results = Results::open(directory.path(), 1).expect("opens");
-        results.keep(ended(1, End::Exited(0)));
-        assert!(spool_files(directory.path()).is_empty(), "a daemon is there");
-        results.keep(ended(2, End::Exited(0)));
-        results.spool().expect("room");
-        results.keep(ended(3, End::Exited(0)));
-        for run in 1..=2 {
-            assert_eq!(spool_files(directory.path()).len(), 1);
-            results.forget(&ended(run, End::Exited(0)).origin.key);
-        }
-        assert!(spool_files(directory.path()).is_empty());
-        assert!(!results.is_empty(), "the third is still kept");
-    }
-
-    #[test]
-    fn a_torn_last_line_is_left_out_and_damage_is_kept_aside() {
-        let directory = tempfile::tempdir().expect("room");
-        let mut first = Results::open(directory.path(), 1).expect("opens");
-        first.keep(ended(1, End::Exited(0)));
-        first.spool().expect("room");
-        let path = directory.path().join("0000000000000001.jsonl");
-        let whole = fs::read(&path).expect("readable");
-        fs::write(&path, [&whole[..], &whole[..whole.len() / 2]].concat()).expect("room");
-        let mut second = Results::open(directory.path(), 2).expect("opens");
-        assert_eq!(second.iter().count(), 1);
-        second.forget(&ended(1, End::Exited(0)).origin.key);
-        assert!(spool_files(directory.path()).is_empty());
-        fs::write(&path, [b"no result\n", &whole[..]].concat()).expect("room");
-        let mut third = Results::open(directory.path(), 3).expect("opens");
-        assert_eq!(third.iter().count(), 1);
-        assert!(path.exists(), "its result is only there");
-        third.forget(&ended(1, End::Exited(0)).origin.key);
-        assert_eq!(spool_files(directory.path()), [path.with_extension("broken")]);
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ use crate::output::{Output, Outputs, Raw, Stream};
 use crate::pipes::Pipe;
 use crate::sweep::{Family, Survivor};
 use crate::sys::Reaped;
-use crate::underway::Underway;
+use crate::underway::{Before, Underway};
 
 /// One attempt in progress.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub(crate) struct Attempt {
     pub(crate) survivor: Option<Survivor>,
     /// When [`Event::Deadline`](crate::attempt::Event::Deadline) is due.
     pub(crate) deadline: Option<Instant>,
-    /// Where it is said to be under way. Taken away where something may still come of it.
+    /// Where it is said to have begun. Taken away where something may still come of it.
     pub(crate) slot: Option<usize>,
     /// While the process is that of the command of its gate: what comes then.
     pub(crate) gating: Option<Gating>,
@@ -88,7 +88,7 @@ fn output(start: &Start, outputs: &Outputs) -> Option<Output> {
 }
 
 impl Attempt {
-    fn new(start: &Start, outputs: &Outputs, slot: usize) -> Self {
+    fn new(start: &Start, outputs: &Outputs) -> Self {
         let limits = &start.limits.0;
         let (timeout, deadline) = (limits.timeout_ms, limits.deadline_ms);
         let is_timeout = timeout.is_some_and(|timeout| deadline.is_none_or(|deadline| timeout <= deadline));
@@ -125,7 +125,7 @@ impl Attempt {
             family: None,
             survivor: None,
             deadline: None,
-            slot: Some(slot),
+            slot: None,
             gating: None,
             closed: None,
         }
@@ -223,8 +223,9 @@ impl Roster {
     pub(crate) fn add(&mut self, start: &Start, outputs: &Outputs) -> u64 {
         let id = self.next;
         self.next += 1;
-        let slot = self.underway.begin(start.key);
-        self.attempts.insert(id, Attempt::new(start, outputs, slot));
+        let mut attempt = Attempt::new(start, outputs);
+        attempt.slot = Some(self.underway.begin(&attempt.origin));
+        self.attempts.insert(id, attempt);
         self.by_key.insert(start.key, id);
         id
     }
@@ -250,6 +251,16 @@ impl Roster {
             self.underway.end(slot);
         }
         Some(attempt)
+    }
+
+    /// The next life need not know any more what was in these slots.
+    pub(crate) fn free(&mut self, slots: impl IntoIterator<Item = usize>) {
+        slots.into_iter().for_each(|slot| self.underway.free(slot));
+    }
+
+    /// What earlier lives had begun, until something begins.
+    pub(crate) fn before(&self) -> &[Before] {
+        self.underway.before()
     }
 
     pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Attempt> {

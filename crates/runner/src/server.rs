@@ -66,6 +66,8 @@ struct Connection {
     out_max: usize,
     /// Whether epoll tells when it can be written to.
     watches_room: bool,
+    /// What the peer knows, see [`capability`](taskd_wire::hello::capability).
+    caps: u64,
 }
 
 #[derive(Debug)]
@@ -156,6 +158,7 @@ impl Server {
             sent: 0,
             out_max: OUT_MAX,
             watches_room: false,
+            caps: 0,
         };
         if connection.flush(id, epoll).is_err() {
             return;
@@ -236,6 +239,12 @@ impl Server {
         if !self.is_new {
             self.put(message);
         }
+    }
+
+    /// Whether the attached daemon knows this.
+    pub(crate) fn knows(&self, capability: u64) -> bool {
+        let connection = self.attached.and_then(|id| self.connections.get(&id));
+        connection.is_some_and(|connection| connection.caps & capability != 0)
     }
 
     /// What is said from now on belongs to the inventory or comes after it.
@@ -322,6 +331,7 @@ impl Connection {
                 };
                 // A daemon of another protocol reads our hello and tells its user which side is older.
                 agree(&Hello::ours(), &theirs).map_err(|_| Over)?;
+                self.caps = theirs.caps;
                 let mut frames = FrameReader::new();
                 frames.push(&std::mem::take(reader).into_rest());
                 self.phase = Phase::Greeted { frames, until: *until };

@@ -1,10 +1,15 @@
-//! What is under way, kept for the life that comes when this one is killed: only that can have been left behind. Who has
-//! the mark of any other attempt got it in another way, such as from at(1), and is none of a runner's business.
+//! What is under way, and what has ended and is not acknowledged, kept for the life that comes when this one is killed.
 //!
-//! The file `runner.live` in the state directory is made of slots, one an attempt, all zero when they are free. It is
-//! written and never synced, since a crash of the machine leaves no process behind. What begins and ends together is
-//! written together, before any process of it is there. Where it cannot be written it is removed: without it nobody knows,
-//! and the mark alone must do.
+//! It ends what is under way, for only that can have been left behind: who has the mark of any other attempt got it in another
+//! way, such as from at(1), and is none of a runner's business. And it tells the daemon, that would know nothing of it where it
+//! was killed as well.
+//!
+//! The file `runner.live` in the state directory is made of slots: the first says whose it is, then comes one an attempt, all
+//! zero when they are free. It is written and never synced, since a crash of the machine leaves no process behind, and says
+//! nothing in another boot. What begins and ends together is written together, before any process of it is there. Where it
+//! cannot be written it is removed: without it nobody knows, and the mark alone must do.
+//!
+//! What earlier lives have left stays until something begins, which is when the daemon has taken it in.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,21 +19,44 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
-use taskd_wire::runner::AttemptKey;
+use taskd_wire::runner::{AttemptKey, Origin, TRIGGERS};
 
 use crate::notify::complain;
 
-/// Bytes of a slot: instance, task, run, attempt and whether it is taken, all in little-endian order.
-const SLOT: usize = 32;
+/// Bytes of a slot. As many of them fill a page of memory, none is written by half.
+const SLOT: usize = 64;
+
+/// Begins the first slot, before the boot and the instances of the lives of which it says all, the last one first.
+const MAGIC: [u8; 8] = *b"tskdlive";
+
+/// As many lives at most, of which all but the first to begin have begun nothing.
+const LIVES: usize = 5;
+
+/// In place of a fire time where there is none.
+const NO_TIME: i64 = i64::MIN;
+
+/// The slot is taken.
+const TAKEN: u8 = 1;
+/// The attempt has ended.
+const ENDED: u8 = 1 << 1;
 
 /// An attempt of some life of the runner.
 pub(crate) type Known = (u64, AttemptKey);
+
+/// What a life had begun that was killed, as far as its end was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Before {
+    pub(crate) instance: u64,
+    /// Tasks have no names here.
+    pub(crate) begun: Vec<Origin>,
+}
 
 /// The file.
 #[derive(Debug)]
 pub(crate) struct Underway {
     path: PathBuf,
     instance: u64,
+    boot: u128,
     /// Nothing once it could not be written.
     file: Option<File>,
     /// What is in it, or will be.
@@ -37,18 +65,34 @@ pub(crate) struct Underway {
     unwritten: Range<usize>,
     /// The first of them is taken, so that those that change are close together.
     free: BinaryHeap<Reverse<usize>>,
+    /// The lives of which it says all, this one first.
+    lives: Vec<u64>,
+    /// Whether something has begun.
+    has_begun: bool,
+    /// Whether what is left of earlier lives goes when something begins.
+    forgets: bool,
+    /// What earlier lives had begun, until something begins.
+    before: Vec<Before>,
+    /// Files of other slots of the directory, which say the same of such as worked there.
+    inherited: Vec<PathBuf>,
 }
 
 impl Underway {
     /// Opens it for this life, and tells what was under way when the last one ended; nothing where nobody knows.
-    pub(crate) fn open(path: PathBuf, instance: u64) -> (Self, Option<Vec<Known>>) {
+    pub(crate) fn open(path: PathBuf, instance: u64, boot: Option<u128>) -> (Self, Option<Vec<Known>>) {
         let mut underway = Underway {
             path,
             instance,
+            boot: boot.unwrap_or(0),
             file: None,
-            slots: Vec::new(),
+            slots: vec![[0; SLOT]],
             unwritten: 0..0,
             free: BinaryHeap::new(),
+            lives: vec![instance],
+            has_begun: false,
+            forgets: false,
+            before: Vec::new(),
+            inherited: Vec::new(),
         };
         let mut options = OpenOptions::new();
         let options = options
@@ -66,6 +110,8 @@ impl Underway {
         match opened {
             Ok((file, earlier)) => {
                 underway.file = Some(file);
+                underway.set_head();
+                underway.keep();
                 (underway, earlier)
             }
             Err(error) => {
@@ -78,30 +124,117 @@ impl Underway {
     fn read(&mut self, file: &mut File) -> io::Result<Vec<Known>> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
+        if !bytes.starts_with(&MAGIC) {
+            return Ok(self.read_earlier(&bytes));
+        }
         let (slots, _) = bytes.as_chunks::<SLOT>();
-        self.slots = slots.to_vec();
+        let Some((head, slots)) = slots.split_first() else {
+            return Ok(Vec::new());
+        };
+        self.slots.extend_from_slice(slots);
+        let is_of_this_boot = id(head, 8) == self.boot && self.boot != 0;
+        let lives = (0..LIVES).map(|life| number(head, 24 + 8 * life));
+        let lives = lives.filter(|life| *life != 0 && is_of_this_boot);
+        let begun = Vec::new();
+        self.before = lives
+            .map(|instance| Before {
+                instance,
+                begun: begun.clone(),
+            })
+            .collect();
+        let earlier = self.before.iter().map(|before| before.instance);
+        self.lives.extend(earlier.take(LIVES - 1));
         let mut known = Vec::new();
         for (at, slot) in slots.iter().enumerate() {
-            match decode(slot) {
-                Some(earlier) => known.push(earlier),
-                None => self.free.push(Reverse(at)),
+            let Some((instance, origin)) = decode(slot) else {
+                self.free.push(Reverse(at + 1));
+                continue;
+            };
+            if slot[28] & ENDED == 0 {
+                known.push((instance, origin.key));
+            }
+            let of = self.before.iter_mut().find(|before| before.instance == instance);
+            if let Some(before) = of {
+                before.begun.push(origin);
             }
         }
         Ok(known)
     }
 
+    /// Of a runner that knew no more than what was under way: slots of half the length, without a first one.
+    fn read_earlier(&mut self, bytes: &[u8]) -> Vec<Known> {
+        let (slots, _) = bytes.as_chunks::<{ SLOT / 2 }>();
+        let mut known = Vec::new();
+        for slot in slots {
+            let half = |at| u64::from_le_bytes(std::array::from_fn(|byte| slot[at + byte]));
+            let key = AttemptKey {
+                task: half(8),
+                run: half(16),
+                attempt: (half(24) >> 32) as u32,
+            };
+            if half(24) & 1 == 1 {
+                let origin = Origin {
+                    key,
+                    ..Origin::default()
+                };
+                known.push((half(0), key));
+                self.slots.push(encode(half(0), &origin));
+            }
+        }
+        known
+    }
+
     /// Nothing of earlier lives is left. To be called before anything of this one begins.
     pub(crate) fn forget_earlier(&mut self) {
-        self.slots.clear();
-        self.free.clear();
-        self.unwritten = 0..0;
-        if let Some(Err(error)) = self.file.as_ref().map(|file| file.set_len(0)) {
-            self.give_up(&error);
+        self.forgets = true;
+    }
+
+    /// What earlier lives had begun, where that is known to be all; nothing once something has begun.
+    pub(crate) fn before(&self) -> &[Before] {
+        &self.before
+    }
+
+    /// Takes over what that of another slot says, where nobody works any more.
+    pub(crate) fn inherit(&mut self, other: Underway) {
+        self.before.extend(other.before);
+        self.inherited.push(other.path);
+    }
+
+    /// From now on it is of this life alone.
+    fn take(&mut self) {
+        self.has_begun = true;
+        self.before.clear();
+        self.lives.truncate(1);
+        for path in std::mem::take(&mut self.inherited) {
+            // Should it stay, what it says is said again, and known.
+            let _ = fs::remove_file(path);
         }
+        if std::mem::take(&mut self.forgets) {
+            self.slots.truncate(1);
+            self.free.clear();
+            if let Some(Err(error)) = self.file.as_ref().map(|file| file.set_len(0)) {
+                self.give_up(&error);
+            }
+        }
+        self.set_head();
+    }
+
+    fn set_head(&mut self) {
+        let mut head = [0; SLOT];
+        head[..8].copy_from_slice(&MAGIC);
+        head[8..24].copy_from_slice(&self.boot.to_le_bytes());
+        for (place, life) in self.lives.iter().enumerate() {
+            head[24 + 8 * place..][..8].copy_from_slice(&life.to_le_bytes());
+        }
+        self.slots[0] = head;
+        self.unwritten = 0..self.slots.len();
     }
 
     /// An attempt begins. Gives back its slot, which is to be [kept](Self::keep) before there is a process.
-    pub(crate) fn begin(&mut self, key: AttemptKey) -> usize {
+    pub(crate) fn begin(&mut self, origin: &Origin) -> usize {
+        if !self.has_begun {
+            self.take();
+        }
         let at = match self.free.pop() {
             Some(Reverse(at)) => at,
             None => {
@@ -109,12 +242,20 @@ impl Underway {
                 self.slots.len() - 1
             }
         };
-        self.set(at, encode(self.instance, key));
+        self.set(at, encode(self.instance, origin));
         at
     }
 
     /// The attempt in this slot has ended, and nothing is left of it.
     pub(crate) fn end(&mut self, at: usize) {
+        if let Some(mut slot) = self.slots.get(at).copied() {
+            slot[28] |= ENDED;
+            self.set(at, slot);
+        }
+    }
+
+    /// Its end is acknowledged, or kept otherwise.
+    pub(crate) fn free(&mut self, at: usize) {
         self.set(at, [0; SLOT]);
         self.free.push(Reverse(at));
     }
@@ -155,114 +296,50 @@ impl Underway {
     }
 }
 
-fn encode(instance: u64, key: AttemptKey) -> [u8; SLOT] {
-    let AttemptKey { task, run, attempt } = key;
+/// A slot: instance, task, run, attempt, whether it is taken and ended, trigger, two bytes of nothing, fire time, creation and
+/// trace id, in little-endian order.
+fn encode(instance: u64, origin: &Origin) -> [u8; SLOT] {
+    let AttemptKey { task, run, attempt } = origin.key;
     let mut slot = [0; SLOT];
-    for (at, number) in [instance, task, run, u64::from(attempt) << 32 | 1]
-        .into_iter()
-        .enumerate()
-    {
+    for (at, number) in [instance, task, run].into_iter().enumerate() {
         slot[at * 8..][..8].copy_from_slice(&number.to_le_bytes());
     }
+    slot[24..28].copy_from_slice(&attempt.to_le_bytes());
+    slot[28] = TAKEN;
+    let trigger = TRIGGERS.iter().position(|word| *word == origin.trigger);
+    slot[29] = trigger.and_then(|at| u8::try_from(at + 1).ok()).unwrap_or(0);
+    let fire_time = origin.fire_time_ms.unwrap_or(NO_TIME);
+    slot[32..40].copy_from_slice(&fire_time.to_le_bytes());
+    slot[40..48].copy_from_slice(&origin.created_ms.to_le_bytes());
+    slot[48..].copy_from_slice(&origin.trace_id.to_le_bytes());
     slot
 }
 
-fn decode(slot: &[u8; SLOT]) -> Option<Known> {
-    let (numbers, _) = slot.as_chunks::<8>();
-    let [instance, task, run, last] = numbers else {
-        return None;
+/// A trigger that is not known has no word: a daemon understands none of it.
+fn decode(slot: &[u8; SLOT]) -> Option<(u64, Origin)> {
+    let trigger = usize::from(slot[29]).checked_sub(1).and_then(|at| TRIGGERS.get(at));
+    let origin = Origin {
+        key: AttemptKey {
+            task: number(slot, 8),
+            run: number(slot, 16),
+            attempt: number(slot, 24) as u32,
+        },
+        task: String::new(),
+        trigger: trigger.copied().unwrap_or_default().to_owned(),
+        fire_time_ms: Some(number(slot, 32).cast_signed()).filter(|at| *at != NO_TIME),
+        created_ms: number(slot, 40).cast_signed(),
+        trace_id: id(slot, 48),
     };
-    let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    let attempt = u32::try_from(number(last) >> 32).ok()?;
-    let key = AttemptKey {
-        task: number(task),
-        run: number(run),
-        attempt,
-    };
-    (number(last) & 1 == 1).then_some((number(instance), key))
+    (slot[28] & TAKEN != 0).then_some((number(slot, 0), origin))
+}
+
+fn number(slot: &[u8; SLOT], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|byte| slot[at + byte]))
+}
+
+fn id(slot: &[u8; SLOT], at: usize) -> u128 {
+    u128::from_le_bytes(std::array::from_fn(|byte| slot[at + byte]))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(run: u64) -> AttemptKey {
-        AttemptKey {
-            task: u64::MAX - 1,
-            run,
-            attempt: u32::MAX,
-        }
-    }
-
-    #[test]
-    fn the_next_life_knows_what_was_under_way() {
-        let directory = tempfile::tempdir().expect("room");
-        let open = |instance| Underway::open(directory.path().join("runner.live"), instance);
-        let (mut first, earlier) = open(1);
-        assert_eq!(earlier, None, "nobody was there");
-        let slots = [1, 2, 3].map(|run| first.begin(key(run)));
-        first.keep();
-        first.end(slots[1]);
-        first.keep();
-        let (mut second, earlier) = open(2);
-        assert_eq!(earlier, Some(vec![(1, key(1)), (1, key(3))]));
-        // As long as they are not known to be gone, they stay.
-        second.begin(key(4));
-        second.begin(key(5));
-        second.keep();
-        let (mut third, earlier) = open(3);
-        let known = vec![(1, key(1)), (2, key(4)), (1, key(3)), (2, key(5))];
-        assert_eq!(earlier, Some(known));
-        third.forget_earlier();
-        let last = third.begin(key(6));
-        third.keep();
-        assert_eq!(open(4).1, Some(vec![(3, key(6))]));
-        third.end(last);
-        third.keep();
-        assert_eq!(open(5).1, Some(Vec::new()));
-    }
-
-    #[test]
-    fn whatever_begins_and_ends_is_kept_as_it_is_then() {
-        let directory = tempfile::tempdir().expect("room");
-        let path = || directory.path().join("runner.live");
-        let (mut underway, _) = Underway::open(path(), 1);
-        let mut taken: Vec<(usize, u64)> = Vec::new();
-        for run in 0..200 {
-            // Some end between the others, in another order than they began.
-            for _ in 0..run % 4 {
-                let some = (run as usize * 7) % taken.len().max(1);
-                if some < taken.len() {
-                    underway.end(taken.swap_remove(some).0);
-                }
-            }
-            (0..3).for_each(|number| taken.push((underway.begin(key(run * 3 + number)), run * 3 + number)));
-            underway.keep();
-            let mut expected: Vec<Known> = taken.iter().map(|(_, run)| (1, key(*run))).collect();
-            let mut found = Underway::open(path(), 2).1.expect("it is there");
-            expected.sort();
-            found.sort();
-            assert_eq!(found, expected);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_kept_is_not_half_known() {
-        let directory = tempfile::tempdir().expect("room");
-        let path = directory.path().join("runner.live");
-        // A file that takes nothing, as on a full disk.
-        std::os::unix::fs::symlink("/dev/full", &path).expect("room");
-        let (mut underway, earlier) = Underway::open(directory.path().join("runner.live"), 1);
-        assert_eq!(earlier, None, "it is not followed");
-        assert!(!path.exists());
-        let slot = underway.begin(key(1));
-        underway.keep();
-        underway.end(slot);
-        underway.keep();
-        let (mut underway, _) = Underway::open(directory.path().join("runner.live"), 1);
-        underway.file = Some(OpenOptions::new().write(true).open("/dev/full").expect("a system"));
-        underway.begin(key(1));
-        underway.keep();
-        assert!(!path.exists());
-    }
-}
+mod tests;

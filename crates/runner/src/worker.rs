@@ -40,6 +40,7 @@ use crate::spawn::{Child, Cookie, Host, Job, SpawnError};
 use crate::spawner::{Spawners, THREADS_MAX};
 use crate::sweep::{Orphans, Search};
 use crate::sys::Launchers;
+use crate::underway::Underway;
 use crate::{Options, RunnerError, clock, inventory, sweep, sys};
 use closing::Closing;
 use ending::Hidden;
@@ -134,7 +135,7 @@ fn attempts_max() -> usize {
 }
 
 /// Sees to what runners left that worked in other slots and are gone.
-fn inherit(place: &Place, instance: u64, launchers: &Launchers, spool: &Path) {
+fn inherit(place: &Place, instance: u64, launchers: &Launchers, spool: &Path, underway: &mut Underway) {
     for left in place.abandoned() {
         let file = |kind| left.slot.file(&place.state_dir, kind);
         let seat = Seat::said();
@@ -143,7 +144,7 @@ fn inherit(place: &Place, instance: u64, launchers: &Launchers, spool: &Path) {
             state: left.state,
             instance,
         };
-        sweep::leftovers(&cookie, file("live"), launchers.pids());
+        underway.inherit(sweep::leftovers(&cookie, file("live"), launchers.pids()));
         let from = left.slot.spool(&place.state_dir);
         if let Err(error) = Results::inherit(spool, &from) {
             complain(format_args!(
@@ -215,9 +216,9 @@ impl Worker {
         };
         let file = |kind| place.slot.file(&place.state_dir, kind);
         let groups = Groups::take(Seat::said(), place.state, &file("cgroups"));
-        let underway = sweep::leftovers(&cookie, file("live"), launchers.pids());
+        let mut underway = sweep::leftovers(&cookie, file("live"), launchers.pids());
         let spool = place.slot.spool(&place.state_dir);
-        inherit(&place, instance, &launchers, &spool);
+        inherit(&place, instance, &launchers, &spool, &mut underway);
         let results =
             Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
         let started = |source| RunnerError::System { what: "start", source };
@@ -254,6 +255,7 @@ impl Worker {
                 cgroups: Tail(None),
                 // Where it is not known, whoever asks takes it for another.
                 program: Tail(file_id(Path::new("/proc/self/exe")).ok()),
+                before: Tail(Vec::new()),
                 can: Tail(can::OUTPUTS | can::GATES | can::CAPS | can::USAGE | can::USERS),
             },
             outputs,
@@ -292,6 +294,8 @@ impl Worker {
 
     fn run(&mut self) -> Result<(), RunnerError> {
         let mut ready = Vec::new();
+        // It may have lost one before it was watched.
+        self.look_at_names();
         while !self.is_done() {
             let limit = self.limit();
             self.waiting
@@ -463,24 +467,6 @@ impl Worker {
         }
     }
 
-    fn accept(&mut self) {
-        if !self.server.accept(self.waiting.talk(), clock::steady()) {
-            self.retry_soon();
-        }
-    }
-
-    fn retry_soon(&mut self) {
-        self.retry_at.get_or_insert(clock::steady() + RETRY);
-    }
-
-    /// Tries again what is told only once that it can be done. The rest is tried with everything that happens.
-    fn try_again(&mut self) {
-        if self.retry_at.is_some_and(|at| at <= clock::steady()) {
-            self.retry_at = None;
-            self.accept();
-        }
-    }
-
     fn take_deadlines(&mut self) {
         let now = clock::steady();
         while let Some((at, id)) = self.deadlines.first().copied()
@@ -541,9 +527,10 @@ impl Worker {
                         return;
                     };
                     if let Some(attempt) = self.roster.remove(id) {
+                        let slot = attempt.slot;
                         let ended = attempt.into_ended(stopped);
                         self.server.say(&FromRunner::Ended(Box::new(Rec(ended.clone()))));
-                        self.results.keep(ended);
+                        self.results.keep(ended, slot);
                     }
                     return;
                 }

@@ -9,6 +9,8 @@
 
 mod quiet;
 
+mod spare;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use taskd_core::run::{AttemptKey, RunKey};
 use taskd_core::task::TaskId;
 use taskd_core::time::Timestamp;
 
+use self::spare::spare;
 use crate::apply::{Tally, plausible};
 use crate::columns::{bits, number, optional_number, unsigned};
 use crate::error::Fault;
@@ -270,14 +273,7 @@ impl Pruner {
             return Ok(false);
         };
         let db = session.db();
-        // Both tell the newest run. A wrong one alone, which would make all others too old, is not believed. A removed
-        // task has no mark; its runs go by their age.
-        let newest: Option<i64> = db
-            .prepare_cached(
-                "SELECT min((SELECT max(n) FROM runs WHERE task = ?1), (SELECT last_run FROM marks WHERE task = ?1))",
-            )?
-            .query_row([id], |row| row.get(0))?;
-        let spare = newest.map_or(0, |newest| newest.max(0).cast_unsigned().saturating_sub(most));
+        let spare = spare(db, id, most)?;
         let mut statement = db.prepare_cached(&format!("{PRUNED} WHERE task = ?1 ORDER BY n"))?;
         let mut rows = statement.query([id])?;
         let mut oldest = None;

@@ -28,12 +28,14 @@ pub const PROTOCOL_MAX: u16 = 1;
 
 /// The capability bits of this version. A bit says that a request exists, or that a field of one is known, which the protocol's
 /// number does not imply.
-pub const CAPABILITIES: u64 = capability::USERS;
+pub const CAPABILITIES: u64 = capability::USERS | capability::BEGUN;
 
 /// The bits of [`Hello::caps`].
 pub mod capability {
     /// It knows that a task may [run as another user](crate::definition::ProcessSpec::user).
     pub const USERS: u64 = 1;
+    /// It knows what a runner tells of [earlier lives](crate::runner::FromRunner::Begun).
+    pub const BEGUN: u64 = 1 << 1;
 }
 
 /// Most bytes a peer may send before its hello is whole. No hello is so long.

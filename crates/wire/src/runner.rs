@@ -227,6 +227,9 @@ pub enum FromRunner {
         /// Whether it is the last part.
         is_last: bool,
     },
+    /// A part of the inventory: attempts that [earlier lives](RunnerInfo::before) had begun and of which no end is known. Their
+    /// tasks have no names here. Said to those alone that [know it](crate::hello::capability::BEGUN).
+    Begun(Vec<Rec<Origin>>),
 }
 
 /// What an attempt in progress uses with all that has come from it, `None` where nobody counts it.
@@ -264,7 +267,12 @@ pub struct RunnerInfo {
     pub can: Tail<u64>,
     /// The file that it executes. One that was installed later in its place is another.
     pub program: Tail<Option<FileId>>,
+    /// Lives of which all that they had begun was told: it is in this inventory, or was acknowledged.
+    pub before: Tail<Vec<u64>>,
 }
+
+/// The words for triggers that a runner can keep for the next life, by their places in this list.
+pub const TRIGGERS: [&str; 6] = ["schedule", "catch-up", "manual", "boot", "dependency", "backfill"];
 
 /// The bits of [`RunnerInfo::can`].
 pub mod can {

@@ -9,7 +9,7 @@ use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
 use crate::schedule::Passed;
 use crate::task::TaskId;
-use crate::time::Timestamp;
+use crate::time::{Boot, Timestamp};
 
 use super::Scheduler;
 use super::admission::Admission;
@@ -23,7 +23,7 @@ use super::tasks::Task;
 const FIRED_AT_ONCE: usize = 500;
 
 /// The furthest that a slow store makes the horizon go ahead.
-const HORIZON_MAX: Duration = Duration::from_secs(10 * 60);
+pub(super) const HORIZON_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// How far two readings of when the machine was booted may lie apart with no step of the clock between them.
 const BOOT_EXACT_TO: Duration = Duration::from_millis(10);
@@ -332,33 +332,34 @@ impl Scheduler {
     /// Has it written anew in which boot the horizon was said, where the clock was set ahead since, or may have been: what starts
     /// within it from now on starts by another clock.
     pub(super) fn affirm_horizon(&mut self, now: Timestamp) {
-        let stands = match (self.header.horizon_boot, self.life.boot) {
-            (Some(said), Some(boot)) => said.id == boot.id && boot.at <= said.at,
-            (Some(_), None) => false,
-            // It says nothing of the clock, and is believed whatever that shows.
-            (None, _) => true,
-        };
-        if !stands && self.header.horizon > now {
+        let is_as_it_was = |said: Boot, boot: Boot| said.id == boot.id && boot.at <= said.at.plus(BOOT_EXACT_TO);
+        // One that says nothing of the clock is believed whatever that shows.
+        let said = self.header.horizon_boot;
+        let stands = said.is_none_or(|said| self.life.boot.is_some_and(|boot| is_as_it_was(said, boot)));
+        if !stands {
             self.durable_horizon = Timestamp::MIN;
             self.promise(now, self.header.horizon);
         }
     }
 
     fn promise(&mut self, now: Timestamp, until: Timestamp) {
-        self.fact(Record::Horizon {
+        let boot = self.life.boot;
+        self.fact(Record::Horizon { until, boot });
+        self.after.push(After::Horizon {
             until,
-            boot: self.life.boot,
+            boot,
+            asked_at: now,
         });
-        self.after.push(After::Horizon { until, asked_at: now });
     }
 
     /// The latest time that the clock can have shown to the life that said the horizon: where it was not set back since, that is
     /// now.
     pub(super) fn latest_shown(&self, now: Timestamp) -> Timestamp {
-        match (self.header.horizon_boot, self.life.boot) {
-            (Some(said), Some(boot)) if said.id == boot.id => now.plus(said.at.since(boot.at)).plus(BOOT_EXACT_TO),
-            (Some(_) | None, Some(_) | None) => Timestamp::MAX,
-        }
+        let both = self.header.horizon_boot.zip(self.life.boot);
+        both.filter(|(said, boot)| said.id == boot.id)
+            .map_or(Timestamp::MAX, |(said, boot)| {
+                now.plus(said.at.since(boot.at)).plus(2 * BOOT_EXACT_TO)
+            })
     }
 
     /// Sets back the marks of these tasks that are too far ahead. One that is reserved comes when its decision is settled, since that may set its mark. A

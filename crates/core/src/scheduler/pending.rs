@@ -13,7 +13,7 @@ use crate::record::Record;
 use crate::run::{AttemptKey, Passing, RunKey};
 use crate::schedule::Passed;
 use crate::task::{ImportId, Owner, TaskId};
-use crate::time::Timestamp;
+use crate::time::{Boot, Timestamp};
 
 use super::Scheduler;
 use super::runs::Input;
@@ -29,8 +29,12 @@ pub(super) enum Batch {
 
 /// What follows a batch of facts.
 pub(super) enum After {
-    /// Firings up to here may start.
-    Horizon { until: Timestamp, asked_at: Timestamp },
+    /// Firings up to here may start, by the clock of this boot.
+    Horizon {
+        until: Timestamp,
+        boot: Option<Boot>,
+        asked_at: Timestamp,
+    },
     /// Marks are set back; firings may start again.
     Reset,
     /// The runner that is attached may be told to start what has a place.
@@ -156,7 +160,7 @@ impl Scheduler {
             Some(Batch::Facts(after)) => {
                 for after in after {
                     match after {
-                        After::Horizon { until, asked_at } => self.horizon_durable(now, until, asked_at),
+                        After::Horizon { until, boot, asked_at } => self.horizon_durable(now, until, boot, asked_at),
                         After::Reset => self.life.resets -= 1,
                         After::Attached => self.release_starts(now),
                         After::Start(run) => self.drive(now, run, Input::Cleared),
@@ -309,8 +313,11 @@ impl Scheduler {
         }
     }
 
-    fn horizon_durable(&mut self, now: Timestamp, until: Timestamp, asked_at: Timestamp) {
-        self.durable_horizon = until.min(self.header.horizon);
+    fn horizon_durable(&mut self, now: Timestamp, until: Timestamp, boot: Option<Boot>, asked_at: Timestamp) {
+        // One by another clock is on its way no more, or the next is.
+        if boot == self.header.horizon_boot {
+            self.durable_horizon = until.min(self.header.horizon);
+        }
         self.life.slowness = now.since(asked_at);
         // A stall that outlasts one extension is told by the next as well.
         let from = self.life.stall.filter(|(_, to)| asked_at <= *to).map(|(from, _)| from);

@@ -11,14 +11,14 @@
 use std::collections::BTreeSet;
 
 use crate::effect::{Effect, Notice};
-use crate::event::{Inventory, Live, Origin};
+use crate::event::{Begun, Inventory, Live, Origin};
 use crate::record::Record;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, Passing, RunKey, Trigger};
 use crate::schedule::Passed;
 use crate::time::Timestamp;
 
 use super::Scheduler;
-use super::firing::INSTANT;
+use super::firing::{HORIZON_MAX, INSTANT};
 use super::pending::After;
 use super::runs::{Act, Input, Process, Run, State, Told};
 
@@ -32,10 +32,17 @@ impl Scheduler {
         let Inventory {
             instance,
             also,
+            begun,
             lost,
             live,
             ended,
         } = inventory;
+        // Of a task that was removed there is none which is not recorded.
+        let begun: Vec<Origin> = begun.into_iter().filter_map(|begun| self.origin_of(begun)).collect();
+        let lost: BTreeSet<AttemptKey> = lost
+            .into_iter()
+            .chain(begun.iter().map(|origin| origin.attempt))
+            .collect();
         // All that may have been started was by the one that was told last, or by those that were beside it.
         let recorded = self.header.runner == Some(instance);
         let was_told_last = |runner: u64| runner == instance || also.contains(&runner);
@@ -56,6 +63,7 @@ impl Scheduler {
         let (stale, ended): (Vec<_>, Vec<_>) = ended.into_iter().partition(|(of, end)| self.is_stale(of, end));
         self.after
             .extend(stale.into_iter().map(|(origin, _)| After::Forget(origin.attempt)));
+        self.adopt_unrecorded(now, &live, &ended, &begun, same);
         let mut ours: BTreeSet<AttemptKey> = self.runs.iter().map(|(key, run)| run.attempt(*key)).collect();
         for origin in live
             .iter()
@@ -64,7 +72,6 @@ impl Scheduler {
         {
             ours.remove(&origin.attempt);
         }
-        self.adopt_unrecorded(now, &live, &ended, same);
         for (origin, end) in ended {
             self.ended(now, origin, end);
         }
@@ -260,9 +267,17 @@ impl Scheduler {
     }
 
     /// Adopts what no record tells of.
-    fn adopt_unrecorded(&mut self, now: Timestamp, live: &[Live], ended: &[(Origin, AttemptEnd)], same: bool) {
+    fn adopt_unrecorded(
+        &mut self,
+        now: Timestamp,
+        live: &[Live],
+        ended: &[(Origin, AttemptEnd)],
+        begun: &[Origin],
+        same: bool,
+    ) {
         let live = live.iter().map(|live| &live.origin);
-        let mut origins: Vec<_> = live.chain(ended.iter().map(|(origin, _)| origin)).collect();
+        let ended = ended.iter().map(|(origin, _)| origin);
+        let mut origins: Vec<_> = live.chain(ended).chain(begun).collect();
         // In the order in which they were created, so that each finds the mark where the one before it left it.
         origins.sort_by_key(|origin| origin.attempt);
         for origin in origins {
@@ -270,6 +285,25 @@ impl Scheduler {
                 self.adopt(now, origin, same);
             }
         }
+    }
+
+    fn origin_of(&self, begun: Begun) -> Option<Origin> {
+        let name = self.tasks.get(begun.attempt.run.task)?.name.clone();
+        let Begun {
+            attempt,
+            trigger,
+            fire_time,
+            created_at,
+            trace_id,
+        } = begun;
+        Some(Origin {
+            attempt,
+            name,
+            trigger,
+            fire_time,
+            created_at,
+            trace_id,
+        })
     }
 
     /// Whether no record tells of a run. All of a removed task are recorded, since a task is not removed while it may have
@@ -328,6 +362,10 @@ impl Scheduler {
             }
             let Some(task) = self.tasks.get(id) else { return };
             let last = task.last_run;
+            // Of those that had passed before the last of the horizon was said, few have made up for the others.
+            let recent = task.schedule.passed(until.minus(HORIZON_MAX), until);
+            let most = recent.map_or(0, |recent| recent.count) + self.limits.backlog as u64 + 1;
+            let glued = self.facts.len();
             let lost = if at <= now {
                 self.pass_all(id, until.min(now), Passing::Unknown, LOST_WITH_BOTH)
             } else {
@@ -338,9 +376,11 @@ impl Scheduler {
                 passed.count
             };
             if lost > 0 {
-                let last = last.saturating_add(lost);
+                let last = last.saturating_add(lost.min(most));
                 self.fact(Record::NumbersLost { task: id, last });
             }
+            // A crash between them would leave the numbers to be given again.
+            self.glue(glued);
         }
     }
 }

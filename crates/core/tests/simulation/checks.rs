@@ -104,6 +104,13 @@ impl Spawned {
                 "{run:?} is the second of its task for one boot"
             );
         }
+        // Where the clock was set back far they may come anew.
+        let of_run = (run, 0)..=(run, u128::MAX);
+        let other = self
+            .runs
+            .range(of_run)
+            .find(|((_, trace), _)| *trace != origin.trace_id.0);
+        assert!(other.is_none() || self.set_back, "the number of {run:?} is given twice");
         let started = self.runs.entry((run, origin.trace_id.0)).or_default();
         // Some cannot be started.
         assert!(attempt > *started, "{run:?} starts an attempt twice");

@@ -174,6 +174,7 @@ fn go_wrong(world: &mut World) {
             if world.dice.chance(500) {
                 world.spool.clear();
             }
+            world.runners.before.clear();
             world.boot += 1;
             world.spawned.boot += 1;
             let length = world.dice.length(SECOND, 10 * HOUR);
@@ -184,6 +185,7 @@ fn go_wrong(world: &mut World) {
         9 => step_clock(world, Duration::from_millis(1), 30 * SECOND),
         10 => step_clock(world, SECOND, 3 * HOUR),
         11 | 12 => world.upgrade(),
+        13 if world.dice.chance(500) => kill_both(world),
         13 => world.kill_one_beside(),
         14 => upgrade_in_haste(world),
         _ => step_clock(world, HOUR, 48 * HOUR),
@@ -212,6 +214,37 @@ fn upgrade_in_haste(world: &mut World) {
     if world.dice.chance(500) {
         world.crash_daemon();
     }
+}
+
+/// Daemon and runners are killed in one boot, around steps of the clock.
+fn kill_both(world: &mut World) {
+    let go_on = |world: &mut World| {
+        for _ in 0..world.dice.below(8) {
+            match world.dice.below(5) {
+                0 => world.tick(),
+                1 => world.commit(),
+                2 => world.acknowledge(),
+                3 => world.runner_reads(),
+                _ => world.runner_works(),
+            };
+        }
+    };
+    let may_step = |world: &mut World| {
+        if world.dice.chance(500) {
+            step_clock(world, Duration::from_millis(1), 6 * SECOND);
+        }
+    };
+    if let Some(at) = world.next_moment() {
+        world.advance(Duration::from_millis(at.saturating_sub(world.elapsed)));
+    }
+    go_on(world);
+    may_step(world);
+    go_on(world);
+    world.say(|| "both are killed".to_owned());
+    world.crash_daemon();
+    world.kill_all_runners();
+    may_step(world);
+    repair(world);
 }
 
 fn step_clock(world: &mut World, least: Duration, most: Duration) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use taskd_core::Timestamp;
-use taskd_core::event::{Event, Inventory, Live, Origin};
+use taskd_core::event::{Begun, Event, Inventory, Live, Origin};
 use taskd_core::run::{AttemptEnd, AttemptKey, Exit, Stopped, Usage};
 
 use crate::dice::Dice;
@@ -36,9 +36,18 @@ pub struct Child {
 
 pub type Ended = BTreeMap<AttemptKey, (Origin, AttemptEnd)>;
 
+/// What a life of a runner had begun, of which nobody was told the end, or nobody may know.
+#[derive(Clone)]
+pub struct Before {
+    pub instance: u64,
+    begun: Vec<Begun>,
+}
+
 /// One life of a runner.
 pub struct Runner {
     pub instance: u64,
+    /// Of earlier lives, until something begins.
+    before: Vec<Before>,
     pub program: u64,
     pub children: BTreeMap<AttemptKey, Child>,
     pub ended: Ended,
@@ -50,9 +59,10 @@ pub struct Runner {
 }
 
 impl Runner {
-    pub fn new(instance: u64, program: u64, spool: Ended) -> Self {
+    pub fn new(instance: u64, program: u64, spool: Ended, before: Vec<Before>) -> Self {
         Runner {
             instance,
+            before,
             program,
             children: BTreeMap::new(),
             ended: spool,
@@ -60,6 +70,24 @@ impl Runner {
             outbox: VecDeque::new(),
             next_pid: 100,
         }
+    }
+
+    /// What it leaves to the next life, beside its spool.
+    pub fn leaves(&self, is_spooled: bool) -> Vec<Before> {
+        let ended = self.ended.values().filter(|_| !is_spooled).map(|(origin, _)| origin);
+        let begun = self.children.values().map(|child| &child.origin).chain(ended);
+        let begun = begun.map(|origin| Begun {
+            attempt: origin.attempt,
+            trigger: origin.trigger,
+            fire_time: origin.fire_time,
+            created_at: origin.created_at,
+            trace_id: origin.trace_id,
+        });
+        let own = Before {
+            instance: self.instance,
+            begun: begun.collect(),
+        };
+        self.before.iter().cloned().chain([own]).collect()
     }
 
     /// Whether nothing of it is of use to anybody.
@@ -82,8 +110,12 @@ impl Runner {
             started_at: child.process.map_or(child.origin.created_at, |(_, at)| at),
             stopping: child.stopping,
         });
+        let unknown = self.before.iter().flat_map(|before| &before.begun);
+        let unknown = unknown.filter(|begun| !self.ended.contains_key(&begun.attempt));
         Inventory {
             instance: self.instance,
+            also: self.before.iter().map(|before| before.instance).collect(),
+            begun: unknown.cloned().collect(),
             live: live.collect(),
             ended: self.ended.values().cloned().collect(),
             ..Inventory::default()
@@ -97,6 +129,7 @@ impl Runner {
             Some(Message::Start { origin, gated }) => {
                 let key = origin.attempt;
                 if !self.children.contains_key(&key) && !self.ended.contains_key(&key) {
+                    self.before.clear();
                     self.children.insert(key, child(origin, gated, now, dice));
                 }
             }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use taskd_core::event::{Event, Inventory};
 use taskd_core::run::AttemptKey;
 
-use crate::runner::{Message, Runner};
+use crate::runner::{Before, Message, Runner};
 use crate::world::World;
 
 /// Most runners at a time.
@@ -21,6 +21,8 @@ pub struct Runners {
     pub beside: Vec<Runner>,
     /// Of which program the daemon is, and the runners that are started.
     pub program: u64,
+    /// What those have left that are gone, for the next one.
+    pub before: Vec<Before>,
 }
 
 /// What one life of the daemon takes its runners for.
@@ -98,7 +100,8 @@ impl World {
         let instance = self.dice.word();
         let program = self.runners.program;
         self.say(|| format!("runner {instance:x} of program {program} starts"));
-        Runner::new(instance, program, std::mem::take(&mut self.spool))
+        let before = std::mem::take(&mut self.runners.before);
+        Runner::new(instance, program, std::mem::take(&mut self.spool), before)
     }
 
     pub fn kill_runner(&mut self) {
@@ -150,7 +153,12 @@ impl World {
 
     fn dies(&mut self, runner: Runner) {
         self.say(|| format!("runner {:x} is killed", runner.instance));
-        if !self.is_linked() || self.dice.chance(500) {
+        let is_spooled = !self.is_linked() || self.dice.chance(500);
+        // Unless it could not be written.
+        if self.dice.chance(850) {
+            self.runners.before.extend(runner.leaves(is_spooled));
+        }
+        if is_spooled {
             self.spool.extend(runner.ended);
         }
         for child in runner.children.values() {
@@ -207,9 +215,11 @@ impl World {
         daemon.view.meet(&inventories);
         daemon.linked = true;
         let beside = inventories.iter().rev().skip(1).map(|inventory| inventory.instance);
+        let before = inventories.iter().flat_map(|of| of.also.clone());
         let whole = Inventory {
             instance: current.instance,
-            also: also.into_iter().chain(beside).collect(),
+            also: also.into_iter().chain(beside).chain(before).collect(),
+            begun: inventories.iter().flat_map(|of| of.begun.clone()).collect(),
             lost: daemon.view.lost.clone(),
             live: inventories.iter().flat_map(|of| of.live.clone()).collect(),
             ended: inventories.iter().flat_map(|of| of.ended.clone()).collect(),
@@ -233,6 +243,8 @@ impl World {
         }
         let (idle, busy): (Vec<Runner>, Vec<Runner>) = std::mem::take(found).into_iter().partition(Runner::is_idle);
         self.runners.beside = busy;
+        let left = idle.iter().flat_map(|runner| runner.leaves(true));
+        self.runners.before.extend(left);
         let idle = idle.iter().map(|runner| runner.instance).collect();
         let can_start = self.runners.beside.len() < SLOTS && self.dice.chance(950);
         let current = if can_start || self.runners.beside.is_empty() {

@@ -70,6 +70,7 @@ impl Worker {
 
     /// Hands the starts that were taken in over to the threads, once the next life would know of them.
     pub(super) fn hand_over(&mut self) {
+        self.roster.free(self.results.freed());
         self.roster.keep_underway();
         if !self.starts.is_empty() {
             self.spawners.submit(&mut self.starts);

@@ -5,7 +5,8 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::runner::FromRunner;
 
-use super::{LISTENER, Worker};
+use super::{LISTENER, RETRY, Worker};
+use crate::clock;
 use crate::notify::complain;
 
 impl Worker {
@@ -27,12 +28,37 @@ impl Worker {
 
     /// Something has happened to the names that the runner is known by.
     pub(super) fn look_at_names(&mut self) {
-        let Some(listener) = self.standing.look() else { return };
+        let anew = self.standing.look();
+        if self.standing.is_lacking() {
+            self.retry_soon();
+        }
+        let Some(listener) = anew else { return };
         // Who had connected by the old name is taken in.
         self.accept();
         self.server.listen_at(listener);
         if let Err(error) = self.watch_listener() {
             complain(format_args!("the new socket cannot be watched: {error}"));
+        }
+    }
+
+    pub(super) fn accept(&mut self) {
+        if !self.server.accept(self.waiting.talk(), clock::steady()) {
+            self.retry_soon();
+        }
+    }
+
+    pub(super) fn retry_soon(&mut self) {
+        self.retry_at.get_or_insert(clock::steady() + RETRY);
+    }
+
+    /// Tries again what is told only once that it can be done. The rest is tried with everything that happens.
+    pub(super) fn try_again(&mut self) {
+        if self.retry_at.is_some_and(|at| at <= clock::steady()) {
+            self.retry_at = None;
+            self.accept();
+            if self.standing.is_lacking() {
+                self.look_at_names();
+            }
         }
     }
 }

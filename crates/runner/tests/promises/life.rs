@@ -17,7 +17,7 @@ use taskd_wire::codec::{Rec, decode};
 use taskd_wire::definition::ActionSpec;
 use taskd_wire::frame::{FrameReader, Payload, put_message, read_payload};
 use taskd_wire::hello::{Hello, HelloReader, agree};
-use taskd_wire::runner::{AttemptKey, Ended, FromRunner, Live, RunnerInfo, Start, ToRunner};
+use taskd_wire::runner::{AttemptKey, Ended, FromRunner, Live, Origin, RunnerInfo, Start, ToRunner};
 use tempfile::TempDir;
 
 /// Longer than anything here takes, however busy the machine.
@@ -284,6 +284,8 @@ impl Drop for Life {
 pub struct Inventory {
     pub live: Vec<Live>,
     pub ended: Vec<Ended>,
+    /// What lives before had begun, of which nobody knows the end.
+    pub begun: Vec<Origin>,
     pub info: RunnerInfo,
 }
 
@@ -369,6 +371,7 @@ impl Daemon {
                     inventory.live.extend(live.into_iter().map(|live| live.0));
                     inventory.ended.extend(ended.into_iter().map(|ended| ended.0));
                 }
+                FromRunner::Begun(begun) => inventory.begun.extend(begun.into_iter().map(|origin| origin.0)),
                 FromRunner::InventoryEnd(info) => {
                     inventory.info = info.0;
                     return inventory;

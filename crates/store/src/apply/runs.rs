@@ -139,7 +139,7 @@ impl Applier<'_> {
     }
 
     pub(super) fn numbers_lost(&mut self, task: TaskId, last: u64) -> Result<(), Fault> {
-        self.sql("UPDATE marks SET last_run = max(last_run, ?2) WHERE task = ?1")?
+        self.sql("UPDATE marks SET last_run = max(last_run, ?2), gaps = 1 WHERE task = ?1")?
             .execute(params![bits(task.0), bits(last)])?;
         Ok(())
     }

@@ -278,3 +278,12 @@ fn an_attempt_that_runs_keeps_its_file_and_none_outlives_its_run() {
     assert_eq!(prune(&mut pruner, &mut session, &tally(2)), (vec![], vec![]));
     assert_eq!(*removed.lock().unwrap(), [1, 2, 3]);
 }
+
+#[test]
+fn numbers_that_were_lost_cost_no_history() {
+    let mut session = with_runs(&[(10, 1); 5]);
+    let change = |sql| session.db().execute_batch(sql).unwrap();
+    change("UPDATE runs SET n = 9 WHERE n = 5");
+    change("UPDATE marks SET last_run = 9, gaps = 1");
+    assert_eq!(prune(&mut small(), &mut session, &ended(9, 20)).0, [1, 2, 3, 4, 9]);
+}

@@ -117,6 +117,8 @@ pub(super) struct Met {
     pub(super) info: RunnerInfo,
     pub(super) live: Vec<taskd_wire::runner::Live>,
     pub(super) ended: Vec<taskd_wire::runner::Ended>,
+    /// What lives before it had begun, of which nobody knows the end.
+    pub(super) begun: Vec<taskd_wire::runner::Origin>,
 }
 
 impl Met {
@@ -166,7 +168,7 @@ async fn take_inventory(mut stream: UnixStream, socket: &Path, state_dir: &Path)
     let mut out = Vec::new();
     put_message(&mut out, &ToRunner::Attach).map_err(|error| protocol(error.to_string()))?;
     stream.write_all(&out).await?;
-    let (mut live, mut ended) = (Vec::new(), Vec::new());
+    let (mut live, mut ended, mut begun) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         while let Some(payload) = frames.next().map_err(|error| protocol(error.to_string()))? {
             match message(&payload).map_err(protocol)? {
@@ -177,6 +179,7 @@ async fn take_inventory(mut stream: UnixStream, socket: &Path, state_dir: &Path)
                     live.extend(more_live.into_iter().map(|Rec(live)| live));
                     ended.extend(more_ended.into_iter().map(|Rec(ended)| ended));
                 }
+                FromRunner::Begun(more) => begun.extend(more.into_iter().map(|Rec(origin)| origin)),
                 FromRunner::InventoryEnd(Rec(info)) => {
                     if is_elsewhere(&info, state_dir) {
                         let path = socket.to_owned();
@@ -197,6 +200,7 @@ async fn take_inventory(mut stream: UnixStream, socket: &Path, state_dir: &Path)
                         info,
                         live,
                         ended,
+                        begun,
                     });
                 }
                 FromRunner::Started { .. } | FromRunner::Ended(_) | FromRunner::Used { .. } => {

@@ -186,7 +186,7 @@ impl Driver {
     }
 
     /// The clock shows something else than what was last heard of it, or may.
-    fn clock_stepped(&mut self) {
+    pub(super) fn clock_stepped(&mut self) {
         let at = clock::booted_at();
         let boot = self.boot.map(|id| Event::Booted(Boot { id, at }));
         let events = boot.into_iter().chain([Event::ClockStepped]);

@@ -14,7 +14,7 @@ use super::Driver;
 use super::attach::{self, Attached, Started};
 use super::link::{LinkError, Met};
 use super::runners::{Runner, Seen, Which};
-use super::spoken::{core_ended, core_key, core_live, wire_key, wire_start};
+use super::spoken::{core_begun, core_ended, core_key, core_live, wire_key, wire_start};
 use super::stop::Stop;
 use crate::clock;
 
@@ -79,6 +79,7 @@ impl Driver {
         let mut inventory = Inventory {
             instance: current.info.instance,
             also: idle,
+            begun: Vec::new(),
             lost: std::mem::take(&mut self.lost),
             live: Vec::new(),
             ended: Vec::new(),
@@ -112,6 +113,8 @@ impl Driver {
             self.condition.draining.push(seen);
             self.draining.push(runner);
         }
+        // What may have started is judged by the clock: it may have been set since, and that not have been heard.
+        self.clock_stepped();
         self.core.handle(clock::now(), Event::RunnerAttached(inventory));
         self.core.handle(clock::now(), Event::Tick);
         self.is_ready();
@@ -185,7 +188,7 @@ impl Driver {
                     }
                     self.condition.cgroups = now;
                 }
-                FromRunner::Inventory { .. } | FromRunner::InventoryEnd(_) => {
+                FromRunner::Inventory { .. } | FromRunner::InventoryEnd(_) | FromRunner::Begun(_) => {
                     tracing::warn!("the runner sent a second inventory, which is ignored");
                 }
             }
@@ -360,7 +363,13 @@ fn take_met(met: Met, inventory: &mut Inventory) -> (Seen, Runner) {
         info,
         live,
         ended,
+        begun,
     } = met;
+    // Where one of them is not understood, nobody knows what they were.
+    if let Some(begun) = begun.into_iter().map(core_begun).collect::<Option<Vec<_>>>() {
+        inventory.also.extend(&info.before.0);
+        inventory.begun.extend(begun);
+    }
     let (mut held, mut owed) = (HashSet::new(), HashSet::new());
     for live in live.into_iter().filter_map(core_live) {
         held.insert(live.origin.attempt);
@@ -394,6 +403,7 @@ fn ended_attempt(message: &FromRunner) -> Option<AttemptKey> {
         FromRunner::Started { .. }
         | FromRunner::Inventory { .. }
         | FromRunner::InventoryEnd(_)
+        | FromRunner::Begun(_)
         | FromRunner::Used { .. } => None,
     }
 }

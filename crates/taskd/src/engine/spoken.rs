@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use taskd_core::Timestamp;
-use taskd_core::event::{Live, Origin};
+use taskd_core::event::{Begun, Live, Origin};
 use taskd_core::gates::ONLY_IF_WITHIN;
 use taskd_core::overrides::Overrides;
 use taskd_core::policy::{Leftover, StopSignal, TimeLimits};
@@ -198,6 +198,17 @@ pub(super) fn core_live(live: wire::Live) -> Option<Live> {
     })
 }
 
+/// Nothing where its trigger is not known.
+pub(super) fn core_begun(origin: wire::Origin) -> Option<Begun> {
+    Some(Begun {
+        attempt: core_key(origin.key),
+        trigger: Trigger::from_word(&origin.trigger)?,
+        fire_time: origin.fire_time_ms.map(Timestamp::from_millis),
+        created_at: Timestamp::from_millis(origin.created_ms),
+        trace_id: TraceId(origin.trace_id),
+    })
+}
+
 pub(super) fn core_ended(ended: wire::Ended) -> Option<(Origin, AttemptEnd)> {
     let end = AttemptEnd {
         started_at: Timestamp::from_millis(ended.started_ms),
@@ -231,4 +242,22 @@ pub(super) fn core_ended(ended: wire::Ended) -> Option<(Origin, AttemptEnd)> {
         },
     };
     Some((core_origin(ended.origin)?, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runner_can_keep_every_trigger_for_the_next_life() {
+        for trigger in Trigger::ALL {
+            assert!(wire::TRIGGERS.contains(&trigger.word()), "{}", trigger.word());
+            let origin = wire::Origin {
+                trigger: trigger.word().to_owned(),
+                ..wire::Origin::default()
+            };
+            assert_eq!(core_begun(origin).map(|begun| begun.trigger), Some(*trigger));
+        }
+        assert_eq!(core_begun(wire::Origin::default()), None, "one that it could not keep");
+    }
 }

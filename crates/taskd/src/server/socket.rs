@@ -7,12 +7,16 @@ use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use taskd_runner::{NameWatch, listen_at, named};
 use taskd_wire::runner::FileId;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+
+/// How long it takes until a socket that could not be made anew is tried again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// A socket that this process listens at. Dropping it takes it away.
 ///
@@ -53,7 +57,7 @@ impl Socket {
     /// Makes it anew as often as somebody takes its name away, as those do who clean up directories, and hands over what listens
     /// then. Never ends.
     pub(crate) async fn keep(&mut self, anew: &mpsc::Sender<tokio::net::UnixListener>) -> Infallible {
-        let watch = match self.watch() {
+        let watch = match Self::watch() {
             Ok(watch) => watch,
             Err(error) => {
                 tracing::warn!(error = %error, "it will not be noticed when the socket is taken away");
@@ -73,9 +77,18 @@ impl Socket {
                     }
                 }
             }
-            // One that cannot be made anew, or was taken away at once, is not heard of again.
+            // Where there is none it is looked for again.
             let _ = watch.get_ref().add(&self.path);
-            let Ok(mut ready) = watch.readable().await else {
+            let told = watch.readable();
+            let ready = if self.is_there() {
+                told.await
+            } else {
+                match tokio::time::timeout(LOOK_AGAIN, told).await {
+                    Ok(ready) => ready,
+                    Err(_) => continue,
+                }
+            };
+            let Ok(mut ready) = ready else {
                 return std::future::pending().await;
             };
             watch.get_ref().take();
@@ -83,14 +96,12 @@ impl Socket {
         }
     }
 
-    fn watch(&self) -> io::Result<AsyncFd<NameWatch>> {
-        let watch = NameWatch::new()?;
-        watch.add(&self.path)?;
+    fn watch() -> io::Result<AsyncFd<NameWatch>> {
         #[expect(
             deprecated,
             reason = "an owned descriptor that nobody replaces; the successor is an unsafe function"
         )]
-        AsyncFd::new(watch)
+        AsyncFd::new(NameWatch::new()?)
     }
 
     fn is_there(&self) -> bool {

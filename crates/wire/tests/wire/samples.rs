@@ -427,6 +427,7 @@ impl Said for FromRunner {
                 used: vec![Rec(runners::used()), Rec(Used::default())],
                 is_last: true,
             },
+            FromRunner::Begun(vec![Rec(origin()), Rec(origin())]),
         ]
     }
 }

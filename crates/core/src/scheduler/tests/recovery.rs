@@ -4,7 +4,7 @@ use super::*;
 use crate::run::Trigger;
 
 /// A task that is due each minute, and the start of its first run, whose record is not durable.
-fn unrecorded() -> (Rig, TaskId, Origin) {
+pub(super) fn unrecorded() -> (Rig, TaskId, Origin) {
     let mut rig = Rig::new();
     let id = rig.add(definition("a", every(MINUTE)));
     rig.pass(MINUTE - 1);
@@ -84,99 +84,6 @@ fn a_firing_lost_with_its_runner_is_unknown() {
     }
 }
 
-/// A task that is due each second, its start at 57 s, which is not recorded, and the horizon at 60 s. The next life, with another
-/// runner, comes so much later, with the clock set by so much, in the same boot or not.
-fn lost_at_57(boot: Event, later: u64, set: i64, id: u128) -> (Rig, TaskId) {
-    let mut rig = Rig::bare(Limits::default());
-    rig.tell(boot);
-    rig.attach(1, Vec::new());
-    let task = rig.add(definition("a", every(1000)));
-    rig.pass(56_999);
-    for origin in rig.starts() {
-        rig.ended(&origin, ended(Exit::Code(0)));
-    }
-    rig.effects.clear();
-    rig.prompt = false;
-    rig.go(57_000);
-    assert_eq!((rig.start().attempt.run.n, rig.core.horizon()), (2, at(60_000)));
-    let mut next = rig.restart();
-    let set_by = |at: Timestamp| Timestamp::from_millis(at.as_millis() + set);
-    next.now = set_by(at(57_000 + later));
-    next.tell(Event::Booted(Boot { id, at: set_by(at(0)) }));
-    next.attach(2, Vec::new());
-    (next, task)
-}
-
-#[test]
-fn what_the_clock_had_not_come_to_is_not_lost_with_a_runner() {
-    for (boot, later, set, id, last) in [
-        (booted(7), 400, 0, 7, 57_000),
-        (booted(7), 1400, 0, 7, 58_000),
-        // Set back by two seconds, it may have come to 59.4 s before.
-        (booted(7), 2400, -2000, 7, 59_000),
-        (booted(7), 400, 1000, 7, 58_000),
-        // Nobody knows what it was set by.
-        (booted(7), 400, 0, 8, 60_000),
-        (Event::Tick, 400, 0, 7, 60_000),
-    ] {
-        let case = format!("{later} ms later, set by {set} ms, boot {id}");
-        let (mut rig, _) = lost_at_57(boot, later, set, id);
-        let why = "taskd and its runner ended before it was recorded".to_owned();
-        let mut next = 57_000;
-        for (passing, first, last, count, reason) in rig.passed() {
-            assert_eq!(
-                (passing, first, reason),
-                (Passing::Unknown, next, why.clone()),
-                "{case}"
-            );
-            next += 1000 * count;
-            assert_eq!(last + 1000, next, "{case}");
-        }
-        assert_eq!(next, last + 1000, "{case}");
-        rig.pass(last + 1000);
-        assert_eq!(rig.start().fire_time, Some(at(last + 1000)), "{case}");
-    }
-}
-
-#[test]
-fn no_number_of_a_run_that_may_have_been_is_given_again() {
-    let (mut rig, task) = lost_at_57(booted(7), 1400, 0, 7);
-    // Those at 57 s and at 58 s.
-    assert_eq!(rig.core.task(task).unwrap().last_run, 3);
-    assert_eq!(rig.restart().core.task(task).unwrap().last_run, 3);
-    rig.pass(59_000);
-    assert_eq!(rig.start().attempt.run.n, 4);
-}
-
-#[test]
-fn what_starts_by_a_clock_that_was_set_ahead_waits_until_that_is_durable() {
-    // With the life, and within it.
-    for (with_life, within) in [(1000, 0), (0, 1000)] {
-        let (mut rig, _) = lost_at_57(booted(7), 400, with_life, 7);
-        rig.effects.clear();
-        rig.prompt = false;
-        let ahead = with_life.cast_unsigned() + within;
-        rig.now = at(58_000 + ahead);
-        let boot = Boot { id: 7, at: at(ahead) };
-        rig.tell(Event::Booted(boot));
-        rig.tell(Event::ClockStepped);
-        let mut starts = rig.starts();
-        assert_eq!(starts.len(), usize::from(within == 0), "{within} ms ahead");
-        rig.effects.clear();
-        rig.store();
-        starts.append(&mut rig.starts());
-        assert_eq!((starts.len(), starts[0].fire_time), (1, Some(at(59_000))));
-        // Nothing of that is recorded, and the clock is as it was before.
-        let mut next = rig.restart();
-        next.now = at(58_300);
-        next.tell(booted(7));
-        next.attach(3, Vec::new());
-        next.effects.clear();
-        next.pass(59_500);
-        assert_eq!(next.starts(), []);
-    }
-}
-
 #[test]
 fn nothing_is_unknown_after_an_orderly_stop() {
     let mut rig = Rig::new();
@@ -230,7 +137,7 @@ fn what_passed_between_two_lives_says_so() {
 }
 
 /// A manual run in this state, durable, and the life after it.
-fn next_life(started: bool, stopping: bool) -> (Rig, Origin) {
+pub(super) fn next_life(started: bool, stopping: bool) -> (Rig, Origin) {
     let mut rig = Rig::new();
     let id = rig.add(definition("a", When::Manual));
     let run = rig.run(id);

@@ -110,6 +110,7 @@ pub(super) fn info() -> RunnerInfo {
         cgroups: Tail(Some(vec![s("memory"), s("pids")])),
         program: Tail(Some(FileId { device: 66, inode: 12 })),
         can: Tail(can::OUTPUTS | can::GATES | can::CAPS | can::USAGE | can::USERS),
+        before: Tail(vec![1, u64::MAX - 1]),
     }
 }
 
