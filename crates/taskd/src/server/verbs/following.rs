@@ -7,6 +7,7 @@ use taskd_core::command::Command;
 use taskd_core::run::{RunKey, TraceId};
 use taskd_core::scheduler::Scheduler;
 use taskd_core::task::Owner;
+use taskd_store::{ReadError, Reader, RunRow};
 use taskd_wire::client::Response;
 use taskd_wire::refusal::Refusal;
 
@@ -48,19 +49,31 @@ async fn roots(shared: &Shared, asked: Vec<String>) -> Result<Vec<(RunKey, Trace
             .engine
             .look(move |state, _| runs_meant(state, owner, &asked))
             .await??;
+        let is_run = names::split_run(&text).is_some();
         for (run, live) in found {
-            let trace_id = match live {
-                Some(trace_id) => Some(trace_id),
+            let known = match live {
+                Some(trace_id) => Some((run, trace_id)),
                 // It has ended, and history knows.
                 None => {
-                    let row = shared.readers.read(move |reader| reader.run(run)).await?;
-                    row.map(|row| row.trace_id)
+                    let row = shared.readers.read(move |reader| ended(reader, run, is_run)).await?;
+                    row.map(|row| (row.key, row.trace_id))
                 }
             };
-            from.push((run, trace_id.ok_or_else(|| Refusal::UnknownRun { run: text.clone() })?));
+            from.push(known.ok_or_else(|| Refusal::UnknownRun { run: text.clone() })?);
         }
     }
     Ok(from)
+}
+
+/// A run in history. Where it was not asked for by its number, which may have been lost, the newest that has ended.
+fn ended(reader: &Reader, run: RunKey, is_asked: bool) -> Result<Option<RunRow>, ReadError> {
+    let row = reader.run(run)?;
+    if row.is_some() || is_asked {
+        return Ok(row);
+    }
+    let newest = reader.last_finished(&[run.task])?.pop().flatten();
+    let newest = newest.map(|newest| RunKey { n: newest.n, ..run });
+    newest.map_or(Ok(None), |newest| reader.run(newest))
 }
 
 type Found = Vec<(RunKey, Option<TraceId>)>;
