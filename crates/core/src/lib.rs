@@ -22,9 +22,10 @@
 //!
 //! **A firing starts at most once.** Before the clock comes to a fire time, the store holds the *horizon*: firings up to
 //! there may have started. So a start needs no write of its own in its way; its record follows. After a crash the runner is
-//! asked first. What it names and we do not know is adopted. What a living runner does not name was not started. With the
-//! runner gone as well, a fire time inside the horizon without a record is *unknown*, and not repeated, nor is the number of the
-//! run that it may have had. One that the clock has yet to come to, and was not set back from, was not started.
+//! asked first. What it names and we do not know is adopted. What a living runner does not name was not started, nor what one
+//! that was killed has not left to the next. With that gone as well, as after a crash of the machine, a fire time inside the
+//! horizon without a record is *unknown*, and not repeated, nor is the number of the run that it may have had. One that the clock
+//! has yet to come to, and was not set back from, was not started.
 //!
 //! **Every fire time is accounted for.** Each task has a *mark*, the last fire time dealt with. A fire time ends in a run, or
 //! in a record that it was skipped, missed or is unknown, and that record moves the mark. A change of a task first settles

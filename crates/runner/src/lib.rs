@@ -7,7 +7,8 @@
 //! the orphans of runs, and when the [`worker()`], its child, has ended, it kills everything that is left below it. So a
 //! worker that crashes leaves nothing behind, not even what has made itself a session of its own. The worker dies with
 //! the guard, and its children with the worker, by the kernel's hand; and a new runner of the same state directory
-//! begins by ending what was under way when both were killed (`underway`). What runs is always known to a living runner.
+//! begins by ending what was under way when both were killed (`underway`), and tells the daemon what had begun and of which
+//! nobody knows the end. What runs is always known to a living runner.
 //!
 //! The worker is one loop on one thread, two threads that start children (`spawner`), and one that looks for processes
 //! and puts large outputs together (`ender`). The loop waits for none of them, and for nothing but the disks that output

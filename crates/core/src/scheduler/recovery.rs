@@ -1,8 +1,9 @@
 //! The runner: what it tells, and what follows when another life of the daemon or of the runner begins.
 //!
-//! An inventory is the whole truth, of all runners together where there are several. What it names and we do not know was started by an earlier life of the daemon that
-//! ended before it could record it: it is adopted, with what the start said of it. What we know and it does not name was
-//! never started, if this is the same life of the runner; if it is another, nobody knows.
+//! An inventory is the whole truth, of all runners together where there are several, and of those that were killed where they
+//! have left what they knew. What it names and we do not know was started by an earlier life of the daemon that ended before it
+//! could record it: it is adopted, with what the start said of it. What we know and it does not name was never started, if this
+//! is the same life of the runner, or one to which that has left what it knew; if it is another, nobody knows.
 //!
 //! Where a runner is beside the attached one, its death and that of the daemon at once must not leave the latter for the whole
 //! truth: nothing starts in that one before it is durable that it is attached, and it is not taken for the one that would know

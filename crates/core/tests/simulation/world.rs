@@ -31,7 +31,7 @@ use crate::users;
 const BEGIN: i64 = 1_774_656_000_000;
 
 /// How exactly it is known when the machine was booted.
-const EXACT: Duration = Duration::from_millis(10);
+const EXACT: Duration = Duration::from_millis(20);
 
 /// A batch of records and how far it has come.
 pub struct Entry {
