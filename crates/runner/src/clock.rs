@@ -28,8 +28,9 @@ pub(crate) fn steady_us() -> u64 {
     part(now.tv_sec) * 1_000_000 + part(now.tv_nsec) / 1000
 }
 
-/// The boot of the machine, as random(4) names it: a UUID.
-pub(crate) fn boot() -> Option<u128> {
+/// The boot of the machine, as random(4) names it: a UUID. Nothing where it cannot be read.
+#[must_use]
+pub fn boot_id() -> Option<u128> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     u128::from_str_radix(&text.trim().replace('-', ""), 16).ok()
 }

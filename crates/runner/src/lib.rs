@@ -81,6 +81,7 @@ mod worker;
 use std::io;
 use std::path::PathBuf;
 
+pub use clock::boot_id;
 pub use env_file::{ENV_FILE_MAX, EnvFileError, read_env_file};
 pub use guard::guard;
 pub use inherited::reap_inherited;

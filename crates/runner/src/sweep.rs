@@ -45,7 +45,7 @@ const EXEC_PAUSE: Duration = Duration::from_millis(1);
 /// Ends what an earlier runner of the same slot left behind, by what it says in the file `live`, and waits until it is gone.
 /// `own` are processes of this runner.
 pub(crate) fn leftovers(cookie: &Cookie, live: PathBuf, own: Vec<Pid>) -> Underway {
-    let (mut underway, earlier) = Underway::open(live, cookie.instance, clock::boot());
+    let (mut underway, earlier) = Underway::open(live, cookie.instance, clock::boot_id());
     let is_left: Box<dyn Fn(&str) -> bool> = match earlier {
         Some(earlier) => {
             let cookie_of = |(instance, key)| Cookie { instance, ..*cookie }.of(&key).to_string();

@@ -350,17 +350,11 @@ fn restore(opened: Opened, config: &Config, owner: Owner) -> anyhow::Result<(Sto
     Ok((store, core))
 }
 
-/// The boot of the machine, as random(4) names it: a UUID.
+/// The boot of the machine, by its id.
 fn boot() -> Option<u128> {
-    let file = "/proc/sys/kernel/random/boot_id";
-    let read = std::fs::read_to_string(file);
-    let digits = read.as_ref().map(|text| text.trim().replace('-', ""));
-    let boot = digits.ok().and_then(|digits| u128::from_str_radix(&digits, 16).ok());
+    let boot = taskd_runner::boot_id();
     if boot.is_none() {
-        tracing::warn!(
-            file,
-            "no boot of the machine can be told; tasks that are due after one will not start"
-        );
+        tracing::warn!("no boot of the machine can be told; tasks that are due after one will not start");
     }
     boot
 }
