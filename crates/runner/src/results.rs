@@ -49,6 +49,8 @@ pub(crate) struct Results {
     path: PathBuf,
     spool: Option<File>,
     files: BTreeMap<PathBuf, Spooled>,
+    /// Whether a file of earlier lives holds lines that are no results.
+    is_broken: bool,
     /// Whether something was written that may not be on the disk yet.
     unsynced: bool,
     /// Whether the name of the file may not be on the disk yet.
@@ -67,6 +69,7 @@ impl Results {
             path: directory.join(format!("{instance:016x}.jsonl")),
             spool: None,
             files: BTreeMap::new(),
+            is_broken: false,
             unsynced: false,
             nameless: false,
         };
@@ -129,6 +132,7 @@ impl Results {
                 Err(_) => spooled.is_broken = true,
             }
         }
+        self.is_broken |= spooled.is_broken;
         if spooled.is_broken {
             complain(format_args!(
                 "{} holds lines that are no results; when its results are acknowledged it is kept as {}",
@@ -171,6 +175,11 @@ impl Results {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Ended> {
         self.kept.values().map(|kept| &kept.ended)
+    }
+
+    /// Whether what earlier lives left holds lines that are none.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -12,7 +12,6 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -28,7 +27,7 @@ use crate::clock;
 use crate::notify::complain;
 use crate::procs::{self, Children, Known, Process, Variable};
 use crate::spawn::{COOKIE, Cookie};
-use crate::underway::Underway;
+use crate::underway::{Known as Attempt, Underway};
 
 /// How long to wait for processes to be gone that were killed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,8 +43,8 @@ const EXEC_PAUSE: Duration = Duration::from_millis(1);
 
 /// Ends what an earlier runner of the same slot left behind, by what it says in the file `live`, and waits until it is gone.
 /// `own` are processes of this runner.
-pub(crate) fn leftovers(cookie: &Cookie, live: PathBuf, own: Vec<Pid>) -> Underway {
-    let (mut underway, earlier) = Underway::open(live, cookie.instance, clock::boot_id());
+pub(crate) fn leftovers(cookie: &Cookie, left: (Underway, Option<Vec<Attempt>>), own: Vec<Pid>) -> Underway {
+    let (mut underway, earlier) = left;
     let is_left: Box<dyn Fn(&str) -> bool> = match earlier {
         Some(earlier) => {
             let cookie_of = |(instance, key)| Cookie { instance, ..*cookie }.of(&key).to_string();

@@ -80,6 +80,14 @@ pub(crate) struct Underway {
 impl Underway {
     /// Opens it for this life, and tells what was under way when the last one ended; nothing where nobody knows.
     pub(crate) fn open(path: PathBuf, instance: u64, boot: Option<u128>) -> (Self, Option<Vec<Known>>) {
+        let (mut underway, earlier) = Self::look(path, instance, boot);
+        underway.set_head();
+        underway.keep();
+        (underway, earlier)
+    }
+
+    /// The same of one in which this life does not work: it stays as it is.
+    pub(crate) fn look(path: PathBuf, instance: u64, boot: Option<u128>) -> (Self, Option<Vec<Known>>) {
         let mut underway = Underway {
             path,
             instance,
@@ -110,8 +118,6 @@ impl Underway {
         match opened {
             Ok((file, earlier)) => {
                 underway.file = Some(file);
-                underway.set_head();
-                underway.keep();
                 (underway, earlier)
             }
             Err(error) => {
@@ -194,21 +200,34 @@ impl Underway {
         &self.before
     }
 
-    /// Takes over what that of another slot says, where nobody works any more.
-    pub(crate) fn inherit(&mut self, other: Underway) {
-        self.before.extend(other.before);
+    /// Takes over what that of another slot says, where nobody works any more. Where not all results are known of those that
+    /// worked there, nobody knows what they had begun.
+    pub(crate) fn inherit(&mut self, other: Underway, are_results_known: bool) {
+        self.before
+            .extend(other.before.into_iter().filter(|_| are_results_known));
         self.inherited.push(other.path);
     }
 
-    /// From now on it is of this life alone.
-    fn take(&mut self) {
-        self.has_begun = true;
+    /// Some results of earlier lives cannot be known: so nobody knows what they had begun.
+    pub(crate) fn doubt_earlier(&mut self) {
+        self.drop_earlier();
+        self.set_head();
+        self.keep();
+    }
+
+    fn drop_earlier(&mut self) {
         self.before.clear();
         self.lives.truncate(1);
         for path in std::mem::take(&mut self.inherited) {
             // Should it stay, what it says is said again, and known.
             let _ = fs::remove_file(path);
         }
+    }
+
+    /// From now on it is of this life alone.
+    fn take(&mut self) {
+        self.has_begun = true;
+        self.drop_earlier();
         if std::mem::take(&mut self.forgets) {
             self.slots.truncate(1);
             self.free.clear();
@@ -290,7 +309,10 @@ impl Underway {
             "cannot keep {}, so the next runner will go by marks alone: {error}",
             self.path.display()
         ));
-        self.file = None;
+        // Should the name stay, it does not say that this is all.
+        if let Some(file) = self.file.take() {
+            let _ = file.write_all_at(&[0; SLOT], 0).and_then(|()| file.set_len(0));
+        }
         // Where even that fails, the next one will know of fewer than there were.
         let _ = fs::remove_file(&self.path);
     }

@@ -144,9 +144,12 @@ fn inherit(place: &Place, instance: u64, launchers: &Launchers, spool: &Path, un
             state: left.state,
             instance,
         };
-        underway.inherit(sweep::leftovers(&cookie, file("live"), launchers.pids()));
+        let there = Underway::look(file("live"), instance, clock::boot_id());
+        let there = sweep::leftovers(&cookie, there, launchers.pids());
         let from = left.slot.spool(&place.state_dir);
-        if let Err(error) = Results::inherit(spool, &from) {
+        let taken = Results::inherit(spool, &from);
+        underway.inherit(there, taken.is_ok());
+        if let Err(error) = taken {
             complain(format_args!(
                 "cannot take over the results in {}: {error}",
                 from.display()
@@ -216,11 +219,15 @@ impl Worker {
         };
         let file = |kind| place.slot.file(&place.state_dir, kind);
         let groups = Groups::take(Seat::said(), place.state, &file("cgroups"));
-        let mut underway = sweep::leftovers(&cookie, file("live"), launchers.pids());
+        let own = Underway::open(file("live"), instance, clock::boot_id());
+        let mut underway = sweep::leftovers(&cookie, own, launchers.pids());
         let spool = place.slot.spool(&place.state_dir);
         inherit(&place, instance, &launchers, &spool, &mut underway);
         let results =
             Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
+        if results.is_broken() {
+            underway.doubt_earlier();
+        }
         let started = |source| RunnerError::System { what: "start", source };
         let outputs = Outputs::in_dir(place.state_dir.clone());
         let host = Host::new(cookie.clone(), outputs.clone(), groups.clone()).map_err(started)?;

@@ -38,12 +38,12 @@ impl Scheduler {
             live,
             ended,
         } = inventory;
-        // Of a task that was removed there is none which is not recorded.
-        let begun: Vec<Origin> = begun.into_iter().filter_map(|begun| self.origin_of(begun)).collect();
         let lost: BTreeSet<AttemptKey> = lost
             .into_iter()
-            .chain(begun.iter().map(|origin| origin.attempt))
+            .chain(begun.iter().map(|begun| begun.attempt))
             .collect();
+        // Of a task that was removed there is none which is not recorded.
+        let begun: Vec<Origin> = begun.into_iter().filter_map(|begun| self.origin_of(begun)).collect();
         // All that may have been started was by the one that was told last, or by those that were beside it.
         let recorded = self.header.runner == Some(instance);
         let was_told_last = |runner: u64| runner == instance || also.contains(&runner);
@@ -134,7 +134,10 @@ impl Scheduler {
 
     /// The runner is gone.
     pub(super) fn lose_runner(&mut self, now: Timestamp) {
-        self.life.unsettled.clear();
+        // What one beside it was about to spawn, no single one knows.
+        if !std::mem::take(&mut self.life.unsettled).is_empty() {
+            self.life.runner = Some(NOBODY);
+        }
         if self.life.attached {
             self.life.attached = false;
             self.life.alone_since = Some(now);

@@ -113,9 +113,24 @@ fn what_one_of_another_slot_says_goes_with_what_was_there_before() {
     beside.begin(&origin(1));
     beside.keep();
     let mut own = open(&directory.path().join("runner.live"), 2);
-    own.inherit(open(&other, 2));
-    assert_eq!(own.before().len(), 1);
-    assert_eq!(own.before()[0].begun, [origin(1)]);
+    let look = || Underway::look(other.clone(), 2, BOOT).0;
+    own.inherit(look(), false);
+    assert_eq!(own.before(), [], "some of their results may be missing");
+    own.inherit(look(), true);
+    let of_the_other = Before {
+        instance: 1,
+        begun: vec![origin(1)],
+    };
+    assert_eq!(own.before(), look().before());
+    assert_eq!(
+        own.before(),
+        [of_the_other],
+        "who only looks is none of those that worked there"
+    );
+    let mut in_doubt = open(&directory.path().join("runner.3.live"), 3);
+    in_doubt.inherit(look(), true);
+    in_doubt.doubt_earlier();
+    assert!(in_doubt.before().is_empty() && !other.exists());
     own.begin(&origin(2));
     own.keep();
     assert!(own.before().is_empty() && !other.exists());
