@@ -46,7 +46,7 @@ fn used(pid: u32) -> u64 {
 }
 
 /// The children of a runner that clone the others.
-fn launchers(runner: u32) -> Vec<u32> {
+pub fn launchers(runner: u32) -> Vec<u32> {
     let lists = fs::read_dir(format!("/proc/{runner}/task")).expect("it runs").flatten();
     let lists = lists.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
     let pids: String = lists.collect();

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::each_second::every_second_fires_once;
 use crate::harness::{World, alive, has_keys, kill, wait_for};
+use crate::speed::launchers;
 
 /// The runners that `status` shows.
 fn runners(world: &World) -> Vec<Value> {
@@ -266,6 +267,35 @@ fn what_both_killed_runners_left_is_seen_to_by_the_next() {
     world.wait_served();
     assert_eq!(world.finished("second/1")["exit_code"], 5);
     assert_eq!(world.finished("long/1")["outcome"], "unknown");
+}
+
+#[test]
+fn what_a_draining_runner_had_is_unknown_where_it_is_killed_with_the_newer_and_only_that_is_told_of() {
+    let mut world = installed();
+    world.add_gated("older", 0);
+    world.run_up("older");
+    // Its start is under way until the end of the runner.
+    for launcher in launchers(world.runner_pid()) {
+        kill(launcher, Signal::STOP);
+    }
+    world.add_gated("hangs", 0);
+    world.ctl(&["run", "hangs"]).ok();
+    upgrade(&mut world);
+    world.add_gated("newer", 0);
+    world.run_up("newer");
+    let [newer, older] = runners(&world).iter().map(pid).collect::<Vec<_>>()[..] else {
+        panic!("two runners")
+    };
+    // It sees both go at once, and then hears what the newer one had begun.
+    kill(world.pid(), Signal::STOP);
+    std::fs::remove_file(world.path("state/runner.live")).expect("the older one's");
+    kill(newer, Signal::KILL);
+    kill(older, Signal::KILL);
+    wait_for("both to end", || (!alive(newer) && !alive(older)).then_some(()));
+    kill(world.pid(), Signal::CONT);
+    for task in ["older", "hangs", "newer"] {
+        assert_eq!(world.finished(&format!("{task}/1"))["outcome"], "unknown", "{task}");
+    }
 }
 
 #[test]

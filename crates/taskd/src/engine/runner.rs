@@ -263,9 +263,7 @@ impl Driver {
     /// Attaches to all runners anew, since only the inventories of all of them are the whole truth.
     fn meet_anew(&mut self) {
         self.condition.draining.clear();
-        for mut runner in std::mem::take(&mut self.draining) {
-            // It may be gone as well. Where it is met again, or tells of their ends, they are not lost.
-            self.lost.extend(std::mem::take(&mut runner.live));
+        for runner in std::mem::take(&mut self.draining) {
             self.take_in(Which::Gone, runner.last_words());
         }
         self.attach_after(Duration::ZERO);
