@@ -50,6 +50,7 @@ pub(crate) fn leftovers(cookie: &Cookie, left: (Underway, Option<Vec<Attempt>>),
             let cookie_of = |(instance, key)| Cookie { instance, ..*cookie }.of(&key).to_string();
             let cookies: HashSet<String> = earlier.into_iter().map(cookie_of).collect();
             if cookies.is_empty() {
+                underway.forget_earlier();
                 return underway;
             }
             Box::new(move |found| cookies.contains(found))

@@ -78,16 +78,9 @@ pub(crate) struct Underway {
 }
 
 impl Underway {
-    /// Opens it for this life, and tells what was under way when the last one ended; nothing where nobody knows.
+    /// Opens it, and tells what was under way when the last life ended; nothing where nobody knows. It stays as it is until
+    /// it is [claimed](Self::claim).
     pub(crate) fn open(path: PathBuf, instance: u64, boot: Option<u128>) -> (Self, Option<Vec<Known>>) {
-        let (mut underway, earlier) = Self::look(path, instance, boot);
-        underway.set_head();
-        underway.keep();
-        (underway, earlier)
-    }
-
-    /// The same of one in which this life does not work: it stays as it is.
-    pub(crate) fn look(path: PathBuf, instance: u64, boot: Option<u128>) -> (Self, Option<Vec<Known>>) {
         let mut underway = Underway {
             path,
             instance,
@@ -109,7 +102,7 @@ impl Underway {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW);
         let opened = match options.open(&underway.path) {
-            Ok(mut file) => underway.read(&mut file).map(|known| (file, Some(known))),
+            Ok(mut file) => underway.read(&mut file).map(|known| (file, known)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 options.create_new(true).open(&underway.path).map(|file| (file, None))
             }
@@ -127,15 +120,16 @@ impl Underway {
         }
     }
 
-    fn read(&mut self, file: &mut File) -> io::Result<Vec<Known>> {
+    fn read(&mut self, file: &mut File) -> io::Result<Option<Vec<Known>>> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        if !bytes.starts_with(&MAGIC) {
-            return Ok(self.read_earlier(&bytes));
+        if !bytes.is_empty() && !bytes.starts_with(&MAGIC) {
+            return Ok(Some(self.read_earlier(&bytes)));
         }
         let (slots, _) = bytes.as_chunks::<SLOT>();
         let Some((head, slots)) = slots.split_first() else {
-            return Ok(Vec::new());
+            // Whoever made it did not come to say a word, or took all back.
+            return Ok(None);
         };
         self.slots.extend_from_slice(slots);
         let is_of_this_boot = id(head, 8) == self.boot && self.boot != 0;
@@ -164,7 +158,7 @@ impl Underway {
                 before.begun.push(origin);
             }
         }
-        Ok(known)
+        Ok(Some(known))
     }
 
     /// Of a runner that knew no more than what was under way: slots of half the length, without a first one.
@@ -200,7 +194,7 @@ impl Underway {
         &self.before
     }
 
-    /// Takes over what that of another slot says, where nobody works any more. Where not all results are known of those that
+    /// Takes over what that of another slot says, which nobody claims any more. Where not all results are known of those that
     /// worked there, nobody knows what they had begun.
     pub(crate) fn inherit(&mut self, other: Underway, are_results_known: bool) {
         self.before
@@ -208,14 +202,14 @@ impl Underway {
         self.inherited.push(other.path);
     }
 
-    /// Some results of earlier lives cannot be known: so nobody knows what they had begun.
-    pub(crate) fn doubt_earlier(&mut self) {
-        self.drop_earlier();
+    /// This life works in it, after what earlier ones had under way is ended: should it end before, the next one does that.
+    pub(crate) fn claim(&mut self) {
         self.set_head();
         self.keep();
     }
 
-    fn drop_earlier(&mut self) {
+    /// It says nothing of earlier lives any more, such as where not all their results can be known.
+    pub(crate) fn drop_earlier(&mut self) {
         self.before.clear();
         self.lives.truncate(1);
         for path in std::mem::take(&mut self.inherited) {

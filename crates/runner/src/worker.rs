@@ -144,7 +144,7 @@ fn inherit(place: &Place, instance: u64, launchers: &Launchers, spool: &Path, un
             state: left.state,
             instance,
         };
-        let there = Underway::look(file("live"), instance, clock::boot_id());
+        let there = Underway::open(file("live"), instance, clock::boot_id());
         let there = sweep::leftovers(&cookie, there, launchers.pids());
         let from = left.slot.spool(&place.state_dir);
         let taken = Results::inherit(spool, &from);
@@ -226,8 +226,9 @@ impl Worker {
         let results =
             Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
         if results.is_broken() {
-            underway.doubt_earlier();
+            underway.drop_earlier();
         }
+        underway.claim();
         let started = |source| RunnerError::System { what: "start", source };
         let outputs = Outputs::in_dir(place.state_dir.clone());
         let host = Host::new(cookie.clone(), outputs.clone(), groups.clone()).map_err(started)?;

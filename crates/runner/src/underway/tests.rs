@@ -26,10 +26,17 @@ fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
     all
 }
 
+/// As a life does that works in it.
+fn open(path: PathBuf, instance: u64, boot: Option<u128>) -> (Underway, Option<Vec<Known>>) {
+    let (mut underway, earlier) = Underway::open(path, instance, boot);
+    underway.claim();
+    (underway, earlier)
+}
+
 #[test]
 fn the_next_life_knows_what_was_under_way() {
     let directory = tempfile::tempdir().expect("room");
-    let open = |instance| Underway::open(directory.path().join("runner.live"), instance, BOOT);
+    let open = |instance| open(directory.path().join("runner.live"), instance, BOOT);
     let (mut first, earlier) = open(1);
     assert_eq!(earlier, None, "nobody was there");
     let slots = [1, 2, 3].map(|run| first.begin(&origin(run)));
@@ -55,9 +62,28 @@ fn the_next_life_knows_what_was_under_way() {
 }
 
 #[test]
+fn a_life_that_ends_before_it_claims_is_none() {
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path().join("runner.live");
+    for _ in 0..2 {
+        let (_, earlier) = Underway::open(path.clone(), 1, BOOT);
+        assert_eq!(earlier, None, "nobody has seen to what was left");
+    }
+    let mut first = open(path.clone(), 1, BOOT).0;
+    first.begin(&origin(1));
+    first.keep();
+    for _ in 0..2 {
+        let (mut underway, earlier) = Underway::open(path.clone(), 2, BOOT);
+        assert_eq!(earlier, Some(vec![(1, key(1))]));
+        assert_eq!(underway.before().len(), 1);
+        underway.drop_earlier();
+    }
+}
+
+#[test]
 fn what_lives_had_begun_is_told_until_something_begins() {
     let directory = tempfile::tempdir().expect("room");
-    let open = |instance| Underway::open(directory.path().join("runner.live"), instance, BOOT).0;
+    let open = |instance| open(directory.path().join("runner.live"), instance, BOOT).0;
     let mut first = open(1);
     assert_eq!(first.before(), []);
     let slots = [1, 2, 3].map(|run| first.begin(&origin(run)));
@@ -90,7 +116,7 @@ fn what_lives_had_begun_is_told_until_something_begins() {
 #[test]
 fn in_another_boot_nothing_is_known_to_be_all() {
     let directory = tempfile::tempdir().expect("room");
-    let open = |instance, boot| Underway::open(directory.path().join("runner.live"), instance, boot);
+    let open = |instance, boot| open(directory.path().join("runner.live"), instance, boot);
     let mut first = open(1, BOOT).0;
     first.begin(&origin(1));
     first.keep();
@@ -108,12 +134,12 @@ fn in_another_boot_nothing_is_known_to_be_all() {
 fn what_one_of_another_slot_says_goes_with_what_was_there_before() {
     let directory = tempfile::tempdir().expect("room");
     let other = directory.path().join("runner.2.live");
-    let open = |path: &PathBuf, instance| Underway::open(path.clone(), instance, BOOT).0;
-    let mut beside = open(&other, 1);
+    let claim = |path: &PathBuf, instance| open(path.clone(), instance, BOOT).0;
+    let mut beside = claim(&other, 1);
     beside.begin(&origin(1));
     beside.keep();
-    let mut own = open(&directory.path().join("runner.live"), 2);
-    let look = || Underway::look(other.clone(), 2, BOOT).0;
+    let mut own = claim(&directory.path().join("runner.live"), 2);
+    let look = || Underway::open(other.clone(), 2, BOOT).0;
     own.inherit(look(), false);
     assert_eq!(own.before(), [], "some of their results may be missing");
     own.inherit(look(), true);
@@ -127,9 +153,9 @@ fn what_one_of_another_slot_says_goes_with_what_was_there_before() {
         [of_the_other],
         "who only looks is none of those that worked there"
     );
-    let mut in_doubt = open(&directory.path().join("runner.3.live"), 3);
+    let mut in_doubt = claim(&directory.path().join("runner.3.live"), 3);
     in_doubt.inherit(look(), true);
-    in_doubt.doubt_earlier();
+    in_doubt.drop_earlier();
     assert!(in_doubt.before().is_empty() && !other.exists());
     own.begin(&origin(2));
     own.keep();
@@ -149,7 +175,7 @@ fn what_an_earlier_version_has_left_is_known_and_not_taken_for_all() {
     std::fs::write(&path, bytes).expect("room");
     let known = Some(vec![(7, key(1)), (7, key(3))]);
     for instance in [1, 2] {
-        let (underway, earlier) = Underway::open(path.clone(), instance, BOOT);
+        let (underway, earlier) = open(path.clone(), instance, BOOT);
         assert_eq!(earlier, known);
         assert!(underway.before().iter().all(|before| before.instance != 7));
     }
@@ -205,4 +231,12 @@ fn what_cannot_be_kept_is_not_half_known() {
     underway.begin(&origin(1));
     underway.keep();
     assert!(!path.exists());
+    // Even where it cannot be removed.
+    let mut underway = open(path.clone(), 1, BOOT).0;
+    underway.begin(&origin(1));
+    underway.keep();
+    underway.path = directory.path().join("another");
+    underway.give_up(&io::ErrorKind::StorageFull.into());
+    let (underway, earlier) = open(path, 2, BOOT);
+    assert_eq!((underway.before(), earlier), (&[][..], None));
 }
