@@ -30,7 +30,7 @@ pub(crate) fn say(roster: &Roster, results: &Results, info: &RunnerInfo, server:
     if server.knows(capability::BEGUN) {
         info.before = Tail(roster.before().iter().map(|before| before.instance).collect());
         // Those whose ends are in the spool are told above.
-        let begun = roster.before().iter().flat_map(|before| &before.begun);
+        let begun = roster.before().iter().flat_map(|before| before.begun.values());
         let begun: Vec<_> = begun.filter(|origin| !results.contains(&origin.key)).collect();
         for some in begun.chunks(PAGE_BYTES / ENTRY_BYTES) {
             server.say(&FromRunner::Begun(

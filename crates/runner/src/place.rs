@@ -16,6 +16,7 @@ use taskd_wire::runner::FileId;
 
 use crate::names::{NameWatch, listen_at, named};
 use crate::notify::complain;
+use crate::procs;
 use crate::{Options, RunnerError, Slot};
 
 /// Where a runner works. While this lives no other runner works in the same slot.
@@ -210,7 +211,15 @@ pub(crate) struct Abandoned {
 impl Abandoned {
     fn take(state_dir: &Path, slot: Slot) -> Option<Self> {
         let lock = OpenOptions::new().write(true).open(slot.file(state_dir, "lock")).ok()?;
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+        let mut left = PATIENCE;
+        while let Err(error) = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            let is_going = || holder(&lock).is_none_or(procs::is_ending);
+            if error != Errno::WOULDBLOCK || left.is_zero() || !is_going() {
+                return None;
+            }
+            thread::sleep(PAUSE);
+            left = left.saturating_sub(PAUSE);
+        }
         Some(Abandoned {
             slot,
             state: kept_id(&slot.file(state_dir, "id"))?,
@@ -307,9 +316,10 @@ pub(crate) fn random() -> Result<u64, RunnerError> {
 /// A runner that was just killed holds its lock until the kernel has taken it apart.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-fn lock(state_dir: &Path, slot: Slot, patience: Duration) -> Result<File, RunnerError> {
-    const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks at such a lock.
+const PAUSE: Duration = Duration::from_millis(20);
 
+fn lock(state_dir: &Path, slot: Slot, patience: Duration) -> Result<File, RunnerError> {
     let path = slot.file(state_dir, "lock");
     let failed = |source: io::Error| RunnerError::Directory {
         path: path.clone(),

@@ -79,6 +79,23 @@ impl Process {
     }
 }
 
+/// Whether a process is gone, or will be in a moment: it was killed, and the kernel is about to take it apart.
+pub(crate) fn is_ending(pid: u32) -> bool {
+    /// Of the flags of a task, from the kernel's `PF_EXITING`.
+    const EXITING: u64 = 4;
+    const KILLED: u64 = 1 << (libc::SIGKILL - 1);
+
+    let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    let has = |number, bits: u64| {
+        let word = field(&stat, number).and_then(|word| word.parse::<u64>().ok());
+        word.is_some_and(|word| word & bits != 0)
+    };
+    // Its first thread is over before the others, or still has to hear of the signal.
+    matches!(field(&stat, 3), Some("Z" | "X")) || has(9, EXITING) || has(31, KILLED)
+}
+
 /// Nothing where a process has ended, or is hidden from this user for good. Other errors are for want of something, and
 /// whether it is there is not known then.
 fn unless_out_of_sight<T>(got: io::Result<T>) -> io::Result<Option<T>> {

@@ -23,7 +23,8 @@ use crate::notify::complain;
 struct Kept {
     ended: Ended,
     file: Option<PathBuf>,
-    /// Where it is said to have begun, while it is in no file.
+    /// Where it is said to have begun, if that was in this life: as long as the daemon has no word of its end, for a file may
+    /// be lost or damaged.
     slot: Option<usize>,
 }
 
@@ -42,15 +43,13 @@ pub(crate) struct Results {
     kept: BTreeMap<AttemptKey, Kept>,
     /// How many of them are in no file.
     loose: usize,
-    /// Where such are said to have begun as are kept otherwise by now, or need not be.
+    /// Where such are said to have begun as need not be any more.
     freed: Vec<usize>,
     directory: PathBuf,
     /// Where this life writes.
     path: PathBuf,
     spool: Option<File>,
     files: BTreeMap<PathBuf, Spooled>,
-    /// Whether a file of earlier lives holds lines that are no results.
-    is_broken: bool,
     /// Whether something was written that may not be on the disk yet.
     unsynced: bool,
     /// Whether the name of the file may not be on the disk yet.
@@ -69,7 +68,6 @@ impl Results {
             path: directory.join(format!("{instance:016x}.jsonl")),
             spool: None,
             files: BTreeMap::new(),
-            is_broken: false,
             unsynced: false,
             nameless: false,
         };
@@ -132,7 +130,6 @@ impl Results {
                 Err(_) => spooled.is_broken = true,
             }
         }
-        self.is_broken |= spooled.is_broken;
         if spooled.is_broken {
             complain(format_args!(
                 "{} holds lines that are no results; when its results are acknowledged it is kept as {}",
@@ -177,11 +174,6 @@ impl Results {
         self.kept.values().map(|kept| &kept.ended)
     }
 
-    /// Whether what earlier lives left holds lines that are none.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.is_broken
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
@@ -190,6 +182,13 @@ impl Results {
     pub(crate) fn keep(&mut self, ended: Ended, slot: Option<usize>) {
         self.forget(&ended.origin.key);
         let file = None;
+        // Whoever does not know that a gate was closed looks again, and that is the same attempt.
+        let slot = if ended.gate.0.is_some() {
+            self.freed.extend(slot);
+            None
+        } else {
+            slot
+        };
         self.kept.insert(ended.origin.key, Kept { ended, file, slot });
         self.loose += 1;
     }
@@ -201,6 +200,13 @@ impl Results {
         match kept.file {
             Some(file) => self.release(&file),
             None => self.loose -= 1,
+        }
+    }
+
+    /// This attempt had begun after a gate of its was closed, if it was: that it was is no news, and not its end.
+    pub(crate) fn forget_look(&mut self, key: &AttemptKey) {
+        if self.kept.get(key).is_some_and(|kept| kept.ended.gate.0.is_some()) {
+            self.forget(key);
         }
     }
 
@@ -234,7 +240,6 @@ impl Results {
                 return Err(error);
             }
             kept.file = Some(self.path.clone());
-            self.freed.extend(kept.slot.take());
             self.loose -= 1;
             self.files.entry(self.path.clone()).or_default().kept += 1;
             self.unsynced = true;

@@ -253,6 +253,16 @@ impl Roster {
         Some(attempt)
     }
 
+    /// What is under way is this life's from now on.
+    pub(crate) fn claim(&mut self) {
+        self.underway.claim();
+    }
+
+    /// The daemon has the end of an attempt, of an earlier life perhaps.
+    pub(crate) fn forget(&mut self, key: &AttemptKey) {
+        self.underway.forget(key);
+    }
+
     /// The next life need not know any more what was in these slots.
     pub(crate) fn free(&mut self, slots: impl IntoIterator<Item = usize>) {
         slots.into_iter().for_each(|slot| self.underway.free(slot));

@@ -12,7 +12,7 @@
 //! What earlier lives have left stays until something begins, which is when the daemon has taken it in.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::ops::Range;
@@ -48,7 +48,7 @@ pub(crate) type Known = (u64, AttemptKey);
 pub(crate) struct Before {
     pub(crate) instance: u64,
     /// Tasks have no names here.
-    pub(crate) begun: Vec<Origin>,
+    pub(crate) begun: BTreeMap<AttemptKey, Origin>,
 }
 
 /// The file.
@@ -73,8 +73,10 @@ pub(crate) struct Underway {
     forgets: bool,
     /// What earlier lives had begun, until something begins.
     before: Vec<Before>,
+    /// Where it says that an attempt had begun in an earlier life, in this boot.
+    earlier: HashMap<AttemptKey, usize>,
     /// Files of other slots of the directory, which say the same of such as worked there.
-    inherited: Vec<PathBuf>,
+    inherited: Vec<Underway>,
 }
 
 impl Underway {
@@ -93,6 +95,7 @@ impl Underway {
             has_begun: false,
             forgets: false,
             before: Vec::new(),
+            earlier: HashMap::new(),
             inherited: Vec::new(),
         };
         let mut options = OpenOptions::new();
@@ -135,11 +138,10 @@ impl Underway {
         let is_of_this_boot = id(head, 8) == self.boot && self.boot != 0;
         let lives = (0..LIVES).map(|life| number(head, 24 + 8 * life));
         let lives = lives.filter(|life| *life != 0 && is_of_this_boot);
-        let begun = Vec::new();
         self.before = lives
             .map(|instance| Before {
                 instance,
-                begun: begun.clone(),
+                begun: BTreeMap::new(),
             })
             .collect();
         let earlier = self.before.iter().map(|before| before.instance);
@@ -153,9 +155,12 @@ impl Underway {
             if slot[28] & ENDED == 0 {
                 known.push((instance, origin.key));
             }
+            if is_of_this_boot {
+                self.earlier.insert(origin.key, at + 1);
+            }
             let of = self.before.iter_mut().find(|before| before.instance == instance);
             if let Some(before) = of {
-                before.begun.push(origin);
+                before.begun.insert(origin.key, origin);
             }
         }
         Ok(Some(known))
@@ -194,37 +199,52 @@ impl Underway {
         &self.before
     }
 
-    /// Takes over what that of another slot says, which nobody claims any more. Where not all results are known of those that
-    /// worked there, nobody knows what they had begun.
-    pub(crate) fn inherit(&mut self, other: Underway, are_results_known: bool) {
-        self.before
-            .extend(other.before.into_iter().filter(|_| are_results_known));
-        self.inherited.push(other.path);
+    /// The attempts of which it says that they had begun in earlier lives, whether or not it says all of those.
+    pub(crate) fn earlier(&self) -> impl Iterator<Item = &AttemptKey> {
+        let inherited = self.inherited.iter().flat_map(|other| other.earlier.keys());
+        self.earlier.keys().chain(inherited)
     }
 
-    /// This life works in it, after what earlier ones had under way is ended: should it end before, the next one does that.
+    /// The daemon has the end of this attempt, so nobody need be told that it had begun in an earlier life.
+    pub(crate) fn forget(&mut self, key: &AttemptKey) {
+        for before in &mut self.before {
+            before.begun.remove(key);
+        }
+        if let Some(at) = self.earlier.remove(key) {
+            self.free(at);
+        }
+        for other in &mut self.inherited {
+            other.forget(key);
+            other.keep();
+        }
+    }
+
+    /// Takes over what that of another slot says, which nobody claims any more.
+    pub(crate) fn inherit(&mut self, mut other: Underway) {
+        self.before.append(&mut other.before);
+        self.inherited.push(other);
+    }
+
+    /// This life works in it, once what earlier ones had under way is ended: should it end before that, the next one sees to
+    /// it, and one that never served is none of those to be told of.
     pub(crate) fn claim(&mut self) {
         self.set_head();
         self.keep();
     }
 
-    /// It says nothing of earlier lives any more, such as where not all their results can be known.
-    pub(crate) fn drop_earlier(&mut self) {
-        self.before.clear();
-        self.lives.truncate(1);
-        for path in std::mem::take(&mut self.inherited) {
-            // Should it stay, what it says is said again, and known.
-            let _ = fs::remove_file(path);
-        }
-    }
-
     /// From now on it is of this life alone.
     fn take(&mut self) {
         self.has_begun = true;
-        self.drop_earlier();
+        self.before.clear();
+        self.lives.truncate(1);
+        for other in std::mem::take(&mut self.inherited) {
+            // Should it stay, what it says is said again, and known.
+            let _ = fs::remove_file(other.path);
+        }
         if std::mem::take(&mut self.forgets) {
             self.slots.truncate(1);
             self.free.clear();
+            self.earlier.clear();
             if let Some(Err(error)) = self.file.as_ref().map(|file| file.set_len(0)) {
                 self.give_up(&error);
             }
@@ -305,7 +325,8 @@ impl Underway {
         ));
         // Should the name stay, it does not say that this is all.
         if let Some(file) = self.file.take() {
-            let _ = file.write_all_at(&[0; SLOT], 0).and_then(|()| file.set_len(0));
+            let _ = file.write_all_at(&[0; SLOT], 0);
+            let _ = file.set_len(0);
         }
         // Where even that fails, the next one will know of fewer than there were.
         let _ = fs::remove_file(&self.path);

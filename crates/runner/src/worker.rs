@@ -147,9 +147,8 @@ fn inherit(place: &Place, instance: u64, launchers: &Launchers, spool: &Path, un
         let there = Underway::open(file("live"), instance, clock::boot_id());
         let there = sweep::leftovers(&cookie, there, launchers.pids());
         let from = left.slot.spool(&place.state_dir);
-        let taken = Results::inherit(spool, &from);
-        underway.inherit(there, taken.is_ok());
-        if let Err(error) = taken {
+        underway.inherit(there);
+        if let Err(error) = Results::inherit(spool, &from) {
             complain(format_args!(
                 "cannot take over the results in {}: {error}",
                 from.display()
@@ -223,12 +222,9 @@ impl Worker {
         let mut underway = sweep::leftovers(&cookie, own, launchers.pids());
         let spool = place.slot.spool(&place.state_dir);
         inherit(&place, instance, &launchers, &spool, &mut underway);
-        let results =
+        let mut results =
             Results::open(&spool, instance).map_err(|source| RunnerError::Directory { path: spool, source })?;
-        if results.is_broken() {
-            underway.drop_earlier();
-        }
-        underway.claim();
+        underway.earlier().for_each(|key| results.forget_look(key));
         let started = |source| RunnerError::System { what: "start", source };
         let outputs = Outputs::in_dir(place.state_dir.clone());
         let host = Host::new(cookie.clone(), outputs.clone(), groups.clone()).map_err(started)?;
@@ -297,6 +293,7 @@ impl Worker {
         }
         // Nothing of the file system is held busy by a runner that lives for months.
         env::set_current_dir("/").map_err(started)?;
+        worker.roster.claim();
         Ok(worker)
     }
 
@@ -371,7 +368,10 @@ impl Worker {
                         self.step(id, stop_within(Duration::from_millis(grace_ms)));
                     }
                 }
-                Received::Message(ToRunner::Forget(key)) => self.results.forget(&key),
+                Received::Message(ToRunner::Forget(key)) => {
+                    self.results.forget(&key);
+                    self.roster.forget(&key);
+                }
                 Received::Message(ToRunner::Look) => self.look(),
                 Received::Message(ToRunner::Shutdown { grace_ms }) => {
                     self.shut_down(Duration::from_millis(grace_ms));

@@ -19,6 +19,8 @@ pub(super) struct Life {
     pub(super) withheld: usize,
     /// Attempts that a runner beside that one may be about to spawn, which only that knows.
     pub(super) unsettled: BTreeSet<AttemptKey>,
+    /// Those of one beside a runner that was lost, until the next is attached.
+    pub(super) doubtful: BTreeSet<AttemptKey>,
     /// The horizon that an earlier life left.
     pub(super) inherited: Option<Timestamp>,
     /// Whether the daemon is stopping: nothing new becomes due.

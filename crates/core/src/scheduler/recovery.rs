@@ -5,9 +5,9 @@
 //! could record it: it is adopted, with what the start said of it. What we know and it does not name was never started, if this
 //! is the same life of the runner, or one to which that has left what it knew; if it is another, nobody knows.
 //!
-//! Where a runner is beside the attached one, its death and that of the daemon at once must not leave the latter for the whole
-//! truth: nothing starts in that one before it is durable that it is attached, and it is not taken for the one that would know
-//! before all that the other was about to spawn is recorded.
+//! Nothing starts in a runner before it is durable that it is attached: else, after its death and that of the daemon at once,
+//! the one that was recorded before would be taken for the whole truth. And where another is beside it, it is not taken for
+//! the one that would know before all that the other was about to spawn is recorded.
 
 use std::collections::BTreeSet;
 
@@ -41,6 +41,7 @@ impl Scheduler {
         let lost: BTreeSet<AttemptKey> = lost
             .into_iter()
             .chain(begun.iter().map(|begun| begun.attempt))
+            .chain(std::mem::take(&mut self.life.doubtful))
             .collect();
         // Of a task that was removed there is none which is not recorded.
         let begun: Vec<Origin> = begun.into_iter().filter_map(|begun| self.origin_of(begun)).collect();
@@ -57,8 +58,9 @@ impl Scheduler {
             self.life.alone = Some((since, now));
         }
         let is_alone = recorded || also.is_empty();
-        if !is_alone {
-            // Should both end now, what it had started would be taken for what the others never heard of.
+        let withholds = !recorded && self.header.runner.is_some();
+        if withholds {
+            // Should it end with this life, what it had started would be taken for what the recorded one never heard of.
             self.life.withheld += 1;
         }
         let (stale, ended): (Vec<_>, Vec<_>) = ended.into_iter().partition(|(of, end)| self.is_stale(of, end));
@@ -105,7 +107,7 @@ impl Scheduler {
             };
             self.fact(Record::RunnerAttached { instance });
         }
-        if !is_alone {
+        if withholds {
             self.after.push(After::Attached);
         }
     }
@@ -134,10 +136,9 @@ impl Scheduler {
 
     /// The runner is gone.
     pub(super) fn lose_runner(&mut self, now: Timestamp) {
-        // What one beside it was about to spawn, no single one knows.
-        if !std::mem::take(&mut self.life.unsettled).is_empty() {
-            self.life.runner = Some(NOBODY);
-        }
+        // What one beside it was about to spawn is lost where no runner is met that has it.
+        let unsettled = std::mem::take(&mut self.life.unsettled);
+        self.life.doubtful.extend(unsettled);
         if self.life.attached {
             self.life.attached = false;
             self.life.alone_since = Some(now);

@@ -163,17 +163,26 @@ fn a_torn_last_line_is_left_out_and_damage_is_kept_aside() {
 }
 
 #[test]
-fn a_slot_is_free_once_the_result_is_in_the_spool_or_acknowledged() {
+fn a_slot_is_free_once_the_result_is_acknowledged_or_was_a_look_alone() {
     let directory = tempfile::tempdir().expect("room");
     let mut results = Results::open(directory.path(), 1).expect("room");
+    let ran = |run| Ended {
+        gate: Tail(None),
+        ..ended(run, End::Exited(0))
+    };
     for run in 1..=3 {
-        results.keep(ended(run, End::Exited(0)), Some(run as usize));
+        results.keep(ran(run), Some(run as usize));
     }
-    assert_eq!(results.freed().count(), 0);
-    results.forget(&ended(2, End::Exited(0)).origin.key);
-    assert_eq!(results.freed().collect::<Vec<_>>(), [2]);
     results.spool().expect("room");
-    assert_eq!(results.freed().collect::<Vec<_>>(), [1, 3]);
-    results.forget(&ended(1, End::Exited(0)).origin.key);
+    results.sync().expect("room");
     assert_eq!(results.freed().count(), 0);
+    results.forget(&ran(2).origin.key);
+    assert_eq!(results.freed().collect::<Vec<_>>(), [2]);
+    results.keep(ended(4, End::Exited(0)), Some(4));
+    assert_eq!(results.freed().collect::<Vec<_>>(), [4]);
+    for run in [1, 4] {
+        results.forget_look(&ran(run).origin.key);
+    }
+    let left: Vec<_> = results.iter().map(|ended| ended.origin.key.run).collect();
+    assert_eq!(left, [1, 3], "what was no look stays");
 }

@@ -33,6 +33,13 @@ fn open(path: PathBuf, instance: u64, boot: Option<u128>) -> (Underway, Option<V
     (underway, earlier)
 }
 
+fn of(instance: u64, begun: &[u64]) -> Before {
+    Before {
+        instance,
+        begun: begun.iter().map(|run| (key(*run), origin(*run))).collect(),
+    }
+}
+
 #[test]
 fn the_next_life_knows_what_was_under_way() {
     let directory = tempfile::tempdir().expect("room");
@@ -73,10 +80,9 @@ fn a_life_that_ends_before_it_claims_is_none() {
     first.begin(&origin(1));
     first.keep();
     for _ in 0..2 {
-        let (mut underway, earlier) = Underway::open(path.clone(), 2, BOOT);
+        let (underway, earlier) = Underway::open(path.clone(), 2, BOOT);
         assert_eq!(earlier, Some(vec![(1, key(1))]));
-        assert_eq!(underway.before().len(), 1);
-        underway.drop_earlier();
+        assert_eq!(underway.before(), [of(1, &[1])]);
     }
 }
 
@@ -91,10 +97,6 @@ fn what_lives_had_begun_is_told_until_something_begins() {
     first.end(slots[1]);
     first.free(slots[1]);
     first.keep();
-    let of = |instance, begun: &[u64]| Before {
-        instance,
-        begun: begun.iter().map(|run| origin(*run)).collect(),
-    };
     // Those that come after and begin nothing leave it as it is.
     let mut second = open(2);
     assert_eq!(second.before(), [of(1, &[1, 3])]);
@@ -133,33 +135,36 @@ fn in_another_boot_nothing_is_known_to_be_all() {
 #[test]
 fn what_one_of_another_slot_says_goes_with_what_was_there_before() {
     let directory = tempfile::tempdir().expect("room");
-    let other = directory.path().join("runner.2.live");
-    let claim = |path: &PathBuf, instance| open(path.clone(), instance, BOOT).0;
-    let mut beside = claim(&other, 1);
-    beside.begin(&origin(1));
-    beside.keep();
-    let mut own = claim(&directory.path().join("runner.live"), 2);
-    let look = || Underway::open(other.clone(), 2, BOOT).0;
-    own.inherit(look(), false);
-    assert_eq!(own.before(), [], "some of their results may be missing");
-    own.inherit(look(), true);
-    let of_the_other = Before {
-        instance: 1,
-        begun: vec![origin(1)],
-    };
-    assert_eq!(own.before(), look().before());
+    let paths = ["runner.live", "runner.2.live"].map(|name| directory.path().join(name));
+    let open = |slot: usize, instance| open(paths[slot].clone(), instance, BOOT).0;
+    for slot in [0, 1] {
+        let mut one = open(slot, slot as u64 + 1);
+        for run in [1, 2] {
+            one.begin(&origin(10 * slot as u64 + run));
+        }
+        one.keep();
+    }
+    let mut own = open(0, 7);
+    let there = || Underway::open(paths[1].clone(), 7, BOOT).0;
+    let before = there().before().to_vec();
     assert_eq!(
-        own.before(),
-        [of_the_other],
+        before,
+        [of(2, &[11, 12])],
         "who only looks is none of those that worked there"
     );
-    let mut in_doubt = claim(&directory.path().join("runner.3.live"), 3);
-    in_doubt.inherit(look(), true);
-    in_doubt.drop_earlier();
-    assert!(in_doubt.before().is_empty() && !other.exists());
-    own.begin(&origin(2));
+    own.inherit(there());
+    assert_eq!(own.before(), [of(1, &[1, 2]), of(2, &[11, 12])]);
+    assert_eq!(sorted(own.earlier().copied().collect()), [1, 2, 11, 12].map(key));
+    // What the daemon has is not told again, by this life or the next.
+    own.forget(&key(2));
+    own.forget(&key(11));
     own.keep();
-    assert!(own.before().is_empty() && !other.exists());
+    assert_eq!(own.before(), [of(1, &[1]), of(2, &[12])]);
+    assert_eq!(open(0, 8).before(), [of(7, &[]), of(1, &[1])]);
+    assert_eq!(there().before(), [of(2, &[12])]);
+    own.begin(&origin(3));
+    own.keep();
+    assert!(own.before().is_empty() && !paths[1].exists());
 }
 
 #[test]
@@ -208,7 +213,7 @@ fn whatever_begins_and_ends_is_kept_as_it_is_then() {
             found.before()[0]
                 .begun
                 .iter()
-                .all(|found| *found == origin(found.key.run))
+                .all(|(of, found)| *of == found.key && *found == origin(of.run))
         );
     }
 }

@@ -446,3 +446,13 @@ pub fn exec(run: u64, argv: &[&str]) -> Start {
         ..shell(run, "")
     }
 }
+
+/// Kills guard and worker, so that nothing of theirs is cleared away.
+pub fn kill_both(mut life: Life, worker: u32) {
+    kill(life.guard_pid(), Signal::KILL);
+    // It may have followed the guard by itself.
+    let worker_pid = rustix::process::Pid::from_raw(worker.cast_signed()).expect("a process id");
+    let _ = rustix::process::kill_process(worker_pid, Signal::KILL);
+    life.wait();
+    wait_until("the worker is gone", || !is_alive(worker));
+}

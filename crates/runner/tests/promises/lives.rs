@@ -5,14 +5,13 @@ use std::fs;
 use rustix::process::Signal;
 use taskd_wire::runner::{End, FromRunner, ToRunner};
 
-use crate::life::{Daemon, Home, Inventory, Life, is_alive, key, kill, shell, to_start, wait_until};
+use crate::life::{Daemon, Home, is_alive, key, kill, kill_both, shell, to_start, wait_until};
 
 crate::tests![
     results_survive_the_death_of_the_runner,
     a_killed_worker_leaves_no_orphan,
     a_killed_guard_takes_everything_with_it,
     what_guard_and_worker_leave_is_swept_by_the_next,
-    what_guard_and_worker_had_begun_is_told_by_the_next,
     who_has_the_mark_of_a_run_that_ended_is_spared_by_the_next,
     a_shutdown_stops_all_and_hands_over_the_results,
     what_is_not_acknowledged_at_a_shutdown_is_on_disk,
@@ -65,7 +64,7 @@ fn results_survive_the_death_of_the_runner() {
 }
 
 /// Starts a run of processes in the group, out of it, and without parents. Gives back all process ids.
-fn start_family(home: &Home, daemon: &mut Daemon) -> Vec<u32> {
+pub fn start_family(home: &Home, daemon: &mut Daemon) -> Vec<u32> {
     let line = "echo $$; sleep 1000 & echo $!; setsid sh -c 'echo $$; exec sleep 1000' & \
                 (setsid sh -c 'echo $$; (exec sleep 1000) & echo $!; exec sleep 1000' &); wait";
     daemon.start(shell(1, line));
@@ -109,16 +108,6 @@ fn a_killed_guard_takes_everything_with_it() {
     drop(home.start());
 }
 
-/// Kills guard and worker, so that nothing of theirs is cleared away.
-fn kill_both(mut life: Life, worker: u32) {
-    kill(life.guard_pid(), Signal::KILL);
-    // It may have followed the guard by itself.
-    let worker_pid = rustix::process::Pid::from_raw(worker.cast_signed()).expect("a process id");
-    let _ = rustix::process::kill_process(worker_pid, Signal::KILL);
-    life.wait();
-    wait_until("the worker is gone", || !is_alive(worker));
-}
-
 fn what_guard_and_worker_leave_is_swept_by_the_next() {
     // Whether or not the next one is told what there was.
     let live = |home: &Home| home.state_dir().join("runner.live");
@@ -145,61 +134,6 @@ fn what_guard_and_worker_leave_is_swept_by_the_next() {
         let (_daemon, inventory) = life.attach();
         assert_eq!((inventory.live.len(), inventory.ended.len()), (0, 0));
     }
-}
-
-fn what_guard_and_worker_had_begun_is_told_by_the_next() {
-    let home = Home::new();
-    let life = home.start();
-    let (mut daemon, first) = life.attach();
-    assert_eq!(first.info.before.0, [0; 0]);
-    // One that is acknowledged, one that is not, and one that has not ended.
-    daemon.run(shell(1, "true"));
-    daemon.say(&[ToRunner::Forget(key(1))]);
-    daemon.run(shell(2, "true"));
-    let mut third = shell(3, "exec sleep 1000");
-    (third.fire_time_ms, third.trace_id) = (Some(-7), 77);
-    daemon.start(third);
-    kill_both(life, first.info.pid);
-    let begun = |inventory: &Inventory| {
-        let mut keys: Vec<_> = inventory.begun.iter().map(|origin| origin.key).collect();
-        keys.sort();
-        keys
-    };
-    // Whoever comes tells it, until something begins.
-    let life = home.start();
-    let (_daemon, second) = life.attach();
-    assert_eq!(second.info.before.0, [first.info.instance]);
-    assert_eq!(begun(&second), [key(2), key(3)]);
-    let origin = second
-        .begun
-        .iter()
-        .find(|origin| origin.key == key(3))
-        .expect("it is there");
-    assert_eq!((origin.fire_time_ms, origin.trace_id), (Some(-7), 77));
-    assert_eq!(origin.trigger, "manual");
-    kill_both(life, second.info.pid);
-    let life = home.start();
-    let (mut daemon, third) = life.attach();
-    assert_eq!(third.info.before.0, [second.info.instance, first.info.instance]);
-    assert_eq!(begun(&third), [key(2), key(3)]);
-    daemon.run(shell(4, "true"));
-    // Attached until both are gone: else the result would go to the spool, and be known.
-    let (_daemon, again) = life.attach();
-    assert_eq!(again.info.before.0, [0; 0]);
-    kill_both(life, third.info.pid);
-    let life = home.start();
-    let (_daemon, fourth) = life.attach();
-    assert_eq!(fourth.info.before.0, [third.info.instance]);
-    assert_eq!(begun(&fourth), [key(4)]);
-    // What is in the spool is known.
-    let (mut daemon, _) = life.attach();
-    daemon.start(shell(5, "while [ ! -e go ]; do sleep 0.01; done"));
-    drop(daemon);
-    fs::write(home.path().join("go"), "").expect("room");
-    wait_until("the result is on disk", || home.has_spooled());
-    kill_both(life, fourth.info.pid);
-    let (_daemon, fifth) = home.start().attach();
-    assert_eq!((begun(&fifth), fifth.ended_keys()), (Vec::new(), vec![key(5)]));
 }
 
 fn who_has_the_mark_of_a_run_that_ended_is_spared_by_the_next() {

@@ -4,6 +4,7 @@
 //! is
 //! what `taskd` is when called so. Called as `inherited WAY` it says what is open in it and in a child.
 
+mod begun;
 mod connections;
 mod ends;
 mod gates;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             &groups::TESTS,
             &connections::TESTS,
             &lives::TESTS,
+            &begun::TESTS,
             &scarce::TESTS,
             &launchers::TESTS,
         ]),

@@ -330,3 +330,60 @@ fn a_begun_run_of_a_task_that_was_removed_is_unknown() {
     next.tell(inventory_after(2, std::slice::from_ref(&origin)));
     assert_eq!(next.outcomes()[0].1, Outcome::Unknown);
 }
+
+#[test]
+fn what_one_beside_is_about_to_spawn_keeps_nothing_else_from_being_known() {
+    for (instance, also) in [(2, vec![1]), (3, vec![1, 2])] {
+        let (mut rig, origin) = next_life(false, false);
+        let other = rig.add(definition("b", When::Manual));
+        let beside = || Inventory {
+            instance: 2,
+            also: vec![1],
+            live: vec![Live {
+                pid: 0,
+                ..live(&origin)
+            }],
+            ..Inventory::default()
+        };
+        rig.tell(Event::RunnerAttached(beside()));
+        rig.effects.clear();
+        rig.run(other);
+        let start = rig.start();
+        rig.tell(Event::RunnerLost);
+        rig.effects.clear();
+        // The other one is still there, and what this one had begun is known: nothing.
+        rig.tell(Event::RunnerAttached(Inventory {
+            instance,
+            also,
+            ..beside()
+        }));
+        assert_eq!(rig.start(), start, "by runner {instance}");
+    }
+}
+
+#[test]
+fn nothing_starts_in_a_runner_before_it_is_durable_that_it_is_attached() {
+    let mut rig = Rig::new();
+    rig.add(definition("a", every(MINUTE)));
+    let of = |instance, also: &[u64]| {
+        Event::RunnerAttached(Inventory {
+            instance,
+            also: also.to_vec(),
+            ..Inventory::default()
+        })
+    };
+    rig.tell(of(2, &[1]));
+    rig.pass(MINUTE - 1);
+    // Of the two the older one goes on, for no other can be started, and nothing becomes durable any more.
+    rig.prompt = false;
+    rig.tell(Event::RunnerLost);
+    rig.tell(of(1, &[]));
+    rig.effects.clear();
+    rig.go(MINUTE);
+    assert_eq!(rig.starts(), []);
+    // All are killed, and only the newer one has left what it knew: so none was started.
+    let mut next = rig.restart();
+    next.now = at(MINUTE + 2000);
+    next.tell(of(3, &[2]));
+    assert_eq!(next.start().fire_time, Some(at(MINUTE)));
+}
