@@ -122,6 +122,7 @@ impl Scheduler {
                         standing: Standing::Apart,
                         cause: cause.clone(),
                         muted: false,
+                        expires: None,
                         state,
                     },
                 );
@@ -258,6 +259,9 @@ impl Scheduler {
                     }
                     if let Some(until) = ended.state.rests_until() {
                         self.retries.remove(&(until, *run));
+                    }
+                    if let Some(at) = ended.expires {
+                        self.deadlines.remove(&(at, *run));
                     }
                     self.line_up(run.task);
                 }

@@ -163,6 +163,8 @@ pub struct Scheduler {
     places: Places,
     /// Runs whose next attempt, or the next look at their gate, is due at a time.
     retries: BTreeSet<(Timestamp, RunKey)>,
+    /// Runs that wait between attempts, by their deadlines. While one has a process, the runner sees to that.
+    deadlines: BTreeSet<(Timestamp, RunKey)>,
     // How it is read, and bounded.
     schedules: Schedules,
     limits: Limits,
@@ -211,6 +213,7 @@ impl Scheduler {
             due: BTreeSet::new(),
             places: Places::default(),
             retries: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
             schedules: Schedules::new(catalog),
             limits,
             traces: Traces::new(seed),
@@ -455,7 +458,8 @@ impl Scheduler {
         let startable = first.filter(|at| *at <= self.durable_horizon && may_fire);
         let beyond = self.first_beyond_horizon().map(|at| at.minus(self.limits.horizon_lead));
         let retry = self.retries.first().map(|(at, _)| *at);
-        [startable, beyond, retry].into_iter().flatten().min()
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        [startable, beyond, retry, deadline].into_iter().flatten().min()
     }
 
     /// The next thing to be done.
@@ -502,6 +506,7 @@ impl Scheduler {
     /// Does what is due, at the end of every call.
     fn settle(&mut self, now: Timestamp) {
         if self.life.attached && !self.life.closing {
+            self.end_overdue(now);
             self.fire_due(now);
             self.fire_boot(now);
             self.fire_dependent(now);

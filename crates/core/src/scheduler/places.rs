@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use crate::record::Record;
 use crate::run::{RunKey, Trigger};
@@ -47,8 +48,11 @@ impl Run {
 }
 
 impl Scheduler {
-    /// Sorts out which of the waiting runs of a task may be admitted, after any of its runs has changed.
+    /// Sorts out which of the waiting runs of a task may be admitted, and until when, after any of its runs or its policies
+    /// have changed.
     pub(super) fn line_up(&mut self, task: TaskId) {
+        let policies = self.tasks.get(task).map(|of| &of.policies);
+        let deadline = policies.and_then(|policies| policies.time.deadline_ms);
         let at_once = match self.tasks.get(task) {
             Some(of) => of.policies.concurrency.at_once(),
             // What of it runs on does so by itself.
@@ -58,7 +62,15 @@ impl Scheduler {
         // What is made up for goes in order, one after the other, however many may go side by side.
         let mut makes_up_goes = false;
         let (mut waiting, mut moved) = (Vec::new(), Vec::new());
-        for (key, run) in self.runs.range(runs_of(task)) {
+        for (key, run) in self.runs.range_mut(runs_of(task)) {
+            let ends = deadline.zip(run.started_at.filter(|_| run.state.is_between_attempts()));
+            let ends = ends.map(|(deadline, began)| began.plus(Duration::from_millis(deadline.get())));
+            if run.expires != ends {
+                if let Some(at) = std::mem::replace(&mut run.expires, ends) {
+                    self.deadlines.remove(&(at, *key));
+                }
+                self.deadlines.extend(ends.map(|at| (at, *key)));
+            }
             let stands = match run.state {
                 State::Waiting => {
                     waiting.push((run.makes_up(), *key));

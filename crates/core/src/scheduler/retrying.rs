@@ -14,6 +14,9 @@ use super::evolve::runs_of;
 use super::pending::After;
 use super::runs::{Run, State};
 
+/// Why a run has ended that waited for another attempt.
+const OVER: &str = "its deadline was over before its next attempt";
+
 /// What follows an attempt that has ended.
 enum Next {
     /// Another one, at this time.
@@ -114,6 +117,13 @@ impl Scheduler {
         }
     }
 
+    /// Ends the runs whose deadline comes while they wait for another attempt: for its time, for its gate or for a place.
+    pub(super) fn end_overdue(&mut self, now: Timestamp) {
+        while let Some((_, run)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.finish(now, run, Outcome::TimedOut, Some(OVER.to_owned()), None);
+        }
+    }
+
     /// Where the clock was set back, no attempt waits longer than the longest wait of its task, and no gate for longer than
     /// from one look to the next.
     pub(super) fn clamp_retries(&mut self, now: Timestamp) {
@@ -160,7 +170,7 @@ impl Scheduler {
             // What it would do went with its task.
             Some((Outcome::Cancelled, "its task was removed before it started"))
         } else if left.is_some_and(|left| left.is_zero()) {
-            Some((Outcome::TimedOut, "its deadline was over before its next attempt"))
+            Some((Outcome::TimedOut, OVER))
         } else {
             None
         }

@@ -48,6 +48,8 @@ pub(super) struct Run {
     pub(super) cause: Option<Cause>,
     /// Whether its end triggers nothing.
     pub(super) muted: bool,
+    /// When its deadline is, while it waits between attempts.
+    pub(super) expires: Option<Timestamp>,
     pub(super) state: State,
 }
 
@@ -251,6 +253,14 @@ impl State {
         }
     }
 
+    /// Whether it has no place: of a run that has started, it waits for another attempt.
+    pub(super) fn is_between_attempts(&self) -> bool {
+        match self {
+            State::Waiting | State::BackingOff { .. } | State::Gated { .. } => true,
+            State::Starting(_) | State::Running(_) | State::Stopping { .. } => false,
+        }
+    }
+
     /// Its process, if it has one.
     pub(super) fn process(&self) -> Option<Process> {
         match self {
@@ -401,6 +411,7 @@ impl Run {
             standing: Standing::Apart,
             cause: image.cause,
             muted: image.muted,
+            expires: None,
             state,
         };
         (image.key, run)

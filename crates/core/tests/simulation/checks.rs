@@ -1,6 +1,7 @@
 //! What must hold, at every step and at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use taskd_core::Timestamp;
 use taskd_core::effect::Weight;
@@ -11,6 +12,7 @@ use taskd_core::record::Record;
 use taskd_core::run::{Outcome, Passing, RunKey, TraceId, Trigger};
 use taskd_core::schedule::Schedule;
 use taskd_core::scheduler::{Limits, Scheduler};
+use taskd_core::snapshot::Stage as RunStage;
 use taskd_core::task::{ImportId, TaskId, When};
 
 use crate::depending;
@@ -215,6 +217,18 @@ impl World {
             let unread: usize = self.runners.all().map(|runner| runner.ended.len()).sum();
             assert_eq!(unread, 0, "a runner may not forget what is recorded");
             assert!(daemon.core.next_wakeup().is_some(), "nothing will wake for {next}");
+        }
+        for run in image.rest.runs.iter().filter(|run| linked && run.stopping.is_none()) {
+            let policies = image.tasks.iter().find(|task| task.id == run.key.task);
+            let deadline = policies.and_then(|task| task.outline.policies.time.deadline_ms);
+            let waits = matches!(
+                run.stage,
+                RunStage::Waiting | RunStage::BackingOff { .. } | RunStage::Gated { .. }
+            );
+            if let Some((began, deadline)) = run.started_at.zip(deadline).filter(|_| waits) {
+                let ends = began.plus(Duration::from_millis(deadline.get()));
+                assert!(ends > self.wall(), "{:?} outlives its deadline", run.key);
+            }
         }
         for task in enabled() {
             let schedule = read(&task.outline.when);

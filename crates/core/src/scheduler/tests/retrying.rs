@@ -333,6 +333,63 @@ fn an_attempt_whose_deadline_came_meanwhile_does_not_start() {
     assert_eq!(ends(&mut rig), [Outcome::TimedOut]);
 }
 
+/// The same, which needs a lock that another task has got between its attempts, and the run of that.
+fn locked_out() -> (Rig, TaskId, Origin, Origin) {
+    let locked = |mut task: Definition| {
+        task.sharing.locks = [TaskName::parse("l").unwrap()].into();
+        task
+    };
+    let mut rig = Rig::new();
+    let holder = rig.add(locked(definition("holder", When::Manual)));
+    let (id, origin) = begin(&mut rig, locked(bounded()));
+    fail(&mut rig, &origin, Exit::Code(1));
+    rig.run(holder);
+    let held = rig.starts().pop().unwrap();
+    rig.started(&held);
+    rig.effects.clear();
+    rig.go(2 * SECOND);
+    assert_eq!(rig.core.run(origin.attempt.run).unwrap().state, "waiting");
+    (rig, id, origin, held)
+}
+
+fn over(origin: &Origin) -> (RunKey, Outcome, Option<String>) {
+    let reason = "its deadline was over before its next attempt";
+    (origin.attempt.run, Outcome::TimedOut, Some(reason.to_owned()))
+}
+
+#[test]
+fn a_deadline_ends_what_waits_for_a_place_between_attempts() {
+    let (mut rig, id, origin, _) = locked_out();
+    assert_eq!(rig.core.next_wakeup(), Some(at(4 * SECOND)));
+    rig.go(4 * SECOND - 1);
+    assert_eq!(rig.outcomes(), []);
+    rig.go(4 * SECOND);
+    assert_eq!(rig.outcomes(), [over(&origin)]);
+    assert_eq!(rig.core.next_wakeup(), None);
+    // One that waits for its first attempt has all its time ahead.
+    rig.effects.clear();
+    rig.run(id);
+    rig.go(HOUR);
+    assert_eq!(rig.outcomes(), []);
+}
+
+#[test]
+fn a_deadline_ends_what_waits_for_a_place_in_another_life_and_after_an_edit() {
+    let (rig, id, origin, held) = locked_out();
+    let mut next = rig.restart();
+    next.now = at(3 * SECOND);
+    next.attach(1, vec![live(&held)]);
+    next.effects.clear();
+    assert_eq!(next.core.next_wakeup(), Some(at(4 * SECOND)));
+    let mut shorter = bounded();
+    shorter.policies.time.deadline_ms = NonZeroU64::new(3_500);
+    shorter.sharing.locks = [TaskName::parse("l").unwrap()].into();
+    next.apply(edit(id, shorter)).unwrap();
+    assert_eq!(next.core.next_wakeup(), Some(at(3_500)));
+    next.go(3_500);
+    assert_eq!(next.outcomes(), [over(&origin)]);
+}
+
 #[test]
 fn a_task_that_is_removed_while_an_attempt_ends_has_no_other_and_its_exit_codes_count() {
     for (code, outcome) in [(1, Outcome::Succeeded), (2, Outcome::Cancelled)] {
