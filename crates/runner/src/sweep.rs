@@ -110,7 +110,7 @@ pub(crate) fn leftovers(cookie: &Cookie, left: (Underway, Option<Vec<Attempt>>),
 #[derive(Debug)]
 pub(crate) struct Seek {
     pub(crate) family: Arc<Family>,
-    /// What to send them; TERM only to those that are not in the group.
+    /// What to send them; unless it is KILL, only to those that are not in the group.
     pub(crate) signal: Option<Signal>,
     /// Whether the first process has ended.
     pub(crate) is_after: bool,
@@ -319,15 +319,16 @@ impl Seek {
         let Some(signal) = self.signal else {
             return false;
         };
-        // Who is in the group is signalled with it, and may take a second TERM for impatience. Not asked with getpgid(2),
-        // which answers 0 for a group outside of the PID namespace.
+        let asks = signal != Signal::KILL;
+        // Who is in the group is asked with it, all at once, and may take a second signal for impatience. Not looked up with
+        // getpgid(2), which answers 0 for a group outside of the PID namespace.
         let is_in_group = |now: Process| now.group == Some(self.family.first);
-        if signal == Signal::TERM && matches!(Process::read(member.pid), Ok(Some(now)) if is_in_group(now)) {
+        if asks && matches!(Process::read(member.pid), Ok(Some(now)) if is_in_group(now)) {
             return false;
         }
         // They fail if it has just ended by itself, or is another user's.
         let _ = rustix::process::pidfd_send_signal(handle, signal);
-        if signal == Signal::TERM {
+        if asks {
             // A stopped process would not notice.
             let _ = rustix::process::pidfd_send_signal(handle, Signal::CONT);
         }

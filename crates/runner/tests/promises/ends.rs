@@ -13,6 +13,7 @@ crate::tests![
     a_run_that_ignores_a_stop_is_killed_when_the_grace_is_over,
     a_stop_holds_when_no_daemon_is_there,
     a_run_whose_time_is_up_is_stopped_by_its_own_signal,
+    whatever_the_signal_all_of_a_group_get_it_at_once_and_once,
     a_time_limit_holds_when_no_daemon_is_there,
     of_two_time_limits_the_shorter_one_counts,
     a_stopped_process_is_stopped_all_the_same,
@@ -118,6 +119,35 @@ fn a_run_whose_time_is_up_is_stopped_by_its_own_signal() {
         (End::Exited(0), true, Some(TimeUp::Timeout))
     );
     assert_eq!(home.text(key(1), "stdout"), "ready\nbye\n");
+}
+
+fn whatever_the_signal_all_of_a_group_get_it_at_once_and_once() {
+    let home = Home::new();
+    let life = home.start();
+    let (mut daemon, _) = life.attach();
+    for (run, signal) in [(1, libc::SIGTERM), (2, libc::SIGUSR1), (3, libc::SIGHUP)] {
+        let told = home.path().join(format!("told-{run}"));
+        let name = told.display();
+        let child = format!("trap 'echo one >>{name}' TERM USR1 HUP; echo 1; while :; do sleep 0.01; done");
+        // Were the children told first, the shell would be over before its own signal.
+        let line = format!(
+            "trap 'while [ \"$(wc -l <{name})\" -lt 2 ]; do sleep 0.01; done; kill -9 $a $b; echo got; exit 7' \
+             TERM USR1 HUP; touch {name}; ({child}) & a=$!; ({child}) & b=$!; wait; wait"
+        );
+        let limits = TimeLimits {
+            grace_ms: LONG,
+            signal,
+            ..TimeLimits::default()
+        };
+        daemon.start(limited(shell(run, &line), limits));
+        wait_until("both children are up", || pids(&home, run).len() == 2);
+        daemon.say(&[stop(run, LONG)]);
+        let ended = daemon.ended();
+        assert_eq!(ended.end, End::Exited(7), "{ended:?}");
+        assert_eq!(home.text(key(run), "stdout"), "1\n1\ngot\n");
+        let told = fs::read_to_string(told).expect("it is there");
+        assert_eq!(told, "one\none\n", "signal {signal}");
+    }
 }
 
 fn a_time_limit_holds_when_no_daemon_is_there() {
@@ -279,7 +309,7 @@ fn a_stop_reaches_what_has_left_the_process_group() {
     }
 }
 
-/// The numbers that a run has written to stdout.
+/// The numbers that a run has written to stdout, most often process ids.
 fn pids(home: &Home, run: u64) -> Vec<u32> {
     let path = taskd_runner::output_path(&home.state_dir(), &key(run));
     if !path.exists() {
