@@ -67,6 +67,11 @@ fn an_idle_runner_is_replaced() {
     assert_ne!(newer, older);
     wait_for("the older one to end", || (!alive(older)).then_some(()));
     assert_eq!(world.ctl(&["run", "--wait", "a"]).code(), 0);
+    // Whoever comes before the next runner is there waits for it.
+    let _ = world.install();
+    world.ctl(&["restart-daemon"]).ok();
+    assert_eq!(world.ctl(&["run", "--wait", "a"]).code(), 0);
+    wait_for("the older one to end", || (!alive(newer)).then_some(()));
     assert!(
         world.path("state/runner.sock").exists(),
         "the place of the first is taken again"

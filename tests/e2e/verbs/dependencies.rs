@@ -202,6 +202,9 @@ fn the_graph_is_drawn_with_how_each_task_stands() {
         of_run.contains("├─ b  succeeded (b/1)") && of_run.contains("no run under this trace"),
         "{of_run}"
     );
+    let of_newest = world.ctl(&["graph", "--run", "c"]).ok();
+    assert_eq!(of_newest, world.ctl(&["graph", "--run", "c/2"]).ok());
+    assert_ne!(of_newest, of_run);
     let graph = world.ctl(&["graph", "x", "--json"]).json();
     has_keys(&graph, "tasks trace_id more");
     has_keys(&graph["tasks"][0], "task enabled run state any upstreams requires");
@@ -214,6 +217,7 @@ fn the_graph_is_drawn_with_how_each_task_stands() {
     );
     world.ctl(&["graph", "nobody"]).refused(4);
     world.ctl(&["graph", "--run", "a/99"]).refused(4);
+    world.ctl(&["graph", "--run", "x"]).refused(4);
 }
 
 #[test]
@@ -240,7 +244,10 @@ fn what_follows_from_a_run_is_cancelled_with_it() {
     world.start();
     assert_eq!(world.ctl(&["show", "c", "--json"]).json()["runs"], 0);
     let said = world.ctl(&["cancel", "a/1", "--downstream"]).refused(1);
-    assert!(said.contains("a/1 is not running"), "{said}");
+    assert!(
+        said.contains("a/1 is not running, and nothing that follows from it is"),
+        "{said}"
+    );
     world.ctl(&["cancel", "a/9", "--downstream"]).refused(4);
     // A cancellation of the run alone is an end like another.
     world.ctl(&["run", "b"]).ok();

@@ -38,6 +38,34 @@ fn a_run_whose_time_is_up_is_stopped_and_says_so() {
 }
 
 #[test]
+fn a_deadline_ends_what_waits_between_its_attempts() {
+    let world = World::served();
+    let late = [
+        "--lock",
+        "l",
+        "--retries",
+        "9",
+        "--backoff",
+        "500ms..500ms",
+        "--deadline",
+        "1s",
+    ];
+    add(&world, "late", &late, "exit 1");
+    let line = world.gated_line("holder", 0);
+    add(&world, "holder", &["--lock", "l"], &line);
+    world.ctl(&["run", "late"]).ok();
+    wait_for("its next attempt to be waited for", || {
+        let said = world.ctl(&["runs", "late"]).ok();
+        said.contains("waits for its next attempt, ").then_some(())
+    });
+    world.run_up("holder");
+    let run = world.finished("late/1");
+    let reason = json!("its deadline was over before its next attempt");
+    assert_eq!(ended(&run), (&json!("timed-out"), &reason, &json!(null)));
+    assert_eq!(world.run_of("holder/1")["state"], "running", "nobody waited for that");
+}
+
+#[test]
 fn it_is_asked_by_its_own_signal_and_has_its_own_grace() {
     let world = World::served();
     let line = "trap 'echo bye; exit 0' INT; trap '' TERM; echo up; while :; do sleep 0.01; done";

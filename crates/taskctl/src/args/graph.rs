@@ -27,7 +27,7 @@ pub struct GraphArgs {
     /// A task: only what it hangs together with
     #[arg(value_name = "TASK", add = ArgValueCompleter::new(completion::tasks))]
     pub task: Option<String>,
-    /// How the runs stand that have the trace id of this one
+    /// How the runs stand that have the trace id of this one; of a task, its newest
     #[arg(long, value_name = "RUN", add = ArgValueCompleter::new(completion::runs))]
     pub run: Option<String>,
     /// Print it in the language of Graphviz

@@ -4,7 +4,7 @@ use taskd_wire::client::Request;
 
 use super::{done, say_done};
 use crate::args::CancelArgs;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::session::Session;
 
 /// Stops runs.
@@ -15,7 +15,13 @@ pub fn run(args: &CancelArgs, session: &mut Session) -> Result<()> {
         true => Request::CancelFollowing { runs },
         false => Request::Cancel { runs },
     };
-    let response = client.request(&request)?;
+    let response = client.request(&request).map_err(|failure| match failure.code {
+        "not-running" if args.downstream => Failure {
+            message: format!("{}, and nothing that follows from it is", failure.message),
+            ..failure
+        },
+        _ => failure,
+    })?;
     let runs = done(&client, response)?;
     say_done(session, "run", "stopping", &runs)
 }

@@ -6,7 +6,7 @@ use taskd_wire::client::RunInfo;
 
 use crate::client::Client;
 use crate::clock;
-use crate::error::{Exit, Failure, Result};
+use crate::error::{Error, Exit, Failure, Result};
 use crate::out::Out;
 use crate::output::changes::Changes;
 use crate::output::follow::Followed;
@@ -25,12 +25,15 @@ pub struct Show {
     pub tail: Option<usize>,
     /// All of it goes to stderr, for stdout is taken.
     pub aside: bool,
+    /// Where it cannot be read, that is said, and the end is waited for all the same.
+    pub may_lack: bool,
 }
 
 /// A run that is followed.
 struct Run {
     name: String,
-    followed: Followed,
+    /// Nothing once its output cannot be read.
+    followed: Option<Followed>,
     info: Option<RunInfo>,
 }
 
@@ -49,7 +52,7 @@ pub fn to_the_end(
         .iter()
         .map(|name| Run {
             name: name.clone(),
-            followed: Followed::new(Vec::new(), show.tail),
+            followed: Some(Followed::new(Vec::new(), show.tail)),
             info: None,
         })
         .collect();
@@ -62,11 +65,19 @@ pub fn to_the_end(
                 still_open.push(i);
                 continue;
             };
-            if output.files.len() > run.followed.files() {
-                run.followed.know(output.files.iter().map(Into::into).collect());
-            }
             let ended = has_ended(output);
-            print(session, run, i, ended, &mut changes, &mut show)?;
+            if let Some(followed) = &mut run.followed {
+                if output.files.len() > followed.files() {
+                    followed.know(output.files.iter().map(Into::into).collect());
+                }
+                match print(session, followed, i, ended, &mut changes, &mut show) {
+                    Err(Error::Failure(failure)) if show.may_lack => {
+                        session.remark(&failure.message);
+                        run.followed = None;
+                    }
+                    printed => printed?,
+                }
+            }
             if ended {
                 tell(session, &output.info, &show.printer)?;
                 run.info = Some(output.info.0.clone());
@@ -106,14 +117,14 @@ fn wait(watch: &mut Watch, changes: &Changes, session: &mut Session) -> Result<(
 
 fn print(
     session: &mut Session,
-    run: &mut Run,
+    followed: &mut Followed,
     i: usize,
     ended: bool,
     changes: &mut Changes,
     show: &mut Show,
 ) -> Result<()> {
     let Session { out, err, .. } = session;
-    let (printer, followed) = (&mut show.printer, &mut run.followed);
+    let printer = &mut show.printer;
     if show.aside {
         followed.print(i, ended, Some(changes), printer, err, &mut Out::nowhere())
     } else {

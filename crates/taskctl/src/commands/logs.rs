@@ -63,6 +63,7 @@ pub fn run(args: &LogsArgs, session: &mut Session) -> Result<()> {
                 printer,
                 tail: args.tail,
                 aside: false,
+                may_lack: false,
             };
             follow::to_the_end(session, client, &[output.info.0.run], show, |_, _, _| Ok(()))?;
             return Ok(());

@@ -49,7 +49,7 @@ pub fn run(args: &RunArgs, session: &mut Session) -> Result<u8> {
         return Ok(0);
     }
     let names: Vec<String> = runs.into_iter().map(|run| run.run).collect();
-    // The exit code is the command's, whether or not somebody still reads.
+    // The exit code is the command's, whether or not its output can be read, or somebody still reads.
     session.out.outlive_reader();
     session.err.outlive_reader();
     let style = Style {
@@ -64,6 +64,7 @@ pub fn run(args: &RunArgs, session: &mut Session) -> Result<u8> {
         tail: None,
         // With --json, stdout is for the object that says how it ended.
         aside: session.json,
+        may_lack: true,
     };
     let ended = follow::to_the_end(session, client, &names, show, |session, info, printer| {
         say_ended(session, info, printer, names.len() > 1)

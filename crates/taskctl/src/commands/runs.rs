@@ -156,7 +156,7 @@ fn row(run: &RunInfo, times: &Times, now_ms: i64) -> Vec<Cell> {
         run.started_ms.map(|at| times.short(at)).unwrap_or_default().into(),
         task::taken(run, now_ms).into(),
         Cell::toned(trigger(run), Tone::Dim),
-        task::reason(run).unwrap_or_default().into_owned().into(),
+        task::remark(run, times).unwrap_or_default().into_owned().into(),
     ]
 }
 

@@ -51,6 +51,10 @@ pub fn run(args: &StopArgs, session: &mut Session) -> Result<()> {
     session.out.line(&format!("stopped taskd, pid {}", stopped.pid))?;
     let runs = counted(stopped.running, "run");
     match (stopped.running, stopped.runner_stays) {
+        // It is not this daemon's to end, or has something to tell for which the disk has no room.
+        (0, Some(true)) => session
+            .out
+            .line("the runner is still there, and the next daemon takes it in"),
         (0, _) => Ok(()),
         (_, Some(true)) => session.out.line(&format!(
             "{runs} in progress: the runner is still there and keeps what they come to"

@@ -46,7 +46,7 @@ pub fn sentences(fate: &Fate, times: &Times) -> Vec<String> {
         let by = run.triggered_by.as_ref();
         let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
         lines.push(format!("Run {}: {ended}, trigger {}{by}{late}.", run.run, run.trigger));
-        if let Some(reason) = task::reason(run) {
+        if let Some(reason) = task::remark(run, times) {
             lines.push(format!("{}.", capital(&reason)));
         }
         lines.extend(process::cure(run).map(|cure| format!("{}.", capital(&cure))));

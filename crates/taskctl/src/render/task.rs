@@ -288,6 +288,15 @@ pub fn reason(run: &RunInfo) -> Option<Cow<'_, str>> {
     reason.split(" (os error").next().map(Cow::Borrowed)
 }
 
+/// What one that has not ended waits for; else the same as [`reason`].
+pub fn remark<'a>(run: &'a RunInfo, times: &Times) -> Option<Cow<'a, str>> {
+    let is_between = run.outcome.is_none() && run.waits_for.is_none();
+    match run.retry_ms.filter(|_| is_between) {
+        Some(at) => Some(format!("waits for its next attempt, {}", times.relative(at)).into()),
+        None => reason(run),
+    }
+}
+
 /// What a run was given beside what its task says: names of variables, and how many arguments.
 pub fn given(run: &RunInfo) -> String {
     let Some(given) = &run.overrides.0 else {
@@ -351,6 +360,18 @@ mod tests {
             ..RunInfo::default()
         };
         assert_eq!(fate(&running), ("running".into(), Tone::Live));
+    }
+
+    #[test]
+    fn a_run_between_two_attempts_says_when_the_next_one_is() {
+        let times = Times::new(taskd_core::Timestamp::from_millis(0), jiff::tz::TimeZone::UTC);
+        let mut run = RunInfo {
+            retry_ms: Some(42_000),
+            ..RunInfo::default()
+        };
+        assert_eq!(remark(&run, &times), Some("waits for its next attempt, in 42 s".into()));
+        run.waits_for = Some("its gate".into());
+        assert_eq!(remark(&run, &times), Some("waits for its gate".into()));
     }
 
     #[test]

@@ -135,6 +135,29 @@ fn a_remark_does_not_stand_behind_half_a_line_on_a_terminal() {
 }
 
 #[test]
+fn run_wait_tells_how_it_ended_where_its_output_cannot_be_read() {
+    let directory = tempfile::tempdir().expect("room");
+    let path = directory.path().to_owned();
+    let daemon = FakeDaemon::with(Hello::ours(), move |request| match request {
+        Request::Run { .. } => started(),
+        Request::Output { .. } | Request::Watch { .. } => {
+            let running = update(info("running", None), &[&path]);
+            let ended = update(info("finished", Some("failed")), &[&path]);
+            Say::All(vec![running, ended, Response::WatchEnd])
+        }
+        other => panic!("{other:?}"),
+    });
+    let ran = daemon.taskctl(&["run", "a", "--wait"]);
+    assert_eq!((ran.code, ran.out.as_str()), (3, ""));
+    let said = format!("taskctl: cannot read {}", directory.path().display());
+    assert!(
+        ran.err.starts_with(&said) && ran.err.ends_with("taskctl: a/1 failed (3)\n"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn run_wait_json_is_how_it_ended() {
     let ran = daemon_with_a_run(Leaves::Never).taskctl(&["run", "a", "--wait", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::feed::{Line, Moment};
 use crate::error::Result;
 use crate::render::table::{Cell, Column, Table, Tone, cut};
-use crate::render::time::{rfc3339, took};
+use crate::render::time::{length, rfc3339, took};
 use crate::render::{bytes, one_line};
 use crate::session::Session;
 
@@ -61,7 +61,14 @@ fn cells(line: &Line, now_ms: i64) -> Vec<Cell> {
     let usage = run.usage.as_deref().copied().unwrap_or_default();
     let unknown = || Cell::toned(if run.pid.is_some() { "-" } else { "" }, Tone::Dim);
     let known = |text: Option<String>| text.map_or_else(unknown, Cell::from);
-    let waits = run.waits_for.as_deref().map(one_line).unwrap_or_default();
+    let waits = match (&run.waits_for, run.retry_ms) {
+        (Some(waits_for), _) => one_line(waits_for),
+        (None, Some(at)) => {
+            let left = u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0);
+            format!("its next attempt, in {}", length(left))
+        }
+        (None, None) => String::new(),
+    };
     vec![
         run.run.as_str().into(),
         Cell::toned(run.state.as_str(), Tone::of(&run.state)),

@@ -11,7 +11,7 @@ use taskd_wire::client::{Graph, GraphTask, Response};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::refusal::Refusal;
 
-use super::show;
+use super::{output, show};
 use crate::clock;
 use crate::server::{Shared, names};
 
@@ -67,16 +67,22 @@ pub(super) async fn answer(shared: &Shared, task: Option<String>, run: Option<St
     }))))
 }
 
-/// A run and its trace id, of one in progress or in the past.
+/// A run and its trace id, of one in progress or in the past; of a task, the newest.
 async fn traced(shared: &Shared, text: String) -> Result<(RunKey, TraceId), Refusal> {
     let (owner, asked) = (shared.owner, text.clone());
-    let (run, live) = shared
+    let run = match names::split_run(&text) {
+        Some(_) => {
+            shared
+                .engine
+                .look(move |state, _| names::run(state, owner, &asked))
+                .await??
+        }
+        None => output::newest(shared, &text).await?,
+    };
+    let live = shared
         .engine
-        .look(move |state, _| {
-            let run = names::run(state, owner, &asked)?;
-            Ok::<_, Refusal>((run, state.run(run).map(|run| run.origin.trace_id)))
-        })
-        .await??;
+        .look(move |state, _| state.run(run).map(|run| run.origin.trace_id))
+        .await?;
     if let Some(trace_id) = live {
         return Ok((run, trace_id));
     }

@@ -83,7 +83,7 @@ pub(super) fn of(shared: &Shared, run: RunKey, info: RunInfo) -> RunOutput {
 }
 
 /// The newest run of a task that started.
-async fn newest(shared: &Shared, name: &str) -> Result<RunKey, Refusal> {
+pub(super) async fn newest(shared: &Shared, name: &str) -> Result<RunKey, Refusal> {
     let (owner, asked) = (shared.owner, name.to_owned());
     let found = shared
         .engine
