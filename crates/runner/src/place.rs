@@ -213,7 +213,8 @@ impl Abandoned {
         let lock = OpenOptions::new().write(true).open(slot.file(state_dir, "lock")).ok()?;
         let mut left = PATIENCE;
         while let Err(error) = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            let is_going = || holder(&lock).is_none_or(procs::is_ending);
+            // Whom nobody knows has just let go of it, or lives in another PID namespace.
+            let is_going = || holder(&lock).map_or(left == PATIENCE, procs::is_ending);
             if error != Errno::WOULDBLOCK || left.is_zero() || !is_going() {
                 return None;
             }

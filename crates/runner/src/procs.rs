@@ -85,8 +85,9 @@ pub(crate) fn is_ending(pid: u32) -> bool {
     const EXITING: u64 = 4;
     const KILLED: u64 = 1 << (libc::SIGKILL - 1);
 
-    let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else {
-        return true;
+    let stat = match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat,
+        Err(error) => return matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)),
     };
     let has = |number, bits: u64| {
         let word = field(&stat, number).and_then(|word| word.parse::<u64>().ok());

@@ -126,6 +126,8 @@ impl Underway {
     fn read(&mut self, file: &mut File) -> io::Result<Option<Vec<Known>>> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
+        let begin = bytes.len().min(SLOT);
+        self.slots[0][..begin].copy_from_slice(&bytes[..begin]);
         if !bytes.is_empty() && !bytes.starts_with(&MAGIC) {
             return Ok(Some(self.read_earlier(&bytes)));
         }
@@ -213,10 +215,7 @@ impl Underway {
         if let Some(at) = self.earlier.remove(key) {
             self.free(at);
         }
-        for other in &mut self.inherited {
-            other.forget(key);
-            other.keep();
-        }
+        // In the files of other slots, where others may work by now, it stays: that is said again, and known.
     }
 
     /// Takes over what that of another slot says, which nobody claims any more.
@@ -238,8 +237,10 @@ impl Underway {
         self.before.clear();
         self.lives.truncate(1);
         for other in std::mem::take(&mut self.inherited) {
-            // Should it stay, what it says is said again, and known.
-            let _ = fs::remove_file(other.path);
+            if other.is_unclaimed() {
+                // Should it stay, what it says is said again, and known.
+                let _ = fs::remove_file(other.path);
+            }
         }
         if std::mem::take(&mut self.forgets) {
             self.slots.truncate(1);
@@ -250,6 +251,13 @@ impl Underway {
             }
         }
         self.set_head();
+    }
+
+    /// Whether nobody has claimed it since it was opened.
+    fn is_unclaimed(&self) -> bool {
+        let mut head = [0; SLOT];
+        let read = self.file.as_ref().map(|file| file.read_at(&mut head, 0));
+        matches!(read, Some(Ok(_))) && head == self.slots[0]
     }
 
     fn set_head(&mut self) {

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -17,7 +18,7 @@ use taskd_wire::frame::{FrameReader, Payload, put_basic, put_message, read_paylo
 use taskd_wire::hello::{Hello, HelloReader, Mismatch, agree, capability};
 
 use crate::clock;
-use crate::error::{Exit, Failure, said};
+use crate::error::{Exit, Failure, NO_RUNNER, said};
 use crate::places::Places;
 
 /// A connection.
@@ -44,6 +45,10 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 /// The silence after which one is given up that has not even said its hello, which none has to think about.
 const GREETING: Duration = Duration::from_secs(10);
+
+/// How long a runner is waited for that is on its way, and between two questions whether it is there.
+const RUNNER_WITHIN: Duration = Duration::from_secs(5);
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long a connection may take when the time is up: a socket without a limit waits for ever.
 const AT_LEAST: Duration = Duration::from_millis(1);
@@ -164,10 +169,27 @@ impl Client {
         self.stream.as_fd()
     }
 
-    /// Asks and waits for the answer. A refusal is an error.
+    /// Asks and waits for the answer. A refusal is an error, unless it is that the daemon, which has just begun or lost its
+    /// runner, has none yet: then it is asked again.
     pub fn request(&mut self, request: &Request) -> Result<Response> {
-        self.send(request)?;
-        self.receive()
+        let until = clock::monotonic() + RUNNER_WITHIN;
+        loop {
+            self.send(request)?;
+            match self.receive() {
+                Err(failure)
+                    if failure.code == NO_RUNNER && clock::monotonic() < until && self.has_runner_coming()? =>
+                {
+                    thread::sleep(ASK_AGAIN);
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    /// Whether no try to find or start a runner has failed.
+    fn has_runner_coming(&mut self) -> Result<bool> {
+        self.send(&Request::Status)?;
+        Ok(matches!(self.receive()?, Response::Status(status) if status.0.runner_problem.0.is_none()))
     }
 
     /// Asks, and leaves the answer to [`receive`](Self::receive).

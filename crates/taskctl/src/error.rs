@@ -59,6 +59,9 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
+/// The code of a failure for want of a runner.
+pub const NO_RUNNER: &str = "runner-unavailable";
+
 /// Why a verb ended early.
 #[derive(Debug)]
 pub enum Error {

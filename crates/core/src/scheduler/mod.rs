@@ -450,15 +450,19 @@ impl Scheduler {
     /// event.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        if !self.life.attached || self.life.closing {
+        if self.life.closing {
             return None;
+        }
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let deadline = deadline.filter(|_| self.life.runner.is_some());
+        if !self.life.attached {
+            return deadline;
         }
         let first = self.due.first().map(|(at, _)| *at);
         let may_fire = self.may_fire() && !self.life.behind;
         let startable = first.filter(|at| *at <= self.durable_horizon && may_fire);
         let beyond = self.first_beyond_horizon().map(|at| at.minus(self.limits.horizon_lead));
         let retry = self.retries.first().map(|(at, _)| *at);
-        let deadline = self.deadlines.first().map(|(at, _)| *at);
         [startable, beyond, retry, deadline].into_iter().flatten().min()
     }
 
@@ -505,8 +509,13 @@ impl Scheduler {
 
     /// Does what is due, at the end of every call.
     fn settle(&mut self, now: Timestamp) {
-        if self.life.attached && !self.life.closing {
+        if self.life.closing {
+            return;
+        }
+        if self.life.runner.is_some() {
             self.end_overdue(now);
+        }
+        if self.life.attached {
             self.fire_due(now);
             self.fire_boot(now);
             self.fire_dependent(now);

@@ -161,10 +161,20 @@ fn what_one_of_another_slot_says_goes_with_what_was_there_before() {
     own.keep();
     assert_eq!(own.before(), [of(1, &[1]), of(2, &[12])]);
     assert_eq!(open(0, 8).before(), [of(7, &[]), of(1, &[1])]);
-    assert_eq!(there().before(), [of(2, &[12])]);
+    // Not in the other file: somebody may work there by now.
+    let mut beside = open(1, 9);
+    beside.begin(&origin(50));
+    beside.keep();
+    own.forget(&key(12));
     own.begin(&origin(3));
     own.keep();
-    assert!(own.before().is_empty() && !paths[1].exists());
+    assert!(own.before().is_empty());
+    assert_eq!(there().before(), [of(9, &[50])]);
+    // It goes where nobody does.
+    let mut next = open(0, 10);
+    next.inherit(there());
+    next.begin(&origin(4));
+    assert!(!paths[1].exists());
 }
 
 #[test]

@@ -6,10 +6,10 @@ use taskd_wire::client::RunInfo;
 
 use crate::client::Client;
 use crate::clock;
-use crate::error::{Error, Exit, Failure, Result};
+use crate::error::{Exit, Failure, Result};
 use crate::out::Out;
 use crate::output::changes::Changes;
-use crate::output::follow::Followed;
+use crate::output::follow::{Followed, Halt};
 use crate::output::printer::Printer;
 use crate::session::Session;
 use crate::watch::{Watch, has_ended, wait_for};
@@ -71,7 +71,7 @@ pub fn to_the_end(
                     followed.know(output.files.iter().map(Into::into).collect());
                 }
                 match print(session, followed, i, ended, &mut changes, &mut show) {
-                    Err(Error::Failure(failure)) if show.may_lack => {
+                    Err(Halt::Reading(failure)) if show.may_lack => {
                         session.remark(&failure.message);
                         run.followed = None;
                     }
@@ -122,7 +122,7 @@ fn print(
     ended: bool,
     changes: &mut Changes,
     show: &mut Show,
-) -> Result<()> {
+) -> Result<(), Halt> {
     let Session { out, err, .. } = session;
     let printer = &mut show.printer;
     if show.aside {

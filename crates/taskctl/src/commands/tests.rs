@@ -1,12 +1,12 @@
 //! Verbs against a daemon that answers as it is told: what is asked, and what is shown.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use taskd_wire::client::{
-    Accepted, LastRun, Request, Response, RunInfo, TaskDetail, TaskNext, TaskSummary, WhileRunning,
+    Accepted, LastRun, Request, Response, RunInfo, RunRef, Status, TaskDetail, TaskNext, TaskSummary, WhileRunning,
 };
-use taskd_wire::codec::Rec;
+use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::definition::{ActionSpec, EnvVar, ScheduleSpec, TaskPatch, TaskSpec};
 use taskd_wire::hello::Hello;
 use taskd_wire::refusal::Refusal;
@@ -488,6 +488,35 @@ fn the_first_error_of_an_import_is_the_one_named() {
         message("{\n".to_owned()),
         "line 1: EOF while parsing an object, column 1; nothing was imported"
     );
+}
+
+#[test]
+fn a_runner_that_is_on_its_way_is_waited_for_and_one_that_cannot_come_is_not() {
+    for problem in [None, Some("it cannot be started".to_owned())] {
+        let asked = Mutex::new(0);
+        let runner_problem = Tail(problem.clone());
+        let daemon = FakeDaemon::new(move |request| match request {
+            Request::Run { .. } => {
+                let mut asked = asked.lock().expect("no test holds it while it fails");
+                *asked += 1;
+                if *asked < 3 {
+                    let reason = "no runner is attached".into();
+                    return Response::Refused(Refusal::RunnerUnavailable { reason });
+                }
+                Response::RunsStarted(vec![Rec(RunRef {
+                    run: "a/1".into(),
+                    ..RunRef::default()
+                })])
+            }
+            Request::Status => Response::Status(Box::new(Rec(Status {
+                runner_problem: runner_problem.clone(),
+                ..Status::default()
+            }))),
+            other => panic!("{other:?}"),
+        });
+        let ran = daemon.taskctl(&["run", "a"]);
+        assert_eq!(ran.code, u8::from(problem.is_some()), "{}", ran.err);
+    }
 }
 
 #[test]

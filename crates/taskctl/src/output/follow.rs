@@ -83,7 +83,7 @@ impl Followed {
         printer: &mut Printer,
         out: &mut Out,
         err: &mut Out,
-    ) -> Result<()> {
+    ) -> Result<(), Halt> {
         let mut changes = changes;
         if self.files.is_empty() && changes.is_some() {
             // There is nothing yet, so whatever comes is new.
@@ -120,7 +120,7 @@ impl Followed {
     }
 
     /// Opens the file, if it is there.
-    fn open(&mut self, path: &Path, changes: Option<&mut Changes>) -> Result<bool> {
+    fn open(&mut self, path: &Path, changes: Option<&mut Changes>) -> Result<bool, Halt> {
         let mut changes = changes;
         // A second look after the watch was set: the file may have come in between.
         for _ in 0..2 {
@@ -157,19 +157,19 @@ impl Followed {
                     }
                     None => return Ok(false),
                 },
-                Err(error) => return Err(unreadable(path, &error).into()),
+                Err(error) => return Err(unreadable(path, &error)),
             }
         }
         Ok(false)
     }
 
     /// Opens the file that the run writes itself, if it is there.
-    fn open_raw(&mut self, path: &Path, changes: Option<&mut Changes>) -> Result<bool> {
+    fn open_raw(&mut self, path: &Path, changes: Option<&mut Changes>) -> Result<bool, Halt> {
         let path = raw::beside(path);
         let mut raw = match RawFile::open(&path) {
             Ok(raw) => raw,
             Err(error) if is_absent(&error) => return Ok(false),
-            Err(error) => return Err(unreadable(&path, &error).into()),
+            Err(error) => return Err(unreadable(&path, &error)),
         };
         if let Some(count) = self.tail.take() {
             let last = raw.last(count).map_err(|error| unreadable(&path, &error))?;
@@ -182,7 +182,7 @@ impl Followed {
         Ok(true)
     }
 
-    fn read_raw(&mut self, run: usize, printer: &mut Printer, out: &mut Out, err: &mut Out) -> Result<()> {
+    fn read_raw(&mut self, run: usize, printer: &mut Printer, out: &mut Out, err: &mut Out) -> Result<(), Halt> {
         let Some(raw) = &mut self.raw else { return Ok(()) };
         let written = raw.modified().ok();
         if written.is_some_and(|at| printer.is_before_all(at)) {
@@ -199,7 +199,7 @@ impl Followed {
         stopped(done, &path)
     }
 
-    fn read(&mut self, run: usize, printer: &mut Printer, out: &mut Out, err: &mut Out) -> Result<()> {
+    fn read(&mut self, run: usize, printer: &mut Printer, out: &mut Out, err: &mut Out) -> Result<(), Halt> {
         let Some(lines) = &mut self.lines else { return Ok(()) };
         let path = lines.path().to_owned();
         let mark = &mut self.mark;
@@ -267,11 +267,29 @@ impl From<io::Error> for Stop {
     }
 }
 
-fn stopped(done: std::result::Result<(), Stop>, path: &Path) -> Result<()> {
+/// Why output was not printed to its end.
+#[derive(Debug)]
+pub enum Halt {
+    /// It could not be written.
+    Writing(Error),
+    /// It could not be read.
+    Reading(Failure),
+}
+
+impl From<Halt> for Error {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Writing(error) => error,
+            Halt::Reading(failure) => failure.into(),
+        }
+    }
+}
+
+fn stopped(done: Result<(), Stop>, path: &Path) -> Result<(), Halt> {
     match done {
         Ok(()) => Ok(()),
-        Err(Stop::Printing(error)) => Err(error),
-        Err(Stop::Reading(error)) => Err(unreadable(path, &error).into()),
+        Err(Stop::Printing(error)) => Err(Halt::Writing(error)),
+        Err(Stop::Reading(error)) => Err(unreadable(path, &error)),
     }
 }
 
@@ -280,12 +298,13 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
+fn unreadable(path: &Path, error: &io::Error) -> Halt {
     let failure = Failure::file("read", path, error);
-    if error.kind() == io::ErrorKind::PermissionDenied {
-        return failure.hint("output can be read by the user the daemon runs as; try it as that user or as root");
-    }
-    failure
+    Halt::Reading(if error.kind() == io::ErrorKind::PermissionDenied {
+        failure.hint("output can be read by the user the daemon runs as; try it as that user or as root")
+    } else {
+        failure
+    })
 }
 
 #[cfg(test)]

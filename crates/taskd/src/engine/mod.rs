@@ -100,7 +100,7 @@ struct Pending {
     edited: Option<TaskId>,
 }
 
-/// A change that waits for an earlier one to be durable, or for a runner.
+/// A change that waits for an earlier one to be durable.
 struct Waiting {
     build: Build,
     done: Changed,
@@ -115,8 +115,6 @@ struct Driver {
     pending: HashMap<Ticket, Pending>,
     /// Changes that must wait for earlier ones, first come first.
     busy: VecDeque<Waiting>,
-    /// Changes that need a runner, which is on its way as far as is known.
-    unattached: VecDeque<Waiting>,
     actions: actions::Actions,
     press: Press,
     watchers: Watchers,
@@ -162,7 +160,6 @@ impl Driver {
             stored,
             pending: HashMap::new(),
             busy: VecDeque::new(),
-            unattached: VecDeque::new(),
             actions: actions::Actions::new(parts.reader),
             press: parts.press,
             watchers: Watchers::default(),
@@ -430,10 +427,6 @@ impl Driver {
                 self.pending.insert(ticket, Pending { reply, done, edited });
             }
             Err(CoreRefusal::Busy) => self.busy.push_back(Waiting { build, done }),
-            // After a start or the loss of one, until the first try to attach has failed.
-            Err(CoreRefusal::NoRunner) if self.condition.runner_problem.is_none() => {
-                self.unattached.push_back(Waiting { build, done });
-            }
             Err(refused) => done(Err(refusal::of_core(refused, &self.core))),
         }
     }

@@ -10,12 +10,12 @@ use taskd_core::run::{AttemptKey, Outcome};
 use taskd_wire::codec::{Rec, Tail};
 use taskd_wire::runner::{self as wire, FromRunner, ToRunner};
 
+use super::Driver;
 use super::attach::{self, Attached, Started};
 use super::link::{LinkError, Met};
 use super::runners::{Runner, Seen, Which};
 use super::spoken::{core_begun, core_ended, core_key, core_live, wire_key, wire_start};
 use super::stop::Stop;
-use super::{Driver, Waiting};
 use crate::clock;
 
 /// The first wait before another try to attach.
@@ -65,9 +65,6 @@ impl Driver {
                     self.attach_after(wait);
                 }
             }
-        }
-        for Waiting { build, done } in std::mem::take(&mut self.unattached) {
-            self.change(build, done);
         }
     }
 

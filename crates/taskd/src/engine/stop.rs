@@ -99,7 +99,7 @@ impl Driver {
     /// Takes nothing new in any more.
     fn close(&mut self) {
         self.condition.stopping = true;
-        for Waiting { done, .. } in self.busy.drain(..).chain(self.unattached.drain(..)) {
+        for Waiting { done, .. } in self.busy.drain(..) {
             done(Err(Refusal::Stopping));
         }
         self.core.handle(clock::now(), Event::Closing);

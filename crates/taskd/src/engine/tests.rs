@@ -92,47 +92,6 @@ async fn what_was_promised_before_a_stop_is_started_before_the_runner_is_told_to
     );
 }
 
-#[tokio::test]
-async fn a_run_that_is_asked_for_before_there_is_a_runner_waits_for_the_first_try_to_attach() {
-    for is_there in [true, false] {
-        let bench = Bench::new(false);
-        let runner = is_there.then(|| tokio::spawn(FakeRunner::listen(&bench).serve_until_gone()));
-        let Bench {
-            driver,
-            engine,
-            store: _store,
-            told: _told,
-            dir: _dir,
-        } = bench;
-        let asked = async {
-            let add = |_: &_, _| {
-                let definitions = vec![manual("a")];
-                Ok(Command::Add {
-                    owner: Owner(7),
-                    definitions,
-                })
-            };
-            let added = engine.change(add, |_, reply| match reply {
-                Reply::Added(ids) => ids.clone(),
-                other => panic!("{other:?}"),
-            });
-            let ids = added.await.expect("it is accepted");
-            let run = move |_: &_, _| {
-                let (ids, overrides) = (ids.clone(), None);
-                Ok(Command::Run { ids, overrides })
-            };
-            let ran = engine.change(run, |_, _| ()).await;
-            let attached = engine.look(|_, condition| condition.runner.is_some()).await;
-            engine.stop(true).await;
-            (ran.is_ok(), attached)
-        };
-        let (ended, seen) = tokio::join!(driver.run(), asked);
-        ended.expect("in good order");
-        assert_eq!(seen, (is_there, Ok(is_there)));
-        drop(runner);
-    }
-}
-
 #[test]
 fn the_watchdog_is_fed_by_the_loop_that_does_the_work() {
     let run_here = || tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -374,6 +374,17 @@ fn a_deadline_ends_what_waits_for_a_place_between_attempts() {
 }
 
 #[test]
+fn a_deadline_ends_what_waits_for_a_place_while_no_runner_is_there() {
+    let (mut rig, _, origin, _) = locked_out();
+    rig.tell(Event::RunnerLost);
+    rig.effects.clear();
+    assert_eq!(rig.core.next_wakeup(), Some(at(4 * SECOND)));
+    rig.go(4 * SECOND);
+    assert_eq!(rig.outcomes(), [over(&origin)]);
+    assert_eq!(rig.core.next_wakeup(), None);
+}
+
+#[test]
 fn a_deadline_ends_what_waits_for_a_place_in_another_life_and_after_an_edit() {
     let (rig, id, origin, held) = locked_out();
     let mut next = rig.restart();

@@ -1,12 +1,18 @@
 //! `run --wait` and `logs -f` against a daemon that answers as it is told.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
+use jiff::tz::TimeZone;
+use taskd_core::Timestamp;
 use taskd_wire::client::{Request, Response, RunInfo, RunOutput, RunRef};
 use taskd_wire::codec::Rec;
 use taskd_wire::hello::Hello;
 
+use crate::args::Cli;
+use crate::out::Out;
+use crate::session::Session;
 use crate::testing::{FakeDaemon, Ran, Say};
 
 fn info(state: &str, outcome: Option<&str>) -> RunInfo {
@@ -155,6 +161,38 @@ fn run_wait_tells_how_it_ended_where_its_output_cannot_be_read() {
         "{}",
         ran.err
     );
+}
+
+/// A disk without room.
+struct Full;
+
+impl Write for Full {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn run_wait_fails_where_output_cannot_be_written() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), output_line("out", "stdout").repeat(20_000)).expect("room");
+    let daemon = FakeDaemon::with(Hello::ours(), move |request| match request {
+        Request::Run { .. } => started(),
+        Request::Output { .. } | Request::Watch { .. } => {
+            let ended = update(info("finished", Some("succeeded")), &[file.path()]);
+            Say::All(vec![ended, Response::WatchEnd])
+        }
+        other => panic!("{other:?}"),
+    });
+    let cli = Cli::read(["taskctl", "run", "a", "--wait"]).expect("it is right");
+    let now = || Timestamp::from_millis(0);
+    let (out, err) = (Out::to(Full), Out::to(io::sink()));
+    let mut session = Session::of_test(cli.global.json, daemon.places(), out, err, now, TimeZone::UTC);
+    let ran = crate::commands::run(cli.verb, &mut session);
+    assert!(ran.is_err(), "{ran:?}");
 }
 
 #[test]
