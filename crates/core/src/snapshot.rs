@@ -8,7 +8,7 @@ use crate::dependency::{Cause, EndKind};
 use crate::gates::Closed;
 use crate::overrides::Overrides;
 use crate::pause::{Pause, PauseScope};
-use crate::policy::{Holding, Pool};
+use crate::policy::{Holding, Policies, Pool};
 use crate::requirement::LastEnd;
 use crate::run::{Outcome, RunKey, TraceId, Trigger};
 use crate::task::{Outline, Owner, TaskId, TaskName};
@@ -89,6 +89,8 @@ pub struct RunImage {
     pub cause: Option<Cause>,
     /// Whether its end triggers nothing.
     pub muted: bool,
+    /// The policies that its task had, where that was removed.
+    pub terms: Option<Policies>,
     /// What it is given beside what its task says.
     pub overrides: Option<Arc<Overrides>>,
     /// What is known of its gate, where that was found closed.

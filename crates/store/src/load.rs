@@ -236,7 +236,8 @@ fn open_runs(db: &Connection) -> Result<Vec<RunImage>, Fault> {
         "SELECT r.task, r.n, coalesce(t.name, 'task-' || r.task), r.\"trigger\", r.fire_time, r.created_at, r.trace, r.state, r.stopping, r.attempt,
                 r.pid, r.started_at, r.retry_at,
                 coalesce((SELECT coalesce(a.started_at, a.finished_at) FROM attempts a WHERE a.run = r.id ORDER BY a.attempt LIMIT 1), r.started_at),
-                r.keeps, r.cause_task, r.cause_n, r.cause_name, r.muted, r.overrides, r.gate
+                r.keeps, r.cause_task, r.cause_n, r.cause_name, r.muted, r.overrides, r.gate,
+                CASE WHEN t.removed_at IS NOT NULL THEN t.policies END
          FROM runs r LEFT JOIN tasks t ON t.id = r.task WHERE r.finished_at IS NULL ORDER BY r.task, r.n",
     )?;
     let mut rows = statement.query([])?;
@@ -297,5 +298,9 @@ fn run_image(row: &Row<'_>) -> Result<RunImage, Fault> {
             .map(serde_json::from_str)
             .transpose()
             .map_err(|error| damaged(&format!("what is known of its gate cannot be read: {error}")))?,
+        terms: optional_text(row, 21)?
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| damaged(&format!("the policies of its task cannot be read: {error}")))?,
     })
 }

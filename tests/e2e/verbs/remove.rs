@@ -78,6 +78,24 @@ fn cancel_stops_the_run_and_its_history_can_still_be_read() {
 }
 
 #[test]
+fn a_run_whose_task_is_gone_has_its_own_grace() {
+    let mut world = World::served();
+    for (name, grace) in [("short", "0s"), ("long", "1h")] {
+        let line = "trap 'echo asked; [ $TASKD_TASK = short ] || exit 0' TERM; echo up; while :; do sleep 0.02; done";
+        world
+            .ctl(&["add", "--name", name, "--manual", "--grace", grace, "--shell", line])
+            .ok();
+        world.run_up(name);
+    }
+    world.ctl(&["remove", "short", "long", "--keep-running"]).ok();
+    world.kill();
+    world.start();
+    world.ctl(&["cancel", "short/1", "long/1"]).ok();
+    assert_eq!(world.finished("short/1")["signal"], 9);
+    assert_eq!(world.finished("long/1")["exit_code"], 0);
+}
+
+#[test]
 fn keep_running_lets_the_run_end_by_itself() {
     let world = World::served();
     world.add_gated("busy", 5);
@@ -85,13 +103,20 @@ fn keep_running_lets_the_run_end_by_itself() {
     world.ctl(&["remove", "busy", "--keep-running"]).ok();
     assert_eq!(names(&world), [""; 0]);
     assert!(alive(pid), "the run ended with its task");
-    // A new task of the same name is another task, and counts its runs anew.
+    // A new task of the same name is another task, and counts its runs behind that, so that each can be named.
     world.ctl(&["add", "--name", "busy", "--manual", "--", "true"]).ok();
+    assert_eq!(world.ctl(&["run", "--wait", "busy"]).code(), 0);
+    assert_eq!(world.run_of("busy/2")["outcome"], "succeeded");
+    assert_eq!(world.run_of("busy/1")["state"], "running");
+    assert_eq!(world.ctl(&["logs", "busy/1"]).ok(), "up\n");
+    let top = world.ctl(&["top", "--json", "--once"]).json();
+    assert_eq!(top["runs"][0]["run"], "busy/1", "{top}");
+    world.ctl(&["cancel", "busy/2"]).refused(1);
     world.ctl(&["remove", "busy"]).ok();
     world.open_gate("busy");
     wait_for("the run to end", || (!alive(pid)).then_some(()));
     wait_for("its end to be recorded", || {
         let runs = world.ctl(&["runs", "--json"]).json();
-        (runs[0]["exit_code"] == 5).then_some(())
+        (runs[1]["exit_code"] == 5).then_some(())
     });
 }

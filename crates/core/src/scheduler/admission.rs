@@ -66,9 +66,12 @@ impl Scheduler {
         let waiting = in_the_way.live.iter().filter(|(_, run)| run.waits()).count();
         let all = in_the_way.live.len() + in_the_way.of_many;
         let first = in_the_way.first.filter(|_| !in_the_way.live.is_empty());
-        let full = |(run, _): (RunKey, &Run), most: Most, reason: &str| Admission::Skip {
+        let full = |(run, _): (RunKey, &Run), most: Most, [one, many]: [&str; 2]| Admission::Skip {
             run,
-            reason: format!("{} runs of it {reason}", most.limit),
+            reason: match most.limit {
+                1 => format!("another run of it {one}"),
+                limit => format!("{limit} runs of it {many}"),
+            },
             most: Some(most),
         };
         let to_wait = |limit: NonZeroU32| Most {
@@ -85,15 +88,29 @@ impl Scheduler {
                 reason: format!("run {}/{} {}", task.name, run.n, doing(of)),
                 most: None,
             },
-            (Concurrency::Queue { waiting: most }, Some(first)) if waiting >= size(most.get()) => {
-                full(first, to_wait(most), "wait, and no more may")
-            }
+            (Concurrency::Queue { waiting: most }, Some(first)) if waiting >= size(most.get()) => full(
+                first,
+                to_wait(most),
+                ["waits, and no more may", "wait, and no more may"],
+            ),
             (Concurrency::Allow { at_once: Some(most) }, Some(first)) if in_the_way.live.len() >= size(most.get()) => {
-                full(first, at_all(most), "are in progress, and no more may be")
+                full(
+                    first,
+                    at_all(most),
+                    [
+                        "is in progress, and no more may be",
+                        "are in progress, and no more may be",
+                    ],
+                )
             }
-            (Concurrency::Allow { .. }, Some(first)) if waiting >= size(QUEUE.get()) => {
-                full(first, to_wait(QUEUE), "wait for a place, and no more may")
-            }
+            (Concurrency::Allow { .. }, Some(first)) if waiting >= size(QUEUE.get()) => full(
+                first,
+                to_wait(QUEUE),
+                [
+                    "waits for a place, and no more may",
+                    "wait for a place, and no more may",
+                ],
+            ),
             (Concurrency::Replace, Some(_)) => {
                 let is_left = |run: &Run| run.state.stopping().is_none();
                 let runs = in_the_way.live.iter().filter(|(_, run)| is_left(run));

@@ -1,7 +1,7 @@
 //! Commands: what a user asks is checked against the state, and becomes a decision on its way to the store, or a refusal
 //! that has changed nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::command::{Accepted, Command, Refusal, Reply, WhileRunning};
@@ -9,7 +9,7 @@ use crate::overrides::Overrides;
 use crate::policy::{Concurrency, Sharing};
 use crate::record::Record;
 use crate::run::{Passing, RunKey, Trigger};
-use crate::task::{Definition, Owner, TaskId, When};
+use crate::task::{Definition, Owner, TaskId, TaskName, When};
 use crate::time::Timestamp;
 
 use super::Scheduler;
@@ -17,7 +17,6 @@ use super::admission::{Admission, Most};
 use super::evolve::runs_of;
 use super::fate::Stretch;
 use super::graph::Graph;
-use super::import::added;
 use super::pending::Reserved;
 use super::runs::State;
 use super::tasks::{NameKey, Task};
@@ -76,7 +75,7 @@ impl Scheduler {
             added: Some((owner, count)),
             ..Reserved::default()
         };
-        Ok(self.accept(added(now, first, owner, definitions), reserved, Reply::Added(ids)))
+        Ok(self.accept(self.added(now, first, owner, definitions), reserved, Reply::Added(ids)))
     }
 
     /// Checks that an owner may have so many tasks more.
@@ -160,9 +159,45 @@ impl Scheduler {
         if is_meant_otherwise {
             self.settle_fate(now, id);
         }
+        let behind = self.outlived().remove(&definition.name).filter(|_| is_renamed);
         let mut records = Vec::new();
         self.change(now, id, definition, by, &mut records);
+        records.extend(behind.map(|last| Record::NumbersLost { task: id, last }));
         Ok(self.accept(records, reserved, Reply::Done))
+    }
+
+    /// The records of new tasks with ids from `first` on.
+    pub(super) fn added(
+        &self,
+        at: Timestamp,
+        first: u64,
+        owner: Owner,
+        definitions: Vec<Arc<Definition>>,
+    ) -> Vec<Record> {
+        let outlived = self.outlived();
+        let mut records = Vec::with_capacity(definitions.len());
+        for (id, definition) in (first..).map(TaskId).zip(definitions) {
+            let last = outlived.get(&definition.name).copied();
+            records.push(Record::TaskAdded {
+                id,
+                owner,
+                at,
+                definition,
+            });
+            records.extend(last.map(|last| Record::NumbersLost { task: id, last }));
+        }
+        records
+    }
+
+    /// The newest runs that go on without their tasks, by the names of those: whoever gets one counts on behind them, so that
+    /// `TASK/N` is one run.
+    fn outlived(&self) -> BTreeMap<TaskName, u64> {
+        let mut outlived = BTreeMap::new();
+        for (key, run) in self.runs.iter().filter(|(key, _)| !self.tasks.contains(key.task)) {
+            let last = outlived.entry(run.name.clone()).or_insert(key.n);
+            *last = key.n.max(*last);
+        }
+        outlived
     }
 
     fn set_enabled(&mut self, now: Timestamp, ids: Vec<TaskId>, enabled: bool, by: &str) -> Result<Accepted, Refusal> {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::effect::{Effect, Notice};
+use crate::policy::{Codes, Policies};
 use crate::record::Record;
 use crate::run::{AttemptEnd, Exit, Outcome, RunKey};
-use crate::task::TaskId;
 use crate::time::Timestamp;
 
 use super::Scheduler;
@@ -34,10 +34,7 @@ impl Scheduler {
                         return self.gate_closed(now, key, reading, end);
                     }
                     let Some(run) = self.runs.get(&key) else { return };
-                    let success = self
-                        .tasks
-                        .get(key.task)
-                        .map_or(run.success, |task| task.policies.success);
+                    let success = self.terms(key).map_or(Codes::SUCCESS, |terms| terms.success);
                     let (outcome, reason) = runs::outcome(&end, run.state.stopping(), &success);
                     self.conclude(now, end.finished_at, key, outcome, reason, Some(end));
                 }
@@ -92,14 +89,20 @@ impl Scheduler {
         {
             self.outbox.push_back(Effect::Stop {
                 attempt: run.attempt(key),
-                grace: self.grace(key.task),
+                grace: self.grace(key),
             });
         }
     }
 
-    /// How much time the runs of a task have to end by themselves when they are stopped.
-    pub(super) fn grace(&self, task: TaskId) -> Duration {
-        let chosen = self.tasks.get(task).and_then(|task| task.policies.time.grace());
+    /// The policies of the task of a run, which may have been removed since.
+    fn terms(&self, run: RunKey) -> Option<&Policies> {
+        let task = self.tasks.get(run.task).map(|task| &*task.policies);
+        task.or_else(|| self.runs.get(&run)?.terms.as_deref())
+    }
+
+    /// How much time a run has to end by itself when it is stopped.
+    pub(super) fn grace(&self, run: RunKey) -> Duration {
+        let chosen = self.terms(run).and_then(|terms| terms.time.grace());
         chosen.unwrap_or(self.limits.grace)
     }
 

@@ -5,7 +5,6 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::pause::PauseScope;
-use crate::policy::Codes;
 use crate::record::Record;
 use crate::requirement::LastEnd;
 use crate::run::{RunKey, Trigger};
@@ -114,7 +113,7 @@ impl Scheduler {
                         trace_id: *trace_id,
                         attempt: 1,
                         started_at: None,
-                        success: Codes::SUCCESS,
+                        terms: None,
                         shares,
                         keeps: None,
                         overrides: overrides.clone(),
@@ -416,7 +415,7 @@ impl Scheduler {
         self.forget_ends(id, &task);
         self.requirements.forget(id);
         for (_, run) in self.runs.range_mut(runs_of(id)) {
-            run.success = task.policies.success;
+            run.terms = Some(Arc::clone(&task.policies));
         }
         self.problems.remove(&id);
         self.pauses.remove(&PauseScope::Task(id));

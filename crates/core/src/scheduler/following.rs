@@ -12,7 +12,7 @@ use super::Scheduler;
 use super::commands::stop;
 use super::evolve::runs_of;
 use super::pending::Reserved;
-use super::runs::State;
+use super::runs::{Run, State};
 
 impl Scheduler {
     /// A run and what follows from it, as far as it is in progress.
@@ -20,12 +20,35 @@ impl Scheduler {
     pub fn following(&self, run: RunKey, trace_id: TraceId) -> Vec<RunKey> {
         let own = self.runs.contains_key(&run).then_some(run);
         let mut found = Vec::from_iter(own);
-        for task in self.all_downstream(run.task) {
-            let theirs = self.runs.range(runs_of(task));
+        let downstream = self.all_downstream(run.task);
+        for task in &downstream {
+            let theirs = self.runs.range(runs_of(*task));
             let follows = theirs.filter(|(key, of)| of.trace_id == trace_id && **key != run);
             found.extend(follows.map(|(key, _)| *key));
         }
+        found.extend(self.following_alone(run, trace_id, downstream));
         found
+    }
+
+    /// Those that follow and have outlived their tasks: nothing tells any more after whom those came, but what triggered them.
+    fn following_alone(&self, run: RunKey, trace_id: TraceId, downstream: BTreeSet<TaskId>) -> Vec<RunKey> {
+        let alone = |(key, of): &(&RunKey, &Run)| of.trace_id == trace_id && !self.tasks.contains(key.task);
+        let alone: Vec<_> = self.runs.iter().filter(alone).filter(|(key, _)| **key != run).collect();
+        let (mut tasks, mut found) = (downstream, BTreeSet::new());
+        tasks.insert(run.task);
+        loop {
+            let causes = |of: &Run| of.cause.as_ref().is_some_and(|cause| tasks.contains(&cause.run.task));
+            let next: Vec<RunKey> = alone
+                .iter()
+                .filter(|(key, of)| !found.contains(*key) && causes(of))
+                .map(|(key, _)| **key)
+                .collect();
+            if next.is_empty() {
+                return found.into_iter().collect();
+            }
+            tasks.extend(next.iter().map(|key| key.task));
+            found.extend(next);
+        }
     }
 
     /// The tasks that come after a task, and those that come after them, and so on.

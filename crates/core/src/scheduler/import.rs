@@ -153,7 +153,7 @@ impl Scheduler {
         if let Some(import) = self.imports.0.get_mut(&id) {
             import.next += count;
         }
-        let records = added(now, first, owner, definitions);
+        let records = self.added(now, first, owner, definitions);
         let reserved = Reserved {
             names,
             import: Some(id),
@@ -259,18 +259,4 @@ impl Scheduler {
             import.staged -= removed;
         }
     }
-}
-
-/// The records of new tasks with ids from `first` on.
-pub(super) fn added(at: Timestamp, first: u64, owner: Owner, definitions: Vec<Arc<Definition>>) -> Vec<Record> {
-    (first..)
-        .map(TaskId)
-        .zip(definitions)
-        .map(|(id, definition)| Record::TaskAdded {
-            id,
-            owner,
-            at,
-            definition,
-        })
-        .collect()
 }

@@ -2,8 +2,9 @@
 //! its groups and locks.
 //!
 //! A run that waits *may be admitted* when no more runs of its task have a place than may go side by side, and none of its
-//! task goes before it. Live firings go before what is made up for; among equals the lower number goes first. What may be
-//! admitted gets places in the same order, by priority and age; what finds a group or lock full waits for that alone.
+//! task goes before it. What has had its turn goes on before all else, live firings go before what is made up for, and among
+//! equals the lower number goes first. What may be admitted gets places in the same order, by priority and age; what finds a
+//! group or lock full waits for that alone.
 
 use std::cmp::Reverse;
 use std::num::NonZeroU32;
@@ -31,6 +32,12 @@ impl Run {
 
     pub(super) fn waits(&self) -> bool {
         matches!(self.state, State::Waiting)
+    }
+
+    /// Whether it has had a place, and gave it back until its next attempt, or until its gate is looked at again: what came
+    /// since has waited for it, and goes on to.
+    fn had_its_turn(&self) -> bool {
+        self.attempt > 1 || self.gate.is_some()
     }
 
     fn pools(&self) -> &[PoolKey] {
@@ -73,7 +80,7 @@ impl Scheduler {
             }
             let stands = match run.state {
                 State::Waiting => {
-                    waiting.push((run.makes_up(), *key));
+                    waiting.push((!run.had_its_turn(), run.makes_up(), *key));
                     continue;
                 }
                 State::Starting(_) | State::Running(_) => Standing::Holds,
@@ -93,7 +100,7 @@ impl Scheduler {
             self.stand(key, stands);
         }
         waiting.sort_unstable();
-        for (makes_up, key) in waiting {
+        for (_, makes_up, key) in waiting {
             let may = free > 0 && !(makes_up && makes_up_goes);
             if !may {
                 self.stand(key, Standing::LinedUp);

@@ -227,7 +227,7 @@ impl Scheduler {
         }));
         self.outbox.push_back(Effect::Stop {
             attempt,
-            grace: self.grace(attempt.run.task),
+            grace: self.grace(attempt.run),
         });
     }
 

@@ -12,7 +12,7 @@ use crate::dependency::Cause;
 use crate::event::Origin;
 use crate::gates::Closed;
 use crate::overrides::Overrides;
-use crate::policy::{Codes, Holding};
+use crate::policy::{Codes, Holding, Policies};
 use crate::process::caps::memory_text;
 use crate::run::{AttemptEnd, AttemptKey, Exit, Outcome, RunKey, Stopped, TraceId, Trigger};
 use crate::snapshot::{RunImage, Stage};
@@ -32,8 +32,8 @@ pub(super) struct Run {
     pub(super) attempt: u32,
     /// When its first attempt started, or could not.
     pub(super) started_at: Option<Timestamp>,
-    /// The exit codes that are a success, once its task was removed; until then its task says.
-    pub(super) success: Codes,
+    /// The policies that its task had, once that was removed; until then its task says.
+    pub(super) terms: Option<Arc<Policies>>,
     /// What it shares with runs of other tasks.
     pub(super) shares: Option<Arc<Shares>>,
     /// What that is where its task has been changed since.
@@ -400,7 +400,7 @@ impl Run {
             trace_id: image.trace_id,
             attempt: image.attempt,
             started_at: image.started_at,
-            success: Codes::SUCCESS,
+            terms: image.terms.map(Arc::new),
             shares: image
                 .keeps
                 .as_ref()
@@ -434,6 +434,7 @@ impl Run {
             muted: self.muted,
             overrides: self.overrides.clone(),
             gate: self.gate.clone(),
+            terms: self.terms.as_deref().copied(),
         }
     }
 

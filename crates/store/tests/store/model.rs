@@ -126,7 +126,11 @@ impl Model {
                 }
             }
             Record::TaskRemoved { id, .. } => {
-                self.tasks.remove(id);
+                if let Some(task) = self.tasks.remove(id) {
+                    for run in self.runs.values_mut().filter(|run| run.key.task == *id) {
+                        run.terms = Some(task.outline.policies);
+                    }
+                }
                 self.pauses.remove(&PauseScope::Task(*id));
                 self.fired.remove(id);
                 self.latches.retain(|(task, of), _| task != id && of != id);
@@ -191,6 +195,7 @@ impl Model {
                         muted: false,
                         overrides: overrides.clone(),
                         gate: None,
+                        terms: None,
                     },
                 );
             }

@@ -233,18 +233,18 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// What a task is doing: running, disabled, held, or nothing to remark.
+/// What a task is doing: running, held, disabled, paused, or nothing to remark.
 pub fn state(task: &TaskSummary) -> (&'static str, Tone) {
-    if !task.running.is_empty() {
-        ("running", Tone::Live)
-    } else if task.held.is_some() {
-        ("held", Tone::Bad)
-    } else if !task.spec.enabled {
-        ("disabled", Tone::Dim)
-    } else if task.paused.is_some() {
-        ("paused", Tone::Dim)
-    } else {
-        ("", Tone::Plain)
+    let runs = !task.running.is_empty();
+    match (task.held.is_some(), task.spec.enabled, task.paused.is_some()) {
+        (true, _, _) if runs => ("running, held", Tone::Bad),
+        (true, _, _) => ("held", Tone::Bad),
+        (false, false, _) if runs => ("running, disabled", Tone::Live),
+        (false, false, _) => ("disabled", Tone::Dim),
+        (false, true, true) if runs => ("running, paused", Tone::Live),
+        (false, true, true) => ("paused", Tone::Dim),
+        (false, true, false) if runs => ("running", Tone::Live),
+        (false, true, false) => ("", Tone::Plain),
     }
 }
 

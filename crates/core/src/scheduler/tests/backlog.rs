@@ -1,6 +1,7 @@
 //! What is made up for one by one.
 
 use super::*;
+use crate::policy::Concurrency;
 use crate::run::Trigger;
 
 fn all(within_hours: Option<u64>) -> Policies {
@@ -192,6 +193,34 @@ fn a_run_by_hand_goes_before_what_waits_and_a_cancelled_one_leaves_the_line() {
     rig.apply(cancel(RunKey { task: id, n: 2 })).unwrap();
     rig.ended(&first, ended(Exit::Code(0)));
     assert_eq!(run_out(&mut rig), [(3, Trigger::CatchUp)]);
+}
+
+#[test]
+fn what_makes_up_for_the_past_keeps_its_turn_between_its_attempts() {
+    let mut policies = all(None);
+    policies.retry.times = 1;
+    policies.concurrency = Concurrency::Queue {
+        waiting: std::num::NonZeroU32::MIN,
+    };
+    let (mut rig, id) = down_until(policies, 2 * MINUTE + 30_000);
+    let first = rig.start();
+    rig.started(&first);
+    let failed = AttemptEnd {
+        started_at: rig.now,
+        finished_at: rig.now,
+        ..ended(Exit::Code(1))
+    };
+    rig.ended(&first, failed);
+    rig.effects.clear();
+    rig.run(id);
+    assert_eq!(rig.starts(), [], "it waits for the turn of the other");
+    rig.go(2 * MINUTE + 31_000);
+    let again = rig.start();
+    assert_eq!(again.attempt.run, first.attempt.run);
+    rig.started(&again);
+    rig.effects.clear();
+    rig.ended(&again, ended(Exit::Code(0)));
+    assert_eq!(rig.start().trigger, Trigger::Manual);
 }
 
 #[test]

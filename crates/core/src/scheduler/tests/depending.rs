@@ -242,7 +242,10 @@ fn a_queue_holds_what_is_triggered_too() {
     let first = started(&mut rig, 1).remove(0);
     run_to(&mut rig, a, 0);
     run_to(&mut rig, a, 0);
-    assert_eq!(skipped(&mut rig), ["after a/3: 1 runs of it wait, and no more may"]);
+    assert_eq!(
+        skipped(&mut rig),
+        ["after a/3: another run of it waits, and no more may"]
+    );
     finish(&mut rig, &first, 0);
     assert_eq!(started(&mut rig, 1)[0].attempt.run.n, 2);
 }
@@ -389,6 +392,35 @@ fn what_follows_from_a_run_is_cancelled_with_it_and_nothing_follows_from_that() 
     assert_eq!(next.core.task(TaskId(4)).unwrap().last_run, 0, "d was not triggered");
     let again = cancel_following(&mut next, &first).unwrap_err();
     assert_eq!(again, Refusal::NotRunning(first.attempt.run));
+}
+
+#[test]
+fn what_follows_and_has_outlived_its_task_is_cancelled_as_well() {
+    let mut rig = Rig::new();
+    let a = rig.add(manual("a"));
+    let b = rig.add(definition("b", after(&["a"])));
+    let c = rig.add(definition("c", after(&["b:finished"])));
+    rig.add(definition("d", after(&["a"])));
+    rig.run(a);
+    let first = started(&mut rig, 1).remove(0);
+    finish(&mut rig, &first, 0);
+    let [of_b, of_d] = &started(&mut rig, 2)[..] else {
+        panic!("two follow")
+    };
+    finish(&mut rig, of_b, 0);
+    let of_c = started(&mut rig, 1).remove(0);
+    rig.apply(Command::Remove {
+        ids: vec![c, b],
+        running: WhileRunning::Keep,
+        reason: "removed".to_owned(),
+    })
+    .unwrap();
+    rig.effects.clear();
+    cancel_following(&mut rig, of_d).unwrap();
+    assert_eq!(rig.stops(), [of_d.attempt], "what is beside it does not follow");
+    rig.effects.clear();
+    cancel_following(&mut rig, of_b).unwrap();
+    assert_eq!(rig.stops(), [of_c.attempt]);
 }
 
 #[test]

@@ -423,3 +423,59 @@ fn a_task_that_is_removed_while_an_attempt_ends_has_no_other_and_its_exit_codes_
         assert!(rig.core.run(origin.attempt.run).is_none());
     }
 }
+
+#[test]
+fn a_run_that_goes_on_without_its_task_has_its_grace_and_its_exit_codes_in_another_life_too() {
+    let mut task = tried(0);
+    task.policies.success = [3].into_iter().collect();
+    task.policies.time.grace_ms = Some(77);
+    let mut rig = Rig::new();
+    let (id, origin) = begin(&mut rig, task);
+    rig.apply(Command::Remove {
+        ids: vec![id],
+        running: WhileRunning::Keep,
+        reason: "its task was removed".to_owned(),
+    })
+    .unwrap();
+    let mut next = rig.restart();
+    next.attach(1, vec![live(&origin)]);
+    next.effects.clear();
+    let stop = Command::Cancel {
+        runs: vec![origin.attempt.run],
+        reason: "enough".to_owned(),
+    };
+    next.apply(stop).unwrap();
+    let graces = next.effects.iter().filter_map(|effect| match effect {
+        Effect::Stop { grace, .. } => Some(*grace),
+        _ => None,
+    });
+    assert_eq!(graces.collect::<Vec<_>>(), [Duration::from_millis(77)]);
+    rig.effects.clear();
+    fail(&mut rig, &origin, Exit::Code(3));
+    assert_eq!(ends(&mut rig), [Outcome::Succeeded]);
+}
+
+#[test]
+fn what_gets_the_name_of_a_task_whose_run_goes_on_counts_on_behind_that() {
+    let mut rig = Rig::new();
+    let (id, origin) = begin(&mut rig, tried(0));
+    let remove = Command::Remove {
+        ids: vec![id],
+        running: WhileRunning::Keep,
+        reason: "its task was removed".to_owned(),
+    };
+    rig.apply(remove).unwrap();
+    let again = rig.add(tried(0));
+    let other = rig.add(Definition {
+        name: TaskName::parse("b").unwrap(),
+        ..tried(0)
+    });
+    let mut next = rig.restart();
+    next.attach(1, vec![live(&origin)]);
+    next.effects.clear();
+    next.run(again);
+    next.run(other);
+    let runs: Vec<u64> = next.starts().iter().map(|origin| origin.attempt.run.n).collect();
+    assert_eq!(runs, [origin.attempt.run.n + 1, 1]);
+    assert_eq!(next.core.busy_runs(ME, 10).runs.len(), 3);
+}

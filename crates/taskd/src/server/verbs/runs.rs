@@ -144,14 +144,28 @@ pub(super) async fn key_of(shared: &Shared, text: &str) -> Result<RunKey, Refusa
         .engine
         .look(move |state, _| names::run(state, owner, &asked))
         .await?;
-    match (found, names::split_run(text)) {
-        (Ok(run), _) => Ok(run),
-        (Err(refusal), Some((name, n))) => removed(shared, owner, name)
-            .await?
-            .map(|task| RunKey { task, n })
-            .ok_or(refusal),
-        (Err(refusal), None) => Err(refusal),
+    let Some((name, n)) = names::split_run(text) else {
+        return found;
+    };
+    if let Ok(run) = found
+        && is_known(shared, run).await?
+    {
+        return Ok(run);
     }
+    // It may be of one that was removed, and whose name is another's by now.
+    match (removed(shared, owner, name).await?, found) {
+        (Some(task), Err(_)) => Ok(RunKey { task, n }),
+        (Some(task), Ok(run)) => {
+            let earlier = RunKey { task, n };
+            Ok(if is_known(shared, earlier).await? { earlier } else { run })
+        }
+        (None, found) => found,
+    }
+}
+
+async fn is_known(shared: &Shared, run: RunKey) -> Result<bool, Refusal> {
+    let row = shared.readers.read(move |reader| reader.run(run)).await?;
+    Ok(row.is_some())
 }
 
 fn bad_outcome(word: &str) -> Refusal {
