@@ -95,7 +95,7 @@ impl Scheduler {
     }
 
     /// The policies of the task of a run, which may have been removed since.
-    fn terms(&self, run: RunKey) -> Option<&Policies> {
+    pub(super) fn terms(&self, run: RunKey) -> Option<&Policies> {
         let task = self.tasks.get(run.task).map(|task| &*task.policies);
         task.or_else(|| self.runs.get(&run)?.terms.as_deref())
     }

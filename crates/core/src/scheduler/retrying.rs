@@ -23,8 +23,8 @@ enum Next {
     At(Timestamp),
     /// The end of its run.
     Nothing,
-    /// The same, since its deadline comes before another one would.
-    TooLate,
+    /// The same, though another one would follow, for this reason.
+    NoMore(&'static str),
 }
 
 impl Scheduler {
@@ -41,8 +41,7 @@ impl Scheduler {
         match self.next_attempt(now, at, key, outcome, end.as_ref()) {
             Next::At(retry_at) => self.back_off(at, key, outcome, reason, end, retry_at),
             Next::Nothing => self.finish(at, key, outcome, reason, end),
-            Next::TooLate => {
-                let why = "its deadline leaves no time for another attempt";
+            Next::NoMore(why) => {
                 let reason = reason.map_or_else(|| why.to_owned(), |reason| format!("{reason}; {why}"));
                 self.finish(at, key, outcome, Some(reason), end);
             }
@@ -58,15 +57,18 @@ impl Scheduler {
         outcome: Outcome,
         end: Option<&AttemptEnd>,
     ) -> Next {
-        let Some((run, task)) = self.runs.get(&key).zip(self.tasks.get(key.task)) else {
+        let policies = self.terms(key).copied();
+        let Some((run, policies)) = self.runs.get(&key).zip(policies) else {
             return Next::Nothing;
         };
-        let policies = &task.policies;
         // The runner counts a deadline by a clock that nobody sets.
         let is_over = end.is_some_and(|end| end.stopped == Some(Stopped::Deadline));
         let follows = policies.retry.follows(run.attempt, outcome, end.map(|end| &end.exit));
         if matches!(run.state, State::Stopping { .. }) || is_over || !follows {
             return Next::Nothing;
+        }
+        if !self.tasks.contains(key.task) {
+            return Next::NoMore("its task was removed, and no other attempt follows");
         }
         // The half of a random number that is random on its own.
         let dice = u64::try_from(self.traces.draw().0 >> 64).unwrap_or(0);
@@ -74,7 +76,11 @@ impl Scheduler {
         let retry_at = at.min(now).plus(policies.retry.backoff.wait(run.attempt, dice));
         let ends = policies.time.deadline_ms.zip(run.started_at.or(Some(at)));
         let in_time = ends.is_none_or(|(deadline, began)| retry_at < began.plus(Duration::from_millis(deadline.get())));
-        if in_time { Next::At(retry_at) } else { Next::TooLate }
+        if in_time {
+            Next::At(retry_at)
+        } else {
+            Next::NoMore("its deadline leaves no time for another attempt")
+        }
     }
 
     fn back_off(

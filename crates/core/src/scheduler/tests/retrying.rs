@@ -425,6 +425,22 @@ fn a_task_that_is_removed_while_an_attempt_ends_has_no_other_and_its_exit_codes_
 }
 
 #[test]
+fn a_run_whose_task_was_removed_has_no_other_attempt_and_says_so() {
+    let mut rig = Rig::new();
+    let (id, origin) = begin(&mut rig, tried(3));
+    let remove = Command::Remove {
+        ids: vec![id],
+        running: WhileRunning::Keep,
+        reason: "removed".to_owned(),
+    };
+    rig.apply(remove).unwrap();
+    fail(&mut rig, &origin, Exit::Code(1));
+    let reason = "exit code 1; its task was removed, and no other attempt follows";
+    let expected = (origin.attempt.run, Outcome::Failed, Some(reason.to_owned()));
+    assert_eq!(rig.outcomes(), [expected]);
+}
+
+#[test]
 fn a_run_that_goes_on_without_its_task_has_its_grace_and_its_exit_codes_in_another_life_too() {
     let mut task = tried(0);
     task.policies.success = [3].into_iter().collect();
