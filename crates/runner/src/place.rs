@@ -356,6 +356,13 @@ fn is_named(path: &Path, file: &File) -> bool {
     named(path).is_ok_and(|found| (found.device, found.inode) == (made.dev(), made.ino()))
 }
 
+/// The lock of this name, if nobody has it.
+pub(crate) fn held(path: &Path) -> Option<File> {
+    let lock = OpenOptions::new().write(true).open(path).ok()?;
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+    Some(lock)
+}
+
 /// The process that holds the lock of a file, if proc_locks(5) says so. Not where that is in another PID namespace.
 fn holder(file: &File) -> Option<u32> {
     let inode = format!(":{}", file.metadata().ok()?.ino());

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use taskd_wire::runner::{AttemptKey, Origin, TRIGGERS};
 
 use crate::notify::complain;
+use crate::place;
 
 /// Bytes of a slot. As many of them fill a page of memory, none is written by half.
 const SLOT: usize = 64;
@@ -75,8 +76,8 @@ pub(crate) struct Underway {
     before: Vec<Before>,
     /// Where it says that an attempt had begun in an earlier life, in this boot.
     earlier: HashMap<AttemptKey, usize>,
-    /// Files of other slots of the directory, which say the same of such as worked there.
-    inherited: Vec<Underway>,
+    /// Files of other slots of the directory, which say the same of such as worked there, and the locks of those.
+    inherited: Vec<(Underway, PathBuf)>,
 }
 
 impl Underway {
@@ -203,7 +204,7 @@ impl Underway {
 
     /// The attempts of which it says that they had begun in earlier lives, whether or not it says all of those.
     pub(crate) fn earlier(&self) -> impl Iterator<Item = &AttemptKey> {
-        let inherited = self.inherited.iter().flat_map(|other| other.earlier.keys());
+        let inherited = self.inherited.iter().flat_map(|(other, _)| other.earlier.keys());
         self.earlier.keys().chain(inherited)
     }
 
@@ -218,10 +219,10 @@ impl Underway {
         // In the files of other slots, where others may work by now, it stays: that is said again, and known.
     }
 
-    /// Takes over what that of another slot says, which nobody claims any more.
-    pub(crate) fn inherit(&mut self, mut other: Underway) {
+    /// Takes over what that of another slot says, with this lock, which nobody claims any more.
+    pub(crate) fn inherit(&mut self, mut other: Underway, lock: PathBuf) {
         self.before.append(&mut other.before);
-        self.inherited.push(other);
+        self.inherited.push((other, lock));
     }
 
     /// This life works in it, once what earlier ones had under way is ended: should it end before that, the next one sees to
@@ -236,9 +237,11 @@ impl Underway {
         self.has_begun = true;
         self.before.clear();
         self.lives.truncate(1);
-        for other in std::mem::take(&mut self.inherited) {
-            if other.is_unclaimed() {
-                // Should it stay, what it says is said again, and known.
+        for (other, lock) in std::mem::take(&mut self.inherited) {
+            // Somebody may work there by now, or be about to. Should it stay, what it says is said again, and known.
+            if let Some(_held) = place::held(&lock)
+                && other.is_unclaimed()
+            {
                 let _ = fs::remove_file(other.path);
             }
         }

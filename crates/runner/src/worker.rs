@@ -147,7 +147,7 @@ fn inherit(place: &Place, instance: u64, launchers: &Launchers, spool: &Path, un
         let there = Underway::open(file("live"), instance, clock::boot_id());
         let there = sweep::leftovers(&cookie, there, launchers.pids());
         let from = left.slot.spool(&place.state_dir);
-        underway.inherit(there);
+        underway.inherit(there, file("lock"));
         if let Err(error) = Results::inherit(spool, &from) {
             complain(format_args!(
                 "cannot take over the results in {}: {error}",

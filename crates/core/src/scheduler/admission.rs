@@ -140,7 +140,7 @@ impl Scheduler {
                 Trigger::CatchUp => runs_all,
                 Trigger::Schedule | Trigger::Manual | Trigger::Boot | Trigger::Dependency => false,
             };
-            let waits_behind = run.waits() && run.makes_up();
+            let waits_behind = run.waits() && run.makes_up() && !run.had_its_turn();
             if waits_behind && !(is_one_for_all && run.trigger == Trigger::CatchUp) {
                 continue;
             }

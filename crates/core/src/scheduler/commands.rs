@@ -159,7 +159,8 @@ impl Scheduler {
         if is_meant_otherwise {
             self.settle_fate(now, id);
         }
-        let behind = self.outlived().remove(&definition.name).filter(|_| is_renamed);
+        let behind = is_renamed.then(|| self.outlived().remove(&definition.name)).flatten();
+        let behind = behind.filter(|last| self.tasks.get(id).is_some_and(|task| *last > task.last_run));
         let mut records = Vec::new();
         self.change(now, id, definition, by, &mut records);
         records.extend(behind.map(|last| Record::NumbersLost { task: id, last }));
@@ -193,7 +194,7 @@ impl Scheduler {
     /// `TASK/N` is one run.
     fn outlived(&self) -> BTreeMap<TaskName, u64> {
         let mut outlived = BTreeMap::new();
-        for (key, run) in self.runs.iter().filter(|(key, _)| !self.tasks.contains(key.task)) {
+        for (key, run) in self.alone.iter().filter_map(|key| self.runs.get_key_value(key)) {
             let last = outlived.entry(run.name.clone()).or_insert(key.n);
             *last = key.n.max(*last);
         }

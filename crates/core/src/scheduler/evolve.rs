@@ -249,6 +249,7 @@ impl Scheduler {
             } => {
                 self.stand(*run, Standing::Apart);
                 if let Some(ended) = self.runs.remove(run) {
+                    self.alone.remove(run);
                     if let Some(task) = self.tasks.get_mut(run.task) {
                         task.last_outcome = Some(*outcome);
                         let began = ended.started_at.is_some();
@@ -414,8 +415,9 @@ impl Scheduler {
         let Some(task) = self.tasks.remove(id) else { return };
         self.forget_ends(id, &task);
         self.requirements.forget(id);
-        for (_, run) in self.runs.range_mut(runs_of(id)) {
+        for (key, run) in self.runs.range_mut(runs_of(id)) {
             run.terms = Some(Arc::clone(&task.policies));
+            self.alone.insert(*key);
         }
         self.problems.remove(&id);
         self.pauses.remove(&PauseScope::Task(id));

@@ -32,8 +32,10 @@ impl Scheduler {
 
     /// Those that follow and have outlived their tasks: nothing tells any more after whom those came, but what triggered them.
     fn following_alone(&self, run: RunKey, trace_id: TraceId, downstream: BTreeSet<TaskId>) -> Vec<RunKey> {
-        let alone = |(key, of): &(&RunKey, &Run)| of.trace_id == trace_id && !self.tasks.contains(key.task);
-        let alone: Vec<_> = self.runs.iter().filter(alone).filter(|(key, _)| **key != run).collect();
+        let alone = self.alone.iter().filter_map(|key| self.runs.get_key_value(key));
+        let alone: Vec<_> = alone
+            .filter(|(key, of)| of.trace_id == trace_id && **key != run)
+            .collect();
         let (mut tasks, mut found) = (downstream, BTreeSet::new());
         tasks.insert(run.task);
         loop {

@@ -161,6 +161,8 @@ pub struct Scheduler {
     boots: BTreeSet<TaskId>,
     /// Where runs stand; the limits of groups and locks in it are recorded.
     places: Places,
+    /// Runs that go on though their tasks were removed.
+    alone: BTreeSet<RunKey>,
     /// Runs whose next attempt, or the next look at their gate, is due at a time.
     retries: BTreeSet<(Timestamp, RunKey)>,
     /// Runs that wait between attempts, by their deadlines. While one has a process, the runner sees to that.
@@ -212,6 +214,7 @@ impl Scheduler {
             problems: BTreeMap::new(),
             due: BTreeSet::new(),
             places: Places::default(),
+            alone: BTreeSet::new(),
             retries: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             schedules: Schedules::new(catalog),
@@ -290,6 +293,8 @@ impl Scheduler {
         for (task, cause, trace_id) in owed {
             scheduler.dependencies.owe(task, cause, trace_id);
         }
+        let keys = scheduler.runs.keys().copied();
+        scheduler.alone = keys.filter(|key| !scheduler.tasks.contains(key.task)).collect();
         let rest = |(key, run): (&RunKey, &Run)| run.state.rests_until().map(|until| (until, *key));
         scheduler.retries = scheduler.runs.iter().filter_map(rest).collect();
         let tasks: BTreeSet<_> = scheduler.runs.keys().map(|key| key.task).collect();

@@ -285,6 +285,7 @@ impl Scheduler {
             | Record::CalendarRemoved { .. }
             | Record::Passed { .. }
             | Record::PoolSet { .. }
+            | Record::NumbersLost { .. }
             | Record::RunKeeps { .. }
             | Record::DependencySkipped { .. }
             | Record::ImportBegun { .. }
@@ -293,7 +294,6 @@ impl Scheduler {
             Record::Horizon { .. }
             | Record::Fired { .. }
             | Record::Booted { .. }
-            | Record::NumbersLost { .. }
             | Record::BootSkipped { .. }
             | Record::PauseBegins { .. }
             | Record::LifeBegan { .. }

@@ -36,7 +36,7 @@ impl Run {
 
     /// Whether it has had a place, and gave it back until its next attempt, or until its gate is looked at again: what came
     /// since has waited for it, and goes on to.
-    fn had_its_turn(&self) -> bool {
+    pub(super) fn had_its_turn(&self) -> bool {
         self.attempt > 1 || self.gate.is_some()
     }
 
@@ -46,7 +46,7 @@ impl Run {
 
     fn turn(&self, run: RunKey) -> Turn {
         Turn {
-            makes_up: self.makes_up(),
+            makes_up: self.makes_up() && !self.had_its_turn(),
             priority: Reverse(self.shares.as_ref().map_or(0, |shares| shares.priority)),
             since: self.created_at,
             run,

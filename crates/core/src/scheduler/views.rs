@@ -273,6 +273,13 @@ impl Scheduler {
         self.runs.range(runs_of(task)).map(|(key, _)| *key)
     }
 
+    /// The run of this number that goes on though its task, which had this name, was removed.
+    #[must_use]
+    pub fn alone(&self, name: &str, n: u64) -> Option<RunKey> {
+        let is_it = |key: &&RunKey| key.n == n && self.runs.get(key).is_some_and(|run| run.name.as_str() == name);
+        self.alone.iter().find(is_it).copied()
+    }
+
     /// All runs that have not ended.
     pub fn active_runs(&self) -> impl Iterator<Item = RunView<'_>> + '_ {
         self.runs.iter().map(|(key, run)| self.view(*key, run))

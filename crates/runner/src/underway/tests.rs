@@ -136,6 +136,8 @@ fn in_another_boot_nothing_is_known_to_be_all() {
 fn what_one_of_another_slot_says_goes_with_what_was_there_before() {
     let directory = tempfile::tempdir().expect("room");
     let paths = ["runner.live", "runner.2.live"].map(|name| directory.path().join(name));
+    let lock = directory.path().join("lock");
+    std::fs::write(&lock, "").expect("room");
     let open = |slot: usize, instance| open(paths[slot].clone(), instance, BOOT).0;
     for slot in [0, 1] {
         let mut one = open(slot, slot as u64 + 1);
@@ -152,7 +154,7 @@ fn what_one_of_another_slot_says_goes_with_what_was_there_before() {
         [of(2, &[11, 12])],
         "who only looks is none of those that worked there"
     );
-    own.inherit(there());
+    own.inherit(there(), lock.clone());
     assert_eq!(own.before(), [of(1, &[1, 2]), of(2, &[11, 12])]);
     assert_eq!(sorted(own.earlier().copied().collect()), [1, 2, 11, 12].map(key));
     // What the daemon has is not told again, by this life or the next.
@@ -170,11 +172,15 @@ fn what_one_of_another_slot_says_goes_with_what_was_there_before() {
     own.keep();
     assert!(own.before().is_empty());
     assert_eq!(there().before(), [of(9, &[50])]);
-    // It goes where nobody does.
-    let mut next = open(0, 10);
-    next.inherit(there());
-    next.begin(&origin(4));
-    assert!(!paths[1].exists());
+    // It goes where nobody does, nor is about to.
+    for is_held in [true, false] {
+        let held = is_held.then(|| place::held(&lock).expect("nobody has it"));
+        let mut next = open(0, 10);
+        next.inherit(there(), lock.clone());
+        next.begin(&origin(4));
+        assert_eq!(paths[1].exists(), is_held);
+        drop(held);
+    }
 }
 
 #[test]

@@ -166,16 +166,17 @@ pub(super) fn with_prefix<'a>(
     )
 }
 
-/// A run as `TASK/N`.
+/// A run as `TASK/N`: also one that goes on though its task was removed, and whose name another may have by now.
 ///
 /// # Errors
 /// [`Refusal::UnknownRun`] when it is not of that form, [`Refusal::UnknownTask`] when there is no such task.
 pub(super) fn run(state: &Scheduler, owner: Owner, text: &str) -> Result<RunKey, Refusal> {
     let (name, n) = split_run(text).ok_or_else(|| Refusal::UnknownRun { run: text.to_owned() })?;
-    Ok(RunKey {
-        task: task(state, owner, name)?,
-        n,
-    })
+    let named = task(state, owner, name).map(|task| RunKey { task, n });
+    match &named {
+        Ok(run) if state.run(*run).is_some() => named,
+        Ok(_) | Err(_) => state.alone(name, n).map_or(named, Ok),
+    }
 }
 
 /// The two parts of `TASK/N`.

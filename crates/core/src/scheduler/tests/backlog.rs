@@ -224,6 +224,47 @@ fn what_makes_up_for_the_past_keeps_its_turn_between_its_attempts() {
 }
 
 #[test]
+fn what_has_had_its_turn_is_behind_no_live_run_of_another_task() {
+    let locked = |mut task: Definition| {
+        task.sharing.locks = [TaskName::parse("l").unwrap()].into();
+        task
+    };
+    let mut policies = all(None);
+    policies.retry.times = 1;
+    let mut rig = Rig::new();
+    let a = rig.add(locked(task(policies)));
+    let others = ["b", "c"].map(|name| {
+        let task = locked(definition(name, When::Manual));
+        rig.add(task)
+    });
+    rig.pass(30_000);
+    let mut rig = rig.restart();
+    rig.now = at(MINUTE + 30_000);
+    rig.attach(1, Vec::new());
+    let first = rig.start();
+    rig.started(&first);
+    let failed = AttemptEnd {
+        started_at: rig.now,
+        finished_at: rig.now,
+        ..ended(Exit::Code(1))
+    };
+    rig.ended(&first, failed);
+    rig.effects.clear();
+    let _ = others.map(|id| rig.run(id));
+    let held = rig.start();
+    rig.started(&held);
+    rig.effects.clear();
+    // One live firing waits for it, as for any that is in progress.
+    rig.pass(3 * MINUTE);
+    let why = "run a/1 still waits for a place".to_owned();
+    let skipped = (Passing::Skipped, 3 * MINUTE, 3 * MINUTE, 1, why);
+    assert_eq!(rig.passed(), [skipped]);
+    rig.effects.clear();
+    rig.ended(&held, ended(Exit::Code(0)));
+    assert_eq!(rig.start().attempt.run, RunKey { task: a, n: 1 });
+}
+
+#[test]
 fn what_is_due_and_not_dealt_with_is_not_of_the_past() {
     let mut rig = Rig::new();
     let id = rig.add(task(Policies::default()));

@@ -486,9 +486,18 @@ fn what_gets_the_name_of_a_task_whose_run_goes_on_counts_on_behind_that() {
         name: TaskName::parse("b").unwrap(),
         ..tried(0)
     });
+    let renamed = rig.add(Definition {
+        name: TaskName::parse("c").unwrap(),
+        ..tried(0)
+    });
+    rig.run(renamed);
+    let of_c = rig.start();
+    rig.started(&of_c);
+    rig.ended(&of_c, ended(Exit::Code(0)));
     let mut next = rig.restart();
     next.attach(1, vec![live(&origin)]);
     next.effects.clear();
+    assert_eq!(next.core.alone("a", origin.attempt.run.n), Some(origin.attempt.run));
     next.run(again);
     next.run(other);
     let runs: Vec<u64> = next.starts().iter().map(|origin| origin.attempt.run.n).collect();

@@ -1,12 +1,12 @@
 //! `cancel`: stop runs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use taskd_core::command::Command;
 use taskd_core::run::RunKey;
 use taskd_core::scheduler::Scheduler;
-use taskd_core::task::{Owner, TaskName};
+use taskd_core::task::Owner;
 use taskd_wire::client::Response;
 use taskd_wire::refusal::Refusal;
 
@@ -23,12 +23,8 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Respon
             move |state, _| {
                 let (mut runs, mut texts) = (Vec::new(), Vec::new());
                 let mut seen = HashSet::new();
-                let kept = match asked.iter().any(|text| names::split_run(text).is_some()) {
-                    true => Kept::of(state),
-                    false => Kept::default(),
-                };
                 for text in &asked {
-                    for run in runs_meant(state, owner, &kept, text)? {
+                    for run in runs_meant(state, owner, text)? {
                         if seen.insert(run) {
                             runs.push(run);
                             let name = state.run(run).map(|view| view.origin.name.to_string());
@@ -56,38 +52,15 @@ pub(super) async fn answer(shared: &Shared, asked: Vec<String>) -> Result<Respon
     Ok(Response::Done(cancelled))
 }
 
-/// Runs in progress of tasks that were removed: each is found by its own name, which another task may have by now.
-#[derive(Default)]
-struct Kept(HashMap<(TaskName, u64), RunKey>);
-
-impl Kept {
-    fn of(state: &Scheduler) -> Self {
-        let origins = state.active_runs().map(|run| run.origin);
-        let kept = origins.filter(|origin| state.task(origin.attempt.run.task).is_none());
-        Kept(
-            kept.map(|origin| ((origin.name.clone(), origin.attempt.run.n), origin.attempt.run))
-                .collect(),
-        )
-    }
-
-    fn find(&self, name: &str, n: u64) -> Option<RunKey> {
-        self.0.get(&(TaskName::parse(name).ok()?, n)).copied()
-    }
-}
-
 /// The runs in progress that a text means: one run, or those of the tasks it names.
-fn runs_meant(state: &Scheduler, owner: Owner, kept: &Kept, text: &str) -> Result<Vec<RunKey>, Refusal> {
+fn runs_meant(state: &Scheduler, owner: Owner, text: &str) -> Result<Vec<RunKey>, Refusal> {
     let not_running = || Refusal::NotRunning { run: text.to_owned() };
-    if let Some((name, n)) = names::split_run(text) {
-        let found = names::run(state, owner, text);
-        return match (found, kept.find(name, n)) {
-            (Ok(run), _) if state.run(run).is_some() => Ok(vec![run]),
-            (_, Some(run)) => Ok(vec![run]),
-            (Ok(run), None) if state.task(run.task).is_some_and(|task| n > task.last_run) => {
-                Err(Refusal::UnknownRun { run: text.to_owned() })
-            }
-            (Ok(_), None) => Err(not_running()),
-            (Err(refusal), None) => Err(refusal),
+    if names::split_run(text).is_some() {
+        let run = names::run(state, owner, text)?;
+        return match state.task(run.task) {
+            _ if state.run(run).is_some() => Ok(vec![run]),
+            Some(task) if run.n > task.last_run => Err(Refusal::UnknownRun { run: text.to_owned() }),
+            Some(_) | None => Err(not_running()),
         };
     }
     let pattern = Pattern::new(text);
