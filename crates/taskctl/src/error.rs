@@ -59,6 +59,9 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
+/// The code of a failure while the daemon ends, for another life of its perhaps.
+pub const STOPPING: &str = "stopping";
+
 /// The code of a failure for want of a runner.
 pub const NO_RUNNER: &str = "runner-unavailable";
 

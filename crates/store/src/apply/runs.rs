@@ -290,7 +290,13 @@ impl Applier<'_> {
             let looked_up = || self.output_size.filter(|_| told > 0)?(attempt);
             usage.output_kept.or_else(looked_up).unwrap_or(told)
         };
-        ended.end.map_or(0, |end| of(end.usage)).min(COUNT_MAX)
+        let kept = match (ended.end, ended.outcome) {
+            (Some(end), _) => of(end.usage),
+            // Nobody tells what it wrote.
+            (None, Outcome::Unknown) => self.output_size.and_then(|size| size(attempt)).unwrap_or(0),
+            (None, _) => 0,
+        };
+        kept.min(COUNT_MAX)
     }
 
     /// A record about a run that has ended, or is pruned, changes nothing. One about a run that was never created

@@ -258,6 +258,16 @@ fn a_size_on_disk_counts_where_it_is_told() {
     commit(&store.writer(), vec![added(2, "b", 1)]).unwrap();
     commit(&store.writer(), records).unwrap();
     assert_eq!(kept(&dir), 5_740);
+    // Of one that was lost nobody tells.
+    commit(&store.writer(), vec![added(3, "c", 1)]).unwrap();
+    let mut records = whole_run(3, 1, 1_000, Outcome::Unknown, 0);
+    records.iter_mut().for_each(|record| {
+        if let Record::RunFinished { end, .. } = record {
+            *end = None;
+        }
+    });
+    commit(&store.writer(), records).unwrap();
+    assert_eq!(kept(&dir), 10_740);
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub struct LogsArgs {
     /// Print what comes, until the run ends
     #[arg(long, short)]
     pub follow: bool,
-    /// Only the last N lines
+    /// Only the last N lines, of the newest attempt
     #[arg(long, short = 'n', value_name = "N")]
     pub tail: Option<usize>,
     /// Only lines since then: a time, or how long ago, such as 10m

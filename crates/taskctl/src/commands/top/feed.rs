@@ -8,7 +8,7 @@ use taskd_wire::codec::Rec;
 
 use crate::client::{Client, Patience, is_lost, is_silent};
 use crate::clock;
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Result, STOPPING};
 use crate::places::Places;
 use crate::session::Session;
 
@@ -74,7 +74,7 @@ impl Feed {
     pub fn next(&mut self, session: &Session) -> Result<&Moment> {
         match self.answer() {
             Ok(top) => self.last = moment(top, &mut self.used),
-            Err(failure) if is_lost(&failure) || is_silent(&failure) => {
+            Err(failure) if is_lost(&failure) || is_silent(&failure) || failure.code == STOPPING => {
                 self.client = None;
                 self.last.is_connected = false;
                 self.last.at_ms = session.now().as_millis();

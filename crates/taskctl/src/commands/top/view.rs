@@ -152,8 +152,11 @@ fn run(line: &Line, now_ms: i64) -> RunShape<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use taskd_wire::client::{LiveUsage, Response, Top, TopRun};
     use taskd_wire::codec::Rec;
+    use taskd_wire::refusal::Refusal;
 
     use crate::testing::FakeDaemon;
 
@@ -207,6 +210,22 @@ mod tests {
              backup/2  running  1 m 1 s    -  3.0 MiB      2\n\
              later/1   waiting    1.5 s                       lock disk\n\
              and 8 more\n"
+        );
+    }
+
+    #[test]
+    fn a_daemon_that_ends_is_one_that_is_away() {
+        let is_first = AtomicBool::new(true);
+        let daemon = FakeDaemon::new(move |_| match is_first.swap(false, Ordering::Relaxed) {
+            true => Response::Top(Box::new(Rec(top(None)))),
+            false => Response::Refused(Refusal::Stopping),
+        });
+        let ran = daemon.taskctl(&["top", "--once", "--interval", "100ms"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(
+            ran.out.contains("the daemon is away") && ran.out.contains("backup/1"),
+            "{}",
+            ran.out
         );
     }
 
