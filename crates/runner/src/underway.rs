@@ -129,12 +129,12 @@ impl Underway {
         file.read_to_end(&mut bytes)?;
         let begin = bytes.len().min(SLOT);
         self.slots[0][..begin].copy_from_slice(&bytes[..begin]);
-        if !bytes.is_empty() && !bytes.starts_with(&MAGIC) {
-            return Ok(Some(self.read_earlier(&bytes)));
+        if !bytes.starts_with(&MAGIC) {
+            // Where it names nobody, whoever made it did not come to say a word, or took all back.
+            return Ok(Some(self.read_earlier(&bytes)).filter(|known| !known.is_empty()));
         }
         let (slots, _) = bytes.as_chunks::<SLOT>();
         let Some((head, slots)) = slots.split_first() else {
-            // Whoever made it did not come to say a word, or took all back.
             return Ok(None);
         };
         self.slots.extend_from_slice(slots);

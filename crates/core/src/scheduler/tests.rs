@@ -368,6 +368,25 @@ fn live(origin: &Origin) -> Live {
     }
 }
 
+/// An end at the time of the rig.
+fn fail(rig: &mut Rig, origin: &Origin, exit: Exit) {
+    let end = AttemptEnd {
+        started_at: rig.now,
+        finished_at: rig.now,
+        ..ended(exit)
+    };
+    rig.ended(origin, end);
+}
+
+/// Removes a task whose runs go on.
+fn remove_keeping(id: TaskId) -> Command {
+    Command::Remove {
+        ids: vec![id],
+        running: WhileRunning::Keep,
+        reason: "its task was removed".to_owned(),
+    }
+}
+
 fn edit(id: TaskId, definition: Definition) -> Command {
     Command::Edit {
         id,

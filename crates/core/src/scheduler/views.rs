@@ -288,7 +288,7 @@ impl Scheduler {
     /// The runs of an owner's tasks that have not ended, at most so many of them.
     #[must_use]
     pub fn busy_runs(&self, owner: Owner, most: usize) -> BusyRuns<'_> {
-        // What goes on without its task is whose that was, and all are of one owner most often.
+        // Whose a run is that goes on without its task is not kept: a daemon answers one owner, and root.
         let is_theirs = |key: &RunKey| self.tasks.get(key.task).is_none_or(|task| task.owner == owner);
         // Only those that are given are looked at closely, for there may be very many.
         let (waiting, running): (Vec<_>, Vec<_>) = self

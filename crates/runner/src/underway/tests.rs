@@ -76,6 +76,9 @@ fn a_life_that_ends_before_it_claims_is_none() {
         let (_, earlier) = Underway::open(path.clone(), 1, BOOT);
         assert_eq!(earlier, None, "nobody has seen to what was left");
     }
+    // As one is left that could not be cut.
+    std::fs::write(&path, [0; 2 * SLOT]).expect("room");
+    assert_eq!(Underway::open(path.clone(), 1, BOOT).1, None);
     let mut first = open(path.clone(), 1, BOOT).0;
     first.begin(&origin(1));
     first.keep();

@@ -363,6 +363,23 @@ mod tests {
     }
 
     #[test]
+    fn a_task_whose_run_goes_on_says_what_keeps_the_next_from_starting() {
+        let mut task = TaskSummary {
+            running: vec![1],
+            ..TaskSummary::default()
+        };
+        assert_eq!(state(&task).0, "running, disabled");
+        task.spec.0.enabled = true;
+        assert_eq!(state(&task).0, "running");
+        task.paused = Some(Rec(Pause::default()));
+        assert_eq!(state(&task).0, "running, paused");
+        task.held = Some("its zone is gone".into());
+        assert_eq!(state(&task).0, "running, held");
+        task.running.clear();
+        assert_eq!(state(&task).0, "held");
+    }
+
+    #[test]
     fn a_run_between_two_attempts_says_when_the_next_one_is() {
         let times = Times::new(taskd_core::Timestamp::from_millis(0), jiff::tz::TimeZone::UTC);
         let mut run = RunInfo {

@@ -205,12 +205,7 @@ fn what_makes_up_for_the_past_keeps_its_turn_between_its_attempts() {
     let (mut rig, id) = down_until(policies, 2 * MINUTE + 30_000);
     let first = rig.start();
     rig.started(&first);
-    let failed = AttemptEnd {
-        started_at: rig.now,
-        finished_at: rig.now,
-        ..ended(Exit::Code(1))
-    };
-    rig.ended(&first, failed);
+    fail(&mut rig, &first, Exit::Code(1));
     rig.effects.clear();
     rig.run(id);
     assert_eq!(rig.starts(), [], "it waits for the turn of the other");
@@ -243,12 +238,7 @@ fn what_has_had_its_turn_is_behind_no_live_run_of_another_task() {
     rig.attach(1, Vec::new());
     let first = rig.start();
     rig.started(&first);
-    let failed = AttemptEnd {
-        started_at: rig.now,
-        finished_at: rig.now,
-        ..ended(Exit::Code(1))
-    };
-    rig.ended(&first, failed);
+    fail(&mut rig, &first, Exit::Code(1));
     rig.effects.clear();
     let _ = others.map(|id| rig.run(id));
     let held = rig.start();

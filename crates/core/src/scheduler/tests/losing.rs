@@ -287,33 +287,6 @@ fn a_long_sleep_before_both_were_killed_takes_few_numbers() {
 }
 
 #[test]
-fn what_one_beside_was_about_to_spawn_is_not_started_again_when_both_runners_are_killed() {
-    let (mut rig, origin) = next_life(false, false);
-    let spawning = Live {
-        pid: 0,
-        ..live(&origin)
-    };
-    rig.tell(Event::RunnerAttached(Inventory {
-        instance: 2,
-        also: vec![1],
-        live: vec![spawning],
-        ..Inventory::default()
-    }));
-    rig.tell(Event::RunnerLost);
-    rig.effects.clear();
-    // Of the one that was attached it is known what it had begun, and of the other it is not.
-    rig.tell(Event::RunnerAttached(Inventory {
-        instance: 3,
-        also: vec![2],
-        ..Inventory::default()
-    }));
-    let effects = rig.effects.clone();
-    assert_eq!(rig.starts(), []);
-    rig.effects = effects;
-    assert_eq!(rig.outcomes()[0].1, Outcome::Unknown);
-}
-
-#[test]
 fn a_begun_run_of_a_task_that_was_removed_is_unknown() {
     let mut rig = Rig::new();
     let id = rig.add(definition("a", When::Manual));

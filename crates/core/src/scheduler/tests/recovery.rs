@@ -270,6 +270,24 @@ fn what_was_lost_with_a_runner_beside_is_not_started_again_by_a_life_that_meets_
 }
 
 #[test]
+fn what_one_beside_was_about_to_spawn_is_not_started_again_when_both_runners_are_killed() {
+    let (mut rig, origin) = spawning_beside();
+    rig.tell(Event::RunnerLost);
+    rig.effects.clear();
+    // Of the one that was attached it is known what it had begun, and of the other it is not.
+    rig.tell(Event::RunnerAttached(Inventory {
+        instance: 3,
+        also: vec![2],
+        ..Inventory::default()
+    }));
+    let why = "the runner ended under it".to_owned();
+    let effects = rig.effects.clone();
+    assert_eq!(rig.outcomes(), [(origin.attempt.run, Outcome::Unknown, Some(why))]);
+    rig.effects = effects;
+    assert_eq!(rig.starts(), []);
+}
+
+#[test]
 fn once_what_a_runner_beside_was_spawning_has_started_the_other_knows_what_was_not() {
     let (mut rig, origin) = spawning_beside();
     rig.started(&origin);

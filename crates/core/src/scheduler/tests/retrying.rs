@@ -34,16 +34,6 @@ fn begin(rig: &mut Rig, definition: Definition) -> (TaskId, Origin) {
     (id, origin)
 }
 
-/// An end at the time of the rig.
-fn fail(rig: &mut Rig, origin: &Origin, exit: Exit) {
-    let end = AttemptEnd {
-        started_at: rig.now,
-        finished_at: rig.now,
-        ..ended(exit)
-    };
-    rig.ended(origin, end);
-}
-
 #[test]
 fn attempts_follow_each_other_ever_later_and_the_last_one_is_the_end() {
     let mut rig = Rig::new();
@@ -408,12 +398,7 @@ fn a_task_that_is_removed_while_an_attempt_ends_has_no_other_and_its_exit_codes_
         task.policies.success = [0, 1].into_iter().collect();
         let mut rig = Rig::new();
         let (id, origin) = begin(&mut rig, task);
-        let remove = Command::Remove {
-            ids: vec![id],
-            running: WhileRunning::Keep,
-            reason: "its task was removed".to_owned(),
-        };
-        rig.core.apply(rig.now, remove).unwrap();
+        rig.core.apply(rig.now, remove_keeping(id)).unwrap();
         // The end comes before the removal is durable, or, where it is a success, after.
         if outcome == Outcome::Succeeded {
             rig.pump();
@@ -428,12 +413,7 @@ fn a_task_that_is_removed_while_an_attempt_ends_has_no_other_and_its_exit_codes_
 fn a_run_whose_task_was_removed_has_no_other_attempt_and_says_so() {
     let mut rig = Rig::new();
     let (id, origin) = begin(&mut rig, tried(3));
-    let remove = Command::Remove {
-        ids: vec![id],
-        running: WhileRunning::Keep,
-        reason: "removed".to_owned(),
-    };
-    rig.apply(remove).unwrap();
+    rig.apply(remove_keeping(id)).unwrap();
     fail(&mut rig, &origin, Exit::Code(1));
     let reason = "exit code 1; its task was removed, and no other attempt follows";
     let expected = (origin.attempt.run, Outcome::Failed, Some(reason.to_owned()));
@@ -447,12 +427,7 @@ fn a_run_that_goes_on_without_its_task_has_its_grace_and_its_exit_codes_in_anoth
     task.policies.time.grace_ms = Some(77);
     let mut rig = Rig::new();
     let (id, origin) = begin(&mut rig, task);
-    rig.apply(Command::Remove {
-        ids: vec![id],
-        running: WhileRunning::Keep,
-        reason: "its task was removed".to_owned(),
-    })
-    .unwrap();
+    rig.apply(remove_keeping(id)).unwrap();
     let mut next = rig.restart();
     next.attach(1, vec![live(&origin)]);
     next.effects.clear();
@@ -475,12 +450,7 @@ fn a_run_that_goes_on_without_its_task_has_its_grace_and_its_exit_codes_in_anoth
 fn what_gets_the_name_of_a_task_whose_run_goes_on_counts_on_behind_that() {
     let mut rig = Rig::new();
     let (id, origin) = begin(&mut rig, tried(0));
-    let remove = Command::Remove {
-        ids: vec![id],
-        running: WhileRunning::Keep,
-        reason: "its task was removed".to_owned(),
-    };
-    rig.apply(remove).unwrap();
+    rig.apply(remove_keeping(id)).unwrap();
     let again = rig.add(tried(0));
     let other = rig.add(Definition {
         name: TaskName::parse("b").unwrap(),
